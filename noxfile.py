@@ -1,0 +1,91 @@
+"""One command for people and machines: `nox -s tests | lint | bench | demo`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.sessions = ["lint", "tests"]
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+BUILT: list[Path] = []
+
+# pyenv's shims answer only for the version that is switched on: look where the interpreters lie, too.
+for folder in sorted(
+    Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob("versions/3.1[1-9].*/bin")
+):
+    os.environ["PATH"] += os.pathsep + str(folder)
+
+
+def groups(*names: str) -> list[str]:
+    """The requirements of dependency groups."""
+    return list(nox.project.dependency_groups(PYPROJECT, *names))
+
+
+def wheel(session: nox.Session) -> Path:
+    """The project's wheel, built once per nox run and shared by all sessions."""
+    if not BUILT:
+        folder = session.cache_dir / "wheel"
+        shutil.rmtree(folder, ignore_errors=True)
+        session.install(*PYPROJECT["build-system"]["requires"])
+        session.run("python", "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), silent=True)
+        BUILT.extend(folder.glob("*.whl"))
+    return BUILT[0]
+
+
+def install(session: nox.Session, *requirements: str, extras: str) -> None:
+    """The wheel with extras, and what else the session needs; the checkout itself stays out of `sys.path`."""
+    session.env["PYTHONSAFEPATH"] = "1"
+    session.install(f"{wheel(session)}[{extras}]", *requirements)
+    session.install("--force-reinstall", "--no-deps", str(wheel(session)))
+
+
+@nox.session(python=PYTHONS, reuse_venv=True)
+def tests(session: nox.Session) -> None:
+    """The test suite against the installed wheel, with branch coverage; arguments go to pytest."""
+    install(session, *groups("tests"), extras="demo")
+    session.env["WIRO_TEST_INSTALLED"] = "1"
+    if session.posargs:
+        session.run("python", "-m", "pytest", *session.posargs)
+        return
+    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest")
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session(reuse_venv=True)
+def lint(session: nox.Session) -> None:
+    """Style, floors and types."""
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    session.install(
+        *PYPROJECT["project"]["dependencies"], *extras["cli"], *extras["emulator"], *groups("lint")
+    )
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session(reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """CPU and time per run, next to a hand-written client; arguments go to the benchmark."""
+    install(session, *groups("bench"), extras="emulator")
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def demo(session: nox.Session) -> None:
+    """The demo, against the emulator or live (`-- --live MODEL`); pictures land in demo-output/."""
+    install(session, extras="demo")
+    session.run("python", "-m", "wiro_async", "demo", *session.posargs)

@@ -1,0 +1,52 @@
+"""Tool/List, Tool/Detail, Tool/Explore."""
+
+import json
+from typing import TYPE_CHECKING
+
+from wiro_async.testing import STANDARD
+
+if TYPE_CHECKING:
+    from tests.testing.conftest import Api
+
+
+async def test_list_in_pages(api: "Api") -> None:
+    """All models, page by page, in either order, without their parameters in a summary."""
+    page = await api.post(
+        "Tool/List", {"start": "1", "limit": "2", "sort": "id", "order": "ASC", "summary": True}
+    )
+    assert page["total"] == len(STANDARD)
+    assert [tool["slugproject"] for tool in page["tool"]] == ["writer", "mirror"]
+    assert all(tool["parameters"] is None for tool in page["tool"])
+    newest = await api.post("Tool/List", {"order": "DESC", "limit": "1"})
+    assert newest["tool"][0]["slugproject"] == "echo"
+
+
+async def test_list_filters(api: "Api") -> None:
+    """By text, owner, category and tag."""
+
+    async def found(**filters: object) -> list[str]:
+        return [tool["slugproject"] for tool in (await api.post("Tool/List", filters))["tool"]]
+
+    assert await found(search="PAINTS") == ["painter"]
+    assert await found(categories=["llm"]) == ["writer"]
+    assert await found(tags=["fast"]) == ["painter"]
+    assert await found(slugowner="somebody") == []
+
+
+async def test_detail(api: "Api") -> None:
+    """Slugs are compared without regard to case; both vocabularies of parameters occur."""
+    answer = await api.post("Tool/Detail", {"slugowner": "Emulator", "slugproject": "PAINTER"})
+    [tool] = answer["tool"]
+    names = [item["id"] for group in tool["parameters"] for item in group["items"]]
+    assert names == ["prompt", "width", "height", "images", "seed", "seconds"]
+    assert json.loads(tool["dynamicprice"])[0]["priceMethod"] == "cpo"
+    [flat] = (await api.post("Tool/Detail", {"slugowner": "emulator", "slugproject": "mirror"}))["tool"]
+    assert flat["parameters"][0]["maxinputlenght"] == "4"
+    assert (await api.post("Tool/Detail", {"slugowner": "x", "slugproject": "y"}))["tool"] == []
+
+
+async def test_explore(api: "Api") -> None:
+    """Models by category."""
+    shelves = (await api.post("Tool/Explore"))["explore"]
+    assert [shelf["title"] for shelf in shelves][:3] == ["text-to-image", "llm", "llm-tool-call"]
+    assert shelves[0]["tools"][0]["slugproject"] == "painter"

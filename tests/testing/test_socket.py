@@ -1,0 +1,126 @@
+"""The socket: registration, both generations, many tasks on one connection."""
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from wiro_async.testing import WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.testing.conftest import Api
+
+ORDER = ["task_start", "task_output", "task_output_full", "task_end", "task_postprocess_end"]
+
+
+@pytest.fixture
+def slow() -> float:
+    """Seconds of a run long enough to be registered in time at twentyfold speed."""
+    return 3.0
+
+
+async def test_welcome(api: "Api", emulator: WiroEmulator) -> None:
+    """The server speaks first; the ledger notes the connection and its end."""
+    async with api.socket() as socket:
+        assert json.loads(await socket.recv()) == {"type": "connected", "version": "1.0"}
+        assert len(emulator.ledger.open_sockets) == 1
+        await api.register(socket, "unknown:token")
+        await (await socket.ping())
+        [record] = emulator.ledger.sockets
+        assert (record.tokens, record.messages) == (["unknown:token"], 1)
+        emulator.ledger.clear()
+        assert emulator.ledger.sockets == [record]
+    await api.post("Tool/Explore")
+    assert emulator.ledger.open_sockets == []
+
+
+async def test_generations_take_turns(api: "Api", slow: float) -> None:
+    """Older messages carry the token; newer ones only the id, and some say how it ended."""
+    runs = [await api.follow("sleeper", seconds=slow) for _ in range(4)]
+    for heard in runs:
+        kinds = [message["type"] for message in heard]
+        assert [kind for kind in kinds if kind in ORDER and kinds.count(kind) == 1] == [
+            kind for kind in ORDER if kinds.count(kind) == 1
+        ]
+        assert all(message["result"] is True and message["id"].isdecimal() for message in heard)
+        assert heard[-1]["message"][0]["name"] == "slept.txt"
+    assert ["tasktoken" in heard[0] for heard in runs] == [True, False, True, False]
+    endings = [heard[-1].get("exitCode", "unsaid") for heard in runs]
+    assert endings == ["unsaid", 0, "unsaid", "unsaid"]
+    assert runs[1][-1]["success"] is runs[1][-1]["terminal"] is True
+    progress = [next(m["message"] for m in heard if m["type"] == "task_output") for heard in runs[:2]]
+    assert json.loads(progress[0])["type"] == progress[1]["type"] == "progressGenerate"
+
+
+@pytest.mark.parametrize("generation", ["older", "newer"])
+async def test_one_generation(api: "Api", slow: float, generation: str) -> None:
+    """An emulator can speak one generation only."""
+    chosen = "older" if generation == "older" else "newer"
+    with WiroEmulator(api_secret=None, speed=20, generation=chosen) as emulator:
+        one = type(api)(emulator, api.http)
+        for _ in range(2):
+            heard = await one.follow("sleeper", seconds=slow)
+            assert all(("tasktoken" in message) == (generation == "older") for message in heard)
+
+
+async def test_many_tasks_share_a_socket(api: "Api", slow: float) -> None:
+    """Each registered task is heard; registering twice changes nothing; rubbish is ignored."""
+    async with api.socket() as socket:
+        tokens = [await api.run("sleeper", seconds=slow) for _ in range(5)]
+        for rubbish in ("{", "[1]", '{"type":"dance"}', b"audio without a bar", b"nobody|audio"):
+            await socket.send(rubbish)
+        await api.register(socket, *tokens, tokens[0])
+        ended: list[str] = []
+        while len(ended) < len(tokens):
+            ended.append((await api.messages(socket))[-1]["id"])
+    assert sorted(ended) == sorted(task.id for task in api.emulator.ledger.tasks.values())
+
+
+async def test_late_registration_hears_only_what_comes(api: "Api") -> None:
+    """There is no replay, neither in the middle of a run nor after it."""
+    token = await api.run("sleeper", seconds=4)
+    await api.reached(token, "task_output")
+    async with api.socket() as socket:
+        await api.register(socket, token)
+        heard = await api.messages(socket)
+        assert "task_start" not in [message["type"] for message in heard]
+        await api.register(socket, token)
+        await (await socket.ping())
+    assert api.emulator.ledger.sockets[0].messages == len(heard) + 1
+
+
+async def test_cancelled_and_failed_runs_are_told(api: "Api", slow: float) -> None:
+    """A kill is heard as task_cancel; a failure as a line of task_error and an ordinary end."""
+    async with api.socket() as socket:
+        token = await api.run("stuck")
+        await api.register(socket, token)
+        task = await api.reached(token, "task_start")
+        await api.post("Task/Kill", {"taskid": task["id"]})
+        assert (await api.messages(socket))[-1]["type"] == "task_cancel"
+    for _ in range(3):
+        heard = await api.follow("failing", seconds=slow)
+    [line] = [message for message in heard if message["type"] == "task_error"]
+    assert line["message"] == "CUDA out of memory."
+    assert heard[-1]["type"] == "task_postprocess_end"
+
+
+async def test_newer_cancel_says_so(api: "Api") -> None:
+    """Where newer messages carry the outcome, a killed task has no exit code."""
+    with WiroEmulator(api_secret=None, generation="newer") as emulator:
+        one = type(api)(emulator, api.http)
+        async with one.socket() as socket:
+            token = await one.run("queued")
+            await one.register(socket, token)
+            await (await socket.ping())
+            await one.post("Task/Cancel", {"taskid": (await one.detail(token))["id"]})
+            last = (await one.messages(socket))[-1]
+    assert (last["success"], last["terminal"], last["exitCode"]) == (False, True, None)
+
+
+async def test_other_paths_are_no_socket(api: "Api", emulator: WiroEmulator) -> None:
+    """The socket lives at one path only."""
+    from websockets.asyncio.client import connect
+
+    with pytest.raises(InvalidStatus, match="404"):
+        await connect(emulator.socket_url + "/elsewhere")

@@ -1,0 +1,114 @@
+"""wiro_async: the async SDK for Wiro. Every public name, and nothing else."""
+
+from wiro_async._api.batch import Batch, BatchItem, BatchStats, RunRequest
+from wiro_async._api.handle import EventStream, TaskHandle
+from wiro_async._api.outputs import Output
+from wiro_async._api.results import TaskFinished, TaskResult, ToolCall
+from wiro_async._api.stream import TextStream
+from wiro_async._engine.engine import Statistics
+from wiro_async._errors import (
+    APIError,
+    AuthenticationError,
+    BudgetExceededError,
+    ConcurrencyLimitError,
+    ConfigurationError,
+    ConnectionFailedError,
+    DecodingError,
+    DownloadError,
+    InsufficientBalanceError,
+    InvalidInputError,
+    JournalError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    ServerError,
+    SessionClosedError,
+    SubmissionUnknownError,
+    TaskCancelledError,
+    TaskError,
+    TaskFailedError,
+    TaskTimeoutError,
+    TransportError,
+    WebhookVerificationError,
+    WiroError,
+)
+from wiro_async._protocol.entities import OutputRecord, Task
+from wiro_async._protocol.events import (
+    CostUpdate,
+    LogLine,
+    Progress,
+    Reconnected,
+    StatusChanged,
+    TaskCancelled,
+    TaskEvent,
+    TextDelta,
+    TextReset,
+    UnknownEvent,
+)
+from wiro_async._protocol.retry import RetryPolicy
+from wiro_async._session import AsyncWiro
+from wiro_async._types import File, Timeouts
+from wiro_async._version import __version__
+
+__all__ = [
+    "APIError",
+    "AsyncWiro",
+    "AuthenticationError",
+    "Batch",
+    "BatchItem",
+    "BatchStats",
+    "BudgetExceededError",
+    "ConcurrencyLimitError",
+    "ConfigurationError",
+    "ConnectionFailedError",
+    "CostUpdate",
+    "DecodingError",
+    "DownloadError",
+    "EventStream",
+    "File",
+    "InsufficientBalanceError",
+    "InvalidInputError",
+    "JournalError",
+    "LogLine",
+    "NotFoundError",
+    "Output",
+    "OutputRecord",
+    "PermissionDeniedError",
+    "Progress",
+    "RateLimitError",
+    "Reconnected",
+    "RequestTimeoutError",
+    "RetryPolicy",
+    "RunRequest",
+    "ServerError",
+    "SessionClosedError",
+    "Statistics",
+    "StatusChanged",
+    "SubmissionUnknownError",
+    "Task",
+    "TaskCancelled",
+    "TaskCancelledError",
+    "TaskError",
+    "TaskEvent",
+    "TaskFailedError",
+    "TaskFinished",
+    "TaskHandle",
+    "TaskResult",
+    "TaskTimeoutError",
+    "TextDelta",
+    "TextReset",
+    "TextStream",
+    "Timeouts",
+    "ToolCall",
+    "TransportError",
+    "UnknownEvent",
+    "WebhookVerificationError",
+    "WiroError",
+    "__version__",
+]
+
+for _name in __all__:
+    _value = globals()[_name]
+    if isinstance(_value, type):
+        _value.__module__ = __name__

@@ -1,0 +1,1 @@
+"""What runs: it owns the tasks, the timers and the cancellation."""

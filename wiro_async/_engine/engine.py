@@ -1,0 +1,104 @@
+"""All that one session runs, wired together: shared by the session and its views."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+
+from wiro_async._engine.hub import SocketHub
+from wiro_async._engine.nursery import Nursery
+from wiro_async._engine.poller import Poller
+from wiro_async._engine.sender import Pace
+from wiro_async._engine.stopping import Stopper
+from wiro_async._engine.submitter import Submitter
+from wiro_async._engine.watches import Watches
+from wiro_async._errors import SessionClosedError
+from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.socket import Socket, connected
+from wiro_async._transport.tls import Tls
+
+if TYPE_CHECKING:
+    import httpx
+
+
+@attrs.frozen
+class Statistics:
+    """What a session holds at this moment; all zero after `aclose()`.
+
+    Attributes:
+        submissions: runs sent and not answered yet.
+        watched_tasks: tasks that somebody waits for or follows.
+        owned_tasks: tasks that are stopped when the session closes, or are being stopped.
+        requests: HTTP calls and downloads under way.
+        sockets: open WebSockets.
+        background_tasks: asyncio tasks of the session besides its own one.
+    """
+
+    submissions: int
+    watched_tasks: int
+    owned_tasks: int
+    requests: int
+    sockets: int
+    background_tasks: int
+
+
+class Engine:
+    """The resources of a session. Nothing is opened before `open`."""
+
+    def __init__(
+        self,
+        socket_url: str,
+        user_agent: str,
+        transport: httpx.AsyncBaseTransport | None,
+        *,
+        compression: bool,
+        tasks_per_socket: int,
+        polls_per_second: float,
+    ) -> None:
+        self._socket_url = socket_url
+        self._compression = compression
+        self._tls = Tls()
+        self._closing = False
+        self.user_agent = user_agent
+        self.pace = Pace()
+        self.nursery = Nursery()
+        self.http = HttpTransport(self._tls, transport)
+        self.poller = Poller(self.nursery, polls_per_second)
+        self.hub = SocketHub(self.nursery, self._connect, tasks_per_socket, self.poller.reconsider)
+        self.watches = Watches(self.poller, self.hub)
+        self.stopper = Stopper(self.nursery)
+        self.submitter = Submitter(self.nursery, self.stopper)
+
+    def statistics(self) -> Statistics:
+        """What is held at this moment."""
+        return Statistics(
+            len(self.submitter),
+            len(self.watches),
+            len(self.stopper),
+            self.http.in_flight,
+            self.hub.open_sockets,
+            self.nursery.count,
+        )
+
+    async def open(self) -> None:
+        """Be ready, in this event loop. Raises `SessionClosedError` if that cannot be."""
+        await self.nursery.open()
+
+    async def aclose(self) -> None:
+        """Stop the tasks that are owned, end all waits with `SessionClosedError`, close everything."""
+        if self._closing:
+            return
+        self._closing = True
+        with anyio.CancelScope(shield=True):
+            if self.nursery.is_open:
+                await self.submitter.aclose()
+                await self.stopper.aclose()
+                self.watches.fail_all(SessionClosedError("the session was closed while this was waited for"))
+            await self.nursery.aclose()
+            await self.http.aclose()
+
+    def _connect(self) -> AbstractAsyncContextManager[Socket]:
+        return connected(self._socket_url, self.user_agent, self._tls, self._compression)

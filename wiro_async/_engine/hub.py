@@ -1,0 +1,193 @@
+"""One socket for all tasks of a session; more only past a number of tasks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+
+import anyio
+
+from wiro_async._engine.nursery import Nursery
+from wiro_async._engine.watcher import TaskWatcher
+from wiro_async._errors import ConnectionFailedError
+from wiro_async._protocol.messages import Message, parse_frame, registration
+from wiro_async._transport import clock
+from wiro_async._transport.socket import Socket
+
+logger = logging.getLogger("wiro_async")
+
+Connect = Callable[[], AbstractAsyncContextManager[Socket]]
+
+BACKOFF, BACKOFF_CAP = 0.1, 30.0
+IDLE_SECONDS = 30.0  # an open socket that carries no task is closed after so long
+MAX_REGISTRATIONS = 10_000  # the service knows no way to take one back, so a socket is given up after so many
+
+
+class SocketHub:
+    """Brings tasks the messages about them.
+
+    Args:
+        connect: opens a socket.
+        per_socket: how many tasks one socket may carry at a time.
+        on_lost: told of every task whose socket went away.
+    """
+
+    def __init__(
+        self, nursery: Nursery, connect: Connect, per_socket: int, on_lost: Callable[[TaskWatcher], None]
+    ) -> None:
+        self.nursery = nursery
+        self.connect = connect
+        self.on_lost = on_lost
+        self.per_socket = per_socket
+        self.lines: list[Line] = []
+        self._by_token: dict[str, TaskWatcher] = {}
+        self._by_id: dict[str, TaskWatcher] = {}
+
+    @property
+    def open_sockets(self) -> int:
+        """How many sockets are open."""
+        return sum(line.is_open for line in self.lines)
+
+    def follow(self, watcher: TaskWatcher) -> None:
+        """Register a task; its messages go to the watcher until `unfollow`. Called again when an id became known."""
+        if watcher.task_id:
+            self._by_id[watcher.task_id] = watcher
+        if not watcher.token or watcher.token in self._by_token:
+            return
+        self._by_token[watcher.token] = watcher
+        line = next((line for line in self.lines if line.has_room(self.per_socket)), None) or self._new_line()
+        line.add(watcher)
+
+    def unfollow(self, watcher: TaskWatcher) -> None:
+        """Let go of a task."""
+        self._by_token.pop(watcher.token or "", None)
+        self._by_id.pop(watcher.task_id or "", None)
+        for line in self.lines:
+            line.remove(watcher)
+
+    def deliver(self, frame: bytes) -> bool:
+        """Hand a frame to the watcher of its task; what is for nobody is dropped. Whether it was for somebody."""
+        message = parse_frame(frame)
+        watcher = self._addressee(message) if message else None
+        if message is None or watcher is None or watcher.is_over:
+            return False
+        watcher.receive(message)
+        return True
+
+    def _addressee(self, message: Message) -> TaskWatcher | None:
+        return self._by_token.get(message.token) or self._by_id.get(message.task_id)
+
+    def _new_line(self) -> Line:
+        line = Line(self)
+        self.lines.append(line)
+        self.nursery.start(line.run)
+        return line
+
+
+class Line:
+    """One connection and the tasks on it. It connects, registers, reads, and connects again while it is needed."""
+
+    def __init__(self, hub: SocketHub) -> None:
+        self._hub = hub
+        self._tasks: dict[str, TaskWatcher] = {}
+        self._unregistered: list[str] = []
+        self._registered = 0
+        self._news = anyio.Event()
+        self._drops = 0
+        self._lost: list[TaskWatcher] = []
+        self.is_open = False
+
+    def has_room(self, limit: int) -> bool:
+        """Whether it takes another task."""
+        return len(self._tasks) < limit and self._registered < MAX_REGISTRATIONS
+
+    def add(self, watcher: TaskWatcher) -> None:
+        """Carry a task."""
+        assert watcher.token
+        self._tasks[watcher.token] = watcher
+        self._unregistered.append(watcher.token)
+        watcher.by_socket = self.is_open or not self._drops
+        self._news.set()
+
+    def remove(self, watcher: TaskWatcher) -> None:
+        """Carry it no longer."""
+        if self._tasks.pop(watcher.token or "", None) is not None:
+            watcher.by_socket = False
+            if not self._tasks:
+                self._news.set()
+
+    async def run(self) -> None:
+        """Serve until there has been nothing to carry for a while."""
+        try:
+            while await self._is_needed():
+                await self._serve()
+                await anyio.sleep(self._backoff())
+        finally:
+            self._hub.lines.remove(self)
+
+    async def _is_needed(self) -> bool:
+        while not self._tasks:
+            self._news = anyio.Event()
+            with anyio.move_on_after(IDLE_SECONDS):
+                await self._news.wait()
+                continue
+            return False
+        return True
+
+    async def _serve(self) -> None:
+        try:
+            async with self._hub.connect() as socket:
+                self._opened()
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._write, socket, group.cancel_scope)
+                    await self._read(socket)
+                    group.cancel_scope.cancel()
+        except ConnectionFailedError as error:
+            logger.info("no socket: %s", error)
+        finally:
+            self._closed()
+
+    async def _read(self, socket: Socket) -> None:
+        async with aclosing(socket.frames()) as frames:
+            async for frame in frames:
+                if self._hub.deliver(frame):
+                    self._drops = 0
+
+    async def _write(self, socket: Socket, connection: anyio.CancelScope) -> None:
+        try:
+            while await self._is_needed():
+                await self._register(socket)
+                if not self._unregistered:
+                    self._news = anyio.Event()
+                    await self._news.wait()
+        except ConnectionFailedError as error:
+            logger.info("socket lost: %s", error)
+        connection.cancel()
+
+    async def _register(self, socket: Socket) -> None:
+        tokens, self._unregistered = self._unregistered, []
+        for token in tokens:
+            if token in self._tasks:
+                self._registered += 1
+                await socket.send(registration(token))
+
+    def _opened(self) -> None:
+        self.is_open = True
+        self._registered = 0
+        self._unregistered = list(self._tasks)
+        for watcher in self._tasks.values():
+            watcher.by_socket = True
+        for watcher in self._lost:
+            watcher.reconnected()
+
+    def _closed(self) -> None:
+        self._drops += 1
+        self._lost = list(self._tasks.values()) if self.is_open else self._lost
+        self.is_open = False
+        for watcher in list(self._tasks.values()):
+            watcher.by_socket = False
+            self._hub.on_lost(watcher)
+
+    def _backoff(self) -> float:
+        return min(BACKOFF_CAP, BACKOFF * 2.0 ** min(self._drops - 1, 10)) * (0.5 + clock.chance() / 2)

@@ -1,0 +1,99 @@
+"""Sign, send, decode, and send again what may be."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+
+import anyio
+import attrs
+
+from wiro_async._errors import RateLimitError, TransportError, WiroError
+from wiro_async._protocol.auth import Credentials
+from wiro_async._protocol.json import JSON
+from wiro_async._protocol.requests import Request
+from wiro_async._protocol.responses import parse_envelope
+from wiro_async._protocol.retry import RetryPolicy
+from wiro_async._transport import clock
+from wiro_async._transport.http import Answer, HttpTransport
+from wiro_async._transport.multipart import Multipart
+
+logger = logging.getLogger("wiro_async")
+JSON_TYPE = {"Content-Type": "application/json"}
+
+
+class Pace:
+    """Slows the whole session down after a 429."""
+
+    def __init__(self) -> None:
+        self._open_at = 0.0
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody send for so long."""
+        self._open_at = max(self._open_at, anyio.current_time() + seconds)
+
+    async def wait(self) -> None:
+        """Until sending is allowed."""
+        while (left := self._open_at - anyio.current_time()) > 0:
+            await anyio.sleep(left)
+
+
+@attrs.frozen
+class Sender:
+    """Makes calls with one set of credentials, over connections shared with other senders."""
+
+    base_url: str
+    credentials: Credentials
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    retry: RetryPolicy
+    timeout: float | None
+    http: HttpTransport
+    pace: Pace
+    ready: Callable[[], Awaitable[None]]
+
+    async def call(self, request: Request) -> dict[str, JSON]:
+        """The answer to a call.
+
+        A repeatable call is repeated as the retry policy says; another only if it was refused for its rate.
+
+        Raises:
+            WiroError: the last attempt's error.
+        """
+        await self.ready()
+        attempt = 1
+        while True:
+            try:
+                return await self._attempt(request)
+            except WiroError as error:
+                if not self._may_repeat(request, error, attempt):
+                    raise
+                delay = self.retry.delay(error, attempt, clock.chance())
+                logger.info("%s: %s; again in %.2f s", request.endpoint, type(error).__name__, delay)
+                await self._wait(error, delay)
+            attempt += 1
+
+    def _may_repeat(self, request: Request, error: WiroError, attempt: int) -> bool:
+        never_left = isinstance(error, TransportError) and not error.sent
+        refused = isinstance(error, RateLimitError) and request.is_replayable
+        return (request.repeatable or never_left or refused) and self.retry.allows(error, attempt)
+
+    async def _wait(self, error: WiroError, delay: float) -> None:
+        if isinstance(error, RateLimitError):
+            self.pace.hold(delay)
+        else:
+            await anyio.sleep(delay)
+
+    async def _attempt(self, request: Request) -> dict[str, JSON]:
+        await self.pace.wait()
+        if request.parts is None:
+            answer = await self._post(request, request.body, JSON_TYPE)
+        else:
+            body = await Multipart.of(request.parts)
+            async with aclosing(body.chunks()) as chunks:
+                answer = await self._post(request, chunks, body.headers)
+        return parse_envelope(answer.status, answer.headers, answer.body, clock.now())
+
+    async def _post(self, request: Request, content: bytes | AsyncIterator[bytes], kind: Mapping[str, str]) -> Answer:
+        headers = {**self.headers, **self.credentials.headers(clock.nonce()), **kind}
+        return await self.http.post(f"{self.base_url}/{request.path}", headers, content, self.timeout)

@@ -1,0 +1,49 @@
+"""The calls about one task, with nothing around them."""
+
+from __future__ import annotations
+
+import attrs
+
+from wiro_async._engine.sender import Sender
+from wiro_async._protocol import requests
+from wiro_async._protocol.entities import Task, tasks_of
+
+
+@attrs.frozen
+class TaskRef:
+    """Which task: its secret token, its id, or both."""
+
+    task_id: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class TaskCalls:
+    """Task/Detail, Cancel, Kill and InputOutputDelete."""
+
+    sender: Sender
+
+    async def detail(self, ref: TaskRef) -> Task | None:
+        """The task as it is now; None while the service does not list it yet."""
+        tasks = tasks_of(await self.sender.call(requests.task_detail(ref.task_id, ref.token)))
+        return tasks[0] if tasks else None
+
+    async def cancel(self, ref: TaskRef) -> None:
+        """Take it out of the queue. Raises `APIError` unless it is queued."""
+        task_id = ref.task_id
+        if task_id is None:
+            task = await self.detail(ref)
+            task_id = task.id if task else ""
+        await self.sender.call(requests.task_cancel(task_id))
+
+    async def kill(self, ref: TaskRef) -> None:
+        """End it while it runs. Raises `APIError` unless it is running."""
+        await self.sender.call(requests.task_kill(ref.task_id, ref.token))
+
+    async def delete_files(self, ref: TaskRef) -> None:
+        """Delete its inputs and outputs once it is over."""
+        token = ref.token
+        if token is None:
+            task = await self.detail(ref)
+            token = (task.token if task else None) or ""
+        await self.sender.call(requests.task_delete_files(token))

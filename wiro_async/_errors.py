@@ -1,0 +1,316 @@
+"""Every error this library raises, sorted by who must act.
+
+WiroError
+├── ConfigurationError              you: keys, URLs, options
+├── SessionClosedError              you: the session was closed under a waiting call
+├── TransportError                  the network
+│   ├── ConnectionFailedError
+│   └── RequestTimeoutError
+├── DecodingError                   the service (or a proxy) answered something that is not its protocol
+├── APIError                        the service said no
+│   ├── AuthenticationError
+│   ├── PermissionDeniedError
+│   ├── InvalidInputError           also raised here, before anything is sent
+│   ├── NotFoundError
+│   ├── ConcurrencyLimitError
+│   ├── InsufficientBalanceError
+│   ├── RateLimitError
+│   └── ServerError
+├── SubmissionUnknownError          nobody knows whether a run was made: look before you submit again
+├── TaskError                       a run ended without a result
+│   ├── TaskFailedError
+│   ├── TaskCancelledError
+│   └── TaskTimeoutError            also a TimeoutError
+├── DownloadError                   an output could not be fetched; the result itself stands
+├── BudgetExceededError             a batch reached its budget
+├── JournalError                    a batch journal cannot be used
+└── WebhookVerificationError        a callback was not authentic
+
+All of them pickle, none of them shows a secret, and every one raised after a submit carries `task_id` and `token`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wiro_async._protocol.entities import Task
+
+LOG_LINES_SHOWN = 5
+
+
+class WiroError(Exception):
+    """Base of all errors of this library.
+
+    Attributes:
+        task_id: the number of the task concerned, if one was made.
+        token: its secret token; `wiro.task(error.token)` picks the run up again. Never part of the message.
+    """
+
+    task_id: str | None = None
+    token: str | None = None
+
+    def with_task(self, task_id: str | None, token: str | None) -> WiroError:
+        """Note which task the error is about, and return the error."""
+        self.task_id = self.task_id or task_id
+        self.token = self.token or token
+        return self
+
+
+class ConfigurationError(WiroError):
+    """A key, URL or option of the session is missing or wrong."""
+
+
+class SessionClosedError(WiroError):
+    """The session was closed, or belongs to another event loop."""
+
+
+class TransportError(WiroError):
+    """The request or its answer was lost on the way.
+
+    Attributes:
+        sent: whether any byte of the request may have left. False only where it provably did not.
+    """
+
+    def __init__(self, message: str = "", sent: bool = True) -> None:
+        super().__init__(message, sent)
+        self.sent = sent
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ConnectionFailedError(TransportError):
+    """The connection could not be made, or broke."""
+
+
+class RequestTimeoutError(TransportError):
+    """One HTTP call had no answer within the `request` time-out."""
+
+
+class DecodingError(WiroError):
+    """The answer was not the service's protocol, such as an HTML page of a proxy.
+
+    Attributes:
+        http_status: the HTTP status of that answer.
+    """
+
+    def __init__(self, message: str = "", http_status: int | None = None) -> None:
+        super().__init__(message, http_status)
+        self.http_status = http_status
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class APIError(WiroError):
+    """The service refused or could not do what was asked.
+
+    Attributes:
+        code: the service's error code, None for errors found here before sending.
+        http_status: the HTTP status of the answer, None for errors found here.
+        message: the service's own words.
+        errors: all errors of the answer (or all problems found), as text.
+    """
+
+    def __init__(
+        self,
+        code: int | None = None,
+        http_status: int | None = None,
+        message: str = "",
+        errors: Sequence[str] = (),
+    ) -> None:
+        super().__init__(code, http_status, message, tuple(errors))
+        self.code = code
+        self.http_status = http_status
+        self.message = message
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        facts = [f"code {self.code}"] if self.code is not None else []
+        facts += [f"HTTP {self.http_status}"] if self.http_status not in (None, 200) else []
+        return f"{self.message} ({', '.join(facts)})" if facts else self.message
+
+
+class AuthenticationError(APIError):
+    """The key, signature or bearer token was missing or not accepted."""
+
+
+class PermissionDeniedError(APIError):
+    """The account may not do this."""
+
+
+class InvalidInputError(APIError):
+    """An input is missing or wrong; `errors` lists every problem found."""
+
+
+class NotFoundError(APIError):
+    """The model or task does not exist or is not accessible."""
+
+
+class ConcurrencyLimitError(APIError):
+    """Too many tasks at once.
+
+    Attributes:
+        limit: how many may run at once, where the service told.
+    """
+
+    def __init__(
+        self,
+        code: int | None = None,
+        http_status: int | None = None,
+        message: str = "",
+        errors: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(code, http_status, message, errors)
+        self.args = (*self.args, limit)
+        self.limit = limit
+
+
+class InsufficientBalanceError(APIError):
+    """The balance is too low for this run."""
+
+
+class RateLimitError(APIError):
+    """Too many requests.
+
+    Attributes:
+        retry_after: seconds the service asked to wait, if it said so.
+    """
+
+    def __init__(
+        self,
+        code: int | None = None,
+        http_status: int | None = None,
+        message: str = "",
+        errors: Sequence[str] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(code, http_status, message, errors)
+        self.args = (*self.args, retry_after)
+        self.retry_after = retry_after
+
+
+class ServerError(APIError):
+    """The service failed (HTTP 5xx)."""
+
+
+class SubmissionUnknownError(WiroError):
+    """A run was sent and its answer was lost, so it may exist and be billed.
+
+    It was not sent again. Look at `candidates`, or at your dashboard, before you submit it anew.
+
+    Attributes:
+        model: the model that was to run.
+        candidates: tasks that may be the one.
+    """
+
+    def __init__(self, message: str = "", model: str = "", candidates: Sequence[Task] = ()) -> None:
+        super().__init__(message, model, tuple(candidates))
+        self.model = model
+        self.candidates = tuple(candidates)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class TaskError(WiroError):
+    """A run that was made ended without a result, or was given up."""
+
+    def __init__(self, message: str = "", task_id: str | None = None, token: str | None = None) -> None:
+        super().__init__(message, task_id, token)
+        self.task_id = task_id
+        self.token = token
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class TaskFailedError(TaskError):
+    """The model failed. Failed runs are not billed.
+
+    Attributes:
+        task: the task's last state, with its whole log.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(_failure_text(task), task.id, task.token)
+        self.args = (task,)
+        self.task = task
+
+    def __str__(self) -> str:
+        return _failure_text(self.task)
+
+
+class TaskCancelledError(TaskError):
+    """The task was cancelled or killed, here or elsewhere.
+
+    Attributes:
+        task: the task's last state.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__("", task.id, task.token)
+        self.args = (task,)
+        self.task = task
+
+    def __str__(self) -> str:
+        return f"task {self.task.id} of {self.task.model} was cancelled"
+
+
+class TaskTimeoutError(TaskError, TimeoutError):
+    """A time-out ended the wait for a task.
+
+    Attributes:
+        phase: which time-out it was: "request", "queue", "run" or "idle".
+        seconds: its length.
+        last_task: the last state the service told, if any.
+        last_status: the last status seen, by any way.
+    """
+
+    def __init__(
+        self,
+        phase: str,
+        seconds: float,
+        task_id: str | None = None,
+        token: str | None = None,
+        last_task: Task | None = None,
+        last_status: str | None = None,
+    ) -> None:
+        super().__init__("", task_id, token)
+        self.args = (phase, seconds, task_id, token, last_task, last_status)
+        self.phase = phase
+        self.seconds = seconds
+        self.last_task = last_task
+        self.last_status = last_status
+
+    def __str__(self) -> str:
+        return (
+            f"task {self.task_id}: the {self.phase} time-out of {self.seconds:g} s passed, "
+            f"last status {self.last_status or 'unknown'}; wiro.task(error.token) picks it up again"
+        )
+
+
+class DownloadError(WiroError):
+    """An output file could not be fetched whole. The run itself succeeded: try the download again, not the run."""
+
+
+class BudgetExceededError(WiroError):
+    """The batch's budget leaves no room for this item."""
+
+
+class JournalError(WiroError):
+    """The journal is in use elsewhere, damaged, or belongs to other requests."""
+
+
+class WebhookVerificationError(WiroError):
+    """A callback did not prove that it is authentic."""
+
+
+def _failure_text(task: Task) -> str:
+    lines = (task.error_log or task.log).strip().splitlines()[-LOG_LINES_SHOWN:]
+    reason = "\n  " + "\n  ".join(lines) if lines else " without saying why"
+    code = "no exit code" if task.exit_code is None else f"exit code {task.exit_code}"
+    return f"task {task.id} of {task.model or 'an unknown model'} failed ({code}):{reason}"

@@ -1,0 +1,24 @@
+"""Who is asking: API key and signature. https://wiro.ai/docs/authentication"""
+
+from __future__ import annotations
+
+import hmac
+
+import attrs
+
+
+@attrs.frozen
+class Credentials:
+    """An API key, and its secret if requests are to be signed. Never shown by repr."""
+
+    api_key: str | None = attrs.field(default=None, repr=False)
+    api_secret: str | None = attrs.field(default=None, repr=False)
+
+    def headers(self, nonce: str) -> dict[str, str]:
+        """The headers that prove who asks; the nonce must be new for every attempt."""
+        if self.api_key is None:
+            return {}
+        if self.api_secret is None:
+            return {"x-api-key": self.api_key}
+        signature = hmac.digest(self.api_key.encode(), f"{self.api_secret}{nonce}".encode(), "sha256").hex()
+        return {"x-api-key": self.api_key, "x-nonce": nonce, "x-signature": signature}

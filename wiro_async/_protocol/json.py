@@ -1,0 +1,75 @@
+"""JSON in and out, as lenient in reading as the world demands."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, Union
+
+import orjson
+
+from wiro_async._errors import InvalidInputError
+from wiro_async._types import File
+
+JSON: TypeAlias = Union[None, bool, int, float, str, list["JSON"], dict[str, "JSON"]]
+
+
+def encode(value: object) -> bytes:
+    """JSON bytes of a value that `checked` has passed."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:  # integers over 64 bits, lone surrogates
+        return json.dumps(value).encode()
+
+
+def decode(data: bytes | str) -> JSON:
+    """The value of JSON text. Raises ValueError for anything else."""
+    try:
+        return orjson.loads(data)  # type: ignore[no-any-return]
+    except orjson.JSONDecodeError:
+        pass  # lone surrogates and NaN are refused there, and do occur
+    try:
+        return json.loads(data)  # type: ignore[no-any-return]
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
+
+
+def decode_or_none(data: bytes | str) -> JSON:
+    """The value of JSON text, or None."""
+    try:
+        return decode(data)
+    except ValueError:
+        return None
+
+
+def checked(value: object, name: str) -> JSON:
+    """The value with plain JSON types only; `InvalidInputError` names the part that cannot be sent."""
+    match value:
+        case None | bool() | str() | int():
+            return value
+        case float():
+            if not math.isfinite(value):
+                raise InvalidInputError(message=f"{name} is {value}, which JSON cannot hold; give a finite number")
+            return value
+        case Mapping():
+            return {_checked_key(key, name): checked(item, f"{name}[{key!r}]") for key, item in value.items()}
+        case Sequence() if not isinstance(value, (bytes, bytearray, memoryview)):
+            return [checked(item, f"{name}[{index}]") for index, item in enumerate(value)]
+    raise InvalidInputError(message=f"{name} is a {_described(value)}")
+
+
+def _checked_key(key: object, name: str) -> str:
+    if isinstance(key, str):
+        return key
+    raise InvalidInputError(message=f"{name} has the key {key!r}, a {type(key).__name__}; JSON keys are strings")
+
+
+def _described(value: object) -> str:
+    kind = type(value).__name__
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"{kind} object; wrap it to upload it: File(data, name='photo.png')"
+    if isinstance(value, (File, os.PathLike)) or hasattr(value, "read"):
+        return f"{kind} inside another value; a file must be a parameter of its own, or an item of a list that is one"
+    return f"{kind}, which JSON cannot hold; give text, a number, a boolean, None, a list or a mapping"

@@ -1,0 +1,111 @@
+"""The socket's frames: what is sent to follow a task, and what a frame says about which task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from wiro_async._protocol import status as states
+from wiro_async._protocol.entities import decoded
+from wiro_async._protocol.events import (
+    CostUpdate,
+    LogLine,
+    Progress,
+    Raw,
+    TaskEvent,
+    UnknownEvent,
+)
+from wiro_async._protocol.json import JSON, decode_or_none, encode
+from wiro_async._protocol.text import TextSnapshot
+from wiro_async._protocol.values import as_float, as_int, as_seconds, as_text
+
+
+@attrs.define
+class Message:
+    """One frame about one task.
+
+    Attributes:
+        type: what happened, mostly a status.
+        task_id, token: which task; newer frames carry the id only. "" where absent.
+        raw: the frame.
+    """
+
+    type: str
+    task_id: str
+    token: str
+    raw: Raw
+
+
+def registration(token: str) -> str:
+    """The frame that asks for a task's messages."""
+    return encode({"type": "task_info", "tasktoken": token}).decode()
+
+
+def parse_frame(frame: bytes | str) -> Message | None:
+    """The message in a text frame; None for what is none."""
+    raw = decode_or_none(frame)
+    if not isinstance(raw, dict):
+        return None
+    kind = raw.get("type")
+    if not isinstance(kind, str):
+        return None
+    task_id, token = raw.get("id"), raw.get("tasktoken")
+    return Message(
+        kind,
+        task_id if isinstance(task_id, str) else as_text(task_id),
+        token if isinstance(token, str) else as_text(token),
+        raw,
+    )
+
+
+def payload_of(raw: Raw) -> JSON:
+    """What a message carries: text, an object, a list or nothing; JSON text is opened."""
+    return decoded(raw.get("message"))
+
+
+def progress_of(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progress | None:
+    """The progress an object tells, if any."""
+    percentage = as_float(payload.get("percentage"))
+    step, total = as_int(payload.get("stepCurrent")), as_int(payload.get("stepTotal"))
+    if percentage is None:
+        if step is None or not total:
+            return None
+        percentage = 100 * step / total
+    speed = " ".join(filter(None, (as_text(payload.get("speed")), as_text(payload.get("speedType")))))
+    return Progress(
+        min(1.0, max(0.0, percentage / 100)),
+        step,
+        total,
+        speed or None,
+        as_seconds(payload.get("remainingTime")),
+        as_text(payload.get("task")),
+        status=status,
+        raw=raw,
+    )
+
+
+def cost_of(raw: Raw, status: str) -> CostUpdate:
+    """The costs of a `task_cost` message, which stand at its top level."""
+    return CostUpdate(as_text(raw.get("turnCost")), as_text(raw.get("cumulativeCost")), status=status, raw=raw)
+
+
+def output_of(message: Message, status: str) -> TextSnapshot | TaskEvent | None:
+    """What a `task_output` or `task_error` message tells: text so far, progress, a line, or something new."""
+    payload = payload_of(message.raw)
+    match payload:
+        case dict():
+            snapshot = TextSnapshot.from_wire(payload)
+            if snapshot is not None:
+                return snapshot
+            progress = progress_of(payload, status, message.raw)
+            if progress is None and "raw" not in payload:
+                return UnknownEvent(message.type, status=status, raw=message.raw)
+            return progress
+        case str() if payload.strip():
+            return LogLine(
+                payload, "stderr" if message.type == states.ERROR else "stdout", status=status, raw=message.raw
+            )
+        case list() if payload:
+            return UnknownEvent(message.type, status=status, raw=message.raw)
+    return None

@@ -1,0 +1,160 @@
+"""What is sent: one `Request` for every endpoint. https://wiro.ai/docs/run-a-model"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TypeAlias
+from urllib.parse import quote
+
+import attrs
+
+from wiro_async._errors import InvalidInputError
+from wiro_async._protocol.json import JSON, checked, encode
+from wiro_async._types import File
+
+Part: TypeAlias = "tuple[str, str | File]"
+
+
+@attrs.frozen
+class Request:
+    """One call, before it is signed and sent.
+
+    Args:
+        path: below the base URL, percent-encoded.
+        body: the JSON body, if it is not multipart.
+        parts: the fields and files of a multipart body.
+        repeatable: whether sending it twice does no harm.
+    """
+
+    path: str
+    body: bytes = attrs.field(default=b"{}", repr=False)
+    parts: tuple[Part, ...] | None = attrs.field(default=None, repr=False)
+    repeatable: bool = True
+
+    @property
+    def endpoint(self) -> str:
+        """The path without the parts that name a model or a secret, such as "Run" or "Task/Detail"."""
+        return "Run" if self.path.startswith("Run/") else self.path
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether the body can be produced again once it was sent."""
+        return not any(isinstance(value, File) and hasattr(value.data, "__aiter__") for _, value in self.parts or ())
+
+
+@attrs.frozen
+class RunInput:
+    """A run's parameters, checked: plain JSON values, and files apart."""
+
+    values: dict[str, JSON]
+    files: tuple[tuple[str, File], ...] = ()
+
+    @classmethod
+    def of(cls, given: Mapping[str, object] | None) -> RunInput:
+        """Sort an input mapping into values and files. Raises `InvalidInputError` for what cannot be sent."""
+        if given is not None and not isinstance(given, Mapping):
+            raise InvalidInputError(
+                message=f"input is a {type(given).__name__}; give a mapping of parameter names to values"
+            )
+        values: dict[str, JSON] = {}
+        files: list[tuple[str, File]] = []
+        for name, value in (given or {}).items():
+            if not isinstance(name, str):
+                raise InvalidInputError(message=f"input has the key {name!r}; parameter names are strings")
+            _sort_parameter(name, value, values, files)
+        return cls(values, tuple(files))
+
+
+def run(model: str, given: RunInput, callback_url: str | None, project_id: str | None, suffix: str = "") -> Request:
+    """`Run`: starts a billed task."""
+    values = dict(given.values)
+    if callback_url is not None:
+        values["callbackUrl"] = callback_url
+    if project_id is not None:
+        values["projectid"] = project_id
+    path = f"Run/{model_path(model)}{suffix}"
+    if not given.files:
+        return Request(path, encode(values), repeatable=False)
+    fields = [(name, form_text(value)) for name, value in values.items()]
+    return Request(path, b"", (*fields, *given.files), repeatable=False)
+
+
+def task_detail(task_id: str | None, token: str | None) -> Request:
+    """`Task/Detail`, by token where there is one."""
+    return Request("Task/Detail", encode({"tasktoken": token} if token else {"taskid": task_id}))
+
+
+def task_list(start: int, limit: int, model: str | None = None) -> Request:
+    """One page of `Task/List`, newest first."""
+    body = {"type": "model", "sort": "id", "order": "DESC", "start": str(start), "limit": str(limit)}
+    if model is not None:
+        body["modelName"] = model
+    return Request("Task/List", encode(body))
+
+
+def task_cancel(task_id: str) -> Request:
+    """`Task/Cancel`: takes the id only, and only while the task is queued."""
+    return Request("Task/Cancel", encode({"taskid": task_id}))
+
+
+def task_kill(task_id: str | None, token: str | None) -> Request:
+    """`Task/Kill`: only while the task is running."""
+    return Request("Task/Kill", encode({"socketaccesstoken": token} if token else {"taskid": task_id}))
+
+
+def task_delete_files(token: str) -> Request:
+    """`Task/InputOutputDelete`: only when the task is over."""
+    return Request("Task/InputOutputDelete", encode({"tasktoken": token}))
+
+
+def model_path(model: str) -> str:
+    """The percent-encoded path of "owner/model". Raises `InvalidInputError` for anything else."""
+    segments = model.split("/") if isinstance(model, str) else []
+    if len(segments) != 2 or not all(map(_is_slug, segments)):
+        raise InvalidInputError(
+            message=f"model is {model!r}; give it as 'owner/model', for example 'google/nano-banana-pro'"
+        )
+    return "/".join(quote(segment, safe="") for segment in segments)
+
+
+def form_text(value: JSON) -> str:
+    """A value as text of a multipart field: "4", "true", JSON text of lists and mappings."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case _:
+            return encode(value).decode()
+
+
+def _is_slug(segment: str) -> bool:
+    return segment.strip() not in ("", ".", "..") and segment.isprintable()
+
+
+def _sort_parameter(name: str, value: object, values: dict[str, JSON], files: list[tuple[str, File]]) -> None:
+    items = value if isinstance(value, (list, tuple)) else (value,)
+    if not any(map(_is_file, items)):
+        try:
+            values[name] = checked(value, name)
+        except RecursionError:
+            raise InvalidInputError(message=f"{name} contains itself or is nested too deeply for JSON") from None
+        return
+    others = [checked(item, name) for item in items if not _is_file(item)]
+    files += [(name, _as_file(item)) for item in items if _is_file(item)]
+    if others:
+        values[f"{name}Url"] = ",".join(map(form_text, others))
+
+
+def _is_file(value: object) -> bool:
+    return isinstance(value, (File, os.PathLike)) or hasattr(value, "read")
+
+
+def _as_file(value: object) -> File:
+    if isinstance(value, File):
+        return value
+    if isinstance(value, os.PathLike):
+        return File(value, os.path.basename(os.fsdecode(value)))
+    name = getattr(value, "name", None)
+    return File(value, os.path.basename(name) if isinstance(name, str) else "file")  # type: ignore[arg-type]

@@ -1,0 +1,45 @@
+"""When a harmless call is made again."""
+
+from __future__ import annotations
+
+import attrs
+
+from wiro_async._errors import DecodingError, RateLimitError, ServerError, TransportError, WiroError
+
+
+@attrs.frozen
+class RetryPolicy:
+    """How calls that may be repeated are repeated. A run is never among them.
+
+    Args:
+        attempts: how often a call is made at most, the first included.
+        base: seconds before the first repetition; doubled every time.
+        cap: the most seconds between two, also where `Retry-After` asks for more.
+        jitter: the random share of each wait, 0 to 1.
+        statuses: HTTP statuses that are worth another attempt.
+    """
+
+    attempts: int = 5
+    base: float = 0.5
+    cap: float = 30.0
+    jitter: float = 0.5
+    statuses: frozenset[int] = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+    def allows(self, error: WiroError, attempt: int) -> bool:
+        """Whether attempt number `attempt` (from 1) that ended in `error` may be followed by another."""
+        return attempt < self.attempts and self._is_passing(error)
+
+    def delay(self, error: WiroError, attempt: int, random: float) -> float:
+        """Seconds to wait after attempt number `attempt`; `random` is between 0 and 1."""
+        asked = error.retry_after if isinstance(error, RateLimitError) else None
+        wait = min(self.cap, self.base * 2.0 ** min(attempt - 1, 30))
+        wait *= 1 - self.jitter * random
+        return min(self.cap, max(wait, asked or 0.0))
+
+    def _is_passing(self, error: WiroError) -> bool:
+        match error:
+            case TransportError():
+                return True
+            case RateLimitError() | ServerError() | DecodingError():
+                return error.http_status is None or error.http_status in self.statuses or error.http_status < 300
+        return False

@@ -1,0 +1,138 @@
+"""Folds messages and snapshots, from any source and in any order, into events that only go forward."""
+
+from __future__ import annotations
+
+import attrs
+
+from wiro_async._protocol import status as states
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.events import (
+    Progress,
+    StatusChanged,
+    TaskEvent,
+    TextDelta,
+    TextReset,
+    UnknownEvent,
+)
+from wiro_async._protocol.messages import Message, cost_of, output_of
+from wiro_async._protocol.text import KINDS, TextFold, TextSnapshot
+
+OUTPUT_TYPES = frozenset({states.OUTPUT, states.ERROR})
+
+
+@attrs.define
+class TaskState:
+    """What is known of one task.
+
+    Only a snapshot (Task/Detail) can end it; a message that says so is a claim to be checked.
+
+    Attributes:
+        status: the furthest status seen.
+        task: the newest snapshot that was not behind what is known.
+        claimed: a message said that the task is over.
+        over: a snapshot said so.
+    """
+
+    status: str = ""
+    task: Task | None = None
+    claimed: bool = False
+    over: bool = False
+    text: TextFold = attrs.field(factory=TextFold)
+    _rank: int = -1
+    _fraction: float = -1.0
+    _label: str = ""
+
+    @property
+    def started(self) -> bool:
+        """Whether it has left the queue and runs, or is past that."""
+        return self._rank >= states.STARTED_RANK
+
+    def note(self, message: Message) -> None:
+        """Take a message's status and nothing else, for when nobody listens to events."""
+        if not self.over:
+            self._heed(message.type)
+
+    def receive(self, message: Message) -> list[TaskEvent]:
+        """The events of a message."""
+        if self.over:
+            return []
+        events: list[TaskEvent] = []
+        if self._heed(message.type):
+            events.append(StatusChanged(status=self.status, raw=message.raw))
+        if message.type in OUTPUT_TYPES:
+            events += self._outputs(message)
+        elif message.type == "task_cost":
+            events.append(cost_of(message.raw, self.status))
+        elif message.type not in states.RANK:
+            events.append(UnknownEvent(message.type, status=self.status, raw=message.raw))
+        return events
+
+    def look(self, task: Task, patient: bool = True) -> list[TaskEvent]:
+        """The events of a snapshot.
+
+        A finished task whose exit code is not told yet is not taken as over, unless `patient` is False.
+        """
+        if self.over:
+            return []
+        if task.is_over:
+            self.claimed = True
+            self.over = task.was_cancelled or task.exit_code is not None or not patient
+        events: list[TaskEvent] = []
+        if self.over or states.RANK.get(task.status, self._rank) >= self._rank:
+            self.task = task
+        if (self.over or not task.is_over) and self._advance(task.status):
+            events.append(StatusChanged(status=self.status))
+        for output in task.outputs:
+            snapshot = TextSnapshot.from_wire(output.content)
+            if snapshot is not None:
+                events += self._text(snapshot, output.raw)
+        return events
+
+    def so_far(self) -> list[TaskEvent]:
+        """What somebody who comes late must be told first: the status, and all text there is."""
+        events: list[TaskEvent] = [StatusChanged(status=self.status)] if self.status else []
+        for index, kind in enumerate(KINDS):
+            text: str = getattr(self.text, kind)
+            if text:
+                events.append(TextDelta(text, kind, index, status=self.status))
+        return events
+
+    def _heed(self, status: str) -> bool:
+        if states.is_over(status):
+            self.claimed = True
+            return False
+        return self._advance(status)
+
+    def _advance(self, status: str) -> bool:
+        rank = states.RANK.get(status, -1)
+        if rank <= self._rank:
+            return False
+        self._rank, self.status = rank, status
+        return True
+
+    def _outputs(self, message: Message) -> list[TaskEvent]:
+        told = output_of(message, self.status)
+        match told:
+            case None:
+                return []
+            case TextSnapshot():
+                return self._text(told, message.raw)
+            case Progress():
+                return [told] if self._moves(told) else []
+        return [told]
+
+    def _moves(self, progress: Progress) -> bool:
+        if progress.label == self._label and progress.fraction <= self._fraction:
+            return False
+        self._label, self._fraction = progress.label, progress.fraction
+        return True
+
+    def _text(self, snapshot: TextSnapshot, raw: object) -> list[TaskEvent]:
+        events: list[TaskEvent] = []
+        kept = raw if isinstance(raw, dict) else {}
+        for change in self.text.update(snapshot):
+            if change.reset:
+                events.append(TextReset(change.kind, status=self.status, raw=kept))
+            if change.text:
+                events.append(TextDelta(change.text, change.kind, change.index, status=self.status, raw=kept))
+        return events

@@ -1,0 +1,363 @@
+"""`AsyncWiro`: the one place that wires everything together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from inspect import isawaitable
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self, overload
+
+import anyio
+
+from wiro_async._api.batch import Batch, Inputs, OnError, Order, RunRequest
+from wiro_async._api.handle import EventStream, Following, TaskHandle
+from wiro_async._api import options as settings
+from wiro_async._api.options import USER_AGENT, Options
+from wiro_async._api.results import TaskResult
+from wiro_async._api.stream import TextStream
+from wiro_async._api.tasks import Tasks
+from wiro_async._engine.downloader import Downloader
+from wiro_async._engine.engine import Engine, Statistics
+from wiro_async._engine.sender import Sender
+from wiro_async._engine.task_calls import TaskCalls, TaskRef
+from wiro_async._errors import InvalidInputError, TaskTimeoutError
+from wiro_async._protocol import requests
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.events import TaskEvent
+from wiro_async._protocol.retry import RetryPolicy
+from wiro_async._types import Input, OnCancel, ProgressMode, Timeouts
+
+if TYPE_CHECKING:
+    import httpx
+
+Listener = Callable[[TaskEvent], Awaitable[None] | None]
+
+
+class AsyncWiro:
+    """A session with Wiro: use it as `async with AsyncWiro() as wiro`, or call `aclose()` when done.
+
+    Constructing it opens nothing. It belongs to the event loop in which it is first used, and may be used by any
+    number of tasks there.
+
+    Args:
+        api_key, api_secret: from WIRO_API_KEY and WIRO_API_SECRET if not given. Calls are signed if there is a secret.
+        base_url, socket_url: from WIRO_API_BASE_URL and WIRO_SOCKET_URL, else the service's own.
+        headers: sent along with every call to the API, for instance to a proxy of yours that adds the key.
+        progress: how runs are followed: "auto" (by the socket, else by polling), "websocket", or "polling".
+        timeout: seconds for each run, or `Timeouts`.
+        retry: how harmless calls are repeated; a run never is.
+        transport: an httpx transport to use instead of the built-in one; it is closed with the session.
+        compression: whether the socket compresses. It saves most bytes of long texts and costs processor time.
+        tasks_per_socket: how many tasks share one socket.
+        polls_per_second: how often silent tasks are asked about at most, all together.
+
+    Raises:
+        ConfigurationError: a key is missing or a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        api_secret: str | None = None,
+        *,
+        base_url: str | None = None,
+        socket_url: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        progress: ProgressMode = "auto",
+        timeout: float | Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        compression: bool = False,
+        tasks_per_socket: int = 1000,
+        polls_per_second: float = 100.0,
+    ) -> None:
+        options = Options.of(api_key, api_secret, headers, progress, timeout, retry)
+        engine = Engine(
+            settings.socket_url(socket_url),
+            USER_AGENT,
+            transport,
+            compression=compression,
+            tasks_per_socket=tasks_per_socket,
+            polls_per_second=polls_per_second,
+        )
+        self._set_up(engine, settings.base_url(base_url), options, owner=True)
+
+    def _set_up(self, engine: Engine, base_url: str, options: Options, *, owner: bool) -> None:
+        headers = {"User-Agent": USER_AGENT, **options.headers}
+        sender = Sender(
+            base_url,
+            options.credentials,
+            headers,
+            options.retry,
+            options.timeouts.request,
+            engine.http,
+            engine.pace,
+            engine.open,
+        )
+        self._engine = engine
+        self._base_url = base_url
+        self._options = options
+        self._owner = owner
+        self._calls = TaskCalls(sender)
+        self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request)
+        self._following = Following(
+            self._calls, engine.watches, self._downloader, options.progress, options.timeouts
+        )
+        self.tasks = Tasks(self._calls)
+
+    def __repr__(self) -> str:
+        return f"AsyncWiro({self._base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        await self._engine.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None and self._owner and engine.nursery.is_open:
+            warnings.warn(f"{self!r} was not closed: use `async with`, or await aclose()", ResourceWarning, stacklevel=2)
+
+    async def aclose(self) -> None:
+        """Close the session: stop what `run()`, `stream()` and batches still have running, free everything.
+
+        Tasks that were made by `submit()` go on. A view made by `with_options` leaves the session open.
+        """
+        if self._owner:
+            await self._engine.aclose()
+
+    def with_options(
+        self,
+        *,
+        api_key: str | None = None,
+        api_secret: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        progress: ProgressMode | None = None,
+        timeout: float | Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> AsyncWiro:
+        """A view on this session with other options, which shares its connections and ends with it.
+
+        `headers` are added to the session's own; a key that is given without a secret is used without one.
+        """
+        old = self._options
+        options = Options(
+            old.credentials if api_key is None else settings.credentials(api_key, api_secret, True),
+            {**old.headers, **(headers or {})},
+            old.progress if progress is None else settings.known_mode(progress),
+            Timeouts.of(timeout, old.timeouts),
+            retry or old.retry,
+        )
+        view = object.__new__(type(self))
+        view._set_up(self._engine, self._base_url, options, owner=False)
+        return view
+
+    def statistics(self) -> Statistics:
+        """What the session holds at this moment; all zero after `aclose()`."""
+        return self._engine.statistics()
+
+    async def run(
+        self,
+        model: str,
+        input: Input | None = None,
+        *,
+        timeout: float | Timeouts | None = None,
+        queue_timeout: float | None = None,
+        callback_url: str | None = None,
+        project_id: str | None = None,
+        on_event: Listener | None = None,
+        on_cancel: OnCancel = "stop",
+    ) -> TaskResult:
+        """Run a model and wait for its result. https://wiro.ai/docs/run-a-model
+
+        Cancelling it, and a time-out, stops the task on the service too, which takes up to 5 s.
+
+        Args:
+            model: "owner/model".
+            input: the model's parameters. Paths, open binary files and `File`s among them are uploaded.
+            timeout: seconds for the whole run, or `Timeouts`; the session's if not given.
+            queue_timeout: seconds until it must have started.
+            callback_url: where the service reports its end.
+            project_id: the project to bill.
+            on_event: called with every event; may be a coroutine function.
+            on_cancel: "leave" lets the task go on when this is cancelled or out of time.
+
+        Raises:
+            InvalidInputError: the model or an input is wrong; nothing was sent, or the service refused it.
+            SubmissionUnknownError: the answer to the submit was lost; it was not sent again.
+            TaskFailedError, TaskCancelledError: it ended without a result.
+            TaskTimeoutError: a time-out passed.
+        """
+        start = anyio.current_time()
+        timeouts = Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
+        with anyio.CancelScope(deadline=start + timeouts.run if timeouts.run is not None else float("inf")) as scope:
+            handle = await self._submit(model, input, callback_url, project_id, on_cancel)
+        if scope.cancelled_caught:
+            raise TaskTimeoutError("run", timeouts.run or 0.0)
+        async with self._engine.stopper.owning(self._calls, handle.ref, on_cancel):
+            if on_event is None:
+                return await handle.result_since(start, timeouts)
+            events = EventStream(handle.ref, model, self._following, True, timeouts, start)
+            return self._following.result(await _pass_on(events, on_event))
+
+    async def submit(
+        self,
+        model: str,
+        input: Input | None = None,
+        *,
+        callback_url: str | None = None,
+        project_id: str | None = None,
+    ) -> TaskHandle:
+        """Start a run and hand over its handle, which owns it: it goes on whatever happens here.
+
+        Cancelling it *during* the submit stops the task that was being made. Arguments and errors as in `run`.
+        """
+        return await self._submit(model, input, callback_url, project_id, "stop")
+
+    def stream(
+        self,
+        model: str,
+        input: Input | None = None,
+        *,
+        callback_url: str | None = None,
+        project_id: str | None = None,
+        on_cancel: OnCancel = "stop",
+    ) -> TextStream:
+        """Run an LLM and read its text as it is written.
+
+        `async with wiro.stream(…) as stream: async for delta in stream: …`, then `await stream.result()`. Leaving
+        it before the end stops the task. Arguments and errors as in `run`.
+        """
+        return TextStream(
+            lambda: self._submit(model, input, callback_url, project_id, on_cancel),
+            self._following,
+            self._engine.stopper,
+            on_cancel,
+        )
+
+    def task(self, token: str | None = None, *, taskid: str | None = None) -> TaskHandle:
+        """Pick up a run again from its token, or its id. Makes no request."""
+        if not token and not taskid:
+            raise InvalidInputError(message="give the token of a task, or its taskid")
+        return TaskHandle(TaskRef(taskid or None, token or None), "", self._following)
+
+    @overload
+    def batch(
+        self,
+        model_or_requests: str,
+        inputs: Inputs,
+        *,
+        concurrency: int = ...,
+        order: Order = ...,
+        retries: int = ...,
+        on_error: OnError = ...,
+        on_exit: OnCancel = ...,
+    ) -> Batch: ...
+    @overload
+    def batch(
+        self,
+        model_or_requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
+        inputs: None = None,
+        *,
+        concurrency: int = ...,
+        order: Order = ...,
+        retries: int = ...,
+        on_error: OnError = ...,
+        on_exit: OnCancel = ...,
+    ) -> Batch: ...
+    def batch(
+        self,
+        model_or_requests: str | Iterable[RunRequest] | AsyncIterable[RunRequest],
+        inputs: Inputs | None = None,
+        *,
+        concurrency: int = 50,
+        order: Order = "completed",
+        retries: int = 0,
+        on_error: OnError = "continue",
+        on_exit: OnCancel = "stop",
+    ) -> Batch:
+        """Run many inputs, `concurrency` at a time: `async with wiro.batch(…) as batch: async for item in batch: …`.
+
+        Args:
+            model_or_requests: one model for all `inputs`, or an iterable of `RunRequest`s.
+            inputs: a sync or async iterable of parameter mappings (or `RunRequest`s), taken one by one.
+            concurrency: how many run at a time.
+            order: give items as they are "completed", or in "input" order.
+            retries: how often a failed task is run anew; each is a new bill.
+            on_error: "stop" submits nothing more after the first failed item.
+            on_exit: "leave" lets running tasks go on when the batch is left.
+
+        Raises:
+            InvalidInputError: an option is wrong. Errors of single items come with the items.
+        """
+        model = model_or_requests if isinstance(model_or_requests, str) else None
+        wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
+        if wanted is None:
+            raise InvalidInputError(message="this batch has no inputs; give batch(model, inputs) or batch(requests)")
+        return Batch(
+            lambda request: self._run_request(request, on_exit),
+            self._engine.nursery,
+            self._engine.open,
+            model,
+            wanted,
+            concurrency=concurrency,
+            order=order,
+            retries=retries,
+            on_error=on_error,
+        )
+
+    @overload
+    async def map(
+        self, model: str, inputs: Inputs, *, concurrency: int = ..., return_exceptions: Literal[False] = ...
+    ) -> list[TaskResult]: ...
+    @overload
+    async def map(
+        self, model: str, inputs: Inputs, *, concurrency: int = ..., return_exceptions: bool
+    ) -> list[TaskResult | Exception]: ...
+    async def map(
+        self, model: str, inputs: Inputs, *, concurrency: int = 50, return_exceptions: bool = False
+    ) -> list[TaskResult] | list[TaskResult | Exception]:
+        """The results of many inputs, in their order.
+
+        The first error ends it and stops what still runs, unless `return_exceptions` puts errors into the list.
+        Arguments as in `batch`.
+        """
+        results: list[TaskResult | Exception] = []
+        async with self.batch(model, inputs, concurrency=concurrency, order="input") as batch:
+            async for item in batch:
+                if item.error is not None and not return_exceptions:
+                    raise item.error
+                results.append(item.result or item.error)  # type: ignore[arg-type]
+        return results
+
+    async def _run_request(self, request: RunRequest, on_exit: OnCancel) -> TaskResult:
+        return await self.run(
+            request.model,
+            request.input,
+            timeout=request.timeout,
+            callback_url=request.callback_url,
+            on_cancel=on_exit,
+        )
+
+    async def _submit(
+        self, model: str, input: Input | None, callback_url: str | None, project_id: str | None, on_cancel: OnCancel
+    ) -> TaskHandle:
+        request = requests.run(model, requests.RunInput.of(input), callback_url, project_id)
+        await self._engine.open()
+        ref = await self._engine.submitter.submit(self._calls, request, model, on_cancel)
+        return TaskHandle(ref, model, self._following, is_new=True)
+
+
+async def _pass_on(events: EventStream, listener: Listener) -> Task:
+    async with events:
+        async for event in events:
+            answer = listener(event)
+            if isawaitable(answer):
+                await answer
+    assert events.over is not None
+    return events.over

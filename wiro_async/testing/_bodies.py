@@ -1,0 +1,59 @@
+"""Request bodies: JSON, forms, multipart."""
+
+import asyncio
+import hashlib
+from typing import TypeGuard
+
+import orjson
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+
+from ._records import KEPT_BYTES, Json, RefusedError, Upload
+
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+BAD = RefusedError(0, "Request parameters are invalid.")
+
+
+async def read(request: Request) -> tuple[dict[str, Json], tuple[Upload, ...]]:
+    """The parameters and the files of a request."""
+    if request.headers.get("content-type", "").startswith(FORMS):
+        return await _form(request)
+    body = await request.body()
+    try:
+        parsed: Json = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError:
+        raise BAD from None
+    if not _is_object(parsed):
+        raise BAD
+    return parsed, ()
+
+
+def _is_object(value: Json) -> TypeGuard[dict[str, Json]]:
+    return isinstance(value, dict)
+
+
+async def _form(request: Request) -> tuple[dict[str, Json], tuple[Upload, ...]]:
+    values: dict[str, list[str]] = {}
+    files: list[Upload] = []
+    try:
+        async with request.form(max_part_size=KEPT_BYTES) as form:
+            for name, item in form.multi_items():
+                if isinstance(item, UploadFile) and item.filename:
+                    files.append(await asyncio.to_thread(_upload, name, item))
+                else:
+                    values.setdefault(name, []).append(item if isinstance(item, str) else "")
+    except MultiPartException:
+        raise BAD from None
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}, tuple(files)
+
+
+def _upload(field: str, part: UploadFile) -> Upload:
+    size, digest, kept = part.size or 0, hashlib.sha256(), bytearray()
+    while chunk := part.file.read(2**20):
+        digest.update(chunk)
+        if size <= KEPT_BYTES:
+            kept += chunk
+    data = bytes(kept) if size <= KEPT_BYTES else None
+    content_type = part.content_type or "application/octet-stream"
+    return Upload(field, part.filename or "", content_type, size, digest.hexdigest(), data)

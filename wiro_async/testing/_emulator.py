@@ -1,0 +1,162 @@
+"""`WiroEmulator`: the whole service on a loopback port, in a thread of its own."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+from decimal import Decimal
+from types import TracebackType
+from typing import Literal, Self, TypedDict
+
+import anyio
+import anyio.to_thread
+import uvicorn
+
+from ._app import App
+from ._faults import Faults
+from ._ledger import Ledger
+from ._models import STANDARD
+from ._scripts import ModelScript
+from ._server import HttpConnection, Server, SocketConnection
+from ._service import Service
+from ._socket import PATH
+
+
+class ConnectionOptions(TypedDict):
+    """The keyword arguments that connect an `AsyncWiro` to an emulator."""
+
+    api_key: str
+    api_secret: str | None
+    base_url: str
+    socket_url: str
+
+
+class WiroEmulator:
+    """A Wiro service on loopback: HTTP, server-sent events and WebSocket, with scripted models and faults.
+
+    Use it with `with` or `async with`; it runs in its own thread, so one emulator outlives any number of
+    event loops.
+
+    `models` are added to the standard ones, or replace them by slug. `api_secret=None`: the key is enough.
+    `speed` makes all runs that many times faster. `generation` says which socket messages are spoken:
+    "older", "newer", or "mixed" (in turn). `port=0` takes a free one.
+    """
+
+    def __init__(
+        self,
+        *,
+        models: Iterable[ModelScript] | None = None,
+        api_key: str = "emulator-key",
+        api_secret: str | None = "emulator-secret",
+        balance: Decimal = Decimal(1000),
+        speed: float = 1.0,
+        generation: Literal["mixed", "older", "newer"] = "mixed",
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.api_key = api_key
+        self.api_secret = api_secret
+        self._host = host
+        self._port = port
+        scripts = {model.slug: model for model in (*STANDARD, *(models or ()))}
+        self._service = Service(scripts, api_key, api_secret, balance, speed, generation)
+        self._thread: threading.Thread | None = None
+        self._stop: Future[tuple[asyncio.AbstractEventLoop, Server]] = Future()
+
+    @property
+    def base_url(self) -> str:
+        """Where the HTTP API is, once started."""
+        return f"http://{self._host}:{self._port}/v1"
+
+    @property
+    def socket_url(self) -> str:
+        """Where the WebSocket is, once started."""
+        return f"ws://{self._host}:{self._port}{PATH}"
+
+    @property
+    def balance(self) -> Decimal:
+        """The money left."""
+        return self._service.balance
+
+    @property
+    def ledger(self) -> Ledger:
+        """Everything that was asked of the emulator."""
+        return self._service.ledger
+
+    @property
+    def faults(self) -> Faults:
+        """The switches for what goes wrong."""
+        return self._service.faults
+
+    def options(self) -> ConnectionOptions:
+        """Keyword arguments for `AsyncWiro`."""
+        return {
+            "api_key": self.api_key,
+            "api_secret": self.api_secret,
+            "base_url": self.base_url,
+            "socket_url": self.socket_url,
+        }
+
+    def start(self) -> None:
+        """Open the port and serve; returns when requests are answered. Blocks for some milliseconds."""
+        listener = socket.create_server((self._host, self._port), backlog=2048)
+        self._port = listener.getsockname()[1]
+        self._service.files.base_url = self.base_url
+        self._stop = Future()
+        self._thread = threading.Thread(
+            target=self._serve, args=(listener,), name="wiro-emulator", daemon=True
+        )
+        self._thread.start()
+        self._stop.result()
+
+    def stop(self) -> None:
+        """Close all connections and end the thread. Does nothing if not started."""
+        if self._thread is None:
+            return
+        loop, server = self._stop.result()
+        loop.call_soon_threadsafe(server.stop.set)
+        self._thread.join()
+        self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        await anyio.to_thread.run_sync(self.start)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.stop)
+
+    def _serve(self, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            App(self._service),
+            http=HttpConnection,
+            ws=SocketConnection,
+            ws_max_size=64 * 2**20,
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=60,
+        )
+        with asyncio.Runner() as runner:
+            server = Server(config, lambda: self._stop.set_result((runner.get_loop(), server)))
+            try:
+                runner.run(server.serve([listener]))
+            finally:
+                self._service.close()

@@ -1,0 +1,1 @@
+"""What the emulator's painter can draw: skies, landscapes, subjects and abstract compositions."""

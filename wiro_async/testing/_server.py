@@ -1,0 +1,114 @@
+"""uvicorn, with connections that can be cut, frozen and written to without a task in between."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.protocol import State
+
+LINGER_NOT = struct.pack("ii", 1, 0)
+
+
+def _hang_up(transport: asyncio.Transport, *, reset: bool) -> None:
+    if reset:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        transport.abort()
+    else:
+        transport.close()
+
+
+class HttpConnection(H11Protocol):
+    """An HTTP connection that hands itself to the application in `scope["state"]`."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, {"connection": self}, _loop)
+
+    def hang_up(self, *, reset: bool) -> None:
+        """Cut the connection, with a TCP reset or an ordinary end."""
+        _hang_up(self.transport, reset=reset)
+
+
+class SocketConnection(WebSocketsSansIOProtocol):
+    """A WebSocket connection that can be written to from a timer, and frozen."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, {"connection": self}, _loop)
+        self.frozen = False
+        self._flushing = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, unless frozen."""
+        if not self.frozen:
+            super().data_received(data)
+
+    def push(self, payload: bytes, *, binary: bool = False) -> None:
+        """Write a message, together with others of this turn of the loop, if the connection takes any."""
+        if self.frozen or self.conn.state is not State.OPEN or self.transport.is_closing():
+            return
+        if binary:
+            self.conn.send_binary(payload)
+        else:
+            self.conn.send_text(payload)
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def hang_up(self, *, reset: bool) -> None:
+        """Cut the connection without a closing handshake, once what was pushed has left."""
+        self._flush()
+        _hang_up(self.transport, reset=reset)
+
+    def say_goodbye(self, code: int = 1000) -> None:
+        """Start the closing handshake."""
+        if not self.frozen and self.conn.state is State.OPEN:
+            self.conn.send_close(code)
+            self._flush()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server without its polling: it stops when told, at once."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.stop = asyncio.Event()
+        self._on_ready = on_ready
+
+    async def main_loop(self) -> None:
+        """Wait to be stopped."""
+        self._on_ready()
+        await self.stop.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close everything without waiting for anybody."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, SocketConnection):
+                connection.say_goodbye(1012)
+            connection.transport.abort()
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,130 @@
+"""One WebSocket connection: registrations in, task messages out."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import attrs
+import orjson
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from ._messages import WELCOME
+from ._realtime import RealtimeSession
+from ._records import Json, SocketRecord
+from ._server import SocketConnection
+from ._service import Service
+from ._socket_faults import Forward, Outgoing, RefuseUpgrade
+from ._tasks import EmulatedTask, TaskMessage
+
+PATH = "/socket/v1"
+
+
+async def serve_socket(service: Service, socket: WebSocket) -> None:
+    """Serve a connection from its handshake to its end."""
+    faults = service.faults.draw_socket()
+    refusal = next((fault for fault in faults if isinstance(fault, RefuseUpgrade)), None)
+    if refusal or socket.url.path != PATH:
+        await socket.send_denial_response(Response(status_code=refusal.status if refusal else 404))
+        return
+    await socket.accept()
+    record = SocketRecord(time.time(), dict(socket.headers))
+    service.ledger.sockets.append(record)
+    line = SocketLine(service, socket.scope["state"]["connection"], record)
+    for fault in reversed(faults):
+        line.forward = fault.wrap(line, line.forward)
+    try:
+        line.forward(Outgoing(WELCOME.type, WELCOME.payload))
+        await line.listen(socket)
+    finally:
+        line.forget()
+        record.closed_at = time.time()
+
+
+@attrs.define(eq=False)
+class SocketLine:
+    """An open connection and the tasks it has registered."""
+
+    service: Service
+    connection: SocketConnection
+    record: SocketRecord
+    forward: Forward = attrs.field(init=False)
+    _tasks: dict[str, EmulatedTask] = attrs.field(factory=dict[str, EmulatedTask], init=False)
+    _sessions: dict[str, RealtimeSession] = attrs.field(factory=dict[str, RealtimeSession], init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.forward = self._send
+
+    async def listen(self, socket: WebSocket) -> None:
+        """Take what the client says until it is gone; whatever is not understood is ignored."""
+        while (message := await socket.receive())["type"] == "websocket.receive":
+            if (text := message.get("text")) is not None:
+                self._take(text)
+            else:
+                self._hear(message["bytes"])
+
+    def forget(self) -> None:
+        """Stop watching all tasks."""
+        for task in self._tasks.values():
+            task.watchers.pop(self, None)
+        for session in self._sessions.values():
+            session.end()
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something after real seconds."""
+        asyncio.get_running_loop().call_later(seconds, action)
+
+    def drop(self) -> None:
+        """Close abruptly, without a closing handshake."""
+        self.connection.hang_up(reset=False)
+
+    def close(self) -> None:
+        """Close politely."""
+        self.connection.say_goodbye()
+
+    def freeze(self) -> None:
+        """Never read or write again, yet stay open."""
+        self.connection.frozen = True
+
+    def _take(self, text: str) -> None:
+        try:
+            body: Json = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return
+        if not isinstance(body, dict):
+            return
+        token = str(body.get("tasktoken", ""))
+        session = self._sessions.get(token)
+        if body.get("type") == "task_info":
+            self._register(token)
+        elif session and body.get("type") == "task_session_interrupt":
+            session.interrupt()
+        elif session and body.get("type") == "task_session_end":
+            session.end()
+
+    def _hear(self, frame: bytes) -> None:
+        token, bar, _ = frame.partition(b"|")
+        if bar and (session := self._sessions.get(token.decode(errors="replace"))):
+            session.hear(frame)
+
+    def _register(self, token: str) -> None:
+        if token not in self.record.tokens:
+            self.record.tokens.append(token)
+        task = self.service.find(token=token)
+        if task is None or task.over or self in task.watchers:
+            return
+        ordinal = self.record.tokens.index(token)
+        self._tasks[token] = task
+        if task.script.realtime:
+            self._sessions[token] = RealtimeSession(task, self.service.player, self.connection)
+
+        def watch(message: TaskMessage) -> None:
+            self.forward(Outgoing(message.type, message.payload, message.over, ordinal))
+            if message.over:
+                self._tasks.pop(token, None)
+
+        task.watchers[self] = watch
+
+    def _send(self, message: Outgoing) -> None:
+        self.record.messages += 1
+        self.connection.push(message.payload)
