@@ -7,10 +7,11 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, overload
+from uuid import uuid4
 
 import anyio
 
-from wiro_async._api.batch import Batch, Inputs, OnError, Order, RunRequest
+from wiro_async._api.batch import Batch, Concurrency, Inputs, OnError, Order, RunRequest
 from wiro_async._api.handle import EventStream, Following, TaskHandle
 from wiro_async._api import options as settings
 from wiro_async._api.options import USER_AGENT, Options
@@ -20,13 +21,15 @@ from wiro_async._api.tasks import Tasks
 from wiro_async._engine.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
 from wiro_async._engine.sender import Sender
+from wiro_async._engine.submitter import RunPlan
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._errors import InvalidInputError, TaskTimeoutError
 from wiro_async._protocol import requests
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskEvent
+from wiro_async._protocol.matching import Intent, with_intent
 from wiro_async._protocol.retry import RetryPolicy
-from wiro_async._types import Input, OnCancel, ProgressMode, Timeouts
+from wiro_async._types import Input, OnCancel, OnUnknown, ProgressMode, Timeouts
 
 if TYPE_CHECKING:
     import httpx
@@ -45,8 +48,11 @@ class AsyncWiro:
         base_url, socket_url: from WIRO_API_BASE_URL and WIRO_SOCKET_URL, else the service's own.
         headers: sent along with every call to the API, for instance to a proxy of yours that adds the key.
         progress: how runs are followed: "auto" (by the socket, else by polling), "websocket", or "polling".
+        max_concurrency: how many tasks may be in flight; if not given, the service's refusals teach it.
         timeout: seconds for each run, or `Timeouts`.
         retry: how harmless calls are repeated; a run never is.
+        on_unknown: "resubmit" sends a run again if its answer was lost and its task is not to be found after a grace.
+            It may be billed twice then; "raise" gives a `SubmissionUnknownError` instead.
         transport: an httpx transport to use instead of the built-in one; it is closed with the session.
         compression: whether the socket compresses. It saves most bytes of long texts and costs processor time.
         tasks_per_socket: how many tasks share one socket.
@@ -65,18 +71,21 @@ class AsyncWiro:
         socket_url: str | None = None,
         headers: Mapping[str, str] | None = None,
         progress: ProgressMode = "auto",
+        max_concurrency: int | None = None,
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy | None = None,
+        on_unknown: OnUnknown = "raise",
         transport: httpx.AsyncBaseTransport | None = None,
         compression: bool = False,
         tasks_per_socket: int = 1000,
         polls_per_second: float = 100.0,
     ) -> None:
-        options = Options.of(api_key, api_secret, headers, progress, timeout, retry)
+        options = Options.of(api_key, api_secret, headers, progress, timeout, retry, on_unknown)
         engine = Engine(
             settings.socket_url(socket_url),
             USER_AGENT,
             transport,
+            max_concurrency=max_concurrency,
             compression=compression,
             tasks_per_socket=tasks_per_socket,
             polls_per_second=polls_per_second,
@@ -99,7 +108,7 @@ class AsyncWiro:
         self._base_url = base_url
         self._options = options
         self._owner = owner
-        self._calls = TaskCalls(sender)
+        self._calls = TaskCalls(sender, engine.running.over)
         self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request)
         self._following = Following(
             self._calls, engine.watches, self._downloader, options.progress, options.timeouts
@@ -140,6 +149,7 @@ class AsyncWiro:
         progress: ProgressMode | None = None,
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy | None = None,
+        on_unknown: OnUnknown | None = None,
     ) -> AsyncWiro:
         """A view on this session with other options, which shares its connections and ends with it.
 
@@ -152,6 +162,7 @@ class AsyncWiro:
             old.progress if progress is None else settings.known_mode(progress),
             Timeouts.of(timeout, old.timeouts),
             retry or old.retry,
+            on_unknown or old.on_unknown,
         )
         view = object.__new__(type(self))
         view._set_up(self._engine, self._base_url, options, owner=False)
@@ -252,7 +263,7 @@ class AsyncWiro:
         model_or_requests: str,
         inputs: Inputs,
         *,
-        concurrency: int = ...,
+        concurrency: Concurrency = ...,
         order: Order = ...,
         retries: int = ...,
         on_error: OnError = ...,
@@ -264,7 +275,7 @@ class AsyncWiro:
         model_or_requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
         inputs: None = None,
         *,
-        concurrency: int = ...,
+        concurrency: Concurrency = ...,
         order: Order = ...,
         retries: int = ...,
         on_error: OnError = ...,
@@ -275,18 +286,18 @@ class AsyncWiro:
         model_or_requests: str | Iterable[RunRequest] | AsyncIterable[RunRequest],
         inputs: Inputs | None = None,
         *,
-        concurrency: int = 50,
+        concurrency: Concurrency = "auto",
         order: Order = "completed",
         retries: int = 0,
         on_error: OnError = "continue",
         on_exit: OnCancel = "stop",
     ) -> Batch:
-        """Run many inputs, `concurrency` at a time: `async with wiro.batch(…) as batch: async for item in batch: …`.
+        """Run many inputs at a time: `async with wiro.batch(…) as batch: async for item in batch: …`.
 
         Args:
             model_or_requests: one model for all `inputs`, or an iterable of `RunRequest`s.
             inputs: a sync or async iterable of parameter mappings (or `RunRequest`s), taken one by one.
-            concurrency: how many run at a time.
+            concurrency: how many run at a time; "auto" leaves it to the session, which learns what the service allows.
             order: give items as they are "completed", or in "input" order.
             retries: how often a failed task is run anew; each is a new bill.
             on_error: "stop" submits nothing more after the first failed item.
@@ -298,7 +309,7 @@ class AsyncWiro:
         model = model_or_requests if isinstance(model_or_requests, str) else None
         wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
         if wanted is None:
-            raise InvalidInputError(message="this batch has no inputs; give batch(model, inputs) or batch(requests)")
+            raise InvalidInputError(message="no inputs; give batch(model, inputs) or batch(requests)")
         return Batch(
             lambda request: self._run_request(request, on_exit),
             self._engine.nursery,
@@ -313,18 +324,18 @@ class AsyncWiro:
 
     @overload
     async def map(
-        self, model: str, inputs: Inputs, *, concurrency: int = ..., return_exceptions: Literal[False] = ...
+        self, model: str, inputs: Inputs, *, concurrency: Concurrency = ..., return_exceptions: Literal[False] = ...
     ) -> list[TaskResult]: ...
     @overload
     async def map(
-        self, model: str, inputs: Inputs, *, concurrency: int = ..., return_exceptions: bool
+        self, model: str, inputs: Inputs, *, concurrency: Concurrency = ..., return_exceptions: bool
     ) -> list[TaskResult | Exception]: ...
     async def map(
-        self, model: str, inputs: Inputs, *, concurrency: int = 50, return_exceptions: bool = False
+        self, model: str, inputs: Inputs, *, concurrency: Concurrency = "auto", return_exceptions: bool = False
     ) -> list[TaskResult] | list[TaskResult | Exception]:
         """The results of many inputs, in their order.
 
-        The first error ends it and stops what still runs, unless `return_exceptions` puts errors into the list.
+        The first error ends it and stops what still runs; `return_exceptions` puts errors into the list.
         Arguments as in `batch`.
         """
         results: list[TaskResult | Exception] = []
@@ -345,11 +356,24 @@ class AsyncWiro:
         )
 
     async def _submit(
-        self, model: str, input: Input | None, callback_url: str | None, project_id: str | None, on_cancel: OnCancel
+        self,
+        model: str,
+        inputs: Input | None,
+        callback_url: str | None,
+        project_id: str | None,
+        on_cancel: OnCancel,
     ) -> TaskHandle:
-        request = requests.run(model, requests.RunInput.of(input), callback_url, project_id)
+        given = requests.RunInput.of(inputs)
+        if callback_url is not None:
+            callback_url = with_intent(callback_url, uuid4().hex)
+        plan = RunPlan(
+            requests.run(model, given, callback_url, project_id),
+            Intent.of(model, given, callback_url),
+            on_cancel,
+            self._options.on_unknown,
+        )
         await self._engine.open()
-        ref = await self._engine.submitter.submit(self._calls, request, model, on_cancel)
+        ref = await self._engine.submitter.submit(self._calls, plan)
         return TaskHandle(ref, model, self._following, is_new=True)
 
 

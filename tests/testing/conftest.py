@@ -74,12 +74,14 @@ class Api:
 
 @pytest.fixture
 def emulator() -> Iterator[WiroEmulator]:
+    """A fresh emulator, twenty times as fast as life, that asks for the key only."""
     with WiroEmulator(api_secret=None, speed=20) as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def api(emulator: WiroEmulator) -> AsyncIterator[Api]:
+    """A client of that emulator."""
     headers = {"user-agent": "emulator-tests", "x-api-key": "emulator-key"}
     async with httpx.AsyncClient(verify=False, trust_env=False, headers=headers, timeout=5) as http:
         yield Api(emulator, http)

@@ -31,6 +31,7 @@ async def test_folders(api: "Api") -> None:
 
 @pytest.fixture
 async def url(api: "Api", emulator: WiroEmulator) -> str:
+    """The URL of a file of ten digits."""
     files = {"file": ("digits.txt", b"0123456789", "text/plain")}
     answer = await api.http.post(f"{emulator.base_url}/File/Upload", files=files)
     return str(answer.json()["list"][0]["url"])

@@ -2,7 +2,8 @@
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from PIL import Image
@@ -21,13 +22,20 @@ from wiro_async.testing import (
 if TYPE_CHECKING:
     from tests.testing.conftest import Api
 
+Generation = Literal["older", "newer"]
 Picture = tuple[str, tuple[int, int]]
 
 
-async def picture(api: "Api", url: str) -> Picture:
+async def _picture(api: "Api", url: str) -> Picture:
     answer = await api.http.get(url)
     with Image.open(io.BytesIO(answer.content)) as image:
         return answer.headers["content-type"], image.size
+
+
+def _echoed(task: dict[str, Any]) -> dict[str, Any]:
+    parameters = task["parameters"]
+    found: dict[str, Any] = json.loads(parameters) if isinstance(parameters, str) else parameters
+    return found
 
 
 async def test_painter(api: "Api") -> None:
@@ -37,7 +45,7 @@ async def test_painter(api: "Api") -> None:
     )
     assert [output["name"] for output in task["outputs"]] == ["0.png", "1.png"]
     for output in task["outputs"]:
-        assert await picture(api, output["url"]) == ("image/png", (48, 32))
+        assert await _picture(api, output["url"]) == ("image/png", (48, 32))
         assert len((await api.http.get(output["url"])).content) == int(output["size"])
     assert int(task["size"]) == sum(int(output["size"]) for output in task["outputs"])
     assert task["totalcost"] == "0.080000000000"
@@ -59,18 +67,16 @@ async def test_mirror(api: "Api", emulator: WiroEmulator) -> None:
     run = f"{emulator.base_url}/Run/emulator/mirror"
     sent = await api.http.post(run, files={"inputImage": ("photo.png", data, "image/png")})
     by_file = await api.ended(sent.json()["socketaccesstoken"])
-    assert (
-        json.loads(by_file["parameters"] if isinstance(by_file["parameters"], str) else "{}") == {} or by_file
-    )
-    assert await picture(api, by_file["outputs"][0]["url"]) == ("image/png", (20, 10))
+    assert (await api.http.get(_echoed(by_file)["inputImage"])).content == data
+    assert await _picture(api, by_file["outputs"][0]["url"]) == ("image/png", (20, 10))
     by_url = await api.ended(await api.run("mirror", inputImageUrl=f"{url}, https://elsewhere.example/x.png"))
-    sizes = [(await picture(api, output["url"]))[1] for output in by_url["outputs"]]
+    sizes = [(await _picture(api, output["url"]))[1] for output in by_url["outputs"]]
     assert sizes == [(20, 10), (256, 256)]
     by_list = await api.ended(await api.run("mirror", inputImage=[url], effect="invert"))
     assert len(by_list["outputs"]) == 1
 
 
-async def test_mirror_fails_on_what_is_no_picture(api: "Api", emulator: WiroEmulator) -> None:
+async def test_mirror_fails_on_what_is_no__picture(api: "Api", emulator: WiroEmulator) -> None:
     """Outputs that cannot be made make the run fail, with the reason in the log."""
     run = f"{emulator.base_url}/Run/emulator/mirror"
     sent = await api.http.post(run, files={"inputImage": ("photo.png", b"oops", "image/png")})
@@ -80,10 +86,9 @@ async def test_mirror_fails_on_what_is_no_picture(api: "Api", emulator: WiroEmul
 
 
 @pytest.mark.parametrize("generation", ["older", "newer"])
-async def test_writer(api: "Api", generation: str) -> None:
+async def test_writer(api: "Api", generation: Generation) -> None:
     """The text grows message by message: thinking first, then the answer."""
-    chosen = "older" if generation == "older" else "newer"
-    with WiroEmulator(api_secret=None, speed=20, generation=chosen) as emulator:
+    with WiroEmulator(api_secret=None, speed=20, generation=generation) as emulator:
         one = type(api)(emulator, api.http)
         heard = await one.follow("writer", prompt="Explain qubits", seconds=6)
         task = next(iter(emulator.ledger.tasks.values()))
@@ -93,7 +98,7 @@ async def test_writer(api: "Api", generation: str) -> None:
     assert 30 <= len(texts) <= 45
     assert texts[0]["isThinking"] is True
     assert texts[0]["answer"] == []
-    for before, after in zip(texts, texts[1:], strict=False):
+    for before, after in pairwise(texts):
         assert after["raw"].startswith(before["raw"])
     assert content["raw"] == texts[-1]["raw"] == texts[-1]["answer"][0] == merged
     full = next(message["message"] for message in heard if message["type"] == "task_output_full")

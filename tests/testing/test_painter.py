@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from wiro_async.testing import _painter
-from wiro_async.testing._scenery import landscapes, palettes
+from wiro_async.testing._scenery import landscapes, palettes, png
 
 SCENES = [words.split()[0] for words in _painter._SCENES.values()]
 EFFECTS = ["mirror", "invert", "sepia", "poster", "blur", "edges"]
@@ -44,6 +44,14 @@ def test_any_prompt_gives_a_png_of_the_size_asked_for(
     """Whatever the words, the result decodes as PNG and has the right size."""
     image = opened(_painter.paint(prompt, width, height, seed))
     assert (image.format, image.size, image.mode) == ("PNG", (width, height), "RGB")
+
+
+@settings(deadline=None)
+@given(st.integers(1, 20), st.integers(1, 20), st.randoms(use_true_random=False))
+def test_encoding_loses_nothing(width: int, height: int, rng: random.Random) -> None:
+    """Any pixels come back from the PNG as they went in."""
+    image = Image.frombytes("RGB", (width, height), rng.randbytes(3 * width * height))
+    assert opened(png.encode(image)).tobytes() == image.tobytes()
 
 
 @settings(deadline=None, max_examples=25)

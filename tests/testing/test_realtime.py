@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tests.testing.conftest import Api
 
 
-async def until(socket: ClientConnection, kind: str) -> dict[str, Any]:
+async def _until(socket: ClientConnection, kind: str) -> dict[str, Any]:
     while True:
         frame = await socket.recv()
         message: dict[str, Any] = json.loads(frame) if isinstance(frame, str) else {"type": "audio"}
@@ -22,15 +22,15 @@ async def test_a_session(api: "Api") -> None:
     async with api.socket() as socket:
         token = await api.run("echo")
         await api.register(socket, token)
-        await until(socket, "task_stream_ready")
+        await _until(socket, "task_stream_ready")
         chunk = token.encode() + b"|" + b"\x01\x02" * 4800
         for _ in range(5):
             await socket.send(chunk)
             assert await socket.recv() == chunk
-        assert (await until(socket, "task_output"))["message"].startswith("TRANSCRIPT_USER:")
-        assert (await until(socket, "task_output"))["message"].startswith("TRANSCRIPT_AI:")
-        await until(socket, "task_stream_end")
-        cost = await until(socket, "task_cost")
+        assert (await _until(socket, "task_output"))["message"].startswith("TRANSCRIPT_USER:")
+        assert (await _until(socket, "task_output"))["message"].startswith("TRANSCRIPT_AI:")
+        await _until(socket, "task_stream_end")
+        cost = await _until(socket, "task_cost")
         assert (cost["turnCost"], cost["cumulativeCost"], cost["usage"]["total_tokens"]) == (
             "0.002",
             "0.002",
@@ -38,9 +38,9 @@ async def test_a_session(api: "Api") -> None:
         )
         for kind in ("task_session_interrupt", "task_session_end", "task_session_end"):
             await socket.send(json.dumps({"type": kind, "tasktoken": token}))
-        await until(socket, "task_stream_end")
+        await _until(socket, "task_stream_end")
         await socket.send(chunk)
-        await until(socket, "task_postprocess_end")
+        await _until(socket, "task_postprocess_end")
     assert (await api.detail(token))["totalcost"] == "0.002000000000"
 
 

@@ -112,9 +112,11 @@ async def test_slugs_are_percent_decoded() -> None:
     """Slugs may hold spaces, capitals and even slashes."""
     odd = ModelScript(" Odd Owner/Model 1/x", lambda given: Script(timeline(0.1)))
     headers = {"user-agent": "emulator-tests", "x-api-key": "emulator-key"}
-    async with WiroEmulator(models=[odd], api_secret=None) as emulator:
-        async with httpx.AsyncClient(verify=False, trust_env=False, headers=headers) as http:
-            answer = await http.post(f"{emulator.base_url}/Run/%20Odd%20Owner/Model%201%2Fx")
+    async with (
+        WiroEmulator(models=[odd], api_secret=None) as emulator,
+        httpx.AsyncClient(verify=False, trust_env=False, headers=headers) as http,
+    ):
+        answer = await http.post(f"{emulator.base_url}/Run/%20Odd%20Owner/Model%201%2Fx")
     assert answer.json()["result"] is True
 
 

@@ -1,6 +1,7 @@
 """Runs that hold the request open."""
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from tests.testing.conftest import Api
 
 
-async def events(api: "Api", path: str, body: dict[str, Any], **headers: str) -> list[tuple[str, Any]]:
+async def _events(api: "Api", path: str, body: dict[str, Any], **headers: str) -> list[tuple[str, Any]]:
     answer = await api.http.post(f"{api.emulator.base_url}/{path}", json=body, headers=headers)
     assert answer.headers["content-type"].startswith("text/event-stream")
     blocks = [block.split("\n") for block in answer.text.split("\n\n") if block]
@@ -42,7 +43,7 @@ async def test_events(api: "Api", by_header: bool) -> None:
     """A start with both ids, cumulative segments, and Detail's envelope at the end."""
     headers = {"accept": "text/event-stream"} if by_header else {}
     path = "Run/emulator/writer/sync" + ("" if by_header else "?stream=true")
-    heard = await events(api, path, {"prompt": "Explain qubits", "seconds": 2}, **headers)
+    heard = await _events(api, path, {"prompt": "Explain qubits", "seconds": 2}, **headers)
     names = [name for name, _ in heard]
     assert names[0] == "start"
     assert names[-1] == "done"
@@ -50,7 +51,7 @@ async def test_events(api: "Api", by_header: bool) -> None:
     assert set(heard[0][1]) == {"taskid", "socketaccesstoken"}
     outputs = [data for name, data in heard if name == "task_output"]
     assert all(data["id"] == heard[0][1]["taskid"] and data["pexit"] is None for data in outputs)
-    for before, after in zip(outputs, outputs[1:], strict=False):
+    for before, after in pairwise(outputs):
         assert after["segments"][0]["text"].startswith(before["segments"][0]["text"])
     assert [segment["type"] for segment in outputs[-1]["segments"]] == ["thinking", "answer"]
     assert heard[-1][1]["tasklist"][0]["pexit"] == "0"
@@ -63,7 +64,7 @@ async def test_events_of_a_silent_model(api: "Api") -> None:
     quiet = _sync.KEEP_ALIVE_SECONDS
     _sync.KEEP_ALIVE_SECONDS = 0.2
     try:
-        heard = await events(api, "Run/emulator/sleeper/sync?stream=true", {"seconds": 3, "events": 9})
+        heard = await _events(api, "Run/emulator/sleeper/sync?stream=true", {"seconds": 3, "events": 9})
     finally:
         _sync.KEEP_ALIVE_SECONDS = quiet
     assert len([name for name, _ in heard if name.startswith(":")]) > 3
@@ -73,8 +74,6 @@ async def test_dropping_the_stream_does_not_stop_the_task(api: "Api") -> None:
     """The run is billed and goes on without its listener."""
     url = f"{api.emulator.base_url}/Run/emulator/sleeper/sync?stream=true"
     async with api.http.stream("POST", url, json={"seconds": 1}) as stream:
-        async for line in stream.aiter_lines():
-            if line.startswith("data:"):
-                ids = json.loads(line.removeprefix("data:"))
-                break
-    assert (await api.ended(ids["socketaccesstoken"]))["pexit"] == "0"
+        assert await anext(stream.aiter_lines()) == "event: start"
+    [submission] = api.emulator.ledger.submissions
+    assert (await api.ended(submission.token))["pexit"] == "0"

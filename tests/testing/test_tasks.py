@@ -73,10 +73,10 @@ async def test_kill(api: "Api") -> None:
 
 async def test_kill_stops_the_timeline(api: "Api", emulator: WiroEmulator) -> None:
     """A killed task says nothing more and stays cancelled."""
-    token = await api.run("sleeper", seconds=2)
-    await api.reached(token, "task_output")
+    token = await api.run("sleeper", seconds=6)
+    await api.reached(token, "task_start", "task_output")
     await api.post("Task/Kill", {"socketaccesstoken": token})
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(0.25)
     [task] = emulator.ledger.tasks.values()
     assert (task.status, task.pexit, task.finished) == ("task_cancel", "", True)
 

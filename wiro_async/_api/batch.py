@@ -19,6 +19,8 @@ from wiro_async._types import Input, Timeouts
 
 Order: TypeAlias = Literal["completed", "input"]
 OnError: TypeAlias = Literal["continue", "stop"]
+Concurrency: TypeAlias = int | Literal["auto"]
+AUTO_WORKERS = 256  # for "auto": how many items stand ready for the session's limiter at most
 WINDOW_PER_WORKER = 4  # in input order, this many finished items a worker wait for a slow one before it
 
 
@@ -110,17 +112,18 @@ class Batch:
         model: str | None,
         inputs: Inputs,
         *,
-        concurrency: int,
+        concurrency: Concurrency,
         order: Order,
         retries: int,
         on_error: OnError,
     ) -> None:
+        _check(concurrency, order, retries, on_error)
         self._run = run
         self._nursery = nursery
         self._ready = ready
         self._requests = _Requests(model, inputs)
-        self._concurrency = concurrency
-        self._window = concurrency * WINDOW_PER_WORKER if order == "input" else None
+        self._concurrency = AUTO_WORKERS if concurrency == "auto" else concurrency
+        self._window = self._concurrency * WINDOW_PER_WORKER if order == "input" else None
         self._retries = retries
         self._on_error = on_error
         self._tally = _Tally(len(inputs) if isinstance(inputs, Sized) else None)
@@ -246,6 +249,17 @@ class Batch:
         return BatchItem(index, request.key or str(index), request, result, error, attempt)
 
 
+def _check(concurrency: Concurrency, order: Order, retries: int, on_error: OnError) -> None:
+    if concurrency != "auto" and not (isinstance(concurrency, int) and concurrency >= 1):
+        raise InvalidInputError(message=f"concurrency is {concurrency!r}; give 1 or more, or 'auto'")
+    if order not in ("completed", "input"):
+        raise InvalidInputError(message=f"order is {order!r}; give 'completed' or 'input'")
+    if not (isinstance(retries, int) and retries >= 0):
+        raise InvalidInputError(message=f"retries is {retries!r}; give 0 or more")
+    if on_error not in ("continue", "stop"):
+        raise InvalidInputError(message=f"on_error is {on_error!r}; give 'continue' or 'stop'")
+
+
 class _Requests:
     """The inputs, taken one at a time, whoever asks."""
 
@@ -267,7 +281,8 @@ class _Requests:
             if self._closed:
                 return None
             try:
-                given = await anext(self._source) if isinstance(self._source, AsyncIterator) else next(self._source)
+                source = self._source
+                given = await anext(source) if isinstance(source, AsyncIterator) else next(source)
                 request = self._request(given)
             except (StopIteration, StopAsyncIteration):
                 self._closed = True

@@ -12,7 +12,7 @@ import attrs
 from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.auth import Credentials
 from wiro_async._protocol.retry import RetryPolicy
-from wiro_async._types import ProgressMode, Timeouts
+from wiro_async._types import OnUnknown, ProgressMode, Timeouts
 from wiro_async._version import __version__
 
 BASE_URL = "https://api.wiro.ai/v1"
@@ -30,6 +30,7 @@ class Options:
     progress: ProgressMode
     timeouts: Timeouts
     retry: RetryPolicy
+    on_unknown: OnUnknown
 
     @classmethod
     def of(
@@ -40,6 +41,7 @@ class Options:
         progress: ProgressMode,
         timeout: float | Timeouts | None,
         retry: RetryPolicy | None,
+        on_unknown: OnUnknown,
     ) -> Options:
         """Options of a new session. Raises `ConfigurationError`."""
         return cls(
@@ -48,6 +50,7 @@ class Options:
             known_mode(progress),
             Timeouts.of(timeout, Timeouts()),
             retry or RetryPolicy(),
+            on_unknown,
         )
 
 

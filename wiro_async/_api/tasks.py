@@ -9,9 +9,7 @@ import attrs
 
 from wiro_async._api.handle import TaskHandle
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
-from wiro_async._errors import NotFoundError
-from wiro_async._protocol import requests
-from wiro_async._protocol.entities import Task, tasks_of
+from wiro_async._protocol.entities import Task
 
 Reference: TypeAlias = TaskHandle | Task | str
 PAGE = 100
@@ -39,10 +37,7 @@ class Tasks:
         """
         start = 0
         while True:
-            try:
-                page = tasks_of(await self._calls.sender.call(requests.task_list(start, PAGE, model)))
-            except NotFoundError:
-                return
+            page = await self._calls.page(start, PAGE, model)
             for task in page:
                 yield task
             if len(page) < PAGE:

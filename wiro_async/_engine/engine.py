@@ -9,8 +9,10 @@ import anyio
 import attrs
 
 from wiro_async._engine.hub import SocketHub
+from wiro_async._engine.limiter import Limiter
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.poller import Poller
+from wiro_async._engine.running import Running
 from wiro_async._engine.sender import Pace
 from wiro_async._engine.stopping import Stopper
 from wiro_async._engine.submitter import Submitter
@@ -30,6 +32,7 @@ class Statistics:
 
     Attributes:
         submissions: runs sent and not answered yet.
+        waiting_submissions: runs that wait for others to end, because so many are allowed at a time.
         watched_tasks: tasks that somebody waits for or follows.
         owned_tasks: tasks that are stopped when the session closes, or are being stopped.
         requests: HTTP calls and downloads under way.
@@ -38,6 +41,7 @@ class Statistics:
     """
 
     submissions: int
+    waiting_submissions: int
     watched_tasks: int
     owned_tasks: int
     requests: int
@@ -54,6 +58,7 @@ class Engine:
         user_agent: str,
         transport: httpx.AsyncBaseTransport | None,
         *,
+        max_concurrency: int | None,
         compression: bool,
         tasks_per_socket: int,
         polls_per_second: float,
@@ -68,14 +73,17 @@ class Engine:
         self.http = HttpTransport(self._tls, transport)
         self.poller = Poller(self.nursery, polls_per_second)
         self.hub = SocketHub(self.nursery, self._connect, tasks_per_socket, self.poller.reconsider)
-        self.watches = Watches(self.poller, self.hub)
+        self.limiter = Limiter(max_concurrency, on_line=lambda: self.running.look_after())
+        self.running = Running(self.nursery, self.limiter)
+        self.watches = self.running.watches = Watches(self.poller, self.hub, self.running.over)
         self.stopper = Stopper(self.nursery)
-        self.submitter = Submitter(self.nursery, self.stopper)
+        self.submitter = Submitter(self.nursery, self.stopper, self.limiter, self.running)
 
     def statistics(self) -> Statistics:
         """What is held at this moment."""
         return Statistics(
             len(self.submitter),
+            self.limiter.waiting,
             len(self.watches),
             len(self.stopper),
             self.http.in_flight,

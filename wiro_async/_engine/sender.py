@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from email.utils import parsedate_to_datetime
 
 import anyio
 import attrs
@@ -24,10 +25,27 @@ JSON_TYPE = {"Content-Type": "application/json"}
 
 
 class Pace:
-    """Slows the whole session down after a 429."""
+    """Slows the whole session down after a 429, and knows the service's clock."""
 
     def __init__(self) -> None:
         self._open_at = 0.0
+        self._date: tuple[str, float] | None = None
+
+    @property
+    def offset(self) -> float:
+        """Seconds by which the service's clock is ahead of ours, as its last answer told."""
+        if self._date is None:
+            return 0.0
+        date, seen_at = self._date
+        try:
+            return parsedate_to_datetime(date).timestamp() - seen_at
+        except ValueError:
+            return 0.0
+
+    def note_date(self, date: str | None) -> None:
+        """Take the `Date` header of an answer that came just now."""
+        if date:
+            self._date = date, clock.now()
 
     def hold(self, seconds: float) -> None:
         """Let nobody send for so long."""
@@ -66,23 +84,31 @@ class Sender:
             try:
                 return await self._attempt(request)
             except WiroError as error:
-                if not self._may_repeat(request, error, attempt):
+                if not self.may_repeat(request, error, attempt):
                     raise
-                delay = self.retry.delay(error, attempt, clock.chance())
-                logger.info("%s: %s; again in %.2f s", request.endpoint, type(error).__name__, delay)
-                await self._wait(error, delay)
+                await self.pause(request, error, attempt)
             attempt += 1
 
-    def _may_repeat(self, request: Request, error: WiroError, attempt: int) -> bool:
+    async def attempt(self, request: Request) -> dict[str, JSON]:
+        """The answer to a call that is made just once."""
+        await self.ready()
+        return await self._attempt(request)
+
+    async def pause(self, request: Request, error: WiroError, attempt: int) -> None:
+        """Wait as long as the retry policy says after a failed attempt; after a 429 the whole session does."""
+        delay = self.retry.delay(error, attempt, clock.chance())
+        logger.info("%s: %s; again in %.2f s", request.endpoint, type(error).__name__, delay)
+        if isinstance(error, RateLimitError):
+            self.pace.hold(delay)
+            await self.pace.wait()
+        else:
+            await anyio.sleep(delay)
+
+    def may_repeat(self, request: Request, error: WiroError, attempt: int) -> bool:
+        """Whether another attempt does no harm, and the retry policy allows it."""
         never_left = isinstance(error, TransportError) and not error.sent
         refused = isinstance(error, RateLimitError) and request.is_replayable
         return (request.repeatable or never_left or refused) and self.retry.allows(error, attempt)
-
-    async def _wait(self, error: WiroError, delay: float) -> None:
-        if isinstance(error, RateLimitError):
-            self.pace.hold(delay)
-        else:
-            await anyio.sleep(delay)
 
     async def _attempt(self, request: Request) -> dict[str, JSON]:
         await self.pace.wait()
@@ -92,6 +118,7 @@ class Sender:
             body = await Multipart.of(request.parts)
             async with aclosing(body.chunks()) as chunks:
                 answer = await self._post(request, chunks, body.headers)
+        self.pace.note_date(answer.headers.get("date"))
         return parse_envelope(answer.status, answer.headers, answer.body, clock.now())
 
     async def _post(self, request: Request, content: bytes | AsyncIterator[bytes], kind: Mapping[str, str]) -> Answer:

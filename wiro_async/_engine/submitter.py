@@ -1,132 +1,194 @@
-"""Sends runs, and never loses one that was sent: not by cancellation, not by closing the session."""
+"""Sends runs, once each, and never loses one: not by a fault, not by cancellation, not by closing the session."""
 
 from __future__ import annotations
 
 import anyio
 import attrs
 
+from wiro_async._engine.limiter import Limiter, Slot
 from wiro_async._engine.nursery import Nursery
+from wiro_async._engine.reconciler import ANSWERED_GRACE, Attempt, Reconciler, unknown
+from wiro_async._engine.running import Running
 from wiro_async._engine.stopping import Stopper
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._errors import (
+    ConcurrencyLimitError,
     DecodingError,
+    RateLimitError,
     ServerError,
     SessionClosedError,
-    SubmissionUnknownError,
     TransportError,
     WiroError,
 )
 from wiro_async._protocol.entities import Submitted
+from wiro_async._protocol.matching import Intent
 from wiro_async._protocol.requests import Request
-from wiro_async._types import OnCancel
+from wiro_async._types import OnCancel, OnUnknown
 
 ANSWER_SECONDS = 5.0
+MAX_AT_ONCE = 60  # runs being sent; fewer than the connections, so that none waits inside the HTTP pool
 
 
-@attrs.define(eq=False)
-class Submission:
-    """One intent to run a model, on its way.
+@attrs.frozen
+class RunPlan:
+    """One intent to run a model.
 
     Attributes:
-        on_cancel: what becomes of its task if the caller goes away meanwhile.
-        abandoned: whether the caller has gone.
+        on_cancel: what becomes of its task if the caller goes away while it is submitted.
+        on_unknown: "resubmit" sends it again if its answer was lost and its task is nowhere to be found.
     """
 
     request: Request
-    model: str
+    intent: Intent
     on_cancel: OnCancel
+    on_unknown: OnUnknown
+
+
+@attrs.define(eq=False)
+class _Sending:
+    plan: RunPlan
+    calls: TaskCalls
+    slot: Slot
+    attempt: Attempt
     ref: TaskRef | None = None
     error: Exception | None = None
     abandoned: bool = False
-    answered: anyio.Event = attrs.field(factory=anyio.Event)
     settled: anyio.Event = attrs.field(factory=anyio.Event)
 
 
 class Submitter:
-    """Runs every submission in a task of the session, so that the caller's end does not tear it."""
+    """Sends every run in a task of the session, so that the end of the caller's task does not tear it."""
 
-    def __init__(self, nursery: Nursery, stopper: Stopper) -> None:
+    def __init__(self, nursery: Nursery, stopper: Stopper, limiter: Limiter, running: Running) -> None:
         self._nursery = nursery
         self._stopper = stopper
-        self._under_way: set[Submission] = set()
+        self._limiter = limiter
+        self._running = running
+        self._reconciler = Reconciler()
+        self._gate = anyio.Semaphore(MAX_AT_ONCE, fast_acquire=True)
+        self._under_way: set[_Sending] = set()
 
     def __len__(self) -> int:
         return len(self._under_way)
 
-    async def submit(self, calls: TaskCalls, request: Request, model: str, on_cancel: OnCancel) -> TaskRef:
-        """Start a run.
+    async def submit(self, calls: TaskCalls, plan: RunPlan) -> TaskRef:
+        """Start a run, as soon as the limiter allows it.
 
-        Cancelling waits, shielded, up to `ANSWER_SECONDS` for the answer and then stops the task that was made.
+        Cancelling waits, shielded, up to `ANSWER_SECONDS` for an answer that is under way, and stops its task.
 
         Raises:
-            SubmissionUnknownError: the answer was lost, so the task may or may not exist.
+            SubmissionUnknownError: the answer was lost, and so is the task, if there is one.
             WiroError: the run was refused, or never left.
         """
-        submission = Submission(request, model, on_cancel)
-        self._under_way.add(submission)
-        self._nursery.start(self._send, calls, submission)
-        try:
-            await submission.answered.wait()
-        except anyio.get_cancelled_exc_class():
-            submission.abandoned = True
-            await self._see_off(calls, submission)
-            raise
-        if submission.error is not None:
-            raise submission.error
-        assert submission.ref is not None
-        return submission.ref
+        tries = 1
+        refused = False
+        while True:
+            slot = await self._limiter.acquire(refused=refused)
+            try:
+                ref = await self._send_once(calls, plan, slot)
+            except ConcurrencyLimitError as error:
+                self._limiter.refuse(slot, error.limit)
+                refused = True
+            except WiroError as error:
+                refused = False
+                if isinstance(error, RateLimitError):
+                    self._limiter.refuse(slot, None)
+                if not calls.sender.may_repeat(plan.request, error, tries):
+                    raise
+                await calls.sender.pause(plan.request, error, tries)
+                tries += 1
+            else:
+                if ref is not None:
+                    return ref
 
     async def aclose(self) -> None:
         """Give up all that is under way, stopping what was made."""
-        for submission in self._under_way:
-            submission.abandoned = True
+        for sending in self._under_way:
+            sending.abandoned = True
         with anyio.move_on_after(ANSWER_SECONDS):
-            for submission in list(self._under_way):
-                await submission.settled.wait()
+            for sending in list(self._under_way):
+                await sending.settled.wait()
 
-    async def _see_off(self, calls: TaskCalls, submission: Submission) -> None:
-        with anyio.CancelScope(shield=True):
-            if submission.ref is not None and submission.settled.is_set():
-                await self._drop(calls, submission)  # the answer came while the caller was being cancelled
-                return
-            with anyio.move_on_after(ANSWER_SECONDS):
-                await submission.settled.wait()
-
-    async def _send(self, calls: TaskCalls, submission: Submission) -> None:
+    async def _send_once(self, calls: TaskCalls, plan: RunPlan, slot: Slot) -> TaskRef | None:
         try:
-            submission.ref = await self._answer(calls, submission)
+            await self._gate.acquire()
+        except BaseException:
+            self._limiter.end(slot)
+            raise
+        sending = _Sending(plan, calls, slot, self._reconciler.begin(plan.intent))
+        self._under_way.add(sending)
+        self._nursery.start(self._send, sending)
+        try:
+            await sending.settled.wait()
         except anyio.get_cancelled_exc_class():
-            submission.error = SessionClosedError("the session was closed while the run was being submitted")
+            await self._see_off(sending)
+            raise
+        if sending.error is not None:
+            raise sending.error
+        return sending.ref
+
+    async def _see_off(self, sending: _Sending) -> None:
+        with anyio.CancelScope(shield=True):
+            if sending.settled.is_set():  # the answer came while the caller was being cancelled
+                await self._drop(sending)
+                return
+            sending.abandoned = True
+            with anyio.move_on_after(ANSWER_SECONDS):
+                await sending.settled.wait()
+
+    async def _send(self, sending: _Sending) -> None:
+        try:
+            sending.ref = await self._answered(sending)
+        except anyio.get_cancelled_exc_class():
+            sending.error = SessionClosedError("the session was closed while the run was being submitted")
             raise
         except Exception as error:
-            submission.error = error
+            sending.error = error
         finally:
-            submission.answered.set()
-            if submission.abandoned:
-                await self._drop(calls, submission)
-            self._under_way.discard(submission)
-            submission.settled.set()
+            await self._settle(sending)
 
-    async def _drop(self, calls: TaskCalls, submission: Submission) -> None:
-        if submission.ref is not None and submission.on_cancel == "stop":
-            await self._stopper.stop(calls, submission.ref)
-
-    async def _answer(self, calls: TaskCalls, submission: Submission) -> TaskRef:
+    async def _settle(self, sending: _Sending) -> None:
+        self._reconciler.end(sending.attempt, sending.ref.task_id if sending.ref else None)
+        if sending.ref is not None:
+            self._running.begin(sending.calls, sending.ref, sending.slot)
+        elif sending.abandoned or not isinstance(sending.error, (ConcurrencyLimitError, RateLimitError)):
+            self._limiter.end(sending.slot)
         try:
-            answer = await calls.sender.call(submission.request)
+            if sending.abandoned:
+                await self._drop(sending)
+        finally:
+            self._under_way.discard(sending)
+            sending.settled.set()
+
+    async def _drop(self, sending: _Sending) -> None:
+        if sending.ref is None:
+            self._limiter.end(sending.slot)
+        elif sending.plan.on_cancel == "stop":
+            await self._stopper.stop(sending.calls, sending.ref)
+
+    async def _answered(self, sending: _Sending) -> TaskRef | None:
+        try:
+            return await self._asked(sending)
         except (TransportError, ServerError, DecodingError) as error:
             if isinstance(error, TransportError) and not error.sent:
                 raise
-            raise _unknown(submission, error) from error
+            return await self._find(sending, error)
+
+    async def _asked(self, sending: _Sending) -> TaskRef:
+        try:
+            answer = await sending.calls.sender.attempt(sending.plan.request)
+        finally:
+            self._gate.release()
         submitted = Submitted.from_wire(answer)
         if submitted is None:
-            raise _unknown(submission, DecodingError("the answer holds no task id"))
+            raise DecodingError("the answer holds no task id", 200)
         return TaskRef(submitted.task_id or None, submitted.token)
 
-
-def _unknown(submission: Submission, error: WiroError) -> SubmissionUnknownError:
-    return SubmissionUnknownError(
-        f"the run of {submission.model} was sent but its answer was lost ({error}); it may exist and be billed, "
-        "so it was not sent again: look for it in Task/List before you submit it anew",
-        submission.model,
-    )
+    async def _find(self, sending: _Sending, error: WiroError) -> TaskRef | None:
+        grace = ANSWERED_GRACE
+        if isinstance(error, TransportError):
+            grace += sending.calls.sender.timeout or 0.0
+        ref = await self._reconciler.find(sending.calls, sending.attempt, grace, error)
+        if ref is None and sending.plan.on_unknown == "raise":
+            raise unknown(sending.plan.intent, error) from error
+        return ref

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 from wiro_async._engine.sender import Sender
+from wiro_async._errors import NotFoundError
 from wiro_async._protocol import requests
 from wiro_async._protocol.entities import Task, tasks_of
 
@@ -16,17 +19,34 @@ class TaskRef:
     task_id: str | None = None
     token: str | None = attrs.field(default=None, repr=False)
 
+    @property
+    def key(self) -> str:
+        """What tells it from other tasks in this session."""
+        return self.token or self.task_id or ""
+
 
 @attrs.frozen
 class TaskCalls:
-    """Task/Detail, Cancel, Kill and InputOutputDelete."""
+    """Task/Detail, List, Cancel, Kill and InputOutputDelete.
+
+    Args:
+        on_stopped: told of every task that was cancelled or killed.
+    """
 
     sender: Sender
+    on_stopped: Callable[[TaskRef], None]
 
     async def detail(self, ref: TaskRef) -> Task | None:
         """The task as it is now; None while the service does not list it yet."""
         tasks = tasks_of(await self.sender.call(requests.task_detail(ref.task_id, ref.token)))
         return tasks[0] if tasks else None
+
+    async def page(self, start: int, limit: int, model: str | None = None) -> list[Task]:
+        """Some of the account's tasks, newest first."""
+        try:
+            return tasks_of(await self.sender.call(requests.task_list(start, limit, model)))
+        except NotFoundError:  # "There is no task yet."
+            return []
 
     async def cancel(self, ref: TaskRef) -> None:
         """Take it out of the queue. Raises `APIError` unless it is queued."""
@@ -35,10 +55,12 @@ class TaskCalls:
             task = await self.detail(ref)
             task_id = task.id if task else ""
         await self.sender.call(requests.task_cancel(task_id))
+        self.on_stopped(ref)
 
     async def kill(self, ref: TaskRef) -> None:
         """End it while it runs. Raises `APIError` unless it is running."""
         await self.sender.call(requests.task_kill(ref.task_id, ref.token))
+        self.on_stopped(ref)
 
     async def delete_files(self, ref: TaskRef) -> None:
         """Delete its inputs and outputs once it is over."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 from wiro_async._engine.hub import SocketHub
@@ -16,23 +18,28 @@ from wiro_async._types import ProgressMode
 class Watches:
     """Makes watchers, feeds them from the hub and the poller, and drops them when their last user leaves."""
 
-    def __init__(self, poller: Poller, hub: SocketHub) -> None:
+    def __init__(self, poller: Poller, hub: SocketHub, on_over: Callable[[TaskRef], None]) -> None:
         self._poller = poller
         self._hub = hub
+        self._on_over = on_over
         self._watchers: dict[str, TaskWatcher] = {}
 
     def __len__(self) -> int:
         return len(self._watchers)
 
+    def __contains__(self, ref: TaskRef) -> bool:
+        return ref.key in self._watchers
+
     def enter(self, calls: TaskCalls, ref: TaskRef, model: str, mode: ProgressMode, is_new: bool) -> TaskWatcher:
         """Use the task's watcher; each use ends with `leave`."""
-        key = ref.token or ref.task_id or ""
+        key = ref.key
         watcher = self._watchers.get(key)
         if watcher is None:
             source = _Source(calls, ref, self._hub if mode != "polling" else None)
             watcher = TaskWatcher(ref.task_id, ref.token, model, source.ask, is_new)
             source.watcher = watcher
-            watcher.on_claim, watcher.on_end = self._poller.hurry, self._unfeed
+            watcher.on_claim = self._poller.hurry
+            watcher.on_end = lambda watcher: self._ended(watcher, ref)
             self._watchers[key] = watcher
             source.follow()
             self._poller.add(watcher)
@@ -41,7 +48,7 @@ class Watches:
 
     def leave(self, ref: TaskRef) -> None:
         """End one use."""
-        key = ref.token or ref.task_id or ""
+        key = ref.key
         watcher = self._watchers[key]
         watcher.users -= 1
         if not watcher.users:
@@ -52,6 +59,11 @@ class Watches:
         """End all waits with an error."""
         for watcher in list(self._watchers.values()):
             watcher.fail(error)
+
+    def _ended(self, watcher: TaskWatcher, ref: TaskRef) -> None:
+        self._unfeed(watcher)
+        if watcher.state.over:
+            self._on_over(ref)
 
     def _unfeed(self, watcher: TaskWatcher) -> None:
         self._poller.remove(watcher)

@@ -15,8 +15,10 @@ _SMALL_TALK = frozenset(
     that this tell explain describe write give show make let i my your we do does did about some with
     sentence sentences words word short poem story paragraph line lines summarise summarize list so it
     be would should one two three four five ten
+    look looks like make makes mean means work works feel feels need get go come happen happens from
     """.split()
 )
+_BRIDGES = ("of", "and", "the")  # they join words to one subject
 
 _THINKING = (
     "The question is about {subject}. Before saying anything clever I should find the one idea the rest "
@@ -83,10 +85,20 @@ _EMOJI = ("🌿", "✨", "☕", "🌅", "🎈", "🔭", "🧭")
 
 
 def _subject(prompt: str) -> str:
-    """The words of the prompt that carry its meaning, at most five of them."""
+    """What the prompt is about: its first run of words that carry meaning, with the article before them."""
     words = re.findall(r"[^\W_]+(?:[-'’][^\W_]+)*", prompt)
-    telling = [word for word in words if word.casefold() not in _SMALL_TALK]
-    return " ".join(word[:24] for word in (telling or words)[:5]) or "the unsaid"
+    small = [word.casefold() in _SMALL_TALK for word in words]
+    if all(small):
+        return " ".join(words[:5]) or "the unsaid"
+    first = last = small.index(False)
+    for at in range(first + 1, min(first + 6, len(words))):
+        if small[at] and words[at] not in _BRIDGES:
+            break
+        last = last if small[at] else at
+    if first and words[first - 1].casefold() in ("a", "an", "the"):
+        words[first - 1] = words[first - 1].casefold()
+        first -= 1
+    return " ".join(word[:24] for word in words[first : last + 1])
 
 
 def _chunks(text: str, rng: random.Random) -> list[str]:

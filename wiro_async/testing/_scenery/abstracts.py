@@ -41,6 +41,7 @@ def rings(c: Canvas) -> None:
 def tiles(c: Canvas) -> None:
     rng, colours, count = c.rng, c.colours, c.rng.choice((4, 5, 6))
     side = c.unit / count
+    c.backdrop(colours)
     for row in range(math.ceil(c.h / side)):
         for column in range(math.ceil(c.w / side)):
             ground, first, second = rng.sample(list(colours), 3)

@@ -12,7 +12,13 @@ SUPERSAMPLE_UP_TO = 1100 * 1100  # pixels; above it the edges are fine enough as
 
 
 class Canvas:
-    """A drawing surface in fractions: x and y run from 0 to 1, sizes are parts of the short side."""
+    """A drawing surface in fractions: x and y run from 0 to 1, sizes are parts of the short side.
+
+    A scene lays down a backdrop first, then what stands before it, farthest first.
+    """
+
+    image: Image.Image
+    draw: ImageDraw.ImageDraw
 
     def __init__(self, size: tuple[int, int], light: str, taste: random.Random, rng: random.Random) -> None:
         width, height = self.size = size
@@ -24,8 +30,6 @@ class Canvas:
         self.w = width * self.scale
         self.h = height * self.scale
         self.unit = min(self.w, self.h)
-        self.image = Image.new("RGB", (self.w, self.h))
-        self.draw = ImageDraw.Draw(self.image)
 
     def backdrop(self, stops: Sequence[Colour], *glows: tuple[float, float, float, Colour, float]) -> None:
         """A vertical gradient with soft lights (x, y, radius, colour, strength) in it."""

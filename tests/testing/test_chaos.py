@@ -1,0 +1,81 @@
+"""Seeded chaos: repeatable, of all kinds, and survivable."""
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import httpx
+from websockets.exceptions import WebSocketException
+
+from wiro_async.testing import ChaosPlan, HttpFault, Quirks, WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.testing.conftest import Api
+
+
+def _draws(seed: int, rate: float) -> list[HttpFault | None]:
+    plan = ChaosPlan(seed, rate)
+    return [plan.http(endpoint) for _ in range(200) for endpoint in ("Run/a/b", "files/key/x.png")]
+
+
+def test_the_seed_decides() -> None:
+    """Equal seeds draw equal faults, whatever the other endpoints do."""
+    assert _draws(1, 0.5) == _draws(1, 0.5)
+    assert _draws(1, 0.5) != _draws(2, 0.5)
+    alone = ChaosPlan(1, 0.5)
+    assert [alone.http("Run/a/b") for _ in range(200)] == _draws(1, 0.5)[::2]
+
+
+def test_every_kind_is_drawn() -> None:
+    """At full rate each request and connection is hit, over time by everything."""
+    faults = [fault for fault in _draws(3, 1.0) if fault]
+    assert len(faults) == 400
+    kinds = {type(fault).__name__ for fault in faults}
+    assert kinds == {"Respond", "ResetBefore", "ResetAfter", "Delay", "DelayAnswer", "Cut"}
+    plan = ChaosPlan(3, 1.0)
+    drawn = {type(fault).__name__ for _ in range(100) for fault in plan.socket()}
+    assert drawn == {
+        "CloseAfterTask",
+        "DropAfter",
+        "HalfOpen",
+        "Jitter",
+        "MuteAfter",
+        "NoWelcome",
+        "RefuseUpgrade",
+    }
+    assert plan.quirks(1, Quirks(detail_lag=9)) == ChaosPlan(3, 1.0).quirks(1, Quirks(detail_lag=9))
+    assert plan.quirks(1, Quirks(detail_lag=9)).stored_error is True
+    assert plan.quirks(1, Quirks(detail_lag=9)).detail_lag == 9
+
+
+async def test_a_patient_client_gets_through(api: "Api", emulator: WiroEmulator) -> None:
+    """With a third of everything failing, tasks still end when asked about often enough."""
+    emulator.faults.random(7, rate=0.3)
+    tokens: list[str] = []
+    while len(tokens) < 10:
+        with suppress(httpx.TransportError, ValueError):
+            answer = await api.post("Run/emulator/sleeper", {"seconds": 0.2})
+            tokens += [answer["socketaccesstoken"]] if answer.get("result") else []
+    for token in tokens:
+        status = ""
+        while status != "task_postprocess_end":
+            with suppress(httpx.TransportError, ValueError, IndexError, KeyError):
+                status = (await api.detail(token))["status"]
+
+
+async def test_every_message_can_be_hit(api: "Api", emulator: WiroEmulator) -> None:
+    """Lost, doubled, late, swapped, littered: the rest of the messages still comes."""
+    emulator.faults.random(11, rate=0.9)
+    heard: list[str | bytes] = []
+    for _ in range(12):
+        with suppress(WebSocketException, httpx.TransportError, ValueError, KeyError, TimeoutError):
+            async with asyncio.timeout(0.4), api.socket() as socket:
+                token = (await api.post("Run/emulator/sleeper", {"seconds": 3}))["socketaccesstoken"]
+                await api.register(socket, token)
+                async for message in socket:
+                    heard.append(message)
+    known = [text for text in heard if b'"result":true' in (text.encode() if isinstance(text, str) else text)]
+    assert known
+    assert len(known) < len(heard)
+    assert json.loads(known[0])["result"] is True

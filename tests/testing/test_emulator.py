@@ -1,0 +1,149 @@
+"""Starting, stopping, connecting."""
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosedError
+
+import wiro_async.testing
+from wiro_async.testing import Delay, WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.testing.conftest import Api
+
+
+def _threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("wiro-emulator")]
+
+
+def test_options() -> None:
+    """Everything a session needs, and a new port each time."""
+    with WiroEmulator(api_key="k", api_secret="s") as one, WiroEmulator() as other:
+        assert one.options() == {
+            "api_key": "k",
+            "api_secret": "s",
+            "base_url": one.base_url,
+            "socket_url": one.socket_url,
+        }
+        assert one.base_url != other.base_url
+        assert one.socket_url.startswith("ws://127.0.0.1:")
+        assert len(_threads()) == 2
+    assert _threads() == []
+
+
+def test_it_outlives_event_loops() -> None:
+    """One emulator serves several asyncio.run calls."""
+
+    async def ask(url: str) -> int:
+        async with httpx.AsyncClient(verify=False, trust_env=False, headers={"user-agent": "x"}) as http:
+            return (await http.post(f"{url}/Tool/Explore")).status_code
+
+    with WiroEmulator() as emulator:
+        assert [asyncio.run(ask(emulator.base_url)) for _ in range(2)] == [200, 200]
+
+
+async def test_async_entry_does_not_block() -> None:
+    """The caller's loop goes on while the emulator starts and stops, even when cancelled."""
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(tick())
+    with contextlib.suppress(asyncio.CancelledError):
+        async with WiroEmulator() as emulator:
+            assert emulator.base_url
+            raise asyncio.CancelledError
+    ticking.cancel()
+    assert ticks > 2
+    assert _threads() == []
+
+
+async def test_stopping_closes_everything_at_once(api: "Api") -> None:
+    """Open sockets, hanging requests and running tasks do not hold it up."""
+    with WiroEmulator(api_secret=None) as emulator:
+        one = type(api)(emulator, api.http)
+        emulator.faults.http("Tool/Explore", Delay(60))
+        hanging = asyncio.create_task(one.send("Tool/Explore"))
+        waiting = asyncio.create_task(one.send("Run/emulator/stuck/sync"))
+        streaming = asyncio.create_task(one.send("Run/emulator/stuck/sync?stream=true"))
+        async with one.socket() as connection:
+            await connection.recv()
+            while emulator.ledger.count() < 3:
+                await asyncio.sleep(0.005)
+            began = time.perf_counter()
+            emulator.stop()
+            assert time.perf_counter() - began < 0.5
+            with pytest.raises(ConnectionClosedError, match="1012"):
+                await connection.recv()
+        for request in (hanging, waiting, streaming):
+            with pytest.raises(httpx.TransportError):
+                await request
+
+
+def test_a_taken_port_is_reported() -> None:
+    """Starting fails where the port is not free; stopping what never ran is fine."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        emulator = WiroEmulator(port=taken.getsockname()[1])
+        with pytest.raises(OSError, match="in use"):
+            emulator.start()
+        emulator.stop()
+
+
+def test_it_starts_again() -> None:
+    """Stopped and started, it keeps its port, its ledger and its balance."""
+    emulator = WiroEmulator()
+    for _ in range(2):
+        with emulator:
+            httpx.post(f"{emulator.base_url}/Tool/Explore", headers={"user-agent": "x"}, verify=False)
+            url = emulator.base_url
+    assert emulator.base_url == url
+    assert emulator.ledger.count("Tool/*") == 2
+
+
+async def test_invalid_http(emulator: WiroEmulator, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nonsense on the wire is answered, and nothing is logged."""
+    port = int(emulator.base_url.rsplit(":", 1)[1].removesuffix("/v1"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"NONSENSE\r\n\r\n")
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_request(emulator: WiroEmulator) -> None:
+    """Half a body and gone: nothing happens, the next request is served."""
+    port = int(emulator.base_url.rsplit(":", 1)[1].removesuffix("/v1"))
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /v1/Run/emulator/sleeper HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    while emulator.ledger.count() == 0:
+        await asyncio.sleep(0.005)
+    assert emulator.ledger.submissions == []
+
+
+def test_names_are_imported_when_used() -> None:
+    """The package costs nothing until a name is used, and tells what to install where the extra is missing."""
+    code = (
+        "import sys, wiro_async.testing as t; assert not {'starlette', 'uvicorn'} & set(sys.modules)\n"
+        "sys.modules['starlette'] = None\n"
+        "try: t.WiroEmulator\n"
+        "except ModuleNotFoundError as error: assert 'wiro-async[emulator]' in str(error)\n"
+        "else: raise SystemExit('imported')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert all(hasattr(wiro_async.testing, name) for name in wiro_async.testing.__all__)
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = wiro_async.testing.Nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]

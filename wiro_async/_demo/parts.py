@@ -1,0 +1,185 @@
+"""The three parts of the demo, each done as a user of the library would do it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import attrs
+
+from wiro_async._api.batch import Batch, BatchItem, RunRequest
+from wiro_async._api.results import TaskResult
+from wiro_async._demo.prompts import ONE, QUESTION, Wish, wishes
+from wiro_async._demo.records import Answer, Picture, Totals, shown_money, shown_seconds
+from wiro_async._demo.screen import Bar, Screen
+from wiro_async._errors import WiroError
+from wiro_async._protocol.events import Progress, StatusChanged, TaskEvent, TextReset
+from wiro_async._session import AsyncWiro
+
+PICTURES = "pictures"
+ONE_SIZE = (1280, 720)
+ONE_SECONDS = 2.5
+ANSWER_SECONDS = 4.0
+
+
+@attrs.frozen
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        text_model: None leaves the answer out.
+        paced: whether the models take the emulator's own parameters: sizes, and how long to take.
+    """
+
+    picture_model: str
+    text_model: str | None
+    pictures: int
+    in_flight: int
+    output: Path
+    paced: bool
+
+
+async def one_picture(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Picture, Totals]:
+    """One `run`, its progress in a bar."""
+    width, height = ONE_SIZE
+    paced = {"width": width, "height": height, "seconds": ONE_SECONDS} if plan.paced else {}
+    start = anyio.current_time()
+    with screen.bar("picture") as bar:
+        fraction: float | None = None
+
+        def show(event: TaskEvent) -> None:
+            nonlocal fraction
+            match event:
+                case Progress():
+                    fraction = event.fraction
+                    bar.show(fraction, _words(event))
+                case StatusChanged():
+                    bar.show(fraction, event.status.removeprefix("task_").replace("_", " "))
+
+        result = await wiro.run(plan.picture_model, {"prompt": ONE, **paced}, on_event=show)
+        file = await result.output.save(plan.output / f"one{_suffix(result)}", overwrite=True)
+        bar.show(1.0, "saved")
+    wall = anyio.current_time() - start
+    elapsed, cost = result.elapsed or wall, result.cost or Decimal(0)
+    screen.done(f"{file} · {shown_seconds(elapsed)} · {shown_money(cost)}")
+    picture = Picture(0, ONE, width / height if plan.paced else 1.0, file, None, 0.0, wall, elapsed, cost)
+    return picture, Totals("one picture", 1, 0, cost, wall, elapsed)
+
+
+async def one_answer(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Answer, Totals]:
+    """One answer of a language model, shown as it is written."""
+    assert plan.text_model is not None
+    paced = {"seconds": ANSWER_SECONDS} if plan.paced else {}
+    start = anyio.current_time()
+    prose = screen.prose()
+    async with wiro.stream(plan.text_model, {"prompt": QUESTION, **paced}) as stream:
+        async for delta in stream:
+            if isinstance(delta, TextReset):
+                prose.end(blank=True)
+            else:
+                prose.write(delta.text, delta.kind)
+        result = await stream.result()
+    prose.end()
+    wall = anyio.current_time() - start
+    elapsed, cost = result.elapsed or wall, result.cost or Decimal(0)
+    screen.done(f"{len(result.text.split())} words · {shown_seconds(elapsed)} · {shown_money(cost)}")
+    return Answer(QUESTION, result.text, result.thinking, elapsed, cost), Totals(
+        "one answer", 1, 0, cost, wall, elapsed
+    )
+
+
+async def many_pictures(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[list[Picture], Totals]:
+    """A batch; every picture is saved as soon as it is there."""
+    album = _Album(plan, anyio.current_time())
+    with screen.bar("pictures") as bar:
+        async with (
+            anyio.create_task_group() as saving,
+            wiro.batch(album.requests(), concurrency=plan.in_flight) as batch,
+        ):
+            album.show(bar, batch)
+            async for item in batch:
+                saving.start_soon(album.take, item)
+                album.show(bar, batch)
+    wall = anyio.current_time() - album.start
+    pictures = sorted(album.pictures, key=lambda picture: picture.index)
+    failed = [picture for picture in pictures if picture.problem]
+    for picture in failed[:5]:
+        screen.problem(f"{picture.prompt}: {picture.problem}")
+    screen.done(f"{len(pictures) - len(failed)} pictures in {plan.output / PICTURES}")
+    return pictures, Totals(
+        f"{len(pictures)} pictures",
+        len(pictures),
+        len(failed),
+        sum((picture.cost for picture in pictures), Decimal(0)),
+        wall,
+        sum(picture.elapsed for picture in pictures),
+    )
+
+
+class _Album:
+    """Asks for the pictures one by one, as the batch has room, and keeps what comes of them."""
+
+    def __init__(self, plan: Plan, start: float) -> None:
+        self._plan = plan
+        self._started: dict[int, float] = {}
+        self._wishes: dict[int, Wish] = {}
+        self.start = start
+        self.pictures: list[Picture] = []
+
+    def requests(self) -> Iterator[RunRequest]:
+        for wish in wishes(self._plan.pictures):
+            self._wishes[wish.index] = wish
+            self._started[wish.index] = self._now()
+            more = {"width": wish.width, "height": wish.height, "seconds": wish.seconds} if self._plan.paced else {}
+            yield RunRequest(self._plan.picture_model, {"prompt": wish.prompt, **more}, key=wish.prompt)
+
+    def show(self, bar: Bar, batch: Batch) -> None:
+        stats, total = batch.stats, self._plan.pictures
+        ended = stats.succeeded + stats.failed
+        words = f"{ended}/{total} · {stats.in_flight} in flight · {stats.rate:.1f}/s · {shown_money(stats.cost)}"
+        bar.show(ended / total, words)
+
+    async def take(self, item: BatchItem) -> None:
+        wish, ended = self._wishes.pop(item.index), self._now()
+        picture = Picture(
+            item.index,
+            wish.prompt,
+            wish.ratio if self._plan.paced else 1.0,
+            started=self._started.pop(item.index),
+            ended=ended,
+        )
+        self.pictures.append(await self._saved(picture, item))
+
+    async def _saved(self, picture: Picture, item: BatchItem) -> Picture:
+        result = item.result
+        if result is None:
+            return attrs.evolve(picture, problem=str(item.error))
+        name = f"{picture.index + 1:03d}-{_slug(picture.prompt)}{_suffix(result)}"
+        wall = picture.ended - picture.started
+        picture = attrs.evolve(picture, elapsed=result.elapsed or wall, cost=result.cost or Decimal(0))
+        try:
+            file = await result.output.save(self._plan.output / PICTURES / name, overwrite=True)
+        except (WiroError, OSError) as error:
+            return attrs.evolve(picture, problem=str(error))
+        return attrs.evolve(picture, file=file)
+
+    def _now(self) -> float:
+        return anyio.current_time() - self.start
+
+
+def _words(progress: Progress) -> str:
+    steps = f"step {progress.step} of {progress.total}" if progress.step and progress.total else progress.label
+    left = f" · {progress.eta:.1f} s left" if progress.eta is not None else ""
+    return f"{steps}{left}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")[:48].rstrip("-")
+
+
+def _suffix(result: TaskResult) -> str:
+    suffix = Path(result.output.name).suffix
+    return suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", suffix) else ".png"

@@ -1,0 +1,88 @@
+"""Is this task the one we meant? Tasks echo their parameters, mostly as text (WIRE: numbers come as strings)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import attrs
+
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.json import JSON, decode_or_none, encode
+from wiro_async._protocol.requests import RunInput, form_text
+
+INTENT = "wiro_intent"
+NOT_PARAMETERS = frozenset({"callbackurl", "projectid"})
+
+
+@attrs.frozen
+class Intent:
+    """What a run was meant to be.
+
+    Attributes:
+        model: "owner/model".
+        fingerprint: equal for runs that cannot be told apart by their parameters.
+        callback_url: with an id of its own in its query, if the run has one.
+        ignored: parameters that carry files, which are echoed in forms of the service's own.
+    """
+
+    model: str
+    fingerprint: str
+    callback_url: str | None = attrs.field(repr=False)
+    ignored: frozenset[str]
+
+    @classmethod
+    def of(cls, model: str, given: RunInput, callback_url: str | None) -> Intent:
+        """The intent of a run."""
+        names = {name for name, _ in given.files}
+        ignored = frozenset(names | {f"{name}Url" for name in names})
+        return cls(model, fingerprint(model, given.values, ignored), callback_url, ignored)
+
+    def matches(self, task: Task) -> bool:
+        """Whether a task's echo is that of this run."""
+        echoed = task.raw.get("callbackurl")
+        if isinstance(echoed, str) and INTENT in echoed:
+            return echoed == self.callback_url
+        return fingerprint(task.model, task.parameters, self.ignored) == self.fingerprint
+
+
+def fingerprint(model: str, values: Mapping[str, JSON], ignored: frozenset[str]) -> str:
+    """Text that is equal for equal runs, whichever way their values are written."""
+    told = {
+        name: _canonical(value)
+        for name, value in values.items()
+        if name not in ignored and name.lower() not in NOT_PARAMETERS and value not in (None, "")
+    }
+    return f"{model.lower()} {sorted(told.items())!r}"
+
+
+def with_intent(callback_url: str, intent_id: str) -> str:
+    """The callback URL with an id in its query, by which its task can be told from all others."""
+    parts = urlsplit(callback_url)
+    query = [*parse_qsl(parts.query, keep_blank_values=True), (INTENT, intent_id)]
+    return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def _canonical(value: JSON) -> str:
+    text = form_text(value).strip()
+    if text[:1] in ("{", "["):
+        inner = decode_or_none(text)
+        return text if inner is None else encode(_sorted(inner)).decode()
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return text
+    return str(number.normalize()) if number.is_finite() else text
+
+
+def _sorted(value: JSON) -> JSON:
+    match value:
+        case dict():
+            return {name: _sorted(value[name]) for name in sorted(value)}
+        case list():
+            return [_sorted(item) for item in value]
+        case bool() | None:
+            return value
+        case _:
+            return _canonical(value)
