@@ -47,7 +47,8 @@ class AsyncWiro:
         api_key, api_secret: from WIRO_API_KEY and WIRO_API_SECRET if not given. Calls are signed if there is a secret.
         base_url, socket_url: from WIRO_API_BASE_URL and WIRO_SOCKET_URL, else the service's own.
         headers: sent along with every call to the API, for instance to a proxy of yours that adds the key.
-        progress: how runs are followed: "auto" (by the socket, else by polling), "websocket", or "polling".
+        progress: how runs are followed: "auto" (by the socket, else by polling), "websocket", "polling", or "sse"
+            (each run's own answer is an event stream; if it breaks, as "auto").
         max_concurrency: how many tasks may be in flight; if not given, the service's refusals teach it.
         timeout: seconds for each run, or `Timeouts`.
         retry: how harmless calls are repeated; a run never is.
@@ -366,11 +367,13 @@ class AsyncWiro:
         given = requests.RunInput.of(inputs)
         if callback_url is not None:
             callback_url = with_intent(callback_url, uuid4().hex)
+        by_events = self._options.progress == "sse"
         plan = RunPlan(
-            requests.run(model, given, callback_url, project_id),
+            requests.run(model, given, callback_url, project_id, by_events),
             Intent.of(model, given, callback_url),
             on_cancel,
             self._options.on_unknown,
+            by_events,
         )
         await self._engine.open()
         ref = await self._engine.submitter.submit(self._calls, plan)

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.protocol import State
 
 from wiro_async.testing import WiroEmulator
 
@@ -49,12 +50,23 @@ class Api:
     async def ended(self, token: str) -> dict[str, Any]:
         return await self.reached(token, "task_postprocess_end", "task_cancel")
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something to happen in the emulator's thread."""
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
     def socket(self) -> connect:
         return connect(self.emulator.socket_url, open_timeout=5)
 
     async def register(self, socket: ClientConnection, *tokens: str) -> None:
+        """Register tokens, and wait until the server has taken notice."""
         for token in tokens:
             await socket.send(json.dumps({"type": "task_info", "tasktoken": token}))
+        await self.until(lambda: self._knows(socket, tokens))
+
+    def _knows(self, socket: ClientConnection, tokens: tuple[str, ...]) -> bool:
+        known = {token for record in self.emulator.ledger.sockets for token in record.tokens}
+        return set(tokens) <= known or socket.state is not State.OPEN
 
     async def messages(self, socket: ClientConnection) -> list[dict[str, Any]]:
         """What the socket says up to the end of a task, without the welcome."""

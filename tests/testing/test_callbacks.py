@@ -39,10 +39,9 @@ async def hook(request: pytest.FixtureRequest) -> AsyncIterator[Hook]:
         yield listener
 
 
-async def _delivered(emulator: WiroEmulator) -> int | None:
-    while not emulator.ledger.callbacks:
-        await asyncio.sleep(0.005)
-    return emulator.ledger.callbacks[0].status
+async def _delivered(api: "Api") -> int | None:
+    await api.until(lambda: bool(api.emulator.ledger.callbacks))
+    return api.emulator.ledger.callbacks[0].status
 
 
 async def test_delivery(api: "Api", emulator: WiroEmulator, hook: Hook) -> None:
@@ -52,7 +51,7 @@ async def test_delivery(api: "Api", emulator: WiroEmulator, hook: Hook) -> None:
     assert request.startswith(b"POST /hook?secret=1 HTTP/1.1\r\n")
     [task] = json.loads(request.partition(b"\r\n\r\n")[2])["tasklist"]
     assert (task["socketaccesstoken"], task["status"]) == (token, "task_postprocess_end")
-    assert await _delivered(emulator) == 204
+    assert await _delivered(api) == 204
     shown = await api.detail(token)
     assert shown["callbackurl"] == hook.url
     assert "callbackUrl" not in json.loads(shown["parameters"])
@@ -64,7 +63,7 @@ async def test_delivery(api: "Api", emulator: WiroEmulator, hook: Hook) -> None:
 async def test_useless_answers(api: "Api", emulator: WiroEmulator, hook: Hook) -> None:
     """A listener that does not speak HTTP is noted as such."""
     await api.run("sleeper", callbackUrl=hook.url)
-    assert await _delivered(emulator) is None
+    assert await _delivered(api) is None
 
 
 @pytest.mark.parametrize("url", ["http://example.com/", "https://127.0.0.1/", "nowhere"])

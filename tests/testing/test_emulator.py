@@ -80,8 +80,7 @@ async def test_stopping_closes_everything_at_once(api: "Api") -> None:
         streaming = asyncio.create_task(one.send("Run/emulator/stuck/sync?stream=true"))
         async with one.socket() as connection:
             await connection.recv()
-            while emulator.ledger.count() < 3:
-                await asyncio.sleep(0.005)
+            await one.until(lambda: emulator.ledger.count() == 3)
             began = time.perf_counter()
             emulator.stop()
             assert time.perf_counter() - began < 0.5
@@ -104,11 +103,12 @@ def test_a_taken_port_is_reported() -> None:
 def test_it_starts_again() -> None:
     """Stopped and started, it keeps its port, its ledger and its balance."""
     emulator = WiroEmulator()
+    urls: list[str] = []
     for _ in range(2):
         with emulator:
             httpx.post(f"{emulator.base_url}/Tool/Explore", headers={"user-agent": "x"}, verify=False)
-            url = emulator.base_url
-    assert emulator.base_url == url
+            urls.append(emulator.base_url)
+    assert urls[0] == urls[1]
     assert emulator.ledger.count("Tool/*") == 2
 
 
@@ -122,20 +122,19 @@ async def test_invalid_http(emulator: WiroEmulator, capfd: pytest.CaptureFixture
     assert capfd.readouterr() == ("", "")
 
 
-async def test_a_client_that_leaves_in_the_middle_of_its_request(emulator: WiroEmulator) -> None:
+async def test_a_client_that_leaves_in_the_middle_of_its_request(api: "Api", emulator: WiroEmulator) -> None:
     """Half a body and gone: nothing happens, the next request is served."""
     port = int(emulator.base_url.rsplit(":", 1)[1].removesuffix("/v1"))
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /v1/Run/emulator/sleeper HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
     await writer.drain()
     writer.close()
-    while emulator.ledger.count() == 0:
-        await asyncio.sleep(0.005)
+    await api.until(lambda: emulator.ledger.count() == 1)
     assert emulator.ledger.submissions == []
 
 
 def test_names_are_imported_when_used() -> None:
-    """The package costs nothing until a name is used, and tells what to install where the extra is missing."""
+    """The package costs nothing until a name is used, and tells what to install if that is missing."""
     code = (
         "import sys, wiro_async.testing as t; assert not {'starlette', 'uvicorn'} & set(sys.modules)\n"
         "sys.modules['starlette'] = None\n"
@@ -146,4 +145,4 @@ def test_names_are_imported_when_used() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     assert all(hasattr(wiro_async.testing, name) for name in wiro_async.testing.__all__)
     with pytest.raises(AttributeError, match="Nothing"):
-        _ = wiro_async.testing.Nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        _ = wiro_async.testing.Nothing

@@ -33,9 +33,9 @@ SECONDS = 5
 
 async def _hear(api: "Api", socket: ClientConnection) -> list[str]:
     """The kinds of all messages until the connection ends."""
-    await api.register(socket, await api.run("sleeper", seconds=SECONDS))
-    kinds: list[str] = []
+    kinds = [json.loads(await socket.recv())["type"]]
     try:
+        await api.register(socket, await api.run("sleeper", seconds=SECONDS))
         while True:
             kinds.append(json.loads(await socket.recv())["type"])
     except ConnectionClosed:
@@ -112,10 +112,11 @@ async def test_half_open(api: "Api", emulator: WiroEmulator, after: int) -> None
     """Nothing comes any more, not even a pong, yet the connection is open."""
     emulator.faults.socket(HalfOpen(after))
     async with api.socket() as socket:
-        await api.register(socket, await api.run("sleeper", seconds=SECONDS))
+        token = await api.run("sleeper", seconds=SECONDS)
+        await socket.send(json.dumps({"type": "task_info", "tasktoken": token}))
         for _ in range(1 + after):
             await socket.recv()
-        pong = await socket.ping()
+        pong = asyncio.ensure_future(await socket.ping())
         assert await _quiet(socket, 0.1)
         assert not pong.done()
         assert len(emulator.ledger.open_sockets) == 1

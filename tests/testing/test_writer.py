@@ -40,6 +40,17 @@ def test_the_answer_names_the_subject() -> None:
     assert "qubits" in "".join(answer)
 
 
+def test_the_subject_is_the_first_thing_named() -> None:
+    """Instructions are left out, articles and joined words kept; the next thought is not part of it."""
+    subjects = {
+        "Why does the sea look blue from a hill?": "the sea",
+        "Explain the theory of relativity in two sentences": "the theory of relativity",
+        "A lighthouse": "a lighthouse",
+        "hello": "hello",
+    }
+    assert {prompt: _writer._subject(prompt) for prompt in subjects} == subjects
+
+
 def test_a_prompt_without_a_subject_is_answered_all_the_same() -> None:
     """Nothing but punctuation, nothing at all, or only small words."""
     assert "the unsaid" in "".join(_writer.compose("?!")[1])

@@ -18,7 +18,7 @@ from wiro_async._version import __version__
 BASE_URL = "https://api.wiro.ai/v1"
 SOCKET_URL = "wss://socket.wiro.ai/v1"
 USER_AGENT = f"wiro-async/{__version__} python/{platform.python_version()}"
-MODES = ("auto", "websocket", "polling")
+MODES = ("auto", "websocket", "polling", "sse")
 
 
 @attrs.frozen

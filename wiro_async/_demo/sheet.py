@@ -37,7 +37,7 @@ def contact_sheet(
 def _subtitle(totals: Totals, plan: Plan) -> str:
     return escape(
         f"{plan.in_flight} at a time with {plan.picture_model}. "
-        f"One after the other they would have taken {shown_seconds(totals.alone)}."
+        f"One after the other they would have taken {shown_seconds(totals.alone)}.".replace(" min ", "\u00a0min\u00a0")
     )
 
 
@@ -48,7 +48,7 @@ def _tiles(totals: Totals, plan: Plan) -> str:
         ("failures", str(totals.failures)),
         ("in flight", str(plan.in_flight)),
         ("wall time", shown_seconds(totals.wall)),
-        ("than one by one", f"{times:.1f}× faster"),
+        ("faster than one by one", f"{times:.1f}×"),
         ("cost" if not plan.paced else "cost, pretended", shown_money(totals.cost)),
     )
     return "\n".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in facts)
@@ -65,13 +65,14 @@ def _chart(pictures: Iterable[Picture], wall: float) -> str:
         tip = f"{picture.prompt} · {shown_seconds(picture.ended - picture.started)}"
         bars.append(
             f'<rect x="{picture.started * scale:.1f}" y="{lane * (LANE_HEIGHT + LANE_GAP)}"'
-            f' width="{max(2.0, (picture.ended - picture.started) * scale - 2):.1f}" height="{LANE_HEIGHT}" rx="2"'
+            f' width="{max(2.0, (picture.ended - picture.started) * scale - 2):.1f}" height="{LANE_HEIGHT}" rx="1.5"'
             f' fill="hsl({215 + 110 * picture.started / (wall or 1.0):.0f} 80% {"68%" if picture.file else "30%"})">'
             f"<title>{escape(tip)}</title></rect>"
         )
     height = max(1, len(lanes)) * (LANE_HEIGHT + LANE_GAP)
     return (
-        f'<svg viewBox="0 0 {CHART_WIDTH} {height}" role="img" aria-label="When each run began and ended">'
+        f'<svg viewBox="0 0 {CHART_WIDTH} {height}" preserveAspectRatio="none" role="img"'
+        f' aria-label="When each run began and ended">'
         f"{''.join(bars)}</svg><p><span>0 s</span><span>each bar is a run, from its submit to its end</span>"
         f"<span>{shown_seconds(wall)}</span></p>"
     )
@@ -94,5 +95,5 @@ def _figure(folder: Path, picture: Picture) -> str:
         reason = escape(picture.problem or "no picture")
         return f'<figure class=failed style="{style}"><div>{reason}</div>{caption}</figure>'
     link = quote(Path(relpath(picture.file, folder)).as_posix())
-    image = f'<img src="{link}" alt="{escape(picture.prompt)}" loading="lazy" decoding="async">'
+    image = f'<img src="{link}" alt="{escape(picture.prompt)}" decoding="async">'
     return f'<figure style="{style}"><a href="{link}">{image}</a>{caption}</figure>'

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
+from wiro_async._engine.event_runs import EventRuns
 from wiro_async._engine.hub import SocketHub
 from wiro_async._engine.limiter import Limiter
 from wiro_async._engine.nursery import Nursery
@@ -77,7 +78,8 @@ class Engine:
         self.running = Running(self.nursery, self.limiter)
         self.watches = self.running.watches = Watches(self.poller, self.hub, self.running.over)
         self.stopper = Stopper(self.nursery)
-        self.submitter = Submitter(self.nursery, self.stopper, self.limiter, self.running)
+        event_runs = EventRuns(self.nursery, self.watches)
+        self.submitter = Submitter(self.nursery, self.stopper, self.limiter, self.running, event_runs)
 
     def statistics(self) -> Statistics:
         """What is held at this moment."""

@@ -21,6 +21,7 @@ Connect = Callable[[], AbstractAsyncContextManager[Socket]]
 
 BACKOFF, BACKOFF_CAP = 0.1, 30.0
 IDLE_SECONDS = 30.0  # an open socket that carries no task is closed after so long
+DOUBTS = 2  # unheard tasks that moved, before sockets are not shared any more
 MAX_REGISTRATIONS = 10_000  # the service knows no way to take one back, so a socket is given up after so many
 
 
@@ -31,6 +32,9 @@ class SocketHub:
         connect: opens a socket.
         per_socket: how many tasks one socket may carry at a time.
         on_lost: told of every task whose socket went away.
+
+    Attributes:
+        per_socket: how many it is now.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class SocketHub:
         self.connect = connect
         self.on_lost = on_lost
         self.per_socket = per_socket
+        self._doubts = 0
         self.lines: list[Line] = []
         self._by_token: dict[str, TaskWatcher] = {}
         self._by_id: dict[str, TaskWatcher] = {}
@@ -61,10 +66,27 @@ class SocketHub:
 
     def unfollow(self, watcher: TaskWatcher) -> None:
         """Let go of a task."""
-        self._by_token.pop(watcher.token or "", None)
-        self._by_id.pop(watcher.task_id or "", None)
+        if self._by_token.get(watcher.token or "") is watcher:
+            del self._by_token[watcher.token or ""]
+        if self._by_id.get(watcher.task_id or "") is watcher:
+            del self._by_id[watcher.task_id or ""]
         for line in self.lines:
             line.remove(watcher)
+
+    def doubt(self, watcher: TaskWatcher) -> None:
+        """A registered task moved and no message told so. Where its socket served others, that is how the service is.
+
+        Nobody has said that one connection may carry many tasks, so then every task gets a socket of its own.
+        """
+        line = self._line_of(watcher)
+        if line is None or not line.heard or self.per_socket == 1:
+            return
+        self._doubts += 1
+        if self._doubts >= DOUBTS:
+            logger.warning("the service serves one task a socket; from now on each task gets its own")
+            self.per_socket = 1
+            for unheard in [other for other in self._by_token.values() if not other.heard]:
+                self._move(unheard)
 
     def deliver(self, frame: bytes) -> bool:
         """Hand a frame to the watcher of its task; what is for nobody is dropped. Whether it was for somebody."""
@@ -74,6 +96,15 @@ class SocketHub:
             return False
         watcher.receive(message)
         return True
+
+    def _line_of(self, watcher: TaskWatcher) -> Line | None:
+        return next((line for line in self.lines if line.carries(watcher)), None)
+
+    def _move(self, watcher: TaskWatcher) -> None:
+        line = self._line_of(watcher)
+        if line is not None:
+            line.remove(watcher)
+            self._new_line().add(watcher)
 
     def _addressee(self, message: Message) -> TaskWatcher | None:
         return self._by_token.get(message.token) or self._by_id.get(message.task_id)
@@ -97,10 +128,16 @@ class Line:
         self._drops = 0
         self._lost: list[TaskWatcher] = []
         self.is_open = False
+        self.heard = False
 
     def has_room(self, limit: int) -> bool:
-        """Whether it takes another task."""
-        return len(self._tasks) < limit and self._registered < MAX_REGISTRATIONS
+        """Whether it takes another task; one that is to carry a single task takes none after it."""
+        most = 1 if limit == 1 else MAX_REGISTRATIONS
+        return len(self._tasks) < limit and self._registered + len(self._unregistered) < most
+
+    def carries(self, watcher: TaskWatcher) -> bool:
+        """Whether the task is on this connection."""
+        return self._tasks.get(watcher.token or "") is watcher
 
     def add(self, watcher: TaskWatcher) -> None:
         """Carry a task."""
@@ -129,7 +166,7 @@ class Line:
     async def _is_needed(self) -> bool:
         while not self._tasks:
             self._news = anyio.Event()
-            with anyio.move_on_after(IDLE_SECONDS):
+            with anyio.move_on_after(IDLE_SECONDS if self._hub.per_socket > 1 else 0):
                 await self._news.wait()
                 continue
             return False
@@ -153,6 +190,7 @@ class Line:
             async for frame in frames:
                 if self._hub.deliver(frame):
                     self._drops = 0
+                    self.heard = True
 
     async def _write(self, socket: Socket, connection: anyio.CancelScope) -> None:
         try:

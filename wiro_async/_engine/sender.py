@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from email.utils import parsedate_to_datetime
 
 import anyio
@@ -12,10 +12,13 @@ import attrs
 
 from wiro_async._errors import RateLimitError, TransportError, WiroError
 from wiro_async._protocol.auth import Credentials
-from wiro_async._protocol.json import JSON
+from wiro_async._protocol.entities import Submitted
+from wiro_async._protocol.json import JSON, decode_or_none
 from wiro_async._protocol.requests import Request
 from wiro_async._protocol.responses import parse_envelope
 from wiro_async._protocol.retry import RetryPolicy
+from wiro_async._protocol.sse import ServerEvent
+from wiro_async._protocol.values import as_dict
 from wiro_async._transport import clock
 from wiro_async._transport.http import Answer, HttpTransport
 from wiro_async._transport.multipart import Multipart
@@ -110,17 +113,44 @@ class Sender:
         refused = isinstance(error, RateLimitError) and request.is_replayable
         return (request.repeatable or never_left or refused) and self.retry.allows(error, attempt)
 
+    @asynccontextmanager
+    async def events(self, request: Request) -> AsyncIterator[dict[str, JSON] | AsyncIterator[ServerEvent]]:
+        """The answer to a call that is made just once: an event stream, or a mapping if it is none.
+
+        An answer that tells the ids of a task is one, whatever its status: a 504 only says that the wait was cut.
+        """
+        await self.ready()
+        await self.pace.wait()
+        async with _body(request) as (content, kind):
+            headers = {**self._headers(kind), "Accept": "text/event-stream"}
+            async with self.http.post_events(self._url(request), headers, content, self.timeout) as answer:
+                if not isinstance(answer, Answer):
+                    yield answer
+                    return
+                told = as_dict(decode_or_none(answer.body))
+                yield told if Submitted.from_wire(told) else self._parsed(answer)
+
     async def _attempt(self, request: Request) -> dict[str, JSON]:
         await self.pace.wait()
-        if request.parts is None:
-            answer = await self._post(request, request.body, JSON_TYPE)
-        else:
-            body = await Multipart.of(request.parts)
-            async with aclosing(body.chunks()) as chunks:
-                answer = await self._post(request, chunks, body.headers)
+        async with _body(request) as (content, kind):
+            return self._parsed(await self.http.post(self._url(request), self._headers(kind), content, self.timeout))
+
+    def _parsed(self, answer: Answer) -> dict[str, JSON]:
         self.pace.note_date(answer.headers.get("date"))
         return parse_envelope(answer.status, answer.headers, answer.body, clock.now())
 
-    async def _post(self, request: Request, content: bytes | AsyncIterator[bytes], kind: Mapping[str, str]) -> Answer:
-        headers = {**self.headers, **self.credentials.headers(clock.nonce()), **kind}
-        return await self.http.post(f"{self.base_url}/{request.path}", headers, content, self.timeout)
+    def _url(self, request: Request) -> str:
+        return f"{self.base_url}/{request.path}"
+
+    def _headers(self, kind: Mapping[str, str]) -> dict[str, str]:
+        return {**self.headers, **self.credentials.headers(clock.nonce()), **kind}
+
+
+@asynccontextmanager
+async def _body(request: Request) -> AsyncIterator[tuple[bytes | AsyncIterator[bytes], Mapping[str, str]]]:
+    if request.parts is None:
+        yield request.body, JSON_TYPE
+        return
+    body = await Multipart.of(request.parts)
+    async with aclosing(body.chunks()) as chunks:
+        yield chunks, body.headers

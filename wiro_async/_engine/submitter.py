@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import attrs
 
+from wiro_async._engine.event_runs import EventRuns
 from wiro_async._engine.limiter import Limiter, Slot
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.reconciler import ANSWERED_GRACE, Attempt, Reconciler, unknown
@@ -36,12 +37,14 @@ class RunPlan:
     Attributes:
         on_cancel: what becomes of its task if the caller goes away while it is submitted.
         on_unknown: "resubmit" sends it again if its answer was lost and its task is nowhere to be found.
+        by_events: whether its answer is to be an event stream.
     """
 
     request: Request
     intent: Intent
     on_cancel: OnCancel
     on_unknown: OnUnknown
+    by_events: bool = False
 
 
 @attrs.define(eq=False)
@@ -59,11 +62,14 @@ class _Sending:
 class Submitter:
     """Sends every run in a task of the session, so that the end of the caller's task does not tear it."""
 
-    def __init__(self, nursery: Nursery, stopper: Stopper, limiter: Limiter, running: Running) -> None:
+    def __init__(
+        self, nursery: Nursery, stopper: Stopper, limiter: Limiter, running: Running, event_runs: EventRuns
+    ) -> None:
         self._nursery = nursery
         self._stopper = stopper
         self._limiter = limiter
         self._running = running
+        self._event_runs = event_runs
         self._reconciler = Reconciler()
         self._gate = anyio.Semaphore(MAX_AT_ONCE, fast_acquire=True)
         self._under_way: set[_Sending] = set()
@@ -176,6 +182,8 @@ class Submitter:
 
     async def _asked(self, sending: _Sending) -> TaskRef:
         try:
+            if sending.plan.by_events:
+                return await self._event_runs.start(sending.calls, sending.plan.request)
             answer = await sending.calls.sender.attempt(sending.plan.request)
         finally:
             self._gate.release()

@@ -12,6 +12,7 @@ from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.watcher import TaskWatcher
 from wiro_async._errors import WiroError
 from wiro_async._protocol.entities import Task
+from wiro_async._protocol.messages import Message
 from wiro_async._types import ProgressMode
 
 
@@ -22,43 +23,66 @@ class Watches:
         self._poller = poller
         self._hub = hub
         self._on_over = on_over
-        self._watchers: dict[str, TaskWatcher] = {}
+        self._sources: dict[str, _Source] = {}
+        self._streams: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._watchers)
+        return len(self._sources)
 
     def __contains__(self, ref: TaskRef) -> bool:
-        return ref.key in self._watchers
+        return ref.key in self._sources
 
     def enter(self, calls: TaskCalls, ref: TaskRef, model: str, mode: ProgressMode, is_new: bool) -> TaskWatcher:
         """Use the task's watcher; each use ends with `leave`."""
-        key = ref.key
-        watcher = self._watchers.get(key)
-        if watcher is None:
-            source = _Source(calls, ref, self._hub if mode != "polling" else None)
-            watcher = TaskWatcher(ref.task_id, ref.token, model, source.ask, is_new)
-            source.watcher = watcher
+        source = self._sources.get(ref.key)
+        if source is None:
+            source = self._sources[ref.key] = _Source(calls, ref, None if mode == "polling" else self._hub)
+            watcher = source.watcher = TaskWatcher(ref.task_id, ref.token, model, source.ask, is_new)
             watcher.on_claim = self._poller.hurry
             watcher.on_end = lambda watcher: self._ended(watcher, ref)
-            self._watchers[key] = watcher
-            source.follow()
+            watcher.by_socket = ref.key in self._streams
+            if not watcher.by_socket:
+                source.follow()
             self._poller.add(watcher)
-        watcher.users += 1
-        return watcher
+        source.watcher.users += 1
+        return source.watcher
 
     def leave(self, ref: TaskRef) -> None:
         """End one use."""
-        key = ref.key
-        watcher = self._watchers[key]
+        watcher = self._sources[ref.key].watcher
         watcher.users -= 1
         if not watcher.users:
-            del self._watchers[key]
+            del self._sources[ref.key]
             self._unfeed(watcher)
 
     def fail_all(self, error: WiroError) -> None:
         """End all waits with an error."""
-        for watcher in list(self._watchers.values()):
-            watcher.fail(error)
+        for source in list(self._sources.values()):
+            source.watcher.fail(error)
+
+    def stream_began(self, ref: TaskRef) -> None:
+        """An event stream of its own brings what happens to the task, so the socket need not."""
+        self._streams.add(ref.key)
+
+    def stream_told(self, ref: TaskRef, told: Message | Task) -> None:
+        """Its event stream brought a message, or its last state."""
+        source = self._sources.get(ref.key)
+        if source is None or source.watcher.is_over:
+            return
+        if isinstance(told, Message):
+            source.watcher.receive(told)
+        else:
+            source.watcher.look(told, patient=True)
+
+    def stream_ended(self, ref: TaskRef) -> None:
+        """Its event stream is gone; if the task is not over, the socket and the poller take over."""
+        self._streams.discard(ref.key)
+        source = self._sources.get(ref.key)
+        if source is not None and not source.watcher.is_over:
+            source.watcher.by_socket = False
+            source.follow()
+            source.watcher.reconnected()
+            self._poller.reconsider(source.watcher)
 
     def _ended(self, watcher: TaskWatcher, ref: TaskRef) -> None:
         self._unfeed(watcher)
@@ -77,17 +101,20 @@ class _Source:
     calls: TaskCalls
     ref: TaskRef
     hub: SocketHub | None
-    watcher: TaskWatcher | None = None
+    watcher: TaskWatcher = attrs.field(init=False)
 
     def follow(self) -> None:
-        if self.hub and self.watcher and self.watcher.token and self.watcher.users >= 0:
+        if self.hub is not None and self.watcher.token:
             self.hub.follow(self.watcher)
 
     async def ask(self) -> Task | None:
+        watcher, before = self.watcher, self.watcher.state.task
         task = await self.calls.detail(self.ref)
+        if task and before and task.status != before.status and watcher.by_socket and not watcher.heard and self.hub:
+            self.hub.doubt(watcher)
         if task is not None and not (self.ref.token and self.ref.task_id):
             self.ref = TaskRef(self.ref.task_id or task.id or None, self.ref.token or task.token)
-            if self.watcher and self.watcher.users:
-                self.watcher.task_id, self.watcher.token = self.ref.task_id, self.ref.token
+            self.watcher.task_id, self.watcher.token = self.ref.task_id, self.ref.token
+            if self.watcher.users:
                 self.follow()
         return task

@@ -13,6 +13,7 @@ from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.json import JSON, checked, encode
 from wiro_async._types import File
 
+EVENTS = "/sync?stream=true"
 Part: TypeAlias = "tuple[str, str | File]"
 
 
@@ -66,14 +67,14 @@ class RunInput:
         return cls(values, tuple(files))
 
 
-def run(model: str, given: RunInput, callback_url: str | None, project_id: str | None, suffix: str = "") -> Request:
+def run(model: str, given: RunInput, callback_url: str | None, project_id: str | None, by_events: bool = False) -> Request:
     """`Run`: starts a billed task."""
     values = dict(given.values)
     if callback_url is not None:
         values["callbackUrl"] = callback_url
     if project_id is not None:
         values["projectid"] = project_id
-    path = f"Run/{model_path(model)}{suffix}"
+    path = f"Run/{model_path(model)}{EVENTS if by_events else ''}"
     if not given.files:
         return Request(path, encode(values), repeatable=False)
     fields = [(name, form_text(value)) for name, value in values.items()]

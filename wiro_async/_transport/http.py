@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,6 +13,7 @@ import anyio.to_thread
 import attrs
 
 from wiro_async._errors import ConnectionFailedError, RequestTimeoutError
+from wiro_async._protocol.sse import ServerEvent
 from wiro_async._transport.tls import Tls
 
 if TYPE_CHECKING:
@@ -102,6 +103,39 @@ class HttpTransport:
                 with anyio.CancelScope(shield=True):
                     await response.aclose()
 
+    @asynccontextmanager
+    async def post_events(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | AsyncIterator[bytes],
+        timeout: float | None,
+    ) -> AsyncIterator[Answer | AsyncGenerator[ServerEvent, None]]:
+        """Send one POST; its answer is a stream of server-sent events, or a whole answer of another kind.
+
+        Args:
+            timeout: seconds for each silence.
+        """
+        transport = await self._opened()
+        import httpx
+
+        request = httpx.Request(
+            "POST", url, headers=dict(headers), content=content, extensions={"timeout": _timeouts(timeout)}
+        )
+        with mapped_errors(timeout):
+            response = await transport.handle_async_request(request)
+        try:
+            if response.headers.get("content-type", "").startswith("text/event-stream"):
+                async with aclosing(_events(response, timeout)) as events:
+                    yield events
+            else:
+                with mapped_errors(timeout):
+                    body = await response.aread()
+                yield Answer(response.status_code, response.headers, body)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+
     async def aclose(self) -> None:
         """Close the pool."""
         if self._transport is not None:
@@ -184,6 +218,15 @@ async def _mapped_chunks(response: httpx.Response, timeout: float | None) -> Asy
     with mapped_errors(timeout):
         async for chunk in response.aiter_raw():
             yield chunk
+
+
+async def _events(response: httpx.Response, timeout: float | None) -> AsyncGenerator[ServerEvent, None]:
+    from httpx_sse import EventSource
+
+    with mapped_errors(timeout):
+        async with aclosing(EventSource(response).aiter_sse()) as events:
+            async for event in events:
+                yield ServerEvent(event.event, event.data)
 
 
 def _timeouts(timeout: float | None) -> dict[str, float | None]:

@@ -25,7 +25,7 @@ HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 BUSY = '{"result":false,"errors":[{"code":0,"message":"Please try again later."}]}'
 
 
-@attrs.define(eq=False)
+@attrs.define
 class Quirks:
     """How tasks and their files are late or odd; see `Faults`."""
 

@@ -11,11 +11,11 @@ import re
 
 _SMALL_TALK = frozenset(
     """
-    a an the please can could you me us to in on at for of and or is are was what who how why when which
-    that this tell explain describe write give show make let i my your we do does did about some with
-    sentence sentences words word short poem story paragraph line lines summarise summarize list so it
-    be would should one two three four five ten
-    look looks like make makes mean means work works feel feels need get go come happen happens from
+    haiku essay song joke letter a an the please can could you me us to in on at for of and or is are
+    was what who how why when which that this tell explain describe write give show make let i my your
+    we do does did about some with sentence sentences words word short poem story paragraph line lines
+    summarise summarize list so it be would should one two three four five ten look looks like make
+    makes mean means work works feel feels need get go come happen happens from
     """.split()
 )
 _BRIDGES = ("of", "and", "the")  # they join words to one subject
