@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import anyio
 
+from wiro_async._api import options as settings
 from wiro_async._api.batch import Batch, Concurrency, Inputs, OnError, Order, RunRequest
 from wiro_async._api.handle import EventStream, Following, TaskHandle
-from wiro_async._api import options as settings
 from wiro_async._api.options import USER_AGENT, Options
 from wiro_async._api.results import TaskResult
 from wiro_async._api.stream import TextStream
@@ -111,9 +111,7 @@ class AsyncWiro:
         self._owner = owner
         self._calls = TaskCalls(sender, engine.running.over)
         self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request)
-        self._following = Following(
-            self._calls, engine.watches, self._downloader, options.progress, options.timeouts
-        )
+        self._following = Following(self._calls, engine.watches, self._downloader, options.progress, options.timeouts)
         self.tasks = Tasks(self._calls)
 
     def __repr__(self) -> str:
@@ -131,7 +129,9 @@ class AsyncWiro:
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
         if engine is not None and self._owner and engine.nursery.is_open:
-            warnings.warn(f"{self!r} was not closed: use `async with`, or await aclose()", ResourceWarning, stacklevel=2)
+            warnings.warn(
+                f"{self!r} was not closed: use `async with`, or await aclose()", ResourceWarning, stacklevel=2
+            )
 
     async def aclose(self) -> None:
         """Close the session: stop what `run()`, `stream()` and batches still have running, free everything.
@@ -207,10 +207,7 @@ class AsyncWiro:
         """
         start = anyio.current_time()
         timeouts = Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
-        with anyio.CancelScope(deadline=start + timeouts.run if timeouts.run is not None else float("inf")) as scope:
-            handle = await self._submit(model, input, callback_url, project_id, on_cancel)
-        if scope.cancelled_caught:
-            raise TaskTimeoutError("run", timeouts.run or 0.0)
+        handle = await self._submit_within(timeouts, model, input, callback_url, project_id, on_cancel)
         async with self._engine.stopper.owning(self._calls, handle.ref, on_cancel):
             if on_event is None:
                 return await handle.result_since(start, timeouts)
@@ -325,14 +322,24 @@ class AsyncWiro:
 
     @overload
     async def map(
-        self, model: str, inputs: Inputs, *, concurrency: Concurrency = ..., return_exceptions: Literal[False] = ...
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        concurrency: Concurrency = ...,
+        return_exceptions: Literal[False] = ...,
     ) -> list[TaskResult]: ...
     @overload
     async def map(
         self, model: str, inputs: Inputs, *, concurrency: Concurrency = ..., return_exceptions: bool
     ) -> list[TaskResult | Exception]: ...
     async def map(
-        self, model: str, inputs: Inputs, *, concurrency: Concurrency = "auto", return_exceptions: bool = False
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        concurrency: Concurrency = "auto",
+        return_exceptions: bool = False,
     ) -> list[TaskResult] | list[TaskResult | Exception]:
         """The results of many inputs, in their order.
 
@@ -355,6 +362,19 @@ class AsyncWiro:
             callback_url=request.callback_url,
             on_cancel=on_exit,
         )
+
+    async def _submit_within(
+        self,
+        timeouts: Timeouts,
+        model: str,
+        inputs: Input | None,
+        callback_url: str | None,
+        project_id: str | None,
+        on_cancel: OnCancel,
+    ) -> TaskHandle:
+        with anyio.move_on_after(timeouts.run):
+            return await self._submit(model, inputs, callback_url, project_id, on_cancel)
+        raise TaskTimeoutError("run", timeouts.run or 0.0)
 
     async def _submit(
         self,

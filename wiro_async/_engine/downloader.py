@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from urllib.parse import urljoin, urlsplit
 
@@ -31,7 +31,7 @@ class Downloader:
     timeout: float | None
 
     @asynccontextmanager
-    async def open(self, url: str, size: int | None = None) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+    async def open(self, url: str, size: int | None = None) -> AsyncGenerator[AsyncGenerator[bytes, None]]:
         """The file's bytes as they come. Raises `DownloadError` if it cannot be had whole.
 
         Args:
@@ -41,7 +41,7 @@ class Downloader:
             yield _whole(download, size)
 
     @asynccontextmanager
-    async def _answered(self, url: str) -> AsyncIterator[Download]:
+    async def _answered(self, url: str) -> AsyncGenerator[Download]:
         deadline = anyio.current_time() + LAG_SECONDS
         redirects = 0
         attempt = 1

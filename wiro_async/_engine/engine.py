@@ -74,8 +74,9 @@ class Engine:
         self.http = HttpTransport(self._tls, transport)
         self.poller = Poller(self.nursery, polls_per_second)
         self.hub = SocketHub(self.nursery, self._connect, tasks_per_socket, self.poller.reconsider)
-        self.limiter = Limiter(max_concurrency, on_line=lambda: self.running.look_after())
+        self.limiter = Limiter(max_concurrency)
         self.running = Running(self.nursery, self.limiter)
+        self.limiter.on_line = self.running.look_after
         self.watches = self.running.watches = Watches(self.poller, self.hub, self.running.over)
         self.stopper = Stopper(self.nursery)
         event_runs = EventRuns(self.nursery, self.watches)

@@ -33,14 +33,14 @@ class Limiter:
 
     Args:
         most: never more than so many at a time; None leaves it to the service.
-        on_line: told whenever somebody begins to wait.
 
     Attributes:
+        on_line: told whenever somebody begins to wait.
         level: how many slots there are now; infinite while no limit is known.
     """
 
-    def __init__(self, most: int | None = None, on_line: Callable[[], None] = lambda: None) -> None:
-        self._on_line = on_line
+    def __init__(self, most: int | None = None) -> None:
+        self.on_line: Callable[[], None] = lambda: None
         self._most = OPEN if most is None else float(most)
         self.level = self._most
         self._fast_until = 0.0
@@ -140,7 +140,7 @@ class Limiter:
     async def _stand_in_line(self, refused: bool) -> None:
         turn = anyio.Event()
         self._waiting.insert(0 if refused else len(self._waiting), turn)
-        self._on_line()
+        self.on_line()
         try:
             while not turn.is_set():
                 with anyio.CancelScope(deadline=self._next_look()):

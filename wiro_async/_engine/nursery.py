@@ -51,7 +51,7 @@ class Nursery:
         if not self._ready.is_set():
             await self._ready.wait()
 
-    def start(self, function: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: Unpack[Arguments]) -> None:
+    def start(self, function: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> None:
         """Run a coroutine function in the background. What it raises is logged, and ends nothing else."""
         assert self._group is not None
         self._group.start_soon(self._guarded, function, arguments)
@@ -70,7 +70,7 @@ class Nursery:
             await anyio.sleep_forever()
 
     async def _guarded(
-        self, function: Callable[[Unpack[Arguments]], Awaitable[None]], arguments: tuple[Unpack[Arguments]]
+        self, function: Callable[[Unpack[Arguments]], Awaitable[None]], arguments: tuple[*Arguments]
     ) -> None:
         self.count += 1
         try:

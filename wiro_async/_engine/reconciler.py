@@ -109,9 +109,8 @@ class Reconciler:
             page = await calls.page(start, PAGE)
             since = datetime.fromtimestamp(attempt.began + calls.sender.pace.offset - SKEW, UTC)
             recent = [task for task in page if task.created_at is None or task.created_at >= since]
-            for task in recent:
-                if task.id not in self._known and attempt.intent.matches(await _whole(calls, task)):
-                    found.append(task)
+            strangers = [task for task in recent if task.id not in self._known]
+            found += [task for task in strangers if attempt.intent.matches(await _whole(calls, task))]
             if len(recent) < PAGE:
                 return found
             start += PAGE

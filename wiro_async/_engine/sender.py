@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from email.utils import parsedate_to_datetime
 
@@ -56,8 +56,9 @@ class Pace:
 
     async def wait(self) -> None:
         """Until sending is allowed."""
-        while (left := self._open_at - anyio.current_time()) > 0:
-            await anyio.sleep(left)
+        if self._open_at > anyio.current_time():
+            await anyio.sleep_until(self._open_at)
+            await self.wait()
 
 
 @attrs.frozen
@@ -114,7 +115,7 @@ class Sender:
         return (request.repeatable or never_left or refused) and self.retry.allows(error, attempt)
 
     @asynccontextmanager
-    async def events(self, request: Request) -> AsyncIterator[dict[str, JSON] | AsyncIterator[ServerEvent]]:
+    async def events(self, request: Request) -> AsyncGenerator[dict[str, JSON] | AsyncIterator[ServerEvent]]:
         """The answer to a call that is made just once: an event stream, or a mapping if it is none.
 
         An answer that tells the ids of a task is one, whatever its status: a 504 only says that the wait was cut.
@@ -147,7 +148,7 @@ class Sender:
 
 
 @asynccontextmanager
-async def _body(request: Request) -> AsyncIterator[tuple[bytes | AsyncIterator[bytes], Mapping[str, str]]]:
+async def _body(request: Request) -> AsyncGenerator[tuple[bytes | AsyncIterator[bytes], Mapping[str, str]]]:
     if request.parts is None:
         yield request.body, JSON_TYPE
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -58,7 +58,7 @@ class Stopper:
         return self._owned.pop(ref, None) is not None
 
     @asynccontextmanager
-    async def owning(self, calls: TaskCalls, ref: TaskRef, on_cancel: OnCancel) -> AsyncIterator[None]:
+    async def owning(self, calls: TaskCalls, ref: TaskRef, on_cancel: OnCancel) -> AsyncGenerator[None]:
         """Whoever is cancelled, or out of time, inside stops the task on the way out."""
         if on_cancel == "leave":
             yield
