@@ -158,7 +158,7 @@ class AsyncWiro:
         """
         old = self._options
         options = Options(
-            old.credentials if api_key is None else settings.credentials(api_key, api_secret, True),
+            settings.other_credentials(old.credentials, api_key, api_secret),
             {**old.headers, **(headers or {})},
             old.progress if progress is None else settings.known_mode(progress),
             Timeouts.of(timeout, old.timeouts),

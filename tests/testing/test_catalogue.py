@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
 async def test_list_in_pages(api: "Api") -> None:
     """All models, page by page, in either order, without their parameters in a summary."""
-    page = await api.post(
-        "Tool/List", {"start": "1", "limit": "2", "sort": "id", "order": "ASC", "summary": True}
-    )
+    page = await api.post("Tool/List", {"start": "1", "limit": "2", "sort": "id", "order": "ASC", "summary": True})
     assert page["total"] == len(STANDARD)
     assert [tool["slugproject"] for tool in page["tool"]] == ["writer", "mirror"]
     assert all(tool["parameters"] is None for tool in page["tool"])

@@ -51,9 +51,7 @@ async def url(api: "Api", emulator: WiroEmulator) -> str:
         ("lines=1-2", 200, b"0123456789", None),
     ],
 )
-async def test_ranges(
-    api: "Api", url: str, asked: str, status: int, body: bytes, described: str | None
-) -> None:
+async def test_ranges(api: "Api", url: str, asked: str, status: int, body: bytes, described: str | None) -> None:
     """A part of a file can be asked for."""
     answer = await api.http.get(url, headers={"range": asked})
     assert (answer.status_code, answer.content) == (status, body)

@@ -40,9 +40,7 @@ def _echoed(task: dict[str, Any]) -> dict[str, Any]:
 
 async def test_painter(api: "Api") -> None:
     """As many PNGs as asked for, of the size asked for, and their sizes told right."""
-    task = await api.ended(
-        await api.run("painter", prompt="a fox", width=48, height=32, images=2, seconds=0.2)
-    )
+    task = await api.ended(await api.run("painter", prompt="a fox", width=48, height=32, images=2, seconds=0.2))
     assert [output["name"] for output in task["outputs"]] == ["0.png", "1.png"]
     for output in task["outputs"]:
         assert await _picture(api, output["url"]) == ("image/png", (48, 32))

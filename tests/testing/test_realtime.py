@@ -20,7 +20,7 @@ async def _until(socket: ClientConnection, kind: str) -> dict[str, Any]:
 async def test_a_session(api: "Api") -> None:
     """Chunks come back, a turn is five of them, and the session ends when the client says so."""
     async with api.socket() as socket:
-        token = await api.run("echo")
+        token = await api.run("echo", seconds=5)
         await api.register(socket, token)
         await _until(socket, "task_stream_ready")
         chunk = token.encode() + b"|" + b"\x01\x02" * 4800
@@ -47,6 +47,6 @@ async def test_a_session(api: "Api") -> None:
 async def test_a_dropped_socket_ends_the_session(api: "Api") -> None:
     """Nobody there, nobody to talk to: even before the session was ready."""
     async with api.socket() as socket:
-        token = await api.run("echo")
+        token = await api.run("echo", seconds=5)
         await api.register(socket, token)
     assert (await api.ended(token))["pexit"] == "0"

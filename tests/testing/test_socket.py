@@ -17,7 +17,7 @@ ORDER = ["task_start", "task_output", "task_output_full", "task_end", "task_post
 @pytest.fixture
 def slow() -> float:
     """Seconds of a run long enough to be registered in time at twentyfold speed."""
-    return 5.0
+    return 4.0
 
 
 async def test_welcome(api: "Api", emulator: WiroEmulator) -> None:

@@ -28,7 +28,7 @@ from wiro_async.testing import (
 if TYPE_CHECKING:
     from tests.testing.conftest import Api
 
-SECONDS = 5
+SECONDS = 4
 
 
 async def _hear(api: "Api", socket: ClientConnection) -> list[str]:

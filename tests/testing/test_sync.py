@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wiro_async.testing import ModelScript, Script, Step, WiroEmulator
+
 if TYPE_CHECKING:
     from tests.testing.conftest import Api
 
@@ -68,6 +70,15 @@ async def test_events_of_a_silent_model(api: "Api") -> None:
     finally:
         _sync.KEEP_ALIVE_SECONDS = quiet
     assert len([name for name, _ in heard if name.startswith(":")]) > 3
+
+
+async def test_a_run_without_duration(api: "Api") -> None:
+    """A task that is over as soon as it is accepted is told at once."""
+    at_once = ModelScript("me/now", lambda given: Script((Step("task_postprocess_end"),)))
+    with WiroEmulator(models=[at_once], api_secret=None) as emulator:
+        one = type(api)(emulator, api.http)
+        assert (await one.post("Run/me/now/sync"))["tasklist"][0]["pexit"] == "0"
+        assert (await _events(one, "Run/me/now/sync?stream=true", {}))[-1][0] == "done"
 
 
 async def test_dropping_the_stream_does_not_stop_the_task(api: "Api") -> None:

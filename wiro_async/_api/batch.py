@@ -131,7 +131,7 @@ class Batch:
         self._given = 0
         self._early: dict[int, BatchItem] = {}
         self._moved = anyio.Event()
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope
         self._finished = anyio.Event()
         self._failure: BaseException | None = None
         self._send: MemoryObjectSendStream[BatchItem]
@@ -146,6 +146,7 @@ class Batch:
     async def __aenter__(self) -> Self:
         await self._ready()
         self._entered = True
+        self._scope = anyio.CancelScope()
         self._tally.begin()
         self._send, self._receive = anyio.create_memory_object_stream[BatchItem](self._concurrency)
         self._nursery.start(self._host)

@@ -63,6 +63,17 @@ def credentials(api_key: str | None, api_secret: str | None, has_headers: bool) 
             "no API key: set WIRO_API_KEY (and WIRO_API_SECRET if your project asks for signatures), "
             "or give AsyncWiro(api_key=…, api_secret=…); behind a proxy of your own that adds the key, give headers=…"
         )
+    return _checked(api_key, api_secret)
+
+
+def other_credentials(old: Credentials, api_key: str | None, api_secret: str | None) -> Credentials:
+    """Keys of a view: another key is used without the old secret, another secret with the old key."""
+    if not api_key and not api_secret:
+        return old
+    return _checked(api_key or old.api_key, api_secret)
+
+
+def _checked(api_key: str | None, api_secret: str | None) -> Credentials:
     if api_key is None and api_secret is not None:
         raise ConfigurationError("WIRO_API_SECRET is set but WIRO_API_KEY is not: a signature needs both")
     for name, value in (("WIRO_API_KEY", api_key), ("WIRO_API_SECRET", api_secret)):

@@ -76,5 +76,6 @@ def shown_seconds(seconds: float) -> str:
 
 
 def shown_money(cost: Decimal) -> str:
-    """US dollars; small amounts with more places."""
-    return f"${cost:,.2f}" if cost == 0 or cost >= 1 else f"${cost:.4f}".rstrip("0")
+    """US dollars, with hundredths of a cent where there are any."""
+    shown = f"${cost:,.4f}"
+    return shown.removesuffix("00")

@@ -59,15 +59,16 @@ class Stopper:
 
     @asynccontextmanager
     async def owning(self, calls: TaskCalls, ref: TaskRef, on_cancel: OnCancel) -> AsyncGenerator[None]:
-        """Whoever is cancelled, or out of time, inside stops the task on the way out."""
+        """Whoever leaves by an error that is not the task's own (cancelled, out of time, …) stops it on the way out."""
         if on_cancel == "leave":
             yield
             return
         self.own(calls, ref)
         try:
             yield
-        except (anyio.get_cancelled_exc_class(), TaskTimeoutError):
-            if self.disown(ref):
+        except BaseException as error:
+            told = isinstance(error, WiroError) and not isinstance(error, TaskTimeoutError)
+            if not told and self.disown(ref):
                 await self.stop(calls, ref)
             raise
         finally:

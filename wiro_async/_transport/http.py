@@ -6,7 +6,9 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
+from urllib.request import getproxies
 
 import anyio
 import anyio.to_thread
@@ -76,7 +78,7 @@ class HttpTransport:
         import httpx
 
         request = httpx.Request(
-            "POST", url, headers=dict(headers), content=content, extensions={"timeout": _timeouts(timeout)}
+            "POST", _parsed(url), headers=dict(headers), content=content, extensions={"timeout": _timeouts(timeout)}
         )
         async with self._calls:
             with mapped_errors(timeout):
@@ -120,7 +122,7 @@ class HttpTransport:
         import httpx
 
         request = httpx.Request(
-            "POST", url, headers=dict(headers), content=content, extensions={"timeout": _timeouts(timeout)}
+            "POST", _parsed(url), headers=dict(headers), content=content, extensions={"timeout": _timeouts(timeout)}
         )
         with mapped_errors(timeout):
             response = await transport.handle_async_request(request)
@@ -162,7 +164,11 @@ class HttpTransport:
         from httpx_aiohttp import AiohttpTransport
 
         connector = aiohttp.TCPConnector(limit=0, ssl=self._tls.context, keepalive_timeout=KEEP_ALIVE_SECONDS)
-        client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
+        client = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=_has_proxies(),  # it asks the environment in a thread for every request: only where that helps
+        )
         return AiohttpTransport(verify=self._tls.context, client=client)
 
     @staticmethod
@@ -227,6 +233,17 @@ async def _events(response: httpx.Response, timeout: float | None) -> AsyncGener
         async with aclosing(EventSource(response).aiter_sse()) as events:
             async for event in events:
                 yield ServerEvent(event.event, event.data)
+
+
+def _has_proxies() -> bool:
+    return not getproxies().keys().isdisjoint(("http", "https", "all"))
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx.URL:
+    import httpx
+
+    return httpx.URL(url)
 
 
 def _timeouts(timeout: float | None) -> dict[str, float | None]:

@@ -120,15 +120,8 @@ def __getattr__(name: str) -> object:
     try:
         modules = [import_module(f".{home}", __name__) for home in _HOMES]
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{error}; try: pip install 'wiro-async[emulator]'", name=error.name
-        ) from error
+        raise ModuleNotFoundError(f"{error}; try: pip install 'wiro-async[emulator]'", name=error.name) from error
     globals().update(
-        {
-            public: getattr(module, public)
-            for module in modules
-            for public in __all__
-            if hasattr(module, public)
-        }
+        {public: getattr(module, public) for module in modules for public in __all__ if hasattr(module, public)}
     )
     return globals()[name]

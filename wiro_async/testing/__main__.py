@@ -46,14 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
     parser.add_argument("--speed", type=float, default=1.0, help="run everything this many times faster")
-    parser.add_argument(
-        "--balance", type=Decimal, default=Decimal(1000), help="money at the start, in dollars"
-    )
+    parser.add_argument("--balance", type=Decimal, default=Decimal(1000), help="money at the start, in dollars")
     parser.add_argument("--generation", choices=("mixed", "older", "newer"), default="mixed")
     parser.add_argument("--no-secret", action="store_true", help="ask for the key only, no signature")
-    parser.add_argument(
-        "--ledger", type=Path, metavar="FILE", help="write the ledger there as JSON at the end"
-    )
+    parser.add_argument("--ledger", type=Path, metavar="FILE", help="write the ledger there as JSON at the end")
     return parser
 
 

@@ -39,9 +39,7 @@ def tool_list(models: Mapping[str, ModelScript], parameters: Mapping[str, Json])
     """Filtered, sorted and cut into pages."""
     found = [record(m, summary=_is_true(parameters.get("summary"))) for m in models.values()]
     found = [tool for tool in found if _matches(tool, parameters)]
-    found.sort(
-        key=lambda tool: int(str(tool["id"])), reverse=str(parameters.get("order", "")).upper() == "DESC"
-    )
+    found.sort(key=lambda tool: int(str(tool["id"])), reverse=str(parameters.get("order", "")).upper() == "DESC")
     return {"result": True, "errors": [], "total": len(found), "tool": found[page(parameters)]}
 
 

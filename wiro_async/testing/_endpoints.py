@@ -34,9 +34,7 @@ def _detail(service: Service, call: Call) -> Mapping[str, Json]:
 
 def _list(service: Service, call: Call) -> Mapping[str, Json]:
     slug = _text(call, "modelName")
-    tasks = [
-        task for task in service.listed() if slug in ("", task.model.slug, task.model.slug.partition("/")[2])
-    ]
+    tasks = [task for task in service.listed() if slug in ("", task.model.slug, task.model.slug.partition("/")[2])]
     if _text(call, "order").upper() != "ASC":
         tasks.reverse()
     rows = [row(task, FAR_FUTURE, service.speed) for task in tasks[page(call.parameters)]]

@@ -54,9 +54,7 @@ class Faults(Quirks):
 
     sync_timeout: float = 2400.0
     _http: list[_HttpRule] = attrs.field(factory=list[_HttpRule], init=False)
-    _socket: list[tuple[SocketFault, _Budget]] = attrs.field(
-        factory=list[tuple[SocketFault, _Budget]], init=False
-    )
+    _socket: list[tuple[SocketFault, _Budget]] = attrs.field(factory=list[tuple[SocketFault, _Budget]], init=False)
     _plan: ChaosPlan | None = attrs.field(default=None, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 

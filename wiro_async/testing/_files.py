@@ -78,9 +78,7 @@ class FileStore:
     def fetch(self, url: str) -> bytes | None:
         """The bytes behind one of the emulator's own URLs, else None."""
         prefix = f"{self.base_url}/File/"
-        file = (
-            self.find(unquote(url.removeprefix(prefix).partition("/")[0])) if url.startswith(prefix) else None
-        )
+        file = self.find(unquote(url.removeprefix(prefix).partition("/")[0])) if url.startswith(prefix) else None
         return file.data if file else None
 
 

@@ -59,9 +59,8 @@ class RealtimeSession:
 
 def _echo(given: RunInput) -> Script:
     opening = [Step(stage) for stage in OPENING]
-    return Script(
-        evenly(0.1, [*opening, Step("task_stream_ready", stored=True)]), cost=Decimal(0), realtime=True
-    )
+    opening.append(Step("task_stream_ready", stored=True))
+    return Script(evenly(given.number("seconds", 1.0), opening), cost=Decimal(0), realtime=True)
 
 
 ECHO = ModelScript(
@@ -70,7 +69,7 @@ ECHO = ModelScript(
     tool={
         "id": "618",
         "title": "Echo",
-        "description": "Says back what it hears, until the session is ended.",
+        "description": "Says back what it hears, until the session is ended. Ready after `seconds`.",
         "categories": ["realtime"],
         "dynamicprice": '[{"inputs":{},"price":0.002,"priceMethod":"cp-realtimeturn"}]',
     },

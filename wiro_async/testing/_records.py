@@ -1,6 +1,5 @@
 """What the emulator writes down, and the JSON it speaks."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
@@ -35,11 +34,6 @@ class Upload:
     size: int
     sha256: str
     data: bytes | None = attrs.field(repr=False)
-
-    @classmethod
-    def of(cls, field: str, name: str, content_type: str, data: bytes) -> "Upload":
-        """The record of a file whose bytes are at hand."""
-        return cls(field, name, content_type, len(data), hashlib.sha256(data).hexdigest(), data)
 
 
 @attrs.define(eq=False)

@@ -88,11 +88,7 @@ class Service:
     def listed(self) -> list[EmulatedTask]:
         """The tasks that Task/List shows, oldest first."""
         now = time.time()
-        return [
-            task
-            for task in self.tasks.values()
-            if now - task.created >= self.faults.quirks(task.ordinal).list_lag
-        ]
+        return [task for task in self.tasks.values() if now - task.created >= self.faults.quirks(task.ordinal).list_lag]
 
     def detail(self, task: EmulatedTask) -> dict[str, Json]:
         """The envelope of Task/Detail."""
@@ -138,9 +134,7 @@ class Service:
         self.tasks[task.id] = self._tokens[task.token] = task
         self._running.add(task.id)
         self.ledger.submissions.append(
-            Submission(
-                task.id, task.token, model.slug, given, call.files, callback_url, project_id, task.created
-            )
+            Submission(task.id, task.token, model.slug, given, call.files, callback_url, project_id, task.created)
         )
         return task
 

@@ -117,9 +117,7 @@ def row(task: EmulatedTask, as_of: float, speed: float) -> dict[str, Json] | Non
 def listing(task: EmulatedTask) -> list[Json]:
     """The outputs as Detail and the last socket message show them."""
     return [
-        output.entry()
-        if isinstance(output, StoredFile)
-        else {"contenttype": "raw", "content": output.content}
+        output.entry() if isinstance(output, StoredFile) else {"contenttype": "raw", "content": output.content}
         for output in task.outputs
     ]
 

@@ -139,9 +139,7 @@ WRITER = ModelScript(
         "title": "Writer",
         "description": "Thinks aloud, then answers.",
         "categories": ["llm", "llm-tool-call"],
-        "dynamicprice": orjson.dumps(
-            [{"inputs": {}, "price": float(TOKEN_PRICE), "priceMethod": "cpt"}]
-        ).decode(),
+        "dynamicprice": orjson.dumps([{"inputs": {}, "price": float(TOKEN_PRICE), "priceMethod": "cpt"}]).decode(),
         "approximatelycost": "0.002",
         "parameters": [
             {"id": "prompt", "type": "textarea", "label": "Prompt", "required": False},

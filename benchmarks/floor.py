@@ -1,0 +1,71 @@
+"""The floor: what one would write by hand for this one job, with aiohttp and one socket for all tasks.
+
+It has no signatures, retries, time-outs, polling, typed events or cancellation: it is here to compare with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+Run = Callable[[str, dict[str, Any]], Awaitable[Any]]
+OVER = ("task_postprocess_end", "task_cancel")
+
+
+class Client:
+    """HTTP calls, and the futures of the tasks that are followed."""
+
+    def __init__(self, http: aiohttp.ClientSession, base_url: str, headers: dict[str, str]) -> None:
+        self.http = http
+        self.base_url = base_url
+        self.headers = headers
+        self.waiting: dict[str, asyncio.Future[None]] = {}
+        self.socket: aiohttp.ClientWebSocketResponse
+
+    async def run(self, model: str, input: dict[str, Any]) -> dict[str, Any]:
+        submitted = await self.call(f"Run/{model}", input)
+        token, task_id = submitted["socketaccesstoken"], submitted["taskid"]
+        over = self.waiting[token] = self.waiting[task_id] = asyncio.get_running_loop().create_future()
+        await self.socket.send_str(json.dumps({"type": "task_info", "tasktoken": token}))
+        await over
+        del self.waiting[token], self.waiting[task_id]
+        while True:
+            task: dict[str, Any] = (await self.call("Task/Detail", {"tasktoken": token}))["tasklist"][0]
+            if task["status"] in OVER:
+                assert task["pexit"] == "0", task
+                return task
+            await asyncio.sleep(0.5)
+
+    async def call(self, endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
+        async with self.http.post(f"{self.base_url}/{endpoint}", json=body, headers=self.headers) as response:
+            answer: dict[str, Any] = await response.json()
+        assert answer["result"] is True, answer
+        return answer
+
+    async def read(self) -> None:
+        async for frame in self.socket:
+            message = json.loads(frame.data)
+            if message["type"] in OVER:
+                over = self.waiting.get(message.get("tasktoken") or message["id"])
+                if over is not None and not over.done():
+                    over.set_result(None)
+
+
+@asynccontextmanager
+async def client(options: dict[str, Any]) -> AsyncIterator[Run]:
+    """A function that runs a model to its end."""
+    headers = {"x-api-key": options["api_key"], "user-agent": "benchmark"}
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+        http.ws_connect(options["socket_url"]) as socket,
+    ):
+        floor = Client(http, options["base_url"], headers)
+        floor.socket = socket
+        reader = asyncio.create_task(floor.read())
+        yield floor.run
+        reader.cancel()

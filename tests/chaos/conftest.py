@@ -1,0 +1,51 @@
+"""Options of the chaos suite, and an engine whose patience is short, so that hundreds of faults fit into seconds."""
+
+import pytest
+
+from wiro_async._engine import hub, limiter, poller, reconciler, stopping, submitter
+from wiro_async._transport import socket
+
+RUNS = 2000
+RUNS_PER_SESSION = 250
+FIRST_SEED = 1
+IMPATIENT = (
+    (submitter, "ANSWERED_GRACE", 0.6),
+    (reconciler, "FIRST_LOOK", 0.05),
+    (reconciler, "LOOK_CAP", 0.2),
+    (poller, "SILENCE", 0.2),
+    (poller, "SILENCE_CAP", 1.0),
+    (poller, "POLL_FLOOR", 0.05),
+    (poller, "POLL_CAP", 0.5),
+    (poller, "AGREEMENT", 0.05),
+    (hub, "BACKOFF", 0.02),
+    (hub, "BACKOFF_CAP", 0.5),
+    (limiter, "OTHERS_SECONDS", 0.1),
+    (limiter, "OTHERS_CAP", 1.0),
+    (stopping, "TRY_AGAIN", 0.05),
+    (socket, "CLOSE_SECONDS", 0.2),
+    (socket, "PING_SECONDS", 2.0),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`pytest tests/chaos --chaos-runs 20000 --chaos-seed 7`; known only where pytest is pointed at this folder."""
+    group = parser.getgroup("chaos")
+    group.addoption("--chaos-runs", type=int, default=RUNS, help="how many runs the chaos suite makes")
+    group.addoption("--chaos-seed", type=int, default=FIRST_SEED, help="the seed of its first session")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each session of the chaos suite: consecutive seeds, some hundred runs each."""
+    if "chaos_seed" in metafunc.fixturenames:
+        runs: int = metafunc.config.getoption("chaos_runs", RUNS)
+        first: int = metafunc.config.getoption("chaos_seed", FIRST_SEED)
+        sessions = -(-runs // RUNS_PER_SESSION)
+        sizes = [min(RUNS_PER_SESSION, runs - number * RUNS_PER_SESSION) for number in range(sessions)]
+        metafunc.parametrize("chaos_seed, chaos_runs", [(first + n, size) for n, size in enumerate(sizes)])
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten every wait of the engine."""
+    for module, name, seconds in IMPATIENT:
+        monkeypatch.setattr(module, name, seconds)

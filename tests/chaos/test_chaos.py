@@ -1,0 +1,402 @@
+"""Thousands of runs of all kinds, while everything fails that can: each is billed once and ends as it truly ended.
+
+A failure tells its seed and the command that repeats it; a seed that once failed belongs into `REGRESSIONS`.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from random import Random
+from typing import TypeAlias
+
+import attrs
+import pytest
+
+from wiro_async import (
+    AsyncWiro,
+    BatchItem,
+    Progress,
+    RetryPolicy,
+    RunRequest,
+    StatusChanged,
+    SubmissionUnknownError,
+    TaskEvent,
+    TaskFailedError,
+    TaskFinished,
+    TaskResult,
+    TextDelta,
+    TextReset,
+    Timeouts,
+)
+from wiro_async._engine.engine import Statistics
+from wiro_async._protocol.status import RANK
+from wiro_async.testing import WiroEmulator
+
+REGRESSIONS: list[tuple[int, int]] = []  # (seed, runs) of sessions that once failed
+
+IN_FLIGHT = 48  # callers at a time
+PATIENCE = 60.0  # seconds for a whole session
+STOPPED_WITHIN = 6.0
+NOTHING = Statistics(0, 0, 0, 0, 0, 0, 0)
+QUICK, LONG = 1.0, 10_000.0  # seconds of a run, before the emulator's speed
+SPEED = 25.0
+
+Outcome: TypeAlias = str  # "ok", "failed", "unknown", "cancelled", or what went wrong
+
+
+@attrs.frozen
+class Intent:
+    """A run that somebody means to make once. Intents of one twin group have the same parameters."""
+
+    prompt: str
+    fails: bool = False
+    seconds: float = QUICK
+
+    @property
+    def input(self) -> dict[str, object]:
+        return {"prompt": self.prompt, "seconds": self.seconds, "fail": "true" if self.fails else "false"}
+
+
+@attrs.define
+class Trial:
+    """One session's workload, and what came of it."""
+
+    wiro: AsyncWiro
+    dice: Random
+    outcomes: dict[str, list[Outcome]] = attrs.field(factory=dict[str, list[Outcome]])
+    problems: list[str] = attrs.field(factory=list[str])
+
+    def note(self, intent: Intent, outcome: TaskResult | BaseException | None) -> None:
+        """Write down how an intent ended, and whether that is the truth."""
+        verdict = _verdict(intent, outcome)
+        self.outcomes.setdefault(intent.prompt, []).append(verdict)
+        if verdict not in ("ok", "failed", "unknown", "cancelled"):
+            self.problems.append(f"{intent}: {verdict}")
+
+    async def ended(self, intent: Intent, run: Awaitable[TaskResult]) -> None:
+        """Wait for a run and note its outcome."""
+        try:
+            outcome: TaskResult | Exception = await run
+        except Exception as error:
+            outcome = error
+        self.note(intent, outcome)
+
+    async def cancelled(self, intent: Intent, use: Awaitable[object]) -> None:
+        """Cancel whatever uses a long run after some moments, and note that it let itself be cancelled."""
+        user = asyncio.ensure_future(use)
+        await asyncio.wait([user], timeout=self.dice.uniform(0.0, 0.3))
+        user.cancel()
+        await asyncio.wait([user], timeout=STOPPED_WITHIN)
+        if not user.done():
+            self.problems.append(f"{intent}: cancelling took more than {STOPPED_WITHIN} s")
+        elif user.cancelled():
+            self.note(intent, None)
+        else:
+            self.note(intent, user.exception() or AssertionError("it ended, although it never ends"))
+
+
+def _verdict(intent: Intent, outcome: TaskResult | BaseException | None) -> Outcome:
+    match outcome:
+        case TaskResult() if outcome.task.parameters.get("prompt") != intent.prompt:
+            return f"got somebody else's task: {outcome.task}"
+        case TaskResult() if not intent.fails and outcome.succeeded:
+            return "ok"
+        case TaskFailedError() if intent.fails:
+            return "failed"
+        case SubmissionUnknownError():
+            return "unknown"
+        case None:
+            return "cancelled"
+        case _:
+            return f"ended with {outcome!r}"
+
+
+class Watch:
+    """Checks that events only go forward."""
+
+    def __init__(self, problems: list[str], intent: Intent) -> None:
+        self._report = lambda text: problems.append(f"{intent}: {text}")
+        self._rank = -1
+        self._fractions: dict[str, float] = {}
+        self.text = {"answer": "", "thinking": ""}
+        self.over = False
+
+    def __call__(self, event: TaskEvent) -> None:
+        if self.over:
+            self._report(f"{event} came after the last event")
+        match event:
+            case StatusChanged(status=status):
+                self._check(RANK[status] > self._rank, event)
+                self._rank = RANK[status]
+            case Progress(label=label, fraction=fraction):
+                self._check(fraction > self._fractions.get(label, -1.0), event)
+                self._fractions[label] = fraction
+            case TextReset(kind=kind):
+                self.text[kind] = ""
+            case TextDelta(kind=kind, text=text):
+                self._check(bool(text), event)
+                self.text[kind] += text
+            case TaskFinished():
+                self.over = True
+
+    def finish(self, result: TaskResult) -> TaskResult:
+        """Compare the text that was put together with the result's."""
+        told = {"answer": result.text, "thinking": result.thinking}
+        if result.task.model == "emulator/writer" and told != self.text:
+            self._report(f"the deltas make {self.text}, the result has {told}")
+        return result
+
+    def _check(self, forward: bool, event: TaskEvent) -> None:
+        if not forward:
+            self._report(f"{event} goes backward")
+
+
+async def run(trial: Trial, intent: Intent) -> None:
+    """The plainest use."""
+    await trial.ended(intent, trial.wiro.run("emulator/sleeper", intent.input))
+
+
+async def run_polling(trial: Trial, intent: Intent) -> None:
+    """Without a socket, and with a callback URL, which tells the task's intent."""
+    view = trial.wiro.with_options(progress="polling")
+    await trial.ended(
+        intent, view.run("emulator/sleeper", intent.input, callback_url="https://example.com/done?a=b")
+    )
+
+
+async def run_listening(trial: Trial, intent: Intent) -> None:
+    """With a listener."""
+    watch = Watch(trial.problems, intent)
+    await trial.ended(intent, trial.wiro.run("emulator/sleeper", intent.input, on_event=watch))
+
+
+async def wait_twice(trial: Trial, intent: Intent) -> None:
+    """A wait that is cancelled does not hurt the task; the next one gets its result."""
+
+    async def use() -> TaskResult:
+        handle = await trial.wiro.submit("emulator/sleeper", intent.input)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(trial.dice.uniform(0.0, QUICK / SPEED)):
+                await handle
+        return await handle
+
+    await trial.ended(intent, use())
+
+
+async def follow(trial: Trial, intent: Intent) -> None:
+    """Two followers, one of whom leaves early, and a wait."""
+
+    async def use() -> TaskResult:
+        handle = await trial.wiro.submit("emulator/sleeper", intent.input)
+        async with handle.events() as glimpse:
+            async for _ in glimpse:
+                break
+        watch = Watch(trial.problems, intent)
+        async for event in handle.events():
+            watch(event)
+        if not watch.over:
+            trial.problems.append(f"{intent}: the events had no end")
+        return await handle
+
+    await trial.ended(intent, use())
+
+
+async def follow_text(trial: Trial, intent: Intent) -> None:
+    """All events of an LLM, whose deltas must add up to its answer and its thoughts."""
+
+    async def use() -> TaskResult:
+        handle = await trial.wiro.submit("emulator/writer", intent.input)
+        watch = Watch(trial.problems, intent)
+        async for event in handle.events():
+            watch(event)
+        return watch.finish(await handle)
+
+    await trial.ended(attrs.evolve(intent, fails=False), use())
+
+
+async def stream(trial: Trial, intent: Intent) -> None:
+    """An LLM's text."""
+
+    async def use() -> TaskResult:
+        watch = Watch(trial.problems, intent)
+        async with trial.wiro.stream("emulator/writer", intent.input) as deltas:
+            async for delta in deltas:
+                watch(delta)
+            return watch.finish(await deltas.result())
+
+    await trial.ended(attrs.evolve(intent, fails=False), use())
+
+
+async def cancel_run(trial: Trial, intent: Intent) -> None:
+    """Cancel `run`."""
+    intent = attrs.evolve(intent, seconds=LONG)
+    await trial.cancelled(intent, trial.wiro.run("emulator/sleeper", intent.input))
+
+
+async def cancel_stream(trial: Trial, intent: Intent) -> None:
+    """Cancel somebody who reads a stream."""
+    intent = attrs.evolve(intent, seconds=LONG)
+
+    async def use() -> None:
+        async with trial.wiro.stream("emulator/writer", intent.input) as deltas:
+            await deltas.result()
+
+    await trial.cancelled(intent, use())
+
+
+Single: TypeAlias = Callable[[Trial, Intent], Awaitable[None]]
+Several: TypeAlias = Callable[[Trial, Sequence[Intent]], Awaitable[None]]
+SINGLES: tuple[tuple[Single, int], ...] = (
+    (run, 4),
+    (run_polling, 2),
+    (run_listening, 2),
+    (wait_twice, 2),
+    (follow, 3),
+    (follow_text, 2),
+    (stream, 2),
+    (cancel_run, 2),
+    (cancel_stream, 1),
+)
+
+
+async def batch(trial: Trial, intents: Sequence[Intent]) -> None:
+    """A batch of its own."""
+    wanted = [RunRequest("emulator/sleeper", intent.input) for intent in intents]
+    async with trial.wiro.batch(wanted, concurrency=trial.dice.randint(2, 12)) as items:
+        async for item in items:
+            trial.note(intents[item.index], item.result or item.error)
+
+
+async def left_batch(trial: Trial, intents: Sequence[Intent]) -> None:
+    """A batch that is left after its first item; what runs is stopped, the rest is never made."""
+    intents = [attrs.evolve(intent, seconds=LONG if number else QUICK) for number, intent in enumerate(intents)]
+    first: BatchItem | None = None
+    async with trial.wiro.batch("emulator/sleeper", [intent.input for intent in intents], concurrency=5) as items:
+        async for item in items:
+            first = item
+            break
+    for number, intent in enumerate(intents):
+        ended = first is not None and first.index == number
+        trial.note(intent, (first.result or first.error) if first is not None and ended else None)
+
+
+async def mapped(trial: Trial, intents: Sequence[Intent]) -> None:
+    """Results in the order of their inputs."""
+    inputs = [intent.input for intent in intents]
+    results = await trial.wiro.map("emulator/sleeper", inputs, concurrency=6, return_exceptions=True)
+    for intent, result in zip(intents, results, strict=True):
+        trial.note(intent, result)
+
+
+async def twins(trial: Trial, intents: Sequence[Intent]) -> None:
+    """Equal runs at once, which cannot be told apart: as many tasks as intents."""
+    twin = attrs.evolve(intents[0], fails=False)
+    await asyncio.gather(*(run(trial, twin) for _ in intents))
+
+
+SEVERAL: tuple[Several, ...] = (batch, batch, left_batch, mapped, twins)
+
+
+def _plan(trial: Trial, runs: int) -> list[Awaitable[None]]:
+    """The seeded workload: a third in groups, the rest one by one."""
+    dice, uses = trial.dice, list[Awaitable[None]]()
+    intents = [Intent(f"intent {number}", fails=dice.random() < 0.25) for number in range(runs)]
+    while intents:
+        size = dice.randint(3, 10)
+        if dice.random() < 0.06 and len(intents) >= size:
+            group, intents = intents[:size], intents[size:]
+            uses.append(dice.choice(SEVERAL)(trial, group))
+        else:
+            single = dice.choices([use for use, _ in SINGLES], [weight for _, weight in SINGLES])[0]
+            uses.append(single(trial, intents.pop()))
+    return uses
+
+
+async def _at_most(number: int, uses: Sequence[Awaitable[None]]) -> None:
+    gate = asyncio.Semaphore(number)
+
+    async def pass_gate(use: Awaitable[None]) -> None:
+        async with gate:
+            await use
+
+    async with asyncio.TaskGroup() as group:
+        for use in uses:
+            group.create_task(pass_gate(use))
+
+
+def _billed(emulator: WiroEmulator, trial: Trial, resubmits: bool) -> list[str]:
+    """Where the number of tasks that were made is not that of the intents."""
+    problems: list[str] = []
+    made = emulator.ledger.submissions_by("prompt")
+    for prompt, outcomes in trial.outcomes.items():
+        count, ended = len(made.get(prompt, [])), Counter(outcomes)
+        sure = ended["ok"] + ended["failed"]
+        if not sure <= count <= sure + ended["cancelled"]:
+            problems.append(f"{prompt} was made {count} times and ended {dict(ended)}")
+        if resubmits and ended["unknown"]:
+            problems.append(f"{prompt} was not sent again")
+    return problems
+
+
+async def _settled(emulator: WiroEmulator) -> list[str]:
+    """What the server still has after some patience."""
+    for _ in range(40):
+        running = [task for task in emulator.ledger.tasks.values() if not task.finished]
+        if not running and not emulator.ledger.open_sockets:
+            return []
+        await asyncio.sleep(0.05)
+    return [f"left open: {emulator.ledger.open_sockets}"] + [f"left running: {task}" for task in running]
+
+
+async def survive(seed: int, runs: int) -> tuple[Trial, list[str]]:
+    """One session full of faults: its trial, and every invariant that did not hold."""
+    dice = Random(seed)
+    limited, resubmits, one_socket = dice.random() < 0.4, dice.random() < 0.4, dice.random() < 0.7
+    rate = dice.choice((0.04, 0.1, 0.1, 0.2))
+    bystanders = asyncio.all_tasks()
+    balance = Decimal(305) if limited else Decimal(1000)
+    async with WiroEmulator(speed=SPEED, balance=balance) as emulator:
+        emulator.faults.random(seed, rate)
+        wiro = AsyncWiro(
+            **emulator.options(),
+            timeout=Timeouts(request=2.0),
+            retry=RetryPolicy(attempts=10, base=0.02, cap=0.2),
+            on_unknown="resubmit" if resubmits else "raise",
+            tasks_per_socket=1000 if one_socket else 7,
+        )
+        trial = Trial(wiro, dice)
+        async with asyncio.timeout(PATIENCE), wiro:
+            await _at_most(IN_FLIGHT, _plan(trial, runs))
+            held = attrs.evolve(wiro.statistics(), sockets=0, background_tasks=0)
+            if held != NOTHING:
+                trial.problems.append(f"still held after the last run: {held}")
+        problems = trial.problems + _billed(emulator, trial, resubmits) + await _settled(emulator)
+    if wiro.statistics() != NOTHING:
+        problems.append(f"still held after closing: {wiro.statistics()}")
+    problems += [f"still alive: {task}" for task in asyncio.all_tasks() - bystanders]
+    if sum(map(len, trial.outcomes.values())) != runs:
+        problems.append(f"{runs} intents, {trial.outcomes}")
+    return trial, problems
+
+
+async def judged(seed: int, runs: int) -> Trial:
+    """Survive, or tell how to see it again."""
+    trial, problems = await survive(seed, runs)
+    if problems:
+        again = f"pytest tests/chaos/test_chaos.py --chaos-seed {seed} --chaos-runs {runs}"
+        pytest.fail("\n".join([f"seed {seed}; again: {again}", *problems[:30]]))
+    return trial
+
+
+async def test_everything_fails_but_the_runs(chaos_seed: int, chaos_runs: int) -> None:
+    """Each run of a session full of faults is made once and ends truly, and nothing stays behind."""
+    trial = await judged(chaos_seed, chaos_runs)
+    assert "ok" in {outcome for outcomes in trial.outcomes.values() for outcome in outcomes}
+
+
+@pytest.mark.parametrize("seed, runs", REGRESSIONS)
+async def test_what_once_failed(seed: int, runs: int) -> None:
+    """Sessions that once failed."""
+    await judged(seed, runs)

@@ -1,0 +1,126 @@
+"""What all tests share: an emulator, a session on it, and the rule that nothing is left over."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Protocol
+
+import pytest
+import pytest_asyncio
+from blockbuster import blockbuster_ctx
+
+from wiro_async import AsyncWiro
+from wiro_async._engine import hub, limiter, poller, reconciler, submitter
+from wiro_async.testing import WiroEmulator
+
+VARIABLES = ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_API_BASE_URL", "WIRO_SOCKET_URL")
+
+
+class Until(Protocol):
+    """Wait until a condition holds; the test fails if it does not within `seconds`."""
+
+    async def __call__(self, condition: Callable[[], object], seconds: float = 10.0) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's own keys and addresses never reach a test."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def libraries_loaded() -> None:
+    """What sessions import at first use is there already, so that no test's timing depends on being the first."""
+    for name in ("aiohttp", "httpx_aiohttp", "websockets.asyncio.client", "PIL.Image"):
+        importlib.import_module(name)
+
+
+@pytest_asyncio.fixture
+async def no_leftovers() -> AsyncIterator[None]:
+    """No asyncio task outlives a test, and none of our code blocks the loop in it."""
+    with blockbuster_ctx("wiro_async", excluded_modules=["wiro_async.testing"]):
+        yield
+    here = asyncio.current_task()
+    left = [task for task in asyncio.all_tasks() if task is not here and not task.done()]
+    assert not left, f"tasks left over: {left}"
+
+
+@pytest.fixture(autouse=True)
+def leak_check(request: pytest.FixtureRequest) -> None:
+    """Every asynchronous test is watched."""
+    function = getattr(request, "function", None)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        request.getfixturevalue("no_leftovers")
+
+
+@pytest.fixture
+def emulator() -> Iterator[WiroEmulator]:
+    """A fresh emulator, fifty times as fast as life."""
+    with WiroEmulator(speed=50) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def wiro(emulator: WiroEmulator) -> AsyncIterator[AsyncWiro]:
+    """A session with that emulator."""
+    async with AsyncWiro(**emulator.options()) as session:
+        yield session
+
+
+@pytest_asyncio.fixture
+async def polling(emulator: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
+    """A session that never opens a socket."""
+    async with AsyncWiro(**emulator.options(), progress="polling") as session:
+        yield session
+
+
+@pytest.fixture
+def until() -> Until:
+    """Wait for a condition, within a limit."""
+
+    async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds} s: {inspect.getsource(condition).strip()}"
+            await asyncio.sleep(0.005)
+
+    return until
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's patience is short: what takes seconds in life takes hundredths."""
+    for module, name, seconds in (
+        (poller, "SILENCE", 0.1),
+        (poller, "POLL_FLOOR", 0.02),
+        (poller, "AGREEMENT", 0.02),
+        (hub, "BACKOFF", 0.01),
+        (reconciler, "FIRST_LOOK", 0.02),
+        (reconciler, "LOOK_CAP", 0.1),
+        (submitter, "ANSWERED_GRACE", 0.3),
+        (limiter, "OTHERS_SECONDS", 0.05),
+    ):
+        monkeypatch.setattr(module, name, seconds)
+
+
+@pytest.fixture
+def open_files() -> Callable[[], set[str]]:
+    """What this process holds open, as the system tells it."""
+
+    def held() -> set[str]:
+        folder = "/proc/self/fd"
+        links = set[str]()
+        for name in os.listdir(folder):
+            try:
+                links.add(f"{name} {os.readlink(f'{folder}/{name}')}")
+            except FileNotFoundError:
+                continue
+        return links
+
+    return held
