@@ -19,9 +19,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 BUILT: list[Path] = []
 
 # pyenv's shims answer only for the version that is switched on: look where the interpreters lie, too.
-for folder in sorted(
-    Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob("versions/3.1[1-9].*/bin")
-):
+for folder in sorted(Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob("versions/3.1[1-9].*/bin")):
     os.environ["PATH"] += os.pathsep + str(folder)
 
 
@@ -67,9 +65,7 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, floors and types."""
     extras = PYPROJECT["project"]["optional-dependencies"]
-    session.install(
-        *PYPROJECT["project"]["dependencies"], *extras["cli"], *extras["emulator"], *groups("lint")
-    )
+    session.install(*PYPROJECT["project"]["dependencies"], *extras["cli"], *extras["emulator"], *groups("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")

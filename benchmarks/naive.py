@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 
 Run = Callable[[str, dict[str, Any]], Awaitable[Any]]
 OVER = ("task_postprocess_end", "task_cancel")
+PATIENCE = 5.0
 
 
 @asynccontextmanager
@@ -29,11 +30,12 @@ async def client(options: dict[str, Any]) -> AsyncIterator[Run]:
 
         async def run(model: str, input: dict[str, Any]) -> dict[str, Any]:
             token = (await call(f"Run/{model}", input))["socketaccesstoken"]
-            async with connect(options["socket_url"]) as socket:
-                await socket.send(json.dumps({"type": "task_info", "tasktoken": token}))
-                async for text in socket:
-                    if json.loads(text)["type"] in OVER:
-                        break
+            with suppress(TimeoutError):  # a socket that opens after the end never hears of it
+                async with asyncio.timeout(PATIENCE), connect(options["socket_url"]) as socket:
+                    await socket.send(json.dumps({"type": "task_info", "tasktoken": token}))
+                    async for text in socket:
+                        if json.loads(text)["type"] in OVER:
+                            break
             while True:
                 task: dict[str, Any] = (await call("Task/Detail", {"tasktoken": token}))["tasklist"][0]
                 if task["status"] in OVER:

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import inspect
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Protocol
@@ -16,6 +17,8 @@ from blockbuster import blockbuster_ctx
 
 from wiro_async import AsyncWiro
 from wiro_async._engine import hub, limiter, poller, reconciler, submitter
+from wiro_async._transport import socket
+from wiro_async._transport.tls import Tls
 from wiro_async.testing import WiroEmulator
 
 VARIABLES = ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_API_BASE_URL", "WIRO_SOCKET_URL")
@@ -59,9 +62,16 @@ def leak_check(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("no_leftovers")
 
 
+@pytest.fixture(scope="session")
+def tls_context() -> ssl.SSLContext:
+    """Building one takes longer than most tests."""
+    return Tls().context
+
+
 @pytest.fixture
-def emulator() -> Iterator[WiroEmulator]:
+def emulator(tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[WiroEmulator]:
     """A fresh emulator, fifty times as fast as life."""
+    monkeypatch.setattr(Tls, "context", tls_context)
     with WiroEmulator(speed=50) as running:
         yield running
 
@@ -105,6 +115,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (reconciler, "LOOK_CAP", 0.1),
         (submitter, "ANSWERED_GRACE", 0.3),
         (limiter, "OTHERS_SECONDS", 0.05),
+        (socket, "CLOSE_SECONDS", 0.1),
     ):
         monkeypatch.setattr(module, name, seconds)
 

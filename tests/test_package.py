@@ -12,18 +12,14 @@ import pytest
 
 import wiro_async
 
-installed = pytest.mark.skipif(
-    "WIRO_TEST_INSTALLED" not in os.environ, reason="only where the wheel is installed"
-)
+installed = pytest.mark.skipif("WIRO_TEST_INSTALLED" not in os.environ, reason="only where the wheel is installed")
 
 
 def imported_by(statement: str) -> set[str]:
     """The modules a fresh interpreter has loaded after a statement."""
     script = f"{statement}\nimport sys; print(*sys.modules)"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    done = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
     return set(done.stdout.split())
 
 

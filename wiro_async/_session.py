@@ -211,8 +211,7 @@ class AsyncWiro:
         async with self._engine.stopper.owning(self._calls, handle.ref, on_cancel):
             if on_event is None:
                 return await handle.result_since(start, timeouts)
-            events = EventStream(handle.ref, model, self._following, True, timeouts, start)
-            return self._following.result(await _pass_on(events, on_event))
+            return self._following.result(await _pass_on(handle.events_since(start, timeouts), on_event))
 
     async def submit(
         self,
@@ -397,7 +396,7 @@ class AsyncWiro:
         )
         await self._engine.open()
         ref = await self._engine.submitter.submit(self._calls, plan)
-        return TaskHandle(ref, model, self._following, is_new=True)
+        return TaskHandle(ref, model, self._following, anyio.current_time())
 
 
 async def _pass_on(events: EventStream, listener: Listener) -> Task:

@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("chaos_seed, chaos_runs", [(first + n, size) for n, size in enumerate(sizes)])
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten every wait of the engine."""
     for module, name, seconds in IMPATIENT:

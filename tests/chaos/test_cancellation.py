@@ -1,9 +1,9 @@
 """Cancellation at every point where a call can be suspended: it is never swallowed, and no task is left running."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import anyio
 import attrs
@@ -11,134 +11,136 @@ import pytest
 
 from wiro_async import AsyncWiro, TaskHandle
 from wiro_async._engine.engine import Statistics
-from wiro_async.testing import DelayAnswer, ResetAfter, WiroEmulator
+from wiro_async.testing import DelayAnswer, HttpFault, ResetAfter, WiroEmulator
 
 NOTHING = Statistics(0, 0, 0, 0, 0, 0, 0)
 STOPPED_WITHIN = 6.0
 SLEEPY = 0.3  # seconds without a step after which a call is taken to wait for the end of its task
 NEVER = {"seconds": 100_000, "prompt": "never"}
 SOON = {"seconds": 1, "prompt": "soon"}
-ENOUGH = 400
+ENOUGH = 1000
 
-T = TypeVar("T")
-Use: TypeAlias = Callable[[AsyncWiro, dict[str, object]], Awaitable[object]]
+Use: TypeAlias = Callable[[AsyncWiro, dict[str, object]], Coroutine[object, object, object]]
+AnyCoroutine: TypeAlias = Coroutine[object, object, object] | Generator[object, object, object]
 
 
-class Steps(Awaitable[T]):
-    """Awaits something, and calls `act` when it is suspended for the n-th time.
+class Stepper:
+    """A task factory that tells every suspension of every task of the loop, the caller's and the session's own."""
 
-    `late` waits until what it was suspended for has come: the cancellation then races with the good news.
-    """
+    def __init__(self) -> None:
+        self.tell: Callable[[object], None] = lambda waited_for: None
 
-    def __init__(self, inner: Awaitable[T], at: int, act: Callable[[], object], late: bool) -> None:
-        self._inner = inner
-        self._left = at
-        self._act = act
-        self._late = late
-        self.acted = False
-        self.moved = asyncio.Event()
+    def __call__(
+        self, loop: asyncio.AbstractEventLoop, coroutine: AnyCoroutine, **options: Any
+    ) -> asyncio.Task[object]:
+        return asyncio.Task(_awaited(_Told(self, coroutine)), loop=loop, **options)
 
-    def __await__(self) -> Generator[object, object, T]:
-        steps = self._inner.__await__()
-        resume: Callable[[], object] = partial(next, steps)
+
+@attrs.frozen
+class _Told(Awaitable[object]):
+    stepper: Stepper
+    coroutine: AnyCoroutine
+
+    def __await__(self) -> Generator[object, object, object]:
+        resume: Callable[[], object] = partial(self.coroutine.send, None)
         while True:
             try:
                 waited_for = resume()
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            self._count(waited_for)
+                return end.value
+            self.stepper.tell(waited_for)
             try:
                 yield waited_for
-                resume = partial(next, steps)
+                resume = partial(self.coroutine.send, None)
             except BaseException as raised:
-                resume = partial(steps.throw, raised)
-
-    def _count(self, waited_for: object) -> None:
-        self.moved.set()
-        self._left -= 1
-        if self._left == 0 and self._late and isinstance(waited_for, asyncio.Future):
-            waited_for.add_done_callback(lambda _: self._once())
-        elif self._left == 0:
-            self._once()
-
-    def _once(self) -> None:
-        self.acted = True
-        self._act()
+                resume = partial(self.coroutine.throw, raised)
 
 
-class Way:
-    """A way to cancel a call at its n-th step, and to see that the cancellation arrived."""
+async def _awaited(told: _Told) -> object:
+    return await told
 
-    def __init__(self, use: Awaitable[object], at: int, late: bool) -> None:
-        self.steps = Steps(use, at, self.cancel, late)
+
+@pytest.fixture
+async def stepper() -> AsyncIterator[Stepper]:
+    """The stepper of this test's loop."""
+    loop = asyncio.get_running_loop()
+    stepper = Stepper()
+    loop.set_task_factory(stepper)
+    yield stepper
+    loop.set_task_factory(None)
+
+
+class Natively:
+    """Makes a call and cancels it with `task.cancel()` when, since its start, some task is suspended the n-th time.
+
+    `late` waits until what that task waited for has come, before it learns of it: the cancellation races with the news.
+    """
+
+    def __init__(self, stepper: Stepper, use: Coroutine[object, object, object], at: int, late: bool) -> None:
+        self.use = use
+        self.at = at
+        self.late = late
+        self.taken = 0
+        self.acted = False
+        self.stepper = stepper
         self.user = asyncio.ensure_future(self.call())
 
     async def call(self) -> bool:
-        """Await the steps; whether they were cancelled."""
-        raise NotImplementedError
-
-    def cancel(self) -> None:
-        """Cancel them."""
-        raise NotImplementedError
-
-    async def cancelled(self) -> bool:
-        """Whether the call was cancelled at that step. One that waits for its endless task is cancelled anyway."""
-        while not self.user.done():
-            self.steps.moved.clear()
-            moved = asyncio.ensure_future(self.steps.moved.wait())
-            await asyncio.wait([self.user, moved], timeout=STOPPED_WITHIN if self.steps.acted else SLEEPY)
-            if not moved.done() and not self.user.done():
-                assert not self.steps.acted, f"not out within {STOPPED_WITHIN} s"
-                return await self._without_a_step()
-            moved.cancel()
-        return self.user.cancelled() or self.user.result()
-
-    async def _without_a_step(self) -> bool:
-        self.user.cancel()
-        await asyncio.wait([self.user], timeout=STOPPED_WITHIN)
-        assert self.user.cancelled(), "the cancellation was swallowed"
-        return True
-
-
-class Natively(Way):
-    """`task.cancel()`."""
-
-    async def call(self) -> bool:
-        await self.steps
-        assert not self.steps.acted, "the cancellation was swallowed"
+        """Make the call; whether it was cancelled."""
+        self.stepper.tell = self.count
+        await self.use
         return False
 
     def cancel(self) -> None:
+        """Cancel it."""
         self.user.cancel()
 
+    def count(self, waited_for: object) -> None:
+        """A task is about to be suspended."""
+        self.taken += 1
+        if self.taken == self.at and self.late and isinstance(waited_for, asyncio.Future):
+            waited_for.add_done_callback(lambda _: self._act())
+        elif self.taken == self.at:
+            self._act()
 
-class ByScope(Way):
-    """An anyio scope. Good news that come first may be taken instead."""
+    async def cancelled(self) -> bool:
+        """Whether it was cancelled. One that makes no step any more waits for its endless task: it is cancelled then."""
+        while not self.user.done():
+            before = self.taken, self.acted
+            await asyncio.wait([self.user], timeout=STOPPED_WITHIN if self.acted else SLEEPY)
+            if not self.user.done() and before == (self.taken, self.acted):
+                assert not self.acted, f"not out within {STOPPED_WITHIN} s"
+                self.at = 0
+                self.user.cancel()
+        return self.user.cancelled() or self.user.result()
 
-    def __init__(self, use: Awaitable[object], at: int, late: bool) -> None:
-        self.scope = anyio.CancelScope()
-        super().__init__(use, at, late)
+    def _act(self) -> None:
+        if not self.user.done():
+            self.acted = True
+            self.cancel()
+
+
+class ByScope(Natively):
+    """With an anyio scope."""
 
     async def call(self) -> bool:
-        with self.scope:
-            await self.steps
+        self.stepper.tell = self.count
+        with anyio.CancelScope() as self.scope:
+            await self.use
         return self.scope.cancelled_caught
 
     def cancel(self) -> None:
         self.scope.cancel()
 
 
-class ByTimeout(Way):
-    """`asyncio.timeout`."""
-
-    def __init__(self, use: Awaitable[object], at: int, late: bool) -> None:
-        self.limit = asyncio.timeout(None)
-        super().__init__(use, at, late)
+class ByTimeout(Natively):
+    """With `asyncio.timeout`."""
 
     async def call(self) -> bool:
+        self.stepper.tell = self.count
         try:
-            async with self.limit:
-                await self.steps
+            async with asyncio.timeout(None) as self.limit:
+                await self.use
         except TimeoutError:
             return True
         return False
@@ -178,7 +180,7 @@ async def _quiet(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Until the service runs nothing, and the session holds nothing."""
     async with asyncio.timeout(STOPPED_WITHIN):
         while not all(task.finished for task in emulator.ledger.tasks.values()) or _held(wiro) != NOTHING:
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.001)
 
 
 def _held(wiro: AsyncWiro) -> Statistics:
@@ -186,51 +188,113 @@ def _held(wiro: AsyncWiro) -> Statistics:
 
 
 async def _unhurt(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Nothing runs, the only slot is free, and closing leaves nothing behind."""
+    """Nothing runs, and the only slot is free."""
     await _quiet(emulator, wiro)
     async with asyncio.timeout(STOPPED_WITHIN):
         assert (await wiro.run("emulator/sleeper", {"seconds": 0})).succeeded
+
+
+async def _closed(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Closing leaves nothing behind."""
     await wiro.aclose()
     assert wiro.statistics() == NOTHING
     async with asyncio.timeout(STOPPED_WITHIN):
         while emulator.ledger.open_sockets:
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 @pytest.mark.parametrize("way", [Natively, ByScope, ByTimeout])
 @pytest.mark.parametrize("use", [use_run, use_listener, use_stream, use_batch, use_submit])
 async def test_no_task_survives_its_cancelled_caller(
-    emulator: WiroEmulator, use: Use, way: type[Way], late: bool
+    emulator: WiroEmulator, stepper: Stepper, use: Use, way: type[Natively], late: bool
 ) -> None:
     """Whichever step it is cancelled at, its endless task is stopped within 6 s, and the session is unhurt."""
-    for step in range(1, ENOUGH):
-        before = len(emulator.ledger.submissions)
-        wiro = AsyncWiro(**emulator.options(), max_concurrency=1)
-        attempt = way(use(wiro, NEVER), step, late)
-        if not await attempt.cancelled():
-            assert use is use_submit
-            task = emulator.ledger.submissions[-1]
-            assert not emulator.ledger.tasks[task.task_id].finished
-            await wiro.task(task.token).stop()
-        await _unhurt(emulator, wiro)
-        made = emulator.ledger.submissions[before:-1]
-        assert {emulator.ledger.tasks[task.task_id].status for task in made} <= {"task_cancel"}
-        if not attempt.steps.acted:
-            assert step > 5
-            return
-    pytest.fail("it never waited for its task")
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+        for step in range(1, ENOUGH):
+            before = len(emulator.ledger.submissions)
+            call = way(stepper, use(wiro, NEVER), step, late)
+            if not await call.cancelled():  # it came back with a handle, and whoever holds that owns the task
+                task = emulator.ledger.submissions[-1]
+                assert not emulator.ledger.tasks[task.task_id].finished
+                await wiro.task(task.token).stop()
+            await _quiet(emulator, wiro)
+            made = emulator.ledger.submissions[before:]
+            assert {emulator.ledger.tasks[task.task_id].status for task in made} <= {"task_cancel"}
+            await _unhurt(emulator, wiro)
+            if not call.acted:
+                break
+    assert 5 < step < ENOUGH
+    await _closed(emulator, wiro)
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 @pytest.mark.parametrize("use", [use_run, use_listener, use_stream, use_batch])
-async def test_cancelled_up_to_the_result(emulator: WiroEmulator, use: Use, late: bool) -> None:
+async def test_cancelled_up_to_the_result(emulator: WiroEmulator, stepper: Stepper, use: Use, late: bool) -> None:
     """A run that ends can be cancelled at each of its steps, the last one too, and the session is unhurt."""
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+        for step in range(1, ENOUGH):
+            call = Natively(stepper, use(wiro, SOON), step, late)
+            cancelled = await call.cancelled()
+            assert cancelled == call.acted, "the cancellation was swallowed"
+            await _unhurt(emulator, wiro)
+            if not cancelled:
+                break
+    assert 5 < step < ENOUGH
+    await _closed(emulator, wiro)
+
+
+async def test_the_first_call_of_a_session(emulator: WiroEmulator, stepper: Stepper) -> None:
+    """Opening the session, its connections and its socket can be cancelled at each step."""
     for step in range(1, ENOUGH):
         wiro = AsyncWiro(**emulator.options(), max_concurrency=1)
-        attempt = Natively(use(wiro, SOON), step, late)
-        cancelled = await attempt.cancelled()
+        call = Natively(stepper, use_run(wiro, NEVER), step, late=False)
+        await call.cancelled()
         await _unhurt(emulator, wiro)
-        if not cancelled:
-            return
-    pytest.fail("it never ended")
+        await _closed(emulator, wiro)
+        if not call.acted:
+            break
+    assert 5 < step < ENOUGH
+
+
+@pytest.mark.parametrize("use", [use_run, use_listener, use_stream, use_batch, use_submit])
+@pytest.mark.parametrize("fault", [DelayAnswer(0.3), ResetAfter()])
+async def test_cancelled_before_the_answer(emulator: WiroEmulator, use: Use, fault: HttpFault) -> None:
+    """The service took the run and its answer is late, or lost: the caller is let go when the task is stopped."""
+    emulator.faults.http("Run/*", fault, times=2 if use is use_batch else 1)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        user = asyncio.ensure_future(use(wiro, NEVER))
+        async with asyncio.timeout(STOPPED_WITHIN):
+            while not emulator.ledger.submissions:
+                await asyncio.sleep(0.001)
+        user.cancel()
+        await asyncio.wait([user])
+        assert user.cancelled()
+        statuses = [emulator.ledger.tasks[task.task_id].status for task in emulator.ledger.submissions]
+        assert statuses == ["task_cancel"] * len(statuses)
+        await _unhurt(emulator, wiro)
+    await _closed(emulator, wiro)
+
+
+@pytest.mark.parametrize("use", [use_run, use_listener, use_stream, use_batch, use_submit])
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+@pytest.mark.parametrize("answered", [True, False])
+async def test_cancelled_twice(emulator: WiroEmulator, use: Use, answered: bool, pause: float) -> None:
+    """Who is cancelled again while the task is being stopped leaves at once; it is stopped all the same."""
+    emulator.faults.http("Task/*", DelayAnswer(0.3), times=None)
+    if not answered:
+        emulator.faults.http("Run/*", DelayAnswer(0.3), times=2)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        user = asyncio.ensure_future(use(wiro, NEVER))
+        async with asyncio.timeout(STOPPED_WITHIN):
+            while not wiro.statistics().owned_tasks if answered else not emulator.ledger.submissions:
+                await asyncio.sleep(0.001)
+        user.cancel()
+        await asyncio.sleep(pause)
+        user.cancel()
+        _, late = await asyncio.wait([user], timeout=0.2)
+        assert not late
+        assert user.cancelled()
+        await _quiet(emulator, wiro)
+        assert {task.status for task in emulator.ledger.tasks.values()} == {"task_cancel"}
+    await _closed(emulator, wiro)

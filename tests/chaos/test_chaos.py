@@ -34,6 +34,8 @@ from wiro_async._engine.engine import Statistics
 from wiro_async._protocol.status import RANK
 from wiro_async.testing import WiroEmulator
 
+pytestmark = pytest.mark.usefixtures("impatient")
+
 REGRESSIONS: list[tuple[int, int]] = []  # (seed, runs) of sessions that once failed
 
 IN_FLIGHT = 48  # callers at a time

@@ -38,9 +38,7 @@ def photo(kind: str = "PNG") -> bytes:
 
 @settings(deadline=None, max_examples=60)
 @given(st.text(max_size=60), st.integers(16, 96), st.integers(16, 96), st.integers(0, 2**32))
-def test_any_prompt_gives_a_png_of_the_size_asked_for(
-    prompt: str, width: int, height: int, seed: int
-) -> None:
+def test_any_prompt_gives_a_png_of_the_size_asked_for(prompt: str, width: int, height: int, seed: int) -> None:
     """Whatever the words, the result decodes as PNG and has the right size."""
     image = opened(_painter.paint(prompt, width, height, seed))
     assert (image.format, image.size, image.mode) == ("PNG", (width, height), "RGB")
@@ -93,9 +91,7 @@ def test_the_seed_moves_the_details() -> None:
 
 def test_keywords_choose_scene_and_light() -> None:
     """A night is darker than a snowy day, and plurals count as the word."""
-    dark, bright = (
-        opened(_painter.paint(f"Forests, {light}", 64, 64, 1)) for light in ("at midnight", "in winter")
-    )
+    dark, bright = (opened(_painter.paint(f"Forests, {light}", 64, 64, 1)) for light in ("at midnight", "in winter"))
     assert ImageStat.Stat(dark.convert("L")).mean[0] + 60 < ImageStat.Stat(bright.convert("L")).mean[0]
     assert _painter._choose("two cities", random.Random(1))[0] is landscapes.city
 

@@ -1,5 +1,6 @@
 """The socket: registration, both generations, many tasks on one connection."""
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Literal
 
@@ -36,7 +37,8 @@ async def test_welcome(api: "Api", emulator: WiroEmulator) -> None:
 
 async def test_generations_take_turns(api: "Api", slow: float) -> None:
     """Older messages carry the token; newer ones only the id, and some say how it ended."""
-    runs = [await api.follow("sleeper", seconds=slow) for _ in range(4)]
+    followed = await asyncio.gather(*(api.follow("sleeper", seconds=slow) for _ in range(4)))
+    runs = sorted(followed, key=lambda heard: int(heard[0]["id"]))
     for heard in runs:
         kinds = [message["type"] for message in heard]
         assert [kind for kind in kinds if kind in ORDER and kinds.count(kind) == 1] == [

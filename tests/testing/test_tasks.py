@@ -31,7 +31,8 @@ async def test_detail_of_a_success(api: "Api") -> None:
 
 async def test_detail_before_the_end(api: "Api") -> None:
     """A task that is not over has no exit code and no outputs."""
-    task = await api.detail(await api.run("queued"))
+    task = await api.detail(await api.run("queued", callbackUrl=None))
+    assert task["callbackurl"] == ""
     assert (task["status"], task["pexit"], task["outputs"]) == ("task_queue", None, None)
     assert task["starttime"] == "0"
 

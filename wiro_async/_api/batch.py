@@ -156,9 +156,11 @@ class Batch:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await self._finished.wait()
-        self._receive.close()
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._finished.wait()
+        finally:  # a task can be cancelled through a shield, too
+            self._receive.close()
 
     def __aiter__(self) -> Self:
         return self

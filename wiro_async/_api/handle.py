@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +15,7 @@ from wiro_async._engine.stopping import stop_task
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.watcher import EventBuffer, TaskWatcher
 from wiro_async._engine.watches import Watches
-from wiro_async._errors import TaskCancelledError, TaskFailedError
+from wiro_async._errors import TaskCancelledError, TaskFailedError, TaskTimeoutError
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskCancelled, TaskEvent, TextDelta, TextReset
 from wiro_async._types import ProgressMode, Timeouts
@@ -31,10 +31,10 @@ class Following:
     mode: ProgressMode
     timeouts: Timeouts
 
-    async def enter(self, ref: TaskRef, model: str, is_new: bool) -> TaskWatcher:
+    async def enter(self, ref: TaskRef, model: str, made_at: float | None) -> TaskWatcher:
         """Use the task's watcher; each use ends with `leave`."""
         await self.calls.sender.ready()
-        return self.watches.enter(self.calls, ref, model, self.mode, is_new)
+        return self.watches.enter(self.calls, ref, model, self.mode, made_at)
 
     def leave(self, ref: TaskRef) -> None:
         """End one use."""
@@ -58,11 +58,12 @@ class TaskHandle:
         model: "owner/model", or "" for a task picked up by its token.
     """
 
-    def __init__(self, ref: TaskRef, model: str, following: Following, is_new: bool = False) -> None:
+    def __init__(self, ref: TaskRef, model: str, following: Following, made_at: float | None = None) -> None:
         self._ref = ref
         self.model = model
         self._following = following
-        self._is_new = is_new
+        self._made_at = made_at
+        self._over: Task | None = None
 
     @property
     def ref(self) -> TaskRef:
@@ -99,12 +100,14 @@ class TaskHandle:
 
     async def result_since(self, start: float, timeouts: Timeouts) -> TaskResult:
         """Wait for the result with time-outs that count from `start`, a time of the event loop."""
-        watcher = await self._following.enter(self._ref, self.model, self._is_new)
-        try:
-            task = await watcher.wait(start, timeouts)
-        finally:
-            self._following.leave(self._ref)
-        return self._following.result(task)
+        if self._over is None:
+            watcher = await self._following.enter(self._ref, self.model, self._made_at)
+            try:
+                self._end(await watcher.wait(start, timeouts))
+            finally:
+                self._following.leave(self._ref)
+        assert self._over is not None
+        return self._following.result(self._over)
 
     def events(self, *, timeout: float | Timeouts | None = None) -> EventStream:
         """Follow it: `async for event in handle.events()`, from now until it is over.
@@ -117,8 +120,11 @@ class TaskHandle:
         Raises:
             TaskTimeoutError: while iterating, when a time-out passed; the task goes on.
         """
-        timeouts = Timeouts.of(timeout, self._following.timeouts)
-        return EventStream(self._ref, self.model, self._following, self._is_new, timeouts)
+        return self.events_since(anyio.current_time(), Timeouts.of(timeout, self._following.timeouts))
+
+    def events_since(self, start: float, timeouts: Timeouts) -> EventStream:
+        """Follow it with time-outs that count from `start`, a time of the event loop."""
+        return EventStream(self._ref, self.model, self._following, self._made_at, timeouts, start, self._end)
 
     async def text_deltas(self) -> AsyncIterator[TextDelta | TextReset]:
         """An LLM's text as it is written: only what is new, from its beginning.
@@ -150,6 +156,9 @@ class TaskHandle:
         """Delete its inputs and outputs from the service. Raises `APIError` unless it is over."""
         await self._following.calls.delete_files(self._ref)
 
+    def _end(self, task: Task) -> None:
+        self._over, self._made_at = task, None
+
 
 class EventStream:
     """The events of one task: an async iterator, and an async context manager for those who leave early.
@@ -165,16 +174,18 @@ class EventStream:
         ref: TaskRef,
         model: str,
         following: Following,
-        is_new: bool,
+        made_at: float | None,
         timeouts: Timeouts,
-        start: float | None = None,
+        start: float,
+        on_over: Callable[[Task], None],
     ) -> None:
         self._ref = ref
         self._model = model
         self._following = following
-        self._is_new = is_new
+        self._made_at = made_at
         self._timeouts = timeouts
-        self._start = anyio.current_time() if start is None else start
+        self._start = start
+        self._on_over = on_over
         self._buffer = EventBuffer()
         self._done = False
         self.over: Task | None = None
@@ -194,12 +205,12 @@ class EventStream:
         if self._done:
             raise StopAsyncIteration
         watcher = await self._opened()
-        event = await self._buffer.next(watcher, self._start, self._timeouts)
-        if event is None:
+        try:
+            event = await self._buffer.next(watcher, self._start, self._timeouts)
+        except TaskTimeoutError:
             self.close()
-            self.over = watcher.outcome()
-            event = self._last(self.over)
-        return event
+            raise
+        return self._end(watcher) if event is None else event
 
     def close(self) -> None:
         """Stop following; the task goes on."""
@@ -215,11 +226,14 @@ class EventStream:
 
     async def _opened(self) -> TaskWatcher:
         if self._watcher is None:
-            self._watcher = await self._following.enter(self._ref, self._model, self._is_new)
+            self._watcher = await self._following.enter(self._ref, self._model, self._made_at)
             self._watcher.listen(self._buffer)
         return self._watcher
 
-    def _last(self, task: Task) -> TaskEvent:
+    def _end(self, watcher: TaskWatcher) -> TaskEvent:
+        self.close()
+        task = self.over = watcher.outcome()
+        self._on_over(task)
         if task.was_cancelled:
             return TaskCancelled(task, status=task.status)
         return TaskFinished(TaskResult(task, self._following.downloader), status=task.status)

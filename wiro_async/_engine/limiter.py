@@ -110,6 +110,11 @@ class Limiter:
             self._decrease(before, limit)
         self._admit()
 
+    def open_wide(self) -> None:
+        """Let everybody through, to be told that the session is closed."""
+        self._most = self.level = OPEN
+        self._admit()
+
     def _decrease(self, before: float, limit: int | None) -> None:
         if limit is not None and (self.level == OPEN or self._running >= limit):
             self.level = max(1.0, float(limit))

@@ -45,11 +45,11 @@ class Poller:
         return len(self._agenda)
 
     def add(self, watcher: TaskWatcher) -> None:
-        """Look after a task from now on; a task that was not just made is asked about at once."""
+        """Look after a task from now on; a task that was not made just now is asked about at once."""
         if not self._running:
             self._running = True
             self._nursery.start(self._run)
-        self._plan(watcher, anyio.current_time() + (self._interval(watcher) if watcher.is_new else 0.0))
+        self._plan(watcher, anyio.current_time() + (self._interval(watcher) if watcher.age < SILENCE else 0.0))
 
     def reconsider(self, watcher: TaskWatcher) -> None:
         """Its socket went away: do not wait for the next question that was planned with it."""
@@ -135,8 +135,7 @@ class Poller:
             watcher.fail(error)
 
     def _note_absence(self, watcher: TaskWatcher, error: WiroError) -> None:
-        grace = UNKNOWN_GRACE if watcher.is_new else 0.0
-        if watcher.state.task is not None or anyio.current_time() - watcher.since >= grace:
+        if watcher.state.task is not None or watcher.age >= UNKNOWN_GRACE:
             watcher.fail(error)
 
     def _plan(self, watcher: TaskWatcher, due: float) -> None:

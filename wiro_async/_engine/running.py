@@ -57,7 +57,7 @@ class Running:
                 self._nursery.start(self._follow, held)
 
     async def _follow(self, held: _Held) -> None:
-        watcher = self.watches.enter(held.calls, held.ref, "", "auto", False)
+        watcher = self.watches.enter(held.calls, held.ref, "", "auto", None)
         try:
             await watcher.wait(watcher.since, Timeouts())
         except WiroError:

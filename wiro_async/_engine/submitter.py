@@ -73,6 +73,7 @@ class Submitter:
         self._reconciler = Reconciler()
         self._gate = anyio.Semaphore(MAX_AT_ONCE, fast_acquire=True)
         self._under_way: set[_Sending] = set()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -108,7 +109,9 @@ class Submitter:
                     return ref
 
     async def aclose(self) -> None:
-        """Give up all that is under way, stopping what was made."""
+        """Give up all that is under way, stopping what was made, and begin nothing more."""
+        self._closed = True
+        self._limiter.open_wide()
         for sending in self._under_way:
             sending.abandoned = True
         with anyio.move_on_after(ANSWER_SECONDS):
@@ -121,6 +124,10 @@ class Submitter:
         except BaseException:
             self._limiter.end(slot)
             raise
+        if self._closed:
+            self._gate.release()
+            self._limiter.end(slot)
+            raise SessionClosedError("the session was closed before the run was sent")
         sending = _Sending(plan, calls, slot, self._reconciler.begin(plan.intent))
         self._under_way.add(sending)
         self._nursery.start(self._send, sending)
@@ -131,6 +138,9 @@ class Submitter:
             raise
         if sending.error is not None:
             raise sending.error
+        if sending.abandoned:
+            closed = SessionClosedError("the session was closed while the run was being submitted")
+            raise closed.with_task(sending.ref.task_id, sending.ref.token) if sending.ref else closed
         return sending.ref
 
     async def _see_off(self, sending: _Sending) -> None:

@@ -54,6 +54,7 @@ class TaskWatcher:
 
     Attributes:
         ask: how Task/Detail is asked about it.
+        made_at: the loop time of its submit; None if that is long ago or was elsewhere.
         since: when watching began (loop time).
         last_sign: when it last showed life.
         by_socket: whether an open socket is to bring its messages.
@@ -68,7 +69,7 @@ class TaskWatcher:
     token: str | None = attrs.field(repr=False)
     model: str
     ask: Callable[[], Awaitable[Task | None]] = attrs.field(repr=False)
-    is_new: bool
+    made_at: float | None
     since: float = attrs.field(factory=anyio.current_time)
     last_sign: float = attrs.field(factory=anyio.current_time)
     state: TaskState = attrs.field(factory=TaskState)
@@ -84,6 +85,11 @@ class TaskWatcher:
     on_end: Callable[[TaskWatcher], None] = attrs.field(default=lambda watcher: None, repr=False)
     _listeners: list[EventBuffer] = attrs.field(factory=list, repr=False)
     _ended: anyio.Event = attrs.field(factory=anyio.Event, repr=False)
+
+    @property
+    def age(self) -> float:
+        """Seconds since its submit."""
+        return float("inf") if self.made_at is None else anyio.current_time() - self.made_at
 
     @property
     def is_over(self) -> bool:

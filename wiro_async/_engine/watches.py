@@ -32,12 +32,18 @@ class Watches:
     def __contains__(self, ref: TaskRef) -> bool:
         return ref.key in self._sources
 
-    def enter(self, calls: TaskCalls, ref: TaskRef, model: str, mode: ProgressMode, is_new: bool) -> TaskWatcher:
-        """Use the task's watcher; each use ends with `leave`."""
+    def enter(
+        self, calls: TaskCalls, ref: TaskRef, model: str, mode: ProgressMode, made_at: float | None
+    ) -> TaskWatcher:
+        """Use the task's watcher; each use ends with `leave`.
+
+        Args:
+            made_at: the loop time of its submit; None if that is long ago or was elsewhere.
+        """
         source = self._sources.get(ref.key)
         if source is None:
             source = self._sources[ref.key] = _Source(calls, ref, None if mode == "polling" else self._hub)
-            watcher = source.watcher = TaskWatcher(ref.task_id, ref.token, model, source.ask, is_new)
+            watcher = source.watcher = TaskWatcher(ref.task_id, ref.token, model, source.ask, made_at)
             watcher.on_claim = self._poller.hurry
             watcher.on_end = lambda watcher: self._ended(watcher, ref)
             watcher.by_socket = ref.key in self._streams

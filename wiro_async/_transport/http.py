@@ -191,6 +191,8 @@ def mapped_errors(timeout: float | None) -> Iterator[None]:
         sent = may_have_left(error)
         if not sent:
             raise ConnectionFailedError(f"no connection: {_reason(error)}", False) from error
+        if _was_cut(error):
+            raise ConnectionFailedError(f"the connection was lost: {_reason(error)}", True) from error
         raise RequestTimeoutError(f"no answer within {timeout} s", True) from error
     except (httpx.TransportError, OSError) as error:
         raise ConnectionFailedError(f"the connection failed: {_reason(error)}", may_have_left(error)) from error
@@ -212,6 +214,13 @@ def _is_unconnected(error: BaseException) -> bool:
     if httpcore is not None:
         kinds += (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout)
     return isinstance(error, kinds)
+
+
+def _was_cut(error: BaseException) -> bool:
+    """Whether a mapped time-out was none: one transport says so of a server that hung up."""
+    aiohttp = sys.modules.get("aiohttp")
+    lost = [cause for cause in _causes(error) if aiohttp is not None and isinstance(cause, aiohttp.ClientConnectionError)]
+    return bool(lost) and not any(isinstance(cause, TimeoutError) for cause in lost)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

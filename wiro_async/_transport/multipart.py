@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from uuid import uuid4
 
+import anyio.to_thread
 import attrs
 
 from wiro_async._protocol.requests import Part
@@ -30,7 +31,7 @@ class Multipart:
     async def of(cls, parts: Sequence[Part]) -> Multipart:
         """Measure the parts. Raises the usual OSErrors for files that cannot be read."""
         boundary = uuid4().hex
-        headed = tuple((_head(boundary, name, value), value) for name, value in parts)
+        headed = await anyio.to_thread.run_sync(_headed, boundary, parts)
         length: int | None = len(_tail(boundary))
         for head, value in headed:
             size = await size_of(value) if isinstance(value, File) else len(value.encode())
@@ -54,6 +55,11 @@ class Multipart:
                 yield value.encode()
             yield b"\r\n"
         yield _tail(self.boundary)
+
+
+def _headed(boundary: str, parts: Sequence[Part]) -> tuple[tuple[bytes, str | File], ...]:
+    """The parts with their heads, made in a thread: the first guess of a media type reads the system's list of them."""
+    return tuple((_head(boundary, name, value), value) for name, value in parts)
 
 
 def _head(boundary: str, name: str, value: str | File) -> bytes:

@@ -39,7 +39,9 @@ class _HttpRule:
     def matches(self, call: Call, parsed: bool) -> bool:
         if not fnmatchcase(call.endpoint, self.endpoint):
             return False
-        return self.when(call) if self.when and parsed else not parsed and self.when is None
+        if self.when is None:
+            return not parsed
+        return parsed and self.when(call)
 
 
 @attrs.define(eq=False)

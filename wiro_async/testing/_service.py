@@ -116,7 +116,7 @@ class Service:
 
     def _create(self, model: ModelScript, script: Script, generation: Generation, call: Call) -> EmulatedTask:
         given = dict(call.parameters)
-        callback_url, project_id = str(given.pop("callbackUrl", "")), str(given.pop("projectid", ""))
+        callback_url, project_id = (str(given.pop(name, "") or "") for name in ("callbackUrl", "projectid"))
         ordinal = len(self.tasks)
         task = EmulatedTask(
             id=str(FIRST_ID + ordinal),

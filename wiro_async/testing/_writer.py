@@ -75,10 +75,8 @@ _CLOSINGS = (
     "change if it were not there?” The answer is usually where the story begins.",
     "As for {subject}, keep your curiosity and lose the hurry. The rest – as a very old gardener once "
     "told a very young one – is mostly watering. {emoji}",
-    "In short: look twice, change one thing at a time, and let {subject} surprise you – it nearly always "
-    "will. {emoji}",
-    "And if somebody asks you to sum up {subject} in a word, try “patience”. If they allow two, add "
-    "“light”. {emoji}",
+    "In short: look twice, change one thing at a time, and let {subject} surprise you – it nearly always will. {emoji}",
+    "And if somebody asks you to sum up {subject} in a word, try “patience”. If they allow two, add “light”. {emoji}",
 )
 
 _EMOJI = ("🌿", "✨", "☕", "🌅", "🎈", "🔭", "🧭")

@@ -1,0 +1,78 @@
+"""A web app whose visitor leaves: the task behind the page is stopped, not left to run and be billed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from wiro_async import AsyncWiro
+from wiro_async.testing import WiroEmulator
+
+
+async def text_page(request: Request) -> Response:
+    """An answer, streamed as it is written."""
+    wiro: AsyncWiro = request.app.state.wiro
+
+    async def chunks() -> AsyncIterator[str]:
+        async with wiro.stream("emulator/writer", {"prompt": "tides", "seconds": 200}) as stream:
+            async for delta in stream:
+                yield getattr(delta, "text", "")
+
+    return StreamingResponse(chunks(), media_type="text/plain")
+
+
+async def waiting_page(request: Request) -> Response:
+    """A page that begins at once and ends when the run does."""
+    wiro: AsyncWiro = request.app.state.wiro
+
+    async def chunks() -> AsyncIterator[str]:
+        yield "please wait\n"
+        await wiro.run("emulator/stuck")
+        yield "done\n"
+
+    return StreamingResponse(chunks(), media_type="text/plain")
+
+
+@asynccontextmanager
+async def serving(wiro: AsyncWiro) -> AsyncIterator[int]:
+    """The app behind a real server; its port."""
+    app = Starlette(routes=[Route("/text", text_page), Route("/wait", waiting_page)])
+    app.state.wiro = wiro
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+    serve = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await serve
+        listening.close()
+
+
+@pytest.mark.parametrize("path", ["/text", "/wait"])
+async def test_visitor_who_leaves_stops_the_task(path: str) -> None:
+    """Closing the connection in the middle of the answer kills the remote task within 6 s."""
+    async with WiroEmulator(speed=20) as emulator, AsyncWiro(**emulator.options()) as wiro, serving(wiro) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: app\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.read(1)
+        with anyio.fail_after(5):
+            while not emulator.ledger.submissions:
+                await anyio.sleep(0.01)
+        writer.close()
+        task_id = emulator.ledger.submissions[0].task_id
+        with anyio.fail_after(6):
+            while emulator.ledger.tasks[task_id].status != "task_cancel":
+                await anyio.sleep(0.01)
+        assert len(emulator.ledger.submissions) == 1
