@@ -62,7 +62,8 @@ async def measure(given: argparse.Namespace) -> dict[str, Any]:
             profile.disable()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     if profile:
-        pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(45)
+        stats = pstats.Stats(profile, stream=sys.stderr)
+        stats.sort_stats("tottime").print_stats(40).sort_stats("cumtime").print_stats(60)
     return {"wall": wall, "cpu": cpu, "errors": dict(load.errors)}
 
 

@@ -15,6 +15,7 @@ import aiohttp
 
 Run = Callable[[str, dict[str, Any]], Awaitable[Any]]
 OVER = ("task_postprocess_end", "task_cancel")
+SILENCE = 2.0
 
 
 class Client:
@@ -55,6 +56,17 @@ class Client:
                 if over is not None and not over.done():
                     over.set_result(None)
 
+    async def sweep(self) -> None:
+        """Let those look who have heard nothing for long: what ended before it was registered is never told."""
+        old: set[asyncio.Future[None]] = set()
+        while True:
+            await asyncio.sleep(SILENCE)
+            now = set(self.waiting.values())
+            for over in old & now:
+                if not over.done():
+                    over.set_result(None)
+            old = now
+
 
 @asynccontextmanager
 async def client(options: dict[str, Any]) -> AsyncIterator[Run]:
@@ -66,6 +78,7 @@ async def client(options: dict[str, Any]) -> AsyncIterator[Run]:
     ):
         floor = Client(http, options["base_url"], headers)
         floor.socket = socket
-        reader = asyncio.create_task(floor.read())
+        background = [asyncio.create_task(floor.read()), asyncio.create_task(floor.sweep())]
         yield floor.run
-        reader.cancel()
+        for task in background:
+            task.cancel()

@@ -2,6 +2,7 @@
 
 from wiro_async._api.batch import Batch, BatchItem, BatchStats, RunRequest
 from wiro_async._api.handle import EventStream, TaskHandle
+from wiro_async._api.journal import Journal, JournalItem
 from wiro_async._api.outputs import Output
 from wiro_async._api.results import TaskFinished, TaskResult, ToolCall
 from wiro_async._api.stream import TextStream
@@ -46,9 +47,12 @@ from wiro_async._protocol.events import (
     TextReset,
     UnknownEvent,
 )
+from wiro_async._protocol.models import Model, ModelStats, PriceRule, Shelf
+from wiro_async._protocol.pricing import Estimate
 from wiro_async._protocol.retry import RetryPolicy
+from wiro_async._protocol.schema import Option, Parameter
 from wiro_async._session import AsyncWiro
-from wiro_async._types import File, Timeouts
+from wiro_async._types import File, FileInput, Timeouts
 from wiro_async._version import __version__
 
 __all__ = [
@@ -65,16 +69,25 @@ __all__ = [
     "CostUpdate",
     "DecodingError",
     "DownloadError",
+    "Estimate",
     "EventStream",
     "File",
+    "FileInput",
     "InsufficientBalanceError",
     "InvalidInputError",
+    "Journal",
     "JournalError",
+    "JournalItem",
     "LogLine",
+    "Model",
+    "ModelStats",
     "NotFoundError",
+    "Option",
     "Output",
     "OutputRecord",
+    "Parameter",
     "PermissionDeniedError",
+    "PriceRule",
     "Progress",
     "RateLimitError",
     "Reconnected",
@@ -83,6 +96,7 @@ __all__ = [
     "RunRequest",
     "ServerError",
     "SessionClosedError",
+    "Shelf",
     "Statistics",
     "StatusChanged",
     "SubmissionUnknownError",

@@ -32,7 +32,9 @@ All of them pickle, none of them shows a secret, and every one raised after a su
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from wiro_async._redaction import redacted
 
 if TYPE_CHECKING:
     from wiro_async._protocol.entities import Task
@@ -51,7 +53,17 @@ class WiroError(Exception):
     task_id: str | None = None
     token: str | None = None
 
-    def with_task(self, task_id: str | None, token: str | None) -> WiroError:
+    def __str__(self) -> str:
+        return redacted(self._text())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def _text(self) -> str:
+        """What it says, before secrets are taken out."""
+        return super().__str__()
+
+    def with_task(self, task_id: str | None, token: str | None) -> Self:
         """Note which task the error is about, and return the error."""
         self.task_id = self.task_id or task_id
         self.token = self.token or token
@@ -77,7 +89,7 @@ class TransportError(WiroError):
         super().__init__(message, sent)
         self.sent = sent
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return str(self.args[0])
 
 
@@ -100,7 +112,7 @@ class DecodingError(WiroError):
         super().__init__(message, http_status)
         self.http_status = http_status
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return str(self.args[0])
 
 
@@ -127,7 +139,7 @@ class APIError(WiroError):
         self.message = message
         self.errors = tuple(errors)
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         facts = [f"code {self.code}"] if self.code is not None else []
         facts += [f"HTTP {self.http_status}"] if self.http_status not in (None, 200) else []
         return f"{self.message} ({', '.join(facts)})" if facts else self.message
@@ -212,7 +224,7 @@ class SubmissionUnknownError(WiroError):
         self.model = model
         self.candidates = tuple(candidates)
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return str(self.args[0])
 
 
@@ -224,7 +236,7 @@ class TaskError(WiroError):
         self.task_id = task_id
         self.token = token
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return str(self.args[0])
 
 
@@ -240,7 +252,7 @@ class TaskFailedError(TaskError):
         self.args = (task,)
         self.task = task
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return _failure_text(self.task)
 
 
@@ -256,7 +268,7 @@ class TaskCancelledError(TaskError):
         self.args = (task,)
         self.task = task
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"task {self.task.id} of {self.task.model} was cancelled"
 
 
@@ -279,14 +291,16 @@ class TaskTimeoutError(TaskError, TimeoutError):
         last_task: Task | None = None,
         last_status: str | None = None,
     ) -> None:
-        super().__init__("", task_id, token)
-        self.args = (phase, seconds, task_id, token, last_task, last_status)
+        # Not OSError's, which comes in with TimeoutError and takes arguments for a file name.
+        Exception.__init__(self, phase, seconds, task_id, token, last_task, last_status)
+        self.task_id = task_id
+        self.token = token
         self.phase = phase
         self.seconds = seconds
         self.last_task = last_task
         self.last_status = last_status
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return (
             f"task {self.task_id}: the {self.phase} time-out of {self.seconds:g} s passed, "
             f"last status {self.last_status or 'unknown'}; wiro.task(error.token) picks it up again"
@@ -311,6 +325,6 @@ class WebhookVerificationError(WiroError):
 
 def _failure_text(task: Task) -> str:
     lines = (task.error_log or task.log).strip().splitlines()[-LOG_LINES_SHOWN:]
-    reason = "\n  " + "\n  ".join(lines) if lines else " without saying why"
+    reason = ":\n  " + "\n  ".join(lines) if lines else " without saying why"
     code = "no exit code" if task.exit_code is None else f"exit code {task.exit_code}"
-    return f"task {task.id} of {task.model or 'an unknown model'} failed ({code}):{reason}"
+    return f"task {task.id} of {task.model or 'an unknown model'} failed ({code}){reason}"

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+import os
+import os
 import warnings
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from decimal import Decimal
 from inspect import isawaitable
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, overload
+from typing import TYPE_CHECKING, Literal, Self, Unpack, overload
 from uuid import uuid4
 
 import anyio
+import attrs
 
 from wiro_async._api import options as settings
-from wiro_async._api.batch import Batch, Concurrency, Inputs, OnError, Order, RunRequest
+from wiro_async._api.batch import (
+    Batch,
+    BatchOptions,
+    BatchSettings,
+    Concurrency,
+    Inputs,
+    OnError,
+    Order,
+    ProgressListener,
+    RetryIf,
+    RunRequest,
+    Runs,
+)
+from wiro_async._api.files import Files
 from wiro_async._api.handle import EventStream, Following, TaskHandle
+from wiro_async._api.models import Models
 from wiro_async._api.options import USER_AGENT, Options
+from wiro_async._api.outputs import Output
 from wiro_async._api.results import TaskResult
 from wiro_async._api.stream import TextStream
 from wiro_async._api.tasks import Tasks
 from wiro_async._engine.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
 from wiro_async._engine.sender import Sender
-from wiro_async._engine.submitter import RunPlan
+from wiro_async._engine.submitter import RunLog, RunPlan
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._errors import InvalidInputError, TaskTimeoutError
 from wiro_async._protocol import requests
@@ -29,10 +49,13 @@ from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskEvent
 from wiro_async._protocol.matching import Intent, with_intent
 from wiro_async._protocol.retry import RetryPolicy
-from wiro_async._types import Input, OnCancel, OnUnknown, ProgressMode, Timeouts
+from wiro_async._redaction import without_login
+from wiro_async._types import CheckInputs, Input, OnCancel, OnUnknown, ProgressMode, Timeouts
 
 if TYPE_CHECKING:
     import httpx
+
+    from wiro_async._transport.tls import Verify
 
 Listener = Callable[[TaskEvent], Awaitable[None] | None]
 
@@ -54,6 +77,12 @@ class AsyncWiro:
         retry: how harmless calls are repeated; a run never is.
         on_unknown: "resubmit" sends a run again if its answer was lost and its task is not to be found after a grace.
             It may be billed twice then; "raise" gives a `SubmissionUnknownError` instead.
+        check_inputs: "auto" checks inputs and sends files as the model's own parameters say, where the session knows
+            them from `models.get`; True asks for them before the first run of each model; False does neither.
+        verify: whose certificates to trust, for HTTP and sockets alike: True for the usual authorities (or those of
+            SSL_CERT_FILE and SSL_CERT_DIR), the path of a file or directory of certificates for those and no others,
+            an `ssl.SSLContext` of your own, or False for anybody.
+        max_download_bytes: the most bytes that any one output may have, to be read, streamed or saved.
         transport: an httpx transport to use instead of the built-in one; it is closed with the session.
         compression: whether the socket compresses. It saves most bytes of long texts and costs processor time.
         tasks_per_socket: how many tasks share one socket.
@@ -76,24 +105,28 @@ class AsyncWiro:
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy | None = None,
         on_unknown: OnUnknown = "raise",
+        check_inputs: CheckInputs = "auto",
+        verify: Verify = True,
+        max_download_bytes: int | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         compression: bool = False,
         tasks_per_socket: int = 1000,
         polls_per_second: float = 100.0,
     ) -> None:
-        options = Options.of(api_key, api_secret, headers, progress, timeout, retry, on_unknown)
+        options = Options.of(api_key, api_secret, headers, progress, timeout, retry, on_unknown, check_inputs, max_download_bytes)
         engine = Engine(
             settings.socket_url(socket_url),
             USER_AGENT,
             transport,
+            verify=verify,
             max_concurrency=max_concurrency,
             compression=compression,
             tasks_per_socket=tasks_per_socket,
             polls_per_second=polls_per_second,
         )
-        self._set_up(engine, settings.base_url(base_url), options, owner=True)
+        self._set_up(engine, settings.base_url(base_url), options, None)
 
-    def _set_up(self, engine: Engine, base_url: str, options: Options, *, owner: bool) -> None:
+    def _set_up(self, engine: Engine, base_url: str, options: Options, origin: AsyncWiro | None) -> None:
         headers = {"User-Agent": USER_AGENT, **options.headers}
         sender = Sender(
             base_url,
@@ -108,14 +141,19 @@ class AsyncWiro:
         self._engine = engine
         self._base_url = base_url
         self._options = options
-        self._owner = owner
+        self._owner = origin is None
         self._calls = TaskCalls(sender, engine.running.over)
-        self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request)
+        self._downloader = Downloader(
+            engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes
+        )
         self._following = Following(self._calls, engine.watches, self._downloader, options.progress, options.timeouts)
         self.tasks = Tasks(self._calls)
+        self.files = Files(sender)
+        is_same = origin is not None and origin._options.credentials == options.credentials
+        self.models: Models = origin.models.sharing(sender) if origin and is_same else Models(sender, engine.nursery)
 
     def __repr__(self) -> str:
-        return f"AsyncWiro({self._base_url!r})"
+        return f"AsyncWiro({without_login(self._base_url)!r})"
 
     async def __aenter__(self) -> Self:
         await self._engine.open()
@@ -151,6 +189,7 @@ class AsyncWiro:
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy | None = None,
         on_unknown: OnUnknown | None = None,
+        check_inputs: CheckInputs | None = None,
     ) -> AsyncWiro:
         """A view on this session with other options, which shares its connections and ends with it.
 
@@ -164,9 +203,11 @@ class AsyncWiro:
             Timeouts.of(timeout, old.timeouts),
             retry or old.retry,
             on_unknown or old.on_unknown,
+            old.check_inputs if check_inputs is None else settings.known_checking(check_inputs),
+            old.max_download_bytes,
         )
         view = object.__new__(type(self))
-        view._set_up(self._engine, self._base_url, options, owner=False)
+        view._set_up(self._engine, self._base_url, options, self)
         return view
 
     def statistics(self) -> Statistics:
@@ -184,6 +225,7 @@ class AsyncWiro:
         project_id: str | None = None,
         on_event: Listener | None = None,
         on_cancel: OnCancel = "stop",
+        check: bool | None = None,
     ) -> TaskResult:
         """Run a model and wait for its result. https://wiro.ai/docs/run-a-model
 
@@ -198,6 +240,8 @@ class AsyncWiro:
             project_id: the project to bill.
             on_event: called with every event; may be a coroutine function.
             on_cancel: "leave" lets the task go on when this is cancelled or out of time.
+            check: True finds all that is wrong with the input by the model's own parameters, which are asked for
+                once, before anything is sent; False finds no fault; if not given, as the session's `check_inputs`.
 
         Raises:
             InvalidInputError: the model or an input is wrong; nothing was sent, or the service refused it.
@@ -207,7 +251,7 @@ class AsyncWiro:
         """
         start = anyio.current_time()
         timeouts = Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
-        handle = await self._submit_within(timeouts, model, input, callback_url, project_id, on_cancel)
+        handle = await self._submit_within(timeouts, model, input, callback_url, project_id, on_cancel, check)
         async with self._engine.stopper.owning(self._calls, handle.ref, on_cancel):
             if on_event is None:
                 return await handle.result_since(start, timeouts)
@@ -220,12 +264,13 @@ class AsyncWiro:
         *,
         callback_url: str | None = None,
         project_id: str | None = None,
+        check: bool | None = None,
     ) -> TaskHandle:
         """Start a run and hand over its handle, which owns it: it goes on whatever happens here.
 
         Cancelling it *during* the submit stops the task that was being made. Arguments and errors as in `run`.
         """
-        return await self._submit(model, input, callback_url, project_id, "stop")
+        return await self._submit(model, input, callback_url, project_id, "stop", check)
 
     def stream(
         self,
@@ -235,6 +280,7 @@ class AsyncWiro:
         callback_url: str | None = None,
         project_id: str | None = None,
         on_cancel: OnCancel = "stop",
+        check: bool | None = None,
     ) -> TextStream:
         """Run an LLM and read its text as it is written.
 
@@ -242,7 +288,7 @@ class AsyncWiro:
         it before the end stops the task. Arguments and errors as in `run`.
         """
         return TextStream(
-            lambda: self._submit(model, input, callback_url, project_id, on_cancel),
+            lambda: self._submit(model, input, callback_url, project_id, on_cancel, check),
             self._following,
             self._engine.stopper,
             on_cancel,
@@ -254,29 +300,35 @@ class AsyncWiro:
             raise InvalidInputError(message="give the token of a task, or its taskid")
         return TaskHandle(TaskRef(taskid or None, token or None), "", self._following)
 
+    async def download(
+        self,
+        source: str | Output,
+        to: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        max_bytes: int | None = None,
+    ) -> Path:
+        """Save an output, or the file at a URL, and return where it now lies. No key of yours goes along.
+
+        Arguments, errors and patience as in `Output.save`.
+        """
+        await self._engine.open()
+        output = Output.at(source, self._downloader) if isinstance(source, str) else source
+        return await output.save(to, overwrite=overwrite, max_bytes=max_bytes)
+
     @overload
     def batch(
         self,
         model_or_requests: str,
         inputs: Inputs,
-        *,
-        concurrency: Concurrency = ...,
-        order: Order = ...,
-        retries: int = ...,
-        on_error: OnError = ...,
-        on_exit: OnCancel = ...,
+        **settings: Unpack[BatchSettings],
     ) -> Batch: ...
     @overload
     def batch(
         self,
         model_or_requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
         inputs: None = None,
-        *,
-        concurrency: Concurrency = ...,
-        order: Order = ...,
-        retries: int = ...,
-        on_error: OnError = ...,
-        on_exit: OnCancel = ...,
+        **settings: Unpack[BatchSettings],
     ) -> Batch: ...
     def batch(
         self,
@@ -285,9 +337,16 @@ class AsyncWiro:
         *,
         concurrency: Concurrency = "auto",
         order: Order = "completed",
+        window: int | None = None,
         retries: int = 0,
+        retry_if: RetryIf | None = None,
         on_error: OnError = "continue",
         on_exit: OnCancel = "stop",
+        journal: str | os.PathLike[str] | None = None,
+        journal_grace: float = 10.0,
+        budget: Decimal | int | str | None = None,
+        save_to: str | os.PathLike[str] | None = None,
+        progress: bool | ProgressListener | None = None,
     ) -> Batch:
         """Run many inputs at a time: `async with wiro.batch(…) as batch: async for item in batch: …`.
 
@@ -296,9 +355,23 @@ class AsyncWiro:
             inputs: a sync or async iterable of parameter mappings (or `RunRequest`s), taken one by one.
             concurrency: how many run at a time; "auto" leaves it to the session, which learns what the service allows.
             order: give items as they are "completed", or in "input" order.
+            window: in "input" order, how many items may be ahead of the one that is given next; then no input is taken.
             retries: how often a failed task is run anew; each is a new bill.
+            retry_if: which failures are worth it; all, if not given.
             on_error: "stop" submits nothing more after the first failed item.
             on_exit: "leave" lets running tasks go on when the batch is left.
+            journal: a file in which every item is written down before it is sent. Started again with it, even after
+                `kill -9`, the batch gives back what has ended, follows what runs, and submits only the rest.
+                Items that failed come back as failed while their attempts are used up: raise `retries` to run them
+                anew. Holds tokens and results; only its owner can read it.
+            journal_grace: seconds from opening it after which a run of which an earlier process did not see the
+                answer, and which the service does not list, counts as never sent.
+            budget: US dollars. A run is submitted only if what is spent, reserved for runs in flight and estimated
+                for it fits; the rest comes as skipped items with `BudgetExceededError`. A run may cost more than its
+                estimate (the model's price, else the mean so far, else one runs alone): the overshoot is at most
+                what the runs in flight cost beyond their estimates. With a journal, earlier processes' costs count.
+            save_to: a directory into which outputs are downloaded as items end, as "{key}-{number}.{suffix}".
+            progress: True shows a live display; a function, or a coroutine function, gets `BatchStats` now and then.
 
         Raises:
             InvalidInputError: an option is wrong. Errors of single items come with the items.
@@ -307,17 +380,23 @@ class AsyncWiro:
         wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
         if wanted is None:
             raise InvalidInputError(message="no inputs; give batch(model, inputs) or batch(requests)")
-        return Batch(
-            lambda request: self._run_request(request, on_exit),
-            self._engine.nursery,
-            self._engine.open,
-            model,
-            wanted,
-            concurrency=concurrency,
-            order=order,
-            retries=retries,
-            on_error=on_error,
+        options = BatchOptions.of(
+            concurrency,
+            order,
+            window,
+            retries,
+            retry_if,
+            on_error,
+            on_exit,
+            journal,
+            journal_grace,
+            budget,
+            save_to,
+            progress,
         )
+        engine = self._engine
+        runs = Runs(self._plan_request, self._following, engine.submitter, engine.stopper, on_exit)
+        return Batch(runs, engine.nursery, engine.open, model, wanted, options, self._estimate_request)
 
     @overload
     async def map(
@@ -353,14 +432,12 @@ class AsyncWiro:
                 results.append(item.result or item.error)  # type: ignore[arg-type]
         return results
 
-    async def _run_request(self, request: RunRequest, on_exit: OnCancel) -> TaskResult:
-        return await self.run(
-            request.model,
-            request.input,
-            timeout=request.timeout,
-            callback_url=request.callback_url,
-            on_cancel=on_exit,
-        )
+    async def _estimate_request(self, request: RunRequest) -> Decimal:
+        return (await self.models.estimate(request.model, request.input)).total
+
+    async def _plan_request(self, request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:
+        plan = await self._plan(request.model, request.input, request.callback_url, None, on_exit, None)
+        return plan if log is None else attrs.evolve(plan, log=log)
 
     async def _submit_within(
         self,
@@ -370,9 +447,10 @@ class AsyncWiro:
         callback_url: str | None,
         project_id: str | None,
         on_cancel: OnCancel,
+        check: bool | None,
     ) -> TaskHandle:
         with anyio.move_on_after(timeouts.run):
-            return await self._submit(model, inputs, callback_url, project_id, on_cancel)
+            return await self._submit(model, inputs, callback_url, project_id, on_cancel, check)
         raise TaskTimeoutError("run", timeouts.run or 0.0)
 
     async def _submit(
@@ -382,21 +460,33 @@ class AsyncWiro:
         callback_url: str | None,
         project_id: str | None,
         on_cancel: OnCancel,
+        check: bool | None,
     ) -> TaskHandle:
-        given = requests.RunInput.of(inputs)
+        plan = await self._plan(model, inputs, callback_url, project_id, on_cancel, check)
+        await self._engine.open()
+        ref = await self._engine.submitter.submit(self._calls, plan)
+        return TaskHandle(ref, model, self._following, anyio.current_time())
+
+    async def _plan(
+        self,
+        model: str,
+        inputs: Input | None,
+        callback_url: str | None,
+        project_id: str | None,
+        on_cancel: OnCancel,
+        check: bool | None,
+    ) -> RunPlan:
+        given = await self.models.prepared(model, inputs, self._options.check_inputs, check)
         if callback_url is not None:
             callback_url = with_intent(callback_url, uuid4().hex)
         by_events = self._options.progress == "sse"
-        plan = RunPlan(
+        return RunPlan(
             requests.run(model, given, callback_url, project_id, by_events),
             Intent.of(model, given, callback_url),
             on_cancel,
             self._options.on_unknown,
             by_events,
         )
-        await self._engine.open()
-        ref = await self._engine.submitter.submit(self._calls, plan)
-        return TaskHandle(ref, model, self._following, anyio.current_time())
 
 
 async def _pass_on(events: EventStream, listener: Listener) -> Task:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Mapping, Sequence
-from typing import IO, Literal, TypeAlias, Union
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from typing import IO, Literal, TypeAlias
 
 import attrs
+
+from wiro_async._errors import InvalidInputError
 
 ProgressMode: TypeAlias = Literal["auto", "websocket", "polling", "sse"]
 OnCancel: TypeAlias = Literal["stop", "leave"]
 OnUnknown: TypeAlias = Literal["raise", "resubmit"]
+CheckInputs: TypeAlias = Literal["auto"] | bool
+OnProgress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
 TimeoutPhase: TypeAlias = Literal["request", "queue", "run", "idle"]
 
 
@@ -23,26 +27,35 @@ class File:
             An async iterable can be sent only once.
         name: the file name the service sees.
         content_type: its media type; guessed from the name if not given.
+        on_progress: called with the bytes of it that were sent so far, and with how many there are (None if that is
+            not known), after each piece of about a megabyte; may be a coroutine function. Where a file is sent anew,
+            because the service refused the call or never got it, it counts from the beginning again.
     """
 
-    data: bytes | os.PathLike[str] | IO[bytes] | AsyncIterable[bytes] = attrs.field(repr=lambda data: type(data).__name__)
+    data: bytes | os.PathLike[str] | IO[bytes] | AsyncIterable[bytes] = attrs.field(
+        repr=lambda data: type(data).__name__
+    )
     name: str
     content_type: str | None = None
+    on_progress: OnProgress | None = attrs.field(default=None, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        data: object = self.data
+        if isinstance(data, (bytearray, memoryview)):
+            object.__setattr__(self, "data", bytes(data))
+        elif not isinstance(data, (bytes, os.PathLike, AsyncIterable)) and not hasattr(data, "read"):
+            raise InvalidInputError(
+                message=f"the data of file {self.name!r} is a {type(data).__name__}; "
+                "give bytes, a pathlib.Path, a file opened with 'rb', or an async iterable of bytes"
+            )
+        kind = self.content_type
+        if kind is not None and not (kind.isascii() and kind.isprintable()):
+            raise InvalidInputError(message=f"{kind!r} cannot be the content type of file {self.name!r}")
 
 
-# A value of a run's input. A `str` is always text; only paths, open binary files and `File` are uploaded.
-InputValue: TypeAlias = Union[
-    None,
-    bool,
-    int,
-    float,
-    str,
-    os.PathLike[str],
-    IO[bytes],
-    File,
-    Mapping[str, "InputValue"],
-    Sequence["InputValue"],
-]
+# What is uploaded where a parameter takes files.
+FileInput: TypeAlias = os.PathLike[str] | IO[bytes] | File
+# A `str` among the values is always text; only paths, open binary files and `File`s are uploaded.
 Input: TypeAlias = Mapping[str, object]
 
 

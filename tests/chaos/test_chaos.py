@@ -163,9 +163,7 @@ async def run(trial: Trial, intent: Intent) -> None:
 async def run_polling(trial: Trial, intent: Intent) -> None:
     """Without a socket, and with a callback URL, which tells the task's intent."""
     view = trial.wiro.with_options(progress="polling")
-    await trial.ended(
-        intent, view.run("emulator/sleeper", intent.input, callback_url="https://example.com/done?a=b")
-    )
+    await trial.ended(intent, view.run("emulator/sleeper", intent.input, callback_url="https://example.com/done?a=b"))
 
 
 async def run_listening(trial: Trial, intent: Intent) -> None:

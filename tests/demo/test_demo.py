@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 from decimal import Decimal
 from functools import partial
 from html.parser import HTMLParser
@@ -58,6 +59,7 @@ def live(monkeypatch: pytest.MonkeyPatch, wiro_emulator: WiroEmulator) -> WiroEm
 
 
 def demo(output: Path, *arguments: str) -> int:
+    """Run the demo's command; its exit code."""
     return command.main(["demo", "--output", str(output), *arguments])
 
 
@@ -101,9 +103,7 @@ def test_the_page_needs_only_the_pictures_beside_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fast")
-def test_in_a_terminal_bars_move_and_thinking_is_dimmed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_a_terminal_bars_move_and_thinking_is_dimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a terminal there are colours, bars in place, and the same table."""
     console = Console(file=io.StringIO(), force_terminal=True, width=90, color_system="standard", legacy_windows=False)
     monkeypatch.setattr(cli, "Console", lambda: console)
@@ -192,7 +192,7 @@ def test_interrupting_it_is_not_a_crash(
 def test_the_page_can_be_opened_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--open hands the page to the browser."""
     opened: list[str] = []
-    monkeypatch.setattr(cli.webbrowser, "open", opened.append)
+    monkeypatch.setattr("webbrowser.open", opened.append)
     assert demo(tmp_path, "--pictures", "1", "--open") == 0
     assert opened == [(tmp_path / "index.html").resolve().as_uri()]
 
@@ -209,7 +209,7 @@ def test_without_the_extra_it_names_the_pip_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A missing library is one line, not a traceback."""
-    monkeypatch.setitem(command.sys.modules, "wiro_async._demo.cli", None)
+    monkeypatch.setitem(sys.modules, "wiro_async._demo.cli", None)
     assert command.main(["demo"]) == 1
     assert "pip install 'wiro-async[demo]'" in capsys.readouterr().err
 

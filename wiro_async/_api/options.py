@@ -12,7 +12,8 @@ import attrs
 from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.auth import Credentials
 from wiro_async._protocol.retry import RetryPolicy
-from wiro_async._types import OnUnknown, ProgressMode, Timeouts
+from wiro_async._redaction import without_login
+from wiro_async._types import CheckInputs, OnUnknown, ProgressMode, Timeouts
 from wiro_async._version import __version__
 
 BASE_URL = "https://api.wiro.ai/v1"
@@ -31,6 +32,8 @@ class Options:
     timeouts: Timeouts
     retry: RetryPolicy
     on_unknown: OnUnknown
+    check_inputs: CheckInputs
+    max_download_bytes: int | None = None
 
     @classmethod
     def of(
@@ -42,6 +45,8 @@ class Options:
         timeout: float | Timeouts | None,
         retry: RetryPolicy | None,
         on_unknown: OnUnknown,
+        check_inputs: CheckInputs,
+        max_download_bytes: int | None = None,
     ) -> Options:
         """Options of a new session. Raises `ConfigurationError`."""
         return cls(
@@ -51,6 +56,8 @@ class Options:
             Timeouts.of(timeout, Timeouts()),
             retry or RetryPolicy(),
             on_unknown,
+            known_checking(check_inputs),
+            max_download_bytes,
         )
 
 
@@ -99,9 +106,16 @@ def known_mode(progress: ProgressMode) -> ProgressMode:
     return progress
 
 
+def known_checking(check_inputs: CheckInputs) -> CheckInputs:
+    """The setting, if it is one."""
+    if check_inputs not in ("auto", True, False):
+        raise ConfigurationError(f"check_inputs is {check_inputs!r}; give 'auto', True or False")
+    return check_inputs
+
+
 def _url(given: str | None, variable: str, default: str, schemes: tuple[str, str]) -> str:
     url = given or os.environ.get(variable) or default
     parts = urlsplit(url)
     if parts.scheme not in schemes or not parts.hostname:
-        raise ConfigurationError(f"{variable} is {url!r}; give an address that starts with {' or '.join(schemes)}://")
+        raise ConfigurationError(f"{variable} is {without_login(url)!r}; give an address that starts with {' or '.join(schemes)}://")
     return url.rstrip("/")

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import anyio
 
-from wiro_async._engine.downloader import Downloader
+from wiro_async._engine.downloader import READ_CAP, Downloader
 from wiro_async._errors import DownloadError
 from wiro_async._protocol.entities import OutputRecord
+from wiro_async._protocol.filenames import safe_name
 from wiro_async._protocol.text import TextSnapshot
-from wiro_async._transport.files import filling
-
-UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]+')
-RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
-MAX_NAME = 150
+from wiro_async._transport.filling import filling
 
 
 class Output:
@@ -31,6 +28,15 @@ class Output:
     def __init__(self, record: OutputRecord, downloader: Downloader) -> None:
         self.record = record
         self._downloader = downloader
+
+    @classmethod
+    def at(cls, url: str, downloader: Downloader) -> Output:
+        """The file at a URL, of which nothing else is known."""
+        try:
+            name = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+        except ValueError:
+            name = ""
+        return cls(OutputRecord(url, name, "", None, {}, {}), downloader)
 
     def __repr__(self) -> str:
         return f"Output(name={self.name!r}, content_type={self.content_type!r}, size={self.size})"
@@ -55,39 +61,65 @@ class Output:
         """Its size in bytes, where known."""
         return self.record.size
 
-    async def read(self) -> bytes:
-        """All of it, in memory. Raises `DownloadError`; cancelling drops the connection."""
-        async with self.stream() as chunks:
-            return b"".join([chunk async for chunk in chunks])
-
-    @asynccontextmanager
-    async def stream(self) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-        """Its bytes as they come: `async with output.stream() as chunks: async for chunk in chunks: …`.
-
-        Raises:
-            DownloadError: it could not be fetched whole.
-        """
-        if self.url is None:
-            yield _text(self.record)
-            return
-        async with self._downloader.open(self.url, self.size) as chunks:
-            yield chunks
-
-    async def save(self, to: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Save it and return where it now lies. The file appears under its name only when it is whole.
+    async def read(self, *, max_bytes: int = READ_CAP) -> bytes:
+        """All of it, in memory. Cancelling drops the connection.
 
         Args:
-            to: a path, or a directory (one that exists, or ends with a slash) in which it takes its own name.
+            max_bytes: the most it may have: 256 MiB, if not given.
+
+        Raises:
+            DownloadError: it has more, or could not be fetched whole.
+        """
+        if self.url is None:
+            return _text(self.record)
+        return await self._downloader.read(self.url, self.size, max_bytes)
+
+    @asynccontextmanager
+    async def stream(self, *, max_bytes: int | None = None) -> AsyncGenerator[AsyncGenerator[bytes, None]]:
+        """Its bytes as they come: `async with output.stream() as chunks: async for chunk in chunks: …`.
+
+        On entering, its server has begun to answer. Leaving, or cancelling, drops the connection.
+
+        Args:
+            max_bytes: the most it may have; no limit but the session's, if not given.
+
+        Raises:
+            DownloadError: it could not be fetched whole; also while iterating.
+        """
+        if self.url is None:
+            async with aclosing(_once(_text(self.record))) as chunks:
+                yield chunks
+        else:
+            async with self._downloader.stream(self.url, self.size, max_bytes) as chunks:
+                yield chunks
+
+    async def save(
+        self, to: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None
+    ) -> Path:
+        """Save it and return where it now lies. The file appears under its name only when it is whole and on disk.
+
+        A transfer that breaks off goes on where it was, if its server can do that, else from the beginning. A file
+        that is not there yet is waited for, up to 3 minutes. Cancelling leaves nothing behind.
+
+        Args:
+            to: a path, or a directory (one that exists, or ends with a slash) in which it takes its own name, made
+                safe. Directories are made as needed.
             overwrite: replace a file of that name; otherwise a number is added to the name.
+            max_bytes: the most it may have; no limit but the session's, if not given.
 
         Raises:
             DownloadError: it could not be fetched whole.
             OSError: it could not be written.
         """
-        path = await self._target(to)
-        async with self.stream() as chunks, filling(path, overwrite) as file:
-            async for chunk in chunks:
-                await file.write(chunk)
+        return await self.save_as(await self._target(to), overwrite=overwrite, max_bytes=max_bytes)
+
+    async def save_as(self, path: Path, *, overwrite: bool, max_bytes: int | None) -> Path:
+        """The same for a path that is no directory."""
+        if self.url is not None:
+            return await self._downloader.save(self.url, path, self.size, max_bytes, overwrite=overwrite)
+        text = _text(self.record)
+        async with filling(path, overwrite) as file:
+            await file.write(text)
         return file.path
 
     async def _target(self, to: str | os.PathLike[str]) -> Path:
@@ -98,17 +130,12 @@ class Output:
         return path
 
 
-def safe_name(name: str) -> str:
-    """A file name that stays in its directory on every system."""
-    name = UNSAFE.sub("_", name).strip(" .") or "output"
-    if RESERVED.fullmatch(name):
-        name = f"_{name}"
-    stem, suffix = os.path.splitext(name)
-    return stem[: MAX_NAME - len(suffix[:20])] + suffix[:20]
-
-
-async def _text(record: OutputRecord) -> AsyncGenerator[bytes, None]:
+def _text(record: OutputRecord) -> bytes:
     snapshot = TextSnapshot.from_wire(record.content)
     if snapshot is None:
         raise DownloadError(f"output {record.name!r} has neither a URL nor text")
-    yield snapshot.answer.encode()
+    return snapshot.answer.encode(errors="replace")
+
+
+async def _once(data: bytes) -> AsyncGenerator[bytes, None]:
+    yield data

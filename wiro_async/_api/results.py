@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +12,19 @@ import anyio
 import attrs
 
 from wiro_async._api.outputs import Output
+from wiro_async._api.zipping import zipped
 from wiro_async._engine.downloader import Downloader
-from wiro_async._errors import DownloadError
+from wiro_async._errors import DownloadError, WiroError
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskEvent
+from wiro_async._protocol.filenames import distinct_names
 from wiro_async._protocol.json import JSON
 from wiro_async._protocol.text import TextSnapshot
 from wiro_async._protocol.values import as_text, as_text_or_none
 
 TOOL_CALL_TYPES = ("function_call", "custom_tool_call")
 EMPTY = TextSnapshot("", "")
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can tell
 
 
 @attrs.frozen
@@ -110,21 +113,53 @@ class TaskResult:
         """Seconds the model ran."""
         return self.task.elapsed
 
-    async def save(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
-        """Save all outputs into a directory, at the same time, and return where they lie, in order.
+    async def save(
+        self, directory: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None
+    ) -> list[Path]:
+        """Save all outputs into a directory, several at a time, and return where they lie, in order.
+
+        Outputs whose names a file system could take for one another get numbers. Cancelling leaves those files that
+        were complete, and no parts of others.
+
+        Args:
+            directory: made if it does not exist.
+            overwrite: replace files of those names; otherwise numbers are added to the names.
+            max_bytes: the most that each may have; no limit but the session's, if not given.
 
         Raises:
-            DownloadError: one could not be fetched whole; the others that were complete are kept.
+            DownloadError: at least one could not be fetched whole; the others were saved. If several failed, the
+                notes of the error tell of the rest.
+            OSError: at least one could not be written.
         """
-        paths: list[Path] = [Path()] * len(self.outputs)
+        saved: dict[int, Path] = {}
+        failures: dict[int, Exception] = {}
 
-        async def save(index: int) -> None:
-            paths[index] = await self.outputs[index].save(os.path.join(directory, ""), overwrite=overwrite)
+        async def save(index: int, path: Path) -> None:
+            try:
+                saved[index] = await self.outputs[index].save_as(path, overwrite=overwrite, max_bytes=max_bytes)
+            except (WiroError, OSError) as error:
+                failures[index] = error
 
         async with anyio.create_task_group() as group:
-            for index in range(len(self.outputs)):
-                group.start_soon(save, index)
-        return paths
+            for index, name in enumerate(self._names()):
+                group.start_soon(save, index, Path(directory, name))
+        _raise_first([failures[index] for index in sorted(failures)])
+        return [saved[index] for index in range(len(self.outputs))]
+
+    def zip_stream(self) -> AsyncGenerator[bytes, None]:
+        """A zip archive of all outputs, as it is made: `StreamingResponse(result.zip_stream(), …)`.
+
+        It takes constant memory: each file is passed on as it is fetched. Close it (`aclose()`) if you leave it early.
+
+        Raises:
+            DownloadError: while iterating, if an output could not be fetched whole; what came is no archive then.
+        """
+        ended = self.task.ended_at
+        made_at = (ended.year, ended.month, ended.day, ended.hour, ended.minute, ended.second) if ended else ZIP_EPOCH
+        return zipped(zip(self._names(), self.outputs, strict=True), max(made_at, ZIP_EPOCH))
+
+    def _names(self) -> list[str]:
+        return distinct_names(output.name for output in self.outputs)
 
     @cached_property
     def _snapshot(self) -> TextSnapshot:
@@ -141,6 +176,13 @@ class TaskFinished(TaskEvent):
     """
 
     result: TaskResult
+
+
+def _raise_first(failures: Sequence[Exception]) -> None:
+    for failure in failures[:1]:
+        for other in failures[1:]:
+            failure.add_note(f"and another one: {other}")
+        raise failure
 
 
 def _tool_call(segment: Mapping[str, JSON]) -> ToolCall:

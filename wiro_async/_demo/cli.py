@@ -129,8 +129,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m wiro_async demo",
         description="A picture, an answer and a batch of pictures, on an emulator or live.",
     )
-    parser.add_argument("--live", metavar="MODEL", help="use this picture model of the live service; needs WIRO_API_KEY")
-    parser.add_argument("--live-text", metavar="MODEL", help="with --live: stream an answer of this language model, too")
+    parser.add_argument("--live", metavar="MODEL", help="use this live picture model; needs WIRO_API_KEY")
+    parser.add_argument("--live-text", metavar="MODEL", help="with --live: stream an answer of this model, too")
     parser.add_argument("--pictures", type=_count, help="how many (200; live 4)")
     parser.add_argument("--in-flight", type=_count, help="how many at a time (50; live 4)")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where they go (demo-output)")

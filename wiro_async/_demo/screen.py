@@ -61,7 +61,7 @@ class Screen:
         columns = (
             TextColumn(" "),
             BarColumn(34, complete_style="cyan", finished_style="green", pulse_style="cyan"),
-            TaskProgressColumn(style="bold", markup="[bold]{task.percentage:>3.0f} %"),
+            TaskProgressColumn("[bold]{task.percentage:>3.0f} %"),
             TextColumn("[dim]{task.description}"),
         )
         with Progress(*columns, console=self._console, refresh_per_second=20) as progress:
@@ -155,9 +155,7 @@ class _Lines:
         step = int((fraction or 0.0) * PLAIN_STEPS)
         if step > self._step:
             self._step = step
-            self._console.print(
-                f"  {self._label}: {fraction:4.0%}  {escape(detail)}", highlight=False, soft_wrap=True
-            )
+            self._console.print(f"  {self._label}: {fraction:4.0%}  {escape(detail)}", highlight=False, soft_wrap=True)
 
 
 def _cells(totals: Totals) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def contact_sheet(
     folder: Path, one: Picture | None, answer: Answer | None, many: Sequence[Picture], totals: Totals, plan: Plan
 ) -> str:
     """The page, to be written into `folder`."""
-    template = Template((files(__package__) / "sheet.html").read_text(encoding="utf-8"))
+    template = Template((files("wiro_async._demo") / "sheet.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=f"{totals.runs - totals.failures} pictures in {shown_seconds(totals.wall)}",
         subtitle=_subtitle(totals, plan),

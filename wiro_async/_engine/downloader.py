@@ -2,108 +2,96 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from urllib.parse import urljoin, urlsplit
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 
-import anyio
 import attrs
 
-from wiro_async._errors import DownloadError, TransportError
-from wiro_async._protocol.retry import RetryPolicy
-from wiro_async._transport import clock
-from wiro_async._transport.http import Download, HttpTransport
+from wiro_async._engine.fetching import Fetch
+from wiro_async._errors import DownloadError
+from wiro_async._redaction import shown_url
+from wiro_async._transport.filling import filling
+from wiro_async._transport.http import HttpTransport
 
-logger = logging.getLogger("wiro_async")
-LAG = frozenset({404, 408, 425, 429, 500, 502, 503, 504})  # a URL may answer these for some time after success
-LAG_SECONDS = 180.0
-MAX_REDIRECTS = 5
-PACE = RetryPolicy(attempts=1000, base=0.25, cap=10.0)
+READ_CAP = 256 * 1024 * 1024
 
 
 @attrs.frozen
 class Downloader:
-    """GETs files with patience."""
+    """GETs files with patience, over as many connections as it takes.
+
+    Args:
+        timeout: seconds for each silence of a server.
+        max_bytes: the most that any file may have; None for no limit.
+    """
 
     http: HttpTransport
     user_agent: str
     timeout: float | None
+    max_bytes: int | None = None
 
     @asynccontextmanager
-    async def open(self, url: str, size: int | None = None) -> AsyncGenerator[AsyncGenerator[bytes, None]]:
-        """The file's bytes as they come. Raises `DownloadError` if it cannot be had whole.
+    async def stream(
+        self, url: str, size: int | None = None, max_bytes: int | None = None
+    ) -> AsyncGenerator[AsyncGenerator[bytes, None]]:
+        """The file's bytes as they come; on entering, the server has begun to answer.
 
         Args:
-            size: its size, where known; also the Content-Length is held to.
+            size: how many bytes it should have, where known; its server's own word is held to as well.
+            max_bytes: the most it may have, if that is less than `max_bytes` of all files.
+
+        Raises:
+            DownloadError: it cannot be had whole; also while iterating.
         """
-        async with self._answered(url) as download:
-            yield _whole(download, size)
+        async with self._opened(url, size, max_bytes) as pieces, aclosing(_steady(pieces, url)) as chunks:
+            yield chunks
+
+    async def read(self, url: str, size: int | None = None, max_bytes: int | None = None) -> bytes:
+        """All of it, in memory. Arguments and errors as in `stream`."""
+        data = bytearray()
+        async with self._opened(url, size, max_bytes) as pieces:
+            async for piece in pieces:
+                if piece is None:
+                    data.clear()
+                else:
+                    data += piece
+        return bytes(data)
+
+    async def save(
+        self, url: str, path: Path, size: int | None = None, max_bytes: int | None = None, *, overwrite: bool = False
+    ) -> Path:
+        """Save it under a path, or a numbered one next to it, and return which. Arguments and errors as in `stream`."""
+        async with self._opened(url, size, max_bytes) as pieces, filling(path, overwrite) as file:
+            async for piece in pieces:
+                if piece is None:
+                    await file.restart()
+                else:
+                    await file.write(piece)
+        return file.path
 
     @asynccontextmanager
-    async def _answered(self, url: str) -> AsyncGenerator[Download]:
-        deadline = anyio.current_time() + LAG_SECONDS
-        redirects = 0
-        attempt = 1
-        while True:
-            problem: str | None
-            delay = PACE.delay(TransportError(), attempt, clock.chance())
-            late = anyio.current_time() + delay > deadline
-            try:
-                async with self.http.get(url, {"User-Agent": self.user_agent}, self.timeout) as download:
-                    location = _location(download)
-                    if location is None and (download.status not in LAG or late):
-                        yield _accepted(download)
-                        return
-                    problem = f"HTTP {download.status}"
-            except TransportError as error:
-                if late:
-                    raise DownloadError(f"{shown(url)} could not be fetched: {error}") from error
-                location, problem = None, str(error)
-            if location is not None:
-                redirects += 1
-                url = _redirected(url, location, redirects)
-                continue
-            logger.info("%s: %s; again in %.2f s", shown(url), problem, delay)
-            await anyio.sleep(delay)
-            attempt += 1
+    async def _opened(
+        self, url: str, size: int | None, max_bytes: int | None
+    ) -> AsyncGenerator[AsyncGenerator[bytes | None, None]]:
+        fetch = Fetch.of(self.http, self.user_agent, self.timeout, url, size, self._cap(max_bytes))
+        async with aclosing(fetch.pieces()) as pieces:
+            await anext(pieces)  # None: the file begins
+            yield pieces
+
+    def _cap(self, max_bytes: int | None) -> int | None:
+        return min((cap for cap in (self.max_bytes, max_bytes) if cap is not None), default=None)
 
 
-def shown(url: str) -> str:
-    """A URL fit to be seen: its path holds an access key, so only host and file name are told."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}/…/{parts.path.rsplit('/', 1)[-1]}"
-
-
-def _accepted(download: Download) -> Download:
-    if download.status != 200:
-        raise DownloadError(f"{shown(download.url)} answered HTTP {download.status}")
-    return download
-
-
-def _location(download: Download) -> str | None:
-    return download.headers.get("location") if 300 <= download.status < 400 else None
-
-
-def _redirected(url: str, location: str, redirects: int) -> str:
-    target = urljoin(url, location)
-    if redirects > MAX_REDIRECTS:
-        raise DownloadError(f"{shown(url)} redirects more than {MAX_REDIRECTS} times")
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise DownloadError(f"{shown(url)} redirects from https to an unprotected address")
-    return target
-
-
-async def _whole(download: Download, size: int | None) -> AsyncGenerator[bytes, None]:
-    told = download.headers.get("content-length")
-    expected = int(told) if told and "content-encoding" not in download.headers else None
+async def _steady(pieces: AsyncGenerator[bytes | None, None], url: str) -> AsyncGenerator[bytes, None]:
+    """For readers who cannot take back what they have read."""
     received = 0
-    try:
-        async for chunk in download.chunks:
-            received += len(chunk)
-            yield chunk
-    except TransportError as error:
-        raise DownloadError(f"{shown(download.url)} broke off after {received} bytes: {error}") from error
-    for promised in (expected, size):
-        if promised is not None and promised != received:
-            raise DownloadError(f"{shown(download.url)} should have {promised} bytes but gave {received}")
+    async for piece in pieces:
+        if piece is not None:
+            received += len(piece)
+            yield piece
+        elif received:
+            raise DownloadError(
+                f"{shown_url(url)} broke off after {received} bytes, and its server cannot go on from there; "
+                "fetch it again, or use save() or read(), which start over by themselves"
+            )

@@ -21,7 +21,7 @@ from wiro_async._engine.watches import Watches
 from wiro_async._errors import SessionClosedError
 from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.socket import Socket, connected
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.tls import Tls, Verify
 
 if TYPE_CHECKING:
     import httpx
@@ -59,6 +59,7 @@ class Engine:
         user_agent: str,
         transport: httpx.AsyncBaseTransport | None,
         *,
+        verify: Verify,
         max_concurrency: int | None,
         compression: bool,
         tasks_per_socket: int,
@@ -66,7 +67,7 @@ class Engine:
     ) -> None:
         self._socket_url = socket_url
         self._compression = compression
-        self._tls = Tls()
+        self._tls = Tls(verify)
         self._closing = False
         self.user_agent = user_agent
         self.pace = Pace()

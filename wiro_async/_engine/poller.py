@@ -49,11 +49,11 @@ class Poller:
         if not self._running:
             self._running = True
             self._nursery.start(self._run)
-        self._plan(watcher, anyio.current_time() + (self._interval(watcher) if watcher.age < SILENCE else 0.0))
+        self._plan(watcher, clock.loop_time() + (self._interval(watcher) if watcher.age < SILENCE else 0.0))
 
     def reconsider(self, watcher: TaskWatcher) -> None:
         """Its socket went away: do not wait for the next question that was planned with it."""
-        due = anyio.current_time() + self._interval(watcher)
+        due = clock.loop_time() + self._interval(watcher)
         if due < watcher.due and not watcher.asking:
             self._plan(watcher, due)
 
@@ -73,7 +73,7 @@ class Poller:
             if watcher.asking or watcher.is_over:
                 continue
             quiet_until = watcher.last_sign + SILENCE
-            if watcher.heard and quiet_until > anyio.current_time():
+            if watcher.heard and quiet_until > clock.loop_time():
                 self._plan(watcher, quiet_until)
                 continue
             watcher.asking = True
@@ -83,7 +83,7 @@ class Poller:
     async def _next(self) -> TaskWatcher:
         while True:
             due = self._agenda[0][0] if self._agenda else float("inf")
-            if due <= anyio.current_time():
+            if due <= clock.loop_time():
                 _, _, watcher = heapq.heappop(self._agenda)
                 if watcher.due == due:
                     return watcher
@@ -101,7 +101,7 @@ class Poller:
         if watcher.state.claimed and not watcher.is_over:
             self.hurry(watcher)
         elif not watcher.is_over:
-            self._plan(watcher, anyio.current_time() + self._interval(watcher))
+            self._plan(watcher, clock.loop_time() + self._interval(watcher))
 
     async def _confirm(self, watcher: TaskWatcher) -> None:
         try:
@@ -113,7 +113,7 @@ class Poller:
         finally:
             watcher.asking = False
         watcher.state.claimed = False
-        self._plan(watcher, anyio.current_time() + self._interval(watcher))
+        self._plan(watcher, clock.loop_time() + self._interval(watcher))
 
     async def _ask(self, watcher: TaskWatcher, patient: bool) -> None:
         try:
@@ -124,12 +124,16 @@ class Poller:
             self._note_absence(watcher, error)
         except WiroError as error:
             watcher.fail(error)
+        except Exception as error:  # nobody foresaw it, but a wait must not hang because of it
+            unforeseen = WiroError(f"task {watcher.task_id} could not be asked about: {error!r}")
+            unforeseen.__cause__ = error
+            watcher.fail(unforeseen)
         else:
             if task is not None:
                 watcher.look(task, patient)
 
     def _note_failure(self, watcher: TaskWatcher, error: WiroError) -> None:
-        now = anyio.current_time()
+        now = clock.loop_time()
         watcher.failing_since = watcher.failing_since or now
         if now - watcher.failing_since >= FAILING_GRACE:
             watcher.fail(error)
@@ -149,6 +153,6 @@ class Poller:
         if watcher.by_socket:
             seconds = min(SILENCE_CAP, SILENCE * 2.0 ** min(watcher.polls, 10))
         else:
-            waited = anyio.current_time() - watcher.since
+            waited = clock.loop_time() - watcher.since
             seconds = min(POLL_CAP, max(POLL_FLOOR, POLL_SHARE * waited))
         return seconds * (1 + JITTER * (clock.chance() - 0.5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import anyio
@@ -27,11 +28,13 @@ class Attempt:
 
     Attributes:
         began: unix time, by our clock.
+        most: how many unknown tasks that look like it may be claimed, if not as many as are looked for.
         ended: set when it was answered, or is known to be undecided.
     """
 
     intent: Intent
     began: float = attrs.field(factory=clock.now)
+    most: int | None = None
     ended: anyio.Event = attrs.field(factory=anyio.Event)
 
 
@@ -73,16 +76,26 @@ class Reconciler:
                 listed = await self._look(calls, attempt, error)
                 if isinstance(listed, TaskRef):
                     return listed
-                if anyio.current_time() + pause > deadline:
+                left = deadline - anyio.current_time()
+                if left <= 0:
                     if not listed:
                         raise unknown(attempt.intent, error)
                     return None
-                await anyio.sleep(pause)
+                await anyio.sleep(min(pause, left))
                 pause = min(LOOK_CAP, 2 * pause)
         finally:
             _discard(self._undecided, attempt)
             if key not in self._undecided:
                 self._locks.pop(key, None)
+
+    async def seek(
+        self, calls: TaskCalls, intent: Intent, began: float, grace: float, known: Collection[str], most: int
+    ) -> TaskRef | None:
+        """As `find`, for a run that an earlier process may have sent; `Submitter.seek` tells the arguments."""
+        for task_id in known:
+            self._know(task_id)
+        attempt = Attempt(intent, began, most)
+        return await self.find(calls, attempt, grace, WiroError("the program ended before it came"))
 
     async def _look(self, calls: TaskCalls, attempt: Attempt, error: WiroError) -> TaskRef | bool:
         key = attempt.intent.fingerprint
@@ -94,7 +107,8 @@ class Reconciler:
             for other in list(self._under_way.get(key, ())):
                 await other.ended.wait()  # its task may be in the list without being known yet
             unclaimed = [task for task in listed if task.id not in self._known]
-            if len(unclaimed) > len(self._undecided[key]):
+            allowed = len(self._undecided[key]) if attempt.most is None else attempt.most
+            if len(unclaimed) > allowed:
                 raise unknown(attempt.intent, error, unclaimed)
             if not unclaimed:
                 return True

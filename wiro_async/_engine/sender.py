@@ -138,7 +138,7 @@ class Sender:
 
     def _parsed(self, answer: Answer) -> dict[str, JSON]:
         self.pace.note_date(answer.headers.get("date"))
-        return parse_envelope(answer.status, answer.headers, answer.body, clock.now())
+        return parse_envelope(answer.status, answer.headers, answer.body, clock.now(), self.credentials.secrets)
 
     def _url(self, request: Request) -> str:
         return f"{self.base_url}/{request.path}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Protocol
+
 import anyio
 import attrs
 
@@ -30,6 +33,19 @@ ANSWER_SECONDS = 5.0
 MAX_AT_ONCE = 60  # runs being sent; fewer than the connections, so that none waits inside the HTTP pool
 
 
+class RunLog(Protocol):
+    """Who writes a run down, so that it can be found again after the end of this process."""
+
+    async def intend(self, intent: Intent) -> None:
+        """It is about to be sent, and is not before this returns."""
+
+    async def note(self, ref: TaskRef) -> None:
+        """Its task is known; nothing else happens before this returns."""
+
+    def settle(self) -> None:
+        """Nothing of it is under way any more."""
+
+
 @attrs.frozen
 class RunPlan:
     """One intent to run a model.
@@ -38,6 +54,7 @@ class RunPlan:
         on_cancel: what becomes of its task if the caller goes away while it is submitted.
         on_unknown: "resubmit" sends it again if its answer was lost and its task is nowhere to be found.
         by_events: whether its answer is to be an event stream.
+        log: who writes it down.
     """
 
     request: Request
@@ -45,6 +62,7 @@ class RunPlan:
     on_cancel: OnCancel
     on_unknown: OnUnknown
     by_events: bool = False
+    log: RunLog | None = None
 
 
 @attrs.define(eq=False)
@@ -108,15 +126,33 @@ class Submitter:
                 if ref is not None:
                     return ref
 
+    async def seek(
+        self, calls: TaskCalls, intent: Intent, began: float, grace: float, known: Collection[str], most: int
+    ) -> TaskRef | None:
+        """The task of a run that an earlier process may have sent; None if it is not listed after `grace` seconds.
+
+        Args:
+            began: unix time before it was sent.
+            known: ids of tasks that look like it but are not.
+            most: how many unknown tasks that look like it may be claimed; with more it cannot be told.
+
+        Raises:
+            SubmissionUnknownError: there are several it could be, or the service's list could not be had.
+        """
+        return await self._reconciler.seek(calls, intent, began, grace, known, most)
+
     async def aclose(self) -> None:
         """Give up all that is under way, stopping what was made, and begin nothing more."""
         self._closed = True
         self._limiter.open_wide()
+        answered = [sending for sending in self._under_way if sending.settled.is_set()]
         for sending in self._under_way:
             sending.abandoned = True
         with anyio.move_on_after(ANSWER_SECONDS):
             for sending in list(self._under_way):
                 await sending.settled.wait()
+        for sending in answered:  # their callers have not woken up yet, so the tasks are nobody's
+            await self._drop(sending)
 
     async def _send_once(self, calls: TaskCalls, plan: RunPlan, slot: Slot) -> TaskRef | None:
         try:
@@ -136,6 +172,7 @@ class Submitter:
         except anyio.get_cancelled_exc_class():
             await self._see_off(sending)
             raise
+        self._under_way.discard(sending)
         if sending.error is not None:
             raise sending.error
         if sending.abandoned:
@@ -146,7 +183,9 @@ class Submitter:
     async def _see_off(self, sending: _Sending) -> None:
         with anyio.CancelScope(shield=True):
             if sending.settled.is_set():  # the answer came while the caller was being cancelled
-                await self._drop(sending)
+                self._under_way.discard(sending)
+                if not sending.abandoned:
+                    await self._drop(sending)
                 return
             sending.abandoned = True
             with anyio.move_on_after(ANSWER_SECONDS):
@@ -155,6 +194,8 @@ class Submitter:
     async def _send(self, sending: _Sending) -> None:
         try:
             sending.ref = await self._answered(sending)
+            if sending.ref is not None and sending.plan.log is not None:
+                await sending.plan.log.note(sending.ref)
         except anyio.get_cancelled_exc_class():
             sending.error = SessionClosedError("the session was closed while the run was being submitted")
             raise
@@ -169,11 +210,15 @@ class Submitter:
             self._running.begin(sending.calls, sending.ref, sending.slot)
         elif sending.abandoned or not isinstance(sending.error, (ConcurrencyLimitError, RateLimitError)):
             self._limiter.end(sending.slot)
+        unwritten = sending.ref is not None and sending.error is not None
         try:
-            if sending.abandoned:
+            if sending.abandoned or unwritten:
                 await self._drop(sending)
         finally:
-            self._under_way.discard(sending)
+            if sending.plan.log is not None:
+                sending.plan.log.settle()
+            if sending.abandoned:
+                self._under_way.discard(sending)
             sending.settled.set()
 
     async def _drop(self, sending: _Sending) -> None:
@@ -192,6 +237,8 @@ class Submitter:
 
     async def _asked(self, sending: _Sending) -> TaskRef:
         try:
+            if sending.plan.log is not None:
+                await sending.plan.log.intend(sending.plan.intent)
             if sending.plan.by_events:
                 return await self._event_runs.start(sending.calls, sending.plan.request)
             answer = await sending.calls.sender.attempt(sending.plan.request)

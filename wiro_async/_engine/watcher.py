@@ -13,6 +13,7 @@ from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import Progress, Reconnected, TaskEvent, TextDelta
 from wiro_async._protocol.messages import Message
 from wiro_async._protocol.task_state import TaskState
+from wiro_async._transport import clock
 from wiro_async._types import TimeoutPhase, Timeouts
 
 MAX_UNREAD = 10_000
@@ -70,8 +71,8 @@ class TaskWatcher:
     model: str
     ask: Callable[[], Awaitable[Task | None]] = attrs.field(repr=False)
     made_at: float | None
-    since: float = attrs.field(factory=anyio.current_time)
-    last_sign: float = attrs.field(factory=anyio.current_time)
+    since: float = attrs.field(factory=clock.loop_time)
+    last_sign: float = attrs.field(factory=clock.loop_time)
     state: TaskState = attrs.field(factory=TaskState)
     by_socket: bool = False
     heard: bool = False
@@ -89,7 +90,7 @@ class TaskWatcher:
     @property
     def age(self) -> float:
         """Seconds since its submit."""
-        return float("inf") if self.made_at is None else anyio.current_time() - self.made_at
+        return float("inf") if self.made_at is None else clock.loop_time() - self.made_at
 
     @property
     def is_over(self) -> bool:
@@ -98,7 +99,7 @@ class TaskWatcher:
 
     def receive(self, message: Message) -> None:
         """A message about the task came."""
-        self.last_sign, self.heard, self.polls = anyio.current_time(), True, 0
+        self.last_sign, self.heard, self.polls = clock.loop_time(), True, 0
         if self._listeners:
             self._tell(self.state.receive(message))
         else:
@@ -113,7 +114,7 @@ class TaskWatcher:
         known = (self.state.status, self.state.task and self.state.task.log)
         self._tell(self.state.look(task, patient))
         if known != (self.state.status, self.state.task and self.state.task.log):
-            self.last_sign = anyio.current_time()
+            self.last_sign = clock.loop_time()
         if self.state.over:
             self._end()
 
@@ -155,7 +156,7 @@ class TaskWatcher:
             phase, deadline = self._deadline(start, timeouts)
             with anyio.CancelScope(deadline=deadline):
                 await news.wait()
-            if not news.is_set() and self._deadline(start, timeouts)[1] <= anyio.current_time():
+            if not news.is_set() and self._deadline(start, timeouts)[1] <= clock.loop_time():
                 raise self._timed_out(phase, timeouts)
 
     def outcome(self) -> Task:

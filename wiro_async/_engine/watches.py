@@ -61,6 +61,11 @@ class Watches:
             del self._sources[ref.key]
             self._unfeed(watcher)
 
+    def has_started(self, ref: TaskRef) -> bool:
+        """Whether a task that is watched has left the queue, as far as is known."""
+        source = self._sources.get(ref.key)
+        return source is None or source.watcher.state.started
+
     def fail_all(self, error: WiroError) -> None:
         """End all waits with an error."""
         for source in list(self._sources.values()):

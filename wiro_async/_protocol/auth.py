@@ -14,6 +14,11 @@ class Credentials:
     api_key: str | None = attrs.field(default=None, repr=False)
     api_secret: str | None = attrs.field(default=None, repr=False)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be seen."""
+        return tuple(filter(None, (self.api_key, self.api_secret)))
+
     def headers(self, nonce: str) -> dict[str, str]:
         """The headers that prove who asks; the nonce must be new for every attempt."""
         if self.api_key is None:

@@ -20,13 +20,14 @@ from wiro_async._protocol.values import (
     as_text_or_none,
     as_time,
 )
+from wiro_async._redaction import shown_url
 
 
 @attrs.frozen
 class OutputRecord:
     """One entry of a task's outputs: a file with a `url`, or raw `content` such as an LLM's answer."""
 
-    url: str | None
+    url: str | None = attrs.field(repr=lambda url: repr(url and shown_url(url)))
     name: str
     content_type: str
     size: int | None
@@ -94,9 +95,9 @@ class Task:
             exit_code=as_int(get("pexit")),
             parameters=as_dict(get("parameters")),
             outputs=tuple(OutputRecord.from_wire(item) for item in as_list(get("outputs")) if isinstance(item, dict)),
-            created_at=_moment(get("createtime")),
-            started_at=_moment(get("starttime")),
-            ended_at=_moment(get("endtime")),
+            created_at=moment(get("createtime")),
+            started_at=moment(get("starttime")),
+            ended_at=moment(get("endtime")),
             elapsed=as_float(get("elapsedseconds")),
             cost=as_decimal(get("totalcost")),
             log=as_text(get("debugoutput")),
@@ -152,7 +153,8 @@ def _model(record: Mapping[str, JSON]) -> str:
     return f"{owner}/{project}" if owner and project else ""
 
 
-def _moment(value: JSON) -> datetime | None:
+def moment(value: JSON) -> datetime | None:
+    """A unix time as a datetime in UTC; None where it is absent, "0" or beyond the calendar."""
     seconds = as_time(value)
     try:
         return datetime.fromtimestamp(seconds, UTC) if seconds else None

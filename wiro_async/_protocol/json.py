@@ -6,14 +6,14 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 import orjson
 
 from wiro_async._errors import InvalidInputError
 from wiro_async._types import File
 
-JSON: TypeAlias = Union[None, bool, int, float, str, list["JSON"], dict[str, "JSON"]]
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 
 def encode(value: object) -> bytes:
@@ -26,14 +26,15 @@ def encode(value: object) -> bytes:
 
 def decode(data: bytes | str) -> JSON:
     """The value of JSON text. Raises ValueError for anything else."""
+    value: JSON
     try:
-        return orjson.loads(data)  # type: ignore[no-any-return]
-    except orjson.JSONDecodeError:
-        pass  # lone surrogates and NaN are refused there, and do occur
-    try:
-        return json.loads(data)  # type: ignore[no-any-return]
-    except RecursionError as error:
-        raise ValueError("JSON nested too deeply") from error
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:  # also for lone surrogates and NaN, which do occur
+        try:
+            value = json.loads(data)
+        except RecursionError as error:
+            raise ValueError("JSON nested too deeply") from error
+    return value
 
 
 def decode_or_none(data: bytes | str) -> JSON:

@@ -28,7 +28,7 @@ class Intent:
     """
 
     model: str
-    fingerprint: str
+    fingerprint: str = attrs.field(repr=False)
     callback_url: str | None = attrs.field(repr=False)
     ignored: frozenset[str]
 

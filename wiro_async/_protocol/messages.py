@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import attrs
 
@@ -20,6 +21,8 @@ from wiro_async._protocol.json import JSON, decode_or_none, encode
 from wiro_async._protocol.text import TextSnapshot
 from wiro_async._protocol.values import as_float, as_int, as_seconds, as_text
 
+TEXT_KEYS = frozenset({"raw", "thinking", "answer", "segments"})  # an object with one of them is text, even if empty
+
 
 @attrs.define
 class Message:
@@ -33,8 +36,8 @@ class Message:
 
     type: str
     task_id: str
-    token: str
-    raw: Raw
+    token: str = attrs.field(repr=False)
+    raw: Raw = attrs.field(repr=False)
 
 
 def registration(token: str) -> str:
@@ -50,13 +53,7 @@ def parse_frame(frame: bytes | str) -> Message | None:
     kind = raw.get("type")
     if not isinstance(kind, str):
         return None
-    task_id, token = raw.get("id"), raw.get("tasktoken")
-    return Message(
-        kind,
-        task_id if isinstance(task_id, str) else as_text(task_id),
-        token if isinstance(token, str) else as_text(token),
-        raw,
-    )
+    return Message(kind, as_text(raw.get("id")), as_text(raw.get("tasktoken")), raw)
 
 
 def payload_of(raw: Raw) -> JSON:
@@ -68,13 +65,15 @@ def progress_of(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progress 
     """The progress an object tells, if any."""
     percentage = as_float(payload.get("percentage"))
     step, total = as_int(payload.get("stepCurrent")), as_int(payload.get("stepTotal"))
-    if percentage is None:
-        if step is None or not total:
-            return None
-        percentage = 100 * step / total
+    if percentage is not None:
+        fraction = percentage / 100
+    elif step is not None and total:
+        fraction = step / total
+    else:
+        return None
     speed = " ".join(filter(None, (as_text(payload.get("speed")), as_text(payload.get("speedType")))))
     return Progress(
-        min(1.0, max(0.0, percentage / 100)),
+        min(1.0, max(0.0, fraction)),
         step,
         total,
         speed or None,
@@ -99,13 +98,11 @@ def output_of(message: Message, status: str) -> TextSnapshot | TaskEvent | None:
             if snapshot is not None:
                 return snapshot
             progress = progress_of(payload, status, message.raw)
-            if progress is None and "raw" not in payload:
-                return UnknownEvent(message.type, status=status, raw=message.raw)
-            return progress
-        case str() if payload.strip():
-            return LogLine(
-                payload, "stderr" if message.type == states.ERROR else "stdout", status=status, raw=message.raw
-            )
-        case list() if payload:
-            return UnknownEvent(message.type, status=status, raw=message.raw)
-    return None
+            if progress is not None or not payload or payload.keys() & TEXT_KEYS:
+                return progress
+        case str():
+            stream: Literal["stdout", "stderr"] = "stderr" if message.type == states.ERROR else "stdout"
+            return LogLine(payload, stream, status=status, raw=message.raw) if payload.strip() else None
+        case None | []:
+            return None
+    return UnknownEvent(message.type, status=status, raw=message.raw)

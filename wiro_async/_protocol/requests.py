@@ -41,33 +41,34 @@ class Request:
     @property
     def is_replayable(self) -> bool:
         """Whether the body can be produced again once it was sent."""
-        return not any(isinstance(value, File) and hasattr(value.data, "__aiter__") for _, value in self.parts or ())
+        return not any(isinstance(value, File) and _is_spent(value.data) for _, value in self.parts or ())
 
 
 @attrs.frozen
 class RunInput:
-    """A run's parameters, checked: plain JSON values, and files apart."""
+    """A run's parameters, checked: plain JSON values, and files apart (with the URLs that must stand among them)."""
 
     values: dict[str, JSON]
-    files: tuple[tuple[str, File], ...] = ()
+    files: tuple[Part, ...] = ()
 
     @classmethod
     def of(cls, given: Mapping[str, object] | None) -> RunInput:
         """Sort an input mapping into values and files. Raises `InvalidInputError` for what cannot be sent."""
-        if given is not None and not isinstance(given, Mapping):
-            raise InvalidInputError(
-                message=f"input is a {type(given).__name__}; give a mapping of parameter names to values"
-            )
         values: dict[str, JSON] = {}
         files: list[tuple[str, File]] = []
-        for name, value in (given or {}).items():
+        for name, value in mapping_of(given).items():
             if not isinstance(name, str):
                 raise InvalidInputError(message=f"input has the key {name!r}; parameter names are strings")
-            _sort_parameter(name, value, values, files)
+            try:
+                _sort_parameter(name, value, values, files)
+            except RecursionError:
+                raise InvalidInputError(message=f"{name} contains itself or is nested too deeply for JSON") from None
         return cls(values, tuple(files))
 
 
-def run(model: str, given: RunInput, callback_url: str | None, project_id: str | None, by_events: bool = False) -> Request:
+def run(
+    model: str, given: RunInput, callback_url: str | None, project_id: str | None, by_events: bool = False
+) -> Request:
     """`Run`: starts a billed task."""
     values = dict(given.values)
     if callback_url is not None:
@@ -111,12 +112,22 @@ def task_delete_files(token: str) -> Request:
 
 def model_path(model: str) -> str:
     """The percent-encoded path of "owner/model". Raises `InvalidInputError` for anything else."""
-    segments = model.split("/") if isinstance(model, str) else []
+    given: object = model
+    segments = given.split("/") if isinstance(given, str) else []
     if len(segments) != 2 or not all(map(_is_slug, segments)):
         raise InvalidInputError(
             message=f"model is {model!r}; give it as 'owner/model', for example 'google/nano-banana-pro'"
         )
     return "/".join(quote(segment, safe="") for segment in segments)
+
+
+def mapping_of(given: Mapping[str, object] | None) -> Mapping[str, object]:
+    """An input as a mapping. Raises `InvalidInputError` for anything else."""
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidInputError(
+            message=f"input is a {type(given).__name__}; give a mapping of parameter names to values"
+        )
+    return given or {}
 
 
 def form_text(value: JSON) -> str:
@@ -136,23 +147,42 @@ def _is_slug(segment: str) -> bool:
 
 def _sort_parameter(name: str, value: object, values: dict[str, JSON], files: list[tuple[str, File]]) -> None:
     items = value if isinstance(value, (list, tuple)) else (value,)
-    if not any(map(_is_file, items)):
-        try:
-            values[name] = checked(value, name)
-        except RecursionError:
-            raise InvalidInputError(message=f"{name} contains itself or is nested too deeply for JSON") from None
+    if not any(map(is_file, items)):
+        _add(name, checked(value, name), values)
         return
-    others = [checked(item, name) for item in items if not _is_file(item)]
-    files += [(name, _as_file(item)) for item in items if _is_file(item)]
-    if others:
-        values[f"{name}Url"] = ",".join(map(form_text, others))
+    urls = [_checked_url(item, name) for item in items if not is_file(item)]
+    files += [(name, as_file(item)) for item in items if is_file(item)]
+    if urls:
+        _add(f"{name}Url", ",".join(urls), values)
 
 
-def _is_file(value: object) -> bool:
+def _add(name: str, value: JSON, values: dict[str, JSON]) -> None:
+    if name in values:
+        raise InvalidInputError(message=f"{name} is given twice: on its own, and as URLs beside files")
+    values[name] = value
+
+
+def _checked_url(item: object, name: str) -> str:
+    if isinstance(item, str):
+        return item
+    raise InvalidInputError(message=f"{name} has a {type(item).__name__} beside files; give paths, files or URLs")
+
+
+def _is_spent(data: object) -> bool:
+    """Whether sending it uses it up: an async iterable, a pipe."""
+    if isinstance(data, (bytes, os.PathLike)):
+        return False
+    seekable = getattr(data, "seekable", None)
+    return hasattr(data, "__aiter__") or seekable is None or not seekable()
+
+
+def is_file(value: object) -> bool:
+    """Whether this is something to upload."""
     return isinstance(value, (File, os.PathLike)) or hasattr(value, "read")
 
 
-def _as_file(value: object) -> File:
+def as_file(value: object) -> File:
+    """A path, an open file or a `File` as the latter."""
     if isinstance(value, File):
         return value
     if isinstance(value, os.PathLike):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from wiro_async._errors import (
@@ -20,23 +21,25 @@ from wiro_async._errors import (
     WiroError,
 )
 from wiro_async._protocol.json import JSON, decode_or_none
-from wiro_async._protocol.values import as_int, as_list, as_text
+from wiro_async._protocol.values import as_float, as_int, as_list, as_text
+from wiro_async._redaction import without
 
 SHOWN_BODY = 120
 UP_TO_N_TASKS = re.compile(r"up to (\d+) task", re.IGNORECASE)
 
-# First match wins; the texts are all that tells these errors of code 0 and 1 apart.
+# Where the code is 0, 1 or none, the text is all that tells errors apart. First match wins.
 BY_TEXT: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), error)
     for pattern, error in (
+        (r"^request (parameter|files)|must be (integer|float|between|one of)", InvalidInputError),
         (r"authorization is not|signature auth|requested ip", AuthenticationError),
         (r"permission|suspended|only a team admin", PermissionDeniedError),
-        (r"request (parameter|files)|is required|must be (integer|float|between|one of)", InvalidInputError),
+        (r"is required", InvalidInputError),
         (r"cancellable state|could not be killed", APIError),
         (r"parsing url|not-exist|not-accessible|no task yet", NotFoundError),
     )
 )
-BY_CODE: dict[int, type[APIError]] = {
+BY_CODE: dict[int | None, type[APIError]] = {
     1: NotFoundError,
     97: InsufficientBalanceError,
     98: AuthenticationError,
@@ -51,21 +54,26 @@ BY_STATUS: dict[int, type[APIError]] = {
 }
 
 
-def parse_envelope(status: int, headers: Mapping[str, str], body: bytes, now: float) -> dict[str, JSON]:
+def parse_envelope(
+    status: int, headers: Mapping[str, str], body: bytes, now: float, secrets: Sequence[str] = ()
+) -> dict[str, JSON]:
     """The answer as a mapping. Raises the error that the answer stands for.
 
     Args:
         now: the unix time, for a `Retry-After` that is a date.
+        secrets: what must not be in an error, even if the answer repeats it.
     """
     answer = decode_or_none(body)
+    told = _errors(answer, secrets) if isinstance(answer, dict) else []
     if status == 429:
-        errors = _errors(answer if isinstance(answer, dict) else {})
-        message = errors[0][1] if errors else "too many requests"
-        raise RateLimitError(None, 429, message, [], retry_after(headers.get("retry-after"), now))
+        wait = retry_after(headers.get("retry-after"), now)
+        code, message = told[0] if told else (None, "too many requests")
+        raise RateLimitError(code, 429, message, [text for _, text in told], wait)
     if not isinstance(answer, dict):
-        raise _not_an_answer(status, body)
-    if status >= 400 or as_text(answer.get("result", True)) == "false":
-        raise _api_error(status, _errors(answer))
+        raise _not_an_answer(status, body, secrets)
+    result = as_text(answer.get("result"))
+    if status >= 300 or result in ("false", "0") or (told and result not in ("true", "1")):
+        raise _api_error(status, told)
     return answer
 
 
@@ -73,21 +81,24 @@ def retry_after(header: str | None, now: float) -> float | None:
     """Seconds to wait by a `Retry-After` header, seconds or HTTP date (RFC 9110, 10.2.3)."""
     if not header:
         return None
-    if header.strip().isdigit():
-        return float(header)
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
-    except ValueError:
-        return None
+    seconds = as_float(header)
+    if seconds is None:
+        try:
+            date = parsedate_to_datetime(header)
+        except (ValueError, OverflowError):
+            return None
+        seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now
+    return max(0.0, seconds)
 
 
-def _errors(answer: Mapping[str, JSON]) -> list[tuple[int | None, str]]:
-    errors = []
-    for error in as_list(answer.get("errors")):
+def _errors(answer: Mapping[str, JSON], secrets: Sequence[str]) -> list[tuple[int | None, str]]:
+    told = answer.get("errors")
+    errors: list[tuple[int | None, str]] = []
+    for error in as_list(told) or ([told] if isinstance(told, (dict, str)) and told else []):
         if isinstance(error, dict):
-            errors.append((as_int(error.get("code")), as_text(error.get("message"))))
+            errors.append((as_int(error.get("code")), without(as_text(error.get("message")), secrets)))
         else:
-            errors.append((None, as_text(error)))
+            errors.append((None, without(as_text(error), secrets)))
     return errors
 
 
@@ -103,13 +114,15 @@ def _api_error(status: int, errors: list[tuple[int | None, str]]) -> WiroError:
 def _error_class(status: int, code: int | None, message: str) -> type[APIError]:
     if status >= 500:
         return ServerError
+    if status == 401 or code in (98, 99):
+        return AuthenticationError
     for pattern, error in BY_TEXT:
         if pattern.search(message):
             return error
-    return BY_CODE.get(code or 0) or BY_STATUS.get(status) or APIError
+    return BY_CODE.get(code) or BY_STATUS.get(status) or APIError
 
 
-def _not_an_answer(status: int, body: bytes) -> WiroError:
-    text = " ".join(body.decode(errors="replace").split())
-    shown = f"broken JSON of {len(body)} bytes" if text[:1] in "{[" else repr(text[:SHOWN_BODY])
+def _not_an_answer(status: int, body: bytes, secrets: Sequence[str]) -> WiroError:
+    text = without(" ".join(body.decode(errors="replace").split()), secrets)
+    shown = f"{len(body)} bytes of broken or unknown JSON" if text[:1] in '{["' else repr(text[:SHOWN_BODY])
     return DecodingError(f"HTTP {status} came with {shown if text else 'an empty body'} instead of an answer", status)

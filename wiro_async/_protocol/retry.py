@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from wiro_async._errors import DecodingError, RateLimitError, ServerError, TransportError, WiroError
+from wiro_async._errors import APIError, DecodingError, RateLimitError, TransportError, WiroError
+
+# From 520 on: what a content delivery network says of the service behind it.
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529, 530})
 
 
 @attrs.frozen
@@ -23,7 +26,7 @@ class RetryPolicy:
     base: float = 0.5
     cap: float = 30.0
     jitter: float = 0.5
-    statuses: frozenset[int] = frozenset({408, 425, 429, 500, 502, 503, 504})
+    statuses: frozenset[int] = PASSING
 
     def allows(self, error: WiroError, attempt: int) -> bool:
         """Whether attempt number `attempt` (from 1) that ended in `error` may be followed by another."""
@@ -40,6 +43,8 @@ class RetryPolicy:
         match error:
             case TransportError():
                 return True
-            case RateLimitError() | ServerError() | DecodingError():
-                return error.http_status is None or error.http_status in self.statuses or error.http_status < 300
+            case DecodingError():
+                return error.http_status is None or error.http_status < 300 or error.http_status in self.statuses
+            case APIError():
+                return error.http_status in self.statuses
         return False

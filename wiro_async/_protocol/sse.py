@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import attrs
 
 from wiro_async._protocol import status as states
@@ -10,6 +12,8 @@ from wiro_async._protocol.json import decode_or_none
 from wiro_async._protocol.messages import Message
 from wiro_async._protocol.values import as_text
 
+LINE_END = re.compile(rb"\r\n|\n|\r")
+
 
 @attrs.frozen
 class ServerEvent:
@@ -17,6 +21,36 @@ class ServerEvent:
 
     name: str
     data: str = attrs.field(repr=False)
+
+
+class EventParser:
+    """Server-sent events out of a stream of bytes, cut anywhere. https://html.spec.whatwg.org/#event-stream-interpretation"""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._name = ""
+        self._data: list[str] = []
+
+    def feed(self, chunk: bytes) -> list[ServerEvent]:
+        """The events that are complete now."""
+        text = self._rest + chunk
+        end = len(text) - text.endswith(b"\r")  # perhaps half of a line's end
+        *lines, rest = LINE_END.split(text[:end])
+        self._rest = rest + text[end:]
+        return [event for line in lines if (event := self._take(line)) is not None]
+
+    def _take(self, line: bytes) -> ServerEvent | None:
+        if not line:
+            event = ServerEvent(self._name or "message", "\n".join(self._data)) if self._data else None
+            self._name, self._data = "", []
+            return event
+        field, _, value = line.decode(errors="replace").removeprefix("\ufeff").partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            self._name = value
+        elif field == "data":
+            self._data.append(value)
+        return None
 
 
 def told_by(event: ServerEvent) -> Submitted | Message | Task | None:

@@ -8,6 +8,7 @@ from wiro_async._protocol import status as states
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import (
     Progress,
+    Raw,
     StatusChanged,
     TaskEvent,
     TextDelta,
@@ -39,8 +40,7 @@ class TaskState:
     over: bool = False
     text: TextFold = attrs.field(factory=TextFold)
     _rank: int = -1
-    _fraction: float = -1.0
-    _label: str = ""
+    _fractions: dict[str, float] = attrs.field(factory=dict)
 
     @property
     def started(self) -> bool:
@@ -85,7 +85,7 @@ class TaskState:
         for output in task.outputs:
             snapshot = TextSnapshot.from_wire(output.content)
             if snapshot is not None:
-                events += self._text(snapshot, output.raw)
+                return events + self._text(snapshot, output.raw)
         return events
 
     def so_far(self) -> list[TaskEvent]:
@@ -122,17 +122,15 @@ class TaskState:
         return [told]
 
     def _moves(self, progress: Progress) -> bool:
-        if progress.label == self._label and progress.fraction <= self._fraction:
+        if progress.fraction <= self._fractions.get(progress.label, -1.0):
             return False
-        self._label, self._fraction = progress.label, progress.fraction
+        self._fractions[progress.label] = progress.fraction
         return True
 
-    def _text(self, snapshot: TextSnapshot, raw: object) -> list[TaskEvent]:
+    def _text(self, snapshot: TextSnapshot, raw: Raw) -> list[TaskEvent]:
         events: list[TaskEvent] = []
-        kept = raw if isinstance(raw, dict) else {}
-        for change in self.text.update(snapshot):
+        for change in self.text.update(snapshot, is_last=self.over):
             if change.reset:
-                events.append(TextReset(change.kind, status=self.status, raw=kept))
-            if change.text:
-                events.append(TextDelta(change.text, change.kind, change.index, status=self.status, raw=kept))
+                events.append(TextReset(change.kind, status=self.status, raw=raw))
+            events.append(TextDelta(change.text, change.kind, change.index, status=self.status, raw=raw))
         return events

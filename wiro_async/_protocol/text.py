@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import attrs
 
 from wiro_async._protocol.json import JSON
-from wiro_async._protocol.values import as_list, as_text, as_texts
+from wiro_async._protocol.values import as_list, as_text
 
 TextKind: TypeAlias = Literal["thinking", "answer"]
 KINDS: tuple[TextKind, ...] = ("thinking", "answer")
-ANSWER_TAG = re.compile(r"\s*<answer>(.*?)(?:</answer>\s*|</?a?n?s?w?e?r?)?\Z", re.DOTALL)
+OPENING, CLOSING = "<answer>", "</answer>"
+# The end of a text that is cut within a character: what a decoder makes of some of its bytes, or half of its two units.
+UNFINISHED = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
 
 
 @attrs.frozen
@@ -40,7 +41,7 @@ class TextSnapshot:
         if segments:
             thinking, answer = (_joined(segments, kind) for kind in KINDS)
         else:
-            thinking, answer = ("".join(as_texts(content.get(kind))) for kind in KINDS)
+            thinking, answer = (_text(content.get(kind)) for kind in KINDS)
             if not thinking and not answer:
                 answer = as_text(content.get("raw"))
         usage = content.get("usage")
@@ -72,17 +73,24 @@ class TextFold:
     thinking: str = ""
     answer: str = ""
 
-    def update(self, snapshot: TextSnapshot) -> list[TextChange]:
-        """What the snapshot adds; nothing for one that is older than what is known."""
+    def update(self, snapshot: TextSnapshot, is_last: bool = False) -> list[TextChange]:
+        """What the snapshot adds; nothing for one that is older than what is known.
+
+        Args:
+            is_last: no more will come, so also a character that seems unfinished is given.
+        """
         changes = []
         for kind in KINDS:
             known: str = getattr(self, kind)
             told: str = getattr(snapshot, kind)
+            if not is_last:
+                told = told.rstrip(UNFINISHED)
             if known.startswith(told):
                 continue
-            reset = not told.startswith(known)
             setattr(self, kind, told)
-            changes.append(TextChange(kind, told if reset else told[len(known) :], snapshot.index(kind), reset))
+            reset = not told.startswith(known)
+            new = told if reset else told[len(known) :]
+            changes.append(TextChange(kind, new, snapshot.index(kind), reset))
         return changes
 
 
@@ -90,10 +98,18 @@ def _joined(segments: tuple[Mapping[str, JSON], ...], kind: TextKind) -> str:
     return "".join(as_text(segment.get("text")) for segment in segments if segment.get("type") == kind)
 
 
+def _text(value: JSON) -> str:
+    return "".join(map(as_text, value)) if isinstance(value, list) else as_text(value)
+
+
 def _unwrapped(answer: str) -> str:
-    if not answer.lstrip().startswith("<"):
+    body = answer.lstrip()
+    if OPENING.startswith(body.rstrip()):
+        return ""  # perhaps the beginning of the tag
+    if not body.startswith(OPENING):
         return answer
-    wrapped = ANSWER_TAG.match(answer)
-    if wrapped:
-        return wrapped[1]
-    return "" if "<answer>".startswith(answer.strip()) else answer
+    body = body.removeprefix(OPENING)
+    if (closed := body.rstrip()).endswith(CLOSING):
+        return closed.removesuffix(CLOSING)
+    tag = body.rfind("<")
+    return body[:tag] if tag >= 0 and CLOSING.startswith(body[tag:]) else body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal, InvalidOperation
 
 from wiro_async._protocol.json import JSON, decode_or_none
@@ -20,23 +21,27 @@ def as_text(value: JSON) -> str:
 
 
 def as_text_or_none(value: JSON) -> str | None:
+    """Text of a scalar; None for "" and anything else."""
     return as_text(value) or None
 
 
 def as_float(value: JSON) -> float | None:
+    """A finite number, also with a percent sign."""
     try:
         number = float(as_text(value).strip().rstrip("%"))
     except ValueError:
         return None
-    return number if abs(number) < float("inf") else None
+    return number if math.isfinite(number) else None
 
 
 def as_int(value: JSON) -> int | None:
+    """A whole number, also written "6.0"; None for one that is not whole, so that 0.5 never becomes a 0."""
     number = as_float(value)
-    return None if number is None else int(number)
+    return int(number) if number is not None and number.is_integer() else None
 
 
 def as_decimal(value: JSON) -> Decimal | None:
+    """A finite number, exactly as written."""
     try:
         number = Decimal(as_text(value).strip())
     except InvalidOperation:
@@ -53,7 +58,7 @@ def as_seconds(value: JSON) -> float | None:
         if number is None:
             return None
         total = total * 60 + number
-    return total
+    return total if math.isfinite(total) else None
 
 
 def as_time(value: JSON) -> float | None:
@@ -76,7 +81,8 @@ def as_list(value: JSON) -> list[JSON]:
 
 
 def as_texts(value: JSON) -> tuple[str, ...]:
-    """The texts of a list, of one bare string, or of nothing."""
-    if isinstance(value, str) and value[:1] != "[":
-        return (value,) if value else ()
-    return tuple(as_text(item) for item in as_list(value))
+    """The texts of a list (or JSON text of one), of one bare string, or of nothing."""
+    if isinstance(value, str):
+        inner = as_list(value)
+        return tuple(map(as_text, inner)) if inner else (value,) if value not in ("", "[]") else ()
+    return tuple(map(as_text, as_list(value)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 
@@ -19,3 +20,8 @@ def nonce() -> str:
 def chance() -> float:
     """A random number from 0 to 1, for jitter."""
     return random.random()
+
+
+def loop_time() -> float:
+    """The time of the running event loop: a tenth of what `anyio.current_time` costs, and asked for every message."""
+    return asyncio.get_running_loop().time()

@@ -1,19 +1,18 @@
-"""Files of this machine, read and written in threads."""
+"""Files of this machine that are to be sent, read in threads while the last piece of them is on its way."""
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
 import os
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
-from itertools import count
+import stat
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import IO
-from uuid import uuid4
 
 import anyio
 import anyio.to_thread
-import attrs
 
 from wiro_async._errors import InvalidInputError
 from wiro_async._types import File
@@ -27,77 +26,130 @@ def content_type_of(file: File) -> str:
 
 
 async def size_of(file: File) -> int | None:
-    """How many bytes will be sent; None for an async iterable. Raises the usual OSErrors for a path."""
+    """How many bytes will be sent; None where that shows only on the way. Raises the usual OSErrors for a path."""
     data = file.data
     if isinstance(data, bytes):
         return len(data)
+    if isinstance(data, AsyncIterable):
+        return None
     if isinstance(data, os.PathLike):
-        return (await anyio.Path(data).stat()).st_size
-    return None if isinstance(data, AsyncIterable) else await anyio.to_thread.run_sync(_rest, data)
+        return await anyio.to_thread.run_sync(_size, Path(data))
+    return await anyio.to_thread.run_sync(_rest, data)
 
 
-async def chunks_of(file: File) -> AsyncIterator[bytes]:
-    """The file's bytes. An open file is read from its present position and put back there afterwards."""
-    data = file.data
-    if isinstance(data, bytes):
-        yield data
-    elif isinstance(data, os.PathLike):
-        async with await anyio.open_file(data, "rb") as opened:
-            while chunk := await opened.read(CHUNK):
-                yield chunk
-    elif isinstance(data, AsyncIterable):
-        async for chunk in data:
-            yield chunk
-    else:
-        async for chunk in _chunks_of_open(data, file.name):
-            yield chunk
-
-
-@attrs.define
-class Filling:
-    """A file being written under a temporary name.
-
-    Attributes:
-        path: the name it will have; told for certain once it is whole.
-    """
-
-    path: Path
-    _file: anyio.AsyncFile[bytes]
-
-    async def write(self, chunk: bytes) -> None:
-        """Append some bytes."""
-        await self._file.write(chunk)
-
-
-@asynccontextmanager
-async def filling(path: Path, overwrite: bool) -> AsyncIterator[Filling]:
-    """A file that takes its name only when all went well; if not, nothing is left of it.
+async def chunks_of(file: File, size: int | None = None) -> AsyncGenerator[bytes, None]:
+    """The file's bytes. An open file is read from its present position and put back there afterwards.
 
     Args:
-        overwrite: replace a file of that name; otherwise a number is added to the name.
+        size: what it was measured to have. A file that has grown since then is sent as far as it was there.
+
+    Raises:
+        InvalidInputError: it became shorter, or gives text instead of bytes.
     """
-    await anyio.Path(path.parent).mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = await anyio.to_thread.run_sync(_temporary, path)
+    sent = 0
+    if size == 0:
+        return
+    async with aclosing(_pieces(file)) as pieces:
+        async for piece in pieces:
+            piece = piece if size is None else piece[: size - sent]
+            sent += len(piece)
+            yield piece
+            await _report(file, sent, size)
+            if sent == size:
+                return
+    if size is not None and sent != size:
+        raise InvalidInputError(message=f"file {file.name!r} lost {size - sent} of its {size} bytes while it was sent")
+
+
+async def _report(file: File, sent: int, size: int | None) -> None:
+    if file.on_progress is not None:
+        answer = file.on_progress(sent, size)
+        if isinstance(answer, Awaitable):
+            await answer
+
+
+async def _pieces(file: File) -> AsyncGenerator[bytes, None]:
+    data = file.data
+    if isinstance(data, bytes):
+        for start in range(0, len(data), CHUNK):
+            yield data[start : start + CHUNK]
+        return
+    source = _of_iterable(data) if isinstance(data, AsyncIterable) else _of_file(data)
+    async with aclosing(source) as pieces:
+        async for piece in pieces:
+            if not isinstance(piece, (bytes, bytearray, memoryview)):
+                raise InvalidInputError(
+                    message=f"file {file.name!r} gave a {type(piece).__name__} instead of bytes; open it with 'rb'"
+                )
+            if piece:  # an empty piece would end a body that is sent in chunks
+                yield bytes(piece)
+
+
+async def _of_iterable(data: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
     try:
-        async with await anyio.open_file(descriptor, "wb") as file:
-            target = Filling(path, file)
-            yield target
-            await file.flush()
-            await anyio.to_thread.run_sync(os.fsync, descriptor)
-        target.path = await anyio.to_thread.run_sync(_publish, temporary, path, overwrite)
+        async for piece in data:
+            yield piece
+    finally:
+        if isinstance(data, AsyncGenerator):
+            await data.aclose()
+
+
+async def _of_file(data: os.PathLike[str] | IO[bytes]) -> AsyncGenerator[bytes, None]:
+    source = _Source(data)
+    await anyio.to_thread.run_sync(source.open)
+    ahead = _in_thread(source.read)
+    try:
+        while piece := await asyncio.shield(ahead):
+            ahead = _in_thread(source.read)
+            yield piece
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.Path(temporary).unlink(missing_ok=True)
+            await asyncio.wait([ahead])
+            await anyio.to_thread.run_sync(source.close)
 
 
-async def _chunks_of_open(data: IO[bytes], name: str) -> AsyncIterator[bytes]:
-    start = await anyio.to_thread.run_sync(_position, data)
-    while chunk := await anyio.to_thread.run_sync(data.read, CHUNK):
-        if not isinstance(chunk, bytes):
-            raise InvalidInputError(message=f"file {name!r} is open in text mode; open it with 'rb'")
-        yield chunk
-    if start is not None:
-        await anyio.to_thread.run_sync(data.seek, start)
+def _in_thread(read: Callable[[], bytes]) -> asyncio.Future[bytes]:
+    future = asyncio.get_running_loop().run_in_executor(None, read)
+    future.add_done_callback(_heed)
+    return future
+
+
+def _heed(future: asyncio.Future[bytes]) -> None:
+    """An error that comes when nobody reads any more is no news."""
+    if not future.cancelled():
+        future.exception()
+
+
+class _Source:
+    """A file being read; all of it happens in threads, one call at a time."""
+
+    def __init__(self, data: os.PathLike[str] | IO[bytes]) -> None:
+        self._data = data
+        self._file: IO[bytes]
+        self._start: int | None = None
+
+    def open(self) -> None:
+        if isinstance(self._data, os.PathLike):
+            self._file = open(self._data, "rb", buffering=0)  # noqa: SIM115
+        else:
+            self._file = self._data
+            self._start = _position(self._file)
+
+    def read(self) -> bytes:
+        return self._file.read(CHUNK)
+
+    def close(self) -> None:
+        if isinstance(self._data, os.PathLike):
+            self._file.close()
+        elif self._start is not None:
+            self._file.seek(self._start)
+
+
+def _size(path: Path) -> int | None:
+    told = path.stat()
+    if stat.S_ISDIR(told.st_mode):
+        raise IsADirectoryError(f"{str(path)!r} is a directory; give a file")
+    return told.st_size if stat.S_ISREG(told.st_mode) else None
 
 
 def _position(data: IO[bytes]) -> int | None:
@@ -110,27 +162,4 @@ def _rest(data: IO[bytes]) -> int | None:
         return None
     end = data.seek(0, os.SEEK_END)
     data.seek(start)
-    return end - start
-
-
-def _temporary(path: Path) -> tuple[int, Path]:
-    temporary = path.with_name(f".{path.name[:40]}.{uuid4().hex[:12]}.part")
-    return os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666), temporary
-
-
-def _publish(temporary: Path, path: Path, overwrite: bool) -> Path:
-    if overwrite:
-        os.replace(temporary, path)
-        return path
-    for number in count(1):
-        candidate = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-        try:
-            os.link(temporary, candidate)  # unlike a rename, this never replaces a file
-        except FileExistsError:
-            continue
-        except OSError:  # a file system without links
-            if candidate.exists():
-                continue
-            os.replace(temporary, candidate)
-        return candidate
-    raise AssertionError("there is always another number")
+    return max(0, end - start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from uuid import uuid4
 
 import anyio.to_thread
@@ -13,6 +14,7 @@ from wiro_async._transport.files import chunks_of, content_type_of, size_of
 from wiro_async._types import File
 
 ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}  # as browsers do: WHATWG HTML, 4.10.21.8
+NAME_ESCAPES = {**ESCAPES, ord("\\"): "_", 0: "_"}  # servers do not agree on whether a backslash escapes
 
 
 @attrs.frozen
@@ -24,7 +26,7 @@ class Multipart:
     """
 
     boundary: str
-    parts: tuple[tuple[bytes, str | File], ...]
+    parts: tuple[tuple[bytes, bytes | File, int | None], ...] = attrs.field(repr=False)
     length: int | None
 
     @classmethod
@@ -32,11 +34,10 @@ class Multipart:
         """Measure the parts. Raises the usual OSErrors for files that cannot be read."""
         boundary = uuid4().hex
         headed = await anyio.to_thread.run_sync(_headed, boundary, parts)
-        length: int | None = len(_tail(boundary))
-        for head, value in headed:
-            size = await size_of(value) if isinstance(value, File) else len(value.encode())
-            length = None if size is None or length is None else length + len(head) + size + 2
-        return cls(boundary, headed, length)
+        sized = [(*part, await size_of(part[1]) if isinstance(part[1], File) else len(part[1])) for part in headed]
+        sizes = [len(head) + size + len(b"\r\n") for head, _, size in sized if size is not None]
+        length = sum(sizes) + len(_tail(boundary)) if len(sizes) == len(sized) else None
+        return cls(boundary, tuple(sized), length)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -46,27 +47,33 @@ class Multipart:
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body."""
-        for head, value in self.parts:
+        for head, value, size in self.parts:
             yield head
             if isinstance(value, File):
-                async for chunk in chunks_of(value):
-                    yield chunk
+                async with aclosing(chunks_of(value, size)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
             else:
-                yield value.encode()
+                yield value
             yield b"\r\n"
         yield _tail(self.boundary)
 
 
-def _headed(boundary: str, parts: Sequence[Part]) -> tuple[tuple[bytes, str | File], ...]:
+def _headed(boundary: str, parts: Sequence[Part]) -> list[tuple[bytes, bytes | File]]:
     """The parts with their heads, made in a thread: the first guess of a media type reads the system's list of them."""
-    return tuple((_head(boundary, name, value), value) for name, value in parts)
+    return [(_head(boundary, name, value), value if isinstance(value, File) else _text(value)) for name, value in parts]
 
 
 def _head(boundary: str, name: str, value: str | File) -> bytes:
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name.translate(ESCAPES)}"'
     if isinstance(value, File):
-        head += f'; filename="{value.name.translate(ESCAPES)}"\r\nContent-Type: {content_type_of(value)}'
-    return f"{head}\r\n\r\n".encode()
+        content_type = "".join(filter(str.isprintable, content_type_of(value)))  # it must not begin another header
+        head += f'; filename="{value.name.translate(NAME_ESCAPES) or "file"}"\r\nContent-Type: {content_type}'
+    return _text(f"{head}\r\n\r\n")
+
+
+def _text(value: str) -> bytes:
+    return value.encode(errors="replace")  # halves of surrogate pairs occur in names of files
 
 
 def _tail(boundary: str) -> bytes:

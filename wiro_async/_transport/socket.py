@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import logging
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 
 from wiro_async._errors import ConnectionFailedError
+from wiro_async._transport.exchange import reason
 from wiro_async._transport.tls import Tls
 
 if TYPE_CHECKING:
@@ -16,24 +20,31 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 64 * 1024 * 1024
 OPEN_SECONDS = 10.0
+SEND_SECONDS = 20.0
 CLOSE_SECONDS = 1.0
 PING_SECONDS = 20.0
 
+logger = logging.getLogger("wiro_async.socket")
+logger.setLevel(logging.INFO)  # at DEBUG the library logs every frame, and with them the tokens
+
 
 class Socket:
-    """An open socket. Sending and receiving raise `ConnectionFailedError` when it is lost."""
+    """An open socket. Sending raises `ConnectionFailedError` when it is lost."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
 
     async def send(self, frame: str | bytes) -> None:
-        """Send one frame."""
+        """Send one frame. Cancelling it may have sent it."""
         from websockets.exceptions import ConnectionClosed
 
         try:
-            await self._connection.send(frame)
+            with anyio.fail_after(SEND_SECONDS):
+                await self._connection.send(frame)
         except ConnectionClosed as error:
             raise ConnectionFailedError(f"the socket was closed: {error}") from error
+        except TimeoutError as error:
+            raise ConnectionFailedError(f"the socket took nothing for {SEND_SECONDS:g} s") from error
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """The frames received, text as UTF-8, until the socket is closed by either side."""
@@ -47,14 +58,22 @@ class Socket:
 
 
 @asynccontextmanager
-async def connected(url: str, user_agent: str, tls: Tls, compression: bool) -> AsyncIterator[Socket]:
+async def connected(url: str, user_agent: str, tls: Tls, compression: bool) -> AsyncGenerator[Socket, None]:
     """A socket, closed on leaving. Raises `ConnectionFailedError` if it cannot be opened."""
     connection = await _connect(url, user_agent, tls, compression)
     try:
         yield Socket(connection)
     finally:
-        with anyio.CancelScope(shield=True):
+        await _closed(connection)
+
+
+async def _closed(connection: ClientConnection) -> None:
+    try:
+        # The library's own time-out begins after the close frame was taken, which may be never.
+        with anyio.move_on_after(2 * CLOSE_SECONDS, shield=True):
             await connection.close()
+    finally:
+        connection.transport.abort()
 
 
 async def _connect(url: str, user_agent: str, tls: Tls, compression: bool) -> ClientConnection:
@@ -74,12 +93,14 @@ async def _connect(url: str, user_agent: str, tls: Tls, compression: bool) -> Cl
             close_timeout=CLOSE_SECONDS,
             ping_interval=PING_SECONDS,
             ping_timeout=PING_SECONDS,
+            logger=logger,
         )
-    except (OSError, WebSocketException, TimeoutError) as error:
-        raise ConnectionFailedError(f"no socket: {type(error).__name__}: {error}") from error
+    # ImportError and ValueError come of proxies that it cannot use
+    except (OSError, WebSocketException, ImportError, ValueError) as error:
+        text, cause = reason(error)
+        raise ConnectionFailedError(f"no socket: {text}", False) from cause
 
 
 def _load(tls: Tls | None) -> None:
-    import websockets.asyncio.client
-
-    assert websockets.asyncio.client and (tls is None or tls.context)
+    import_module("websockets.asyncio.client")
+    _ = tls and tls.context

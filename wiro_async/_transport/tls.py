@@ -5,14 +5,54 @@ from __future__ import annotations
 import os
 import ssl
 from functools import cached_property
+from pathlib import Path
+from typing import TypeAlias
 
 import certifi
 
+from wiro_async._errors import ConfigurationError
+
+Verify: TypeAlias = bool | str | os.PathLike[str] | ssl.SSLContext
+
 
 class Tls:
-    """The session's TLS context, built when first asked for."""
+    """The session's TLS context, built when first asked for.
+
+    Args:
+        verify: True trusts the usual authorities (or those of SSL_CERT_FILE and SSL_CERT_DIR), False anybody; a path
+            is a file or a directory with the certificates of the only authorities to trust; a context is taken as
+            it is.
+    """
+
+    def __init__(self, verify: Verify = True) -> None:
+        self._verify = verify
 
     @cached_property
     def context(self) -> ssl.SSLContext:
-        """The context; call it in a thread the first time."""
-        return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
+        """The context; call it in a thread the first time. Raises `ConfigurationError`."""
+        if isinstance(self._verify, ssl.SSLContext):
+            return self._verify
+        if isinstance(self._verify, bool):
+            return _usual() if self._verify else _trusting()
+        return _trusting_only(Path(self._verify))
+
+
+def _usual() -> ssl.SSLContext:
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file or folder:
+        return ssl.create_default_context(cafile=file or None, capath=folder or None)
+    return ssl.create_default_context(cafile=certifi.where())
+
+
+def _trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _trusting_only(path: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(**{"capath" if path.is_dir() else "cafile": str(path)})
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"verify is {str(path)!r}, which holds no certificates: {error}") from error

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import orjson
 
+from ._families import FAMILIES
 from ._realtime import ECHO
 from ._records import Json
 from ._scripts import (
@@ -224,4 +225,4 @@ QUEUED = ModelScript(
     tool={"id": "617", "title": "Queued", "description": "Never leaves the queue.", "categories": ["test"]},
 )
 
-STANDARD: tuple[ModelScript, ...] = (PAINTER, WRITER, MIRROR, SLEEPER, FAILING, STUCK, QUEUED, ECHO)
+STANDARD: tuple[ModelScript, ...] = (PAINTER, WRITER, MIRROR, SLEEPER, FAILING, STUCK, QUEUED, ECHO, *FAMILIES)

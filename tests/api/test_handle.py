@@ -1,0 +1,360 @@
+"""`TaskHandle`: waiting, following, picking up again, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from wiro_async import (
+    APIError,
+    AsyncWiro,
+    NotFoundError,
+    Progress,
+    SessionClosedError,
+    StatusChanged,
+    Task,
+    TaskCancelled,
+    TaskCancelledError,
+    TaskFailedError,
+    TaskFinished,
+    TextDelta,
+)
+from wiro_async._protocol.status import ORDER
+from wiro_async.testing import Mute, WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
+QUICK = {"seconds": 5, "events": 9}
+STORY = {"prompt": "a lighthouse", "seconds": 10}
+
+
+async def reached(emulator: WiroEmulator, until: Until, status: str) -> None:
+    await until(lambda: [task.status for task in emulator.ledger.tasks.values()] == [status])
+
+
+async def test_a_handle_knows_its_task(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Id, token and model, without showing the token."""
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    (made,) = emulator.ledger.submissions
+    assert (task.id, task.token, task.model) == (made.task_id, made.token, "emulator/sleeper")
+    assert made.token not in repr(task)
+
+
+async def test_awaiting_it_twice(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The second time it is known, and costs no request."""
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    first = await task
+    calls = emulator.ledger.count()
+    second = await task
+    assert first.task == second.task
+    assert emulator.ledger.count() == calls
+
+
+async def test_awaiting_it_in_two_tasks(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """They share one watcher."""
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    first, second = await asyncio.gather(task, task.result())
+    assert first.task == second.task
+    assert len(emulator.ledger.sockets[0].tokens) == 1
+
+
+async def test_awaiting_a_failure_twice(wiro: AsyncWiro) -> None:
+    """It fails each time, anew."""
+    task = await wiro.submit("emulator/failing", {"seconds": 5})
+    for _ in range(2):
+        with pytest.raises(TaskFailedError, match="CUDA out of memory"):
+            await task
+
+
+async def test_events_in_order(wiro: AsyncWiro) -> None:
+    """Every stage once and in its order, progress upward, and the end last."""
+    task = await wiro.submit("emulator/painter", {"prompt": "x", "width": 16, "height": 16, "seconds": 20})
+    events = [event async for event in task.events()]
+    reached = [event.status for event in events if isinstance(event, StatusChanged)]
+    assert reached == sorted(set(reached), key=ORDER.index)
+    assert reached[-1] == "task_postprocess_end"
+    shares = [event.fraction for event in events if isinstance(event, Progress)]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    last = events[-1]
+    assert isinstance(last, TaskFinished)
+    assert last.result.output.name == "0.png"
+
+
+async def test_events_then_await(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """After following to the end the result is there without another request."""
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    async for _ in task.events():
+        pass
+    calls = emulator.ledger.count()
+    assert (await task).succeeded
+    assert emulator.ledger.count() == calls
+
+
+async def test_events_of_a_failure_end_with_it(wiro: AsyncWiro) -> None:
+    """Following does not raise: the last event tells how it ended."""
+    task = await wiro.submit("emulator/failing", {"seconds": 5})
+    events = [event async for event in task.events()]
+    last = events[-1]
+    assert isinstance(last, TaskFinished)
+    assert not last.result.succeeded
+    with pytest.raises(TaskFailedError):
+        await task
+
+
+async def test_an_iterator_that_ended_stays_ended(wiro: AsyncWiro) -> None:
+    """Asking on gives nothing more."""
+    events = (await wiro.submit("emulator/sleeper", QUICK)).events()
+    async for _ in events:
+        pass
+    assert [event async for event in events] == []
+    assert events.over is not None
+
+
+async def test_events_of_a_finished_task(wiro: AsyncWiro) -> None:
+    """Following anew tells the text and the end at once."""
+    task = await wiro.submit("emulator/writer", STORY)
+    result = await task
+    with anyio.fail_after(1.5):
+        events = [event async for event in task.events()]
+    assert isinstance(events[-1], TaskFinished)
+    assert result.text in [event.text for event in events if isinstance(event, TextDelta)]
+
+
+async def test_a_late_listener_gets_the_text_so_far(wiro: AsyncWiro) -> None:
+    """Who comes in the middle reads the whole text, and both the same."""
+    task = await wiro.submit("emulator/writer", {**STORY, "seconds": 40})
+    early, late = "", ""
+    async with task.events() as events:
+        async for event in events:
+            if isinstance(event, TextDelta) and event.kind == "answer":
+                early += event.text
+                if len(early) > 80 and not late:
+                    async for heard in task.events():
+                        if isinstance(heard, TextDelta) and heard.kind == "answer":
+                            late += heard.text
+    assert early == late == (await task).text
+
+
+async def test_two_listeners_hear_the_same(wiro: AsyncWiro) -> None:
+    """Each has its own buffer."""
+    task = await wiro.submit("emulator/writer", STORY)
+
+    async def text() -> str:
+        return "".join([delta.text async for delta in task.text_deltas() if isinstance(delta, TextDelta)])
+
+    first, second = await asyncio.gather(text(), text())
+    assert first == second
+    assert first.endswith((await task).text)
+
+
+async def test_cancelling_a_wait_for_an_event_loses_none(wiro: AsyncWiro) -> None:
+    """One can look up between events, and go on."""
+    task = await wiro.submit("emulator/writer", {**STORY, "seconds": 30})
+    text, interruptions = "", 0
+    async with task.events() as events:
+        while not events.over:
+            with anyio.move_on_after(0.003) as scope:
+                event = await anext(events)
+            if scope.cancelled_caught:
+                interruptions += 1
+            elif isinstance(event, TextDelta) and event.kind == "answer":
+                text += event.text
+    assert interruptions
+    assert text == (await task).text
+
+
+async def test_leaving_a_listener_leaves_the_others(wiro: AsyncWiro) -> None:
+    """The one who goes takes nothing from the one who stays."""
+    task = await wiro.submit("emulator/writer", {**STORY, "seconds": 20})
+    staying = asyncio.create_task(task.result())
+    async for _ in task.events():
+        break
+    assert wiro.statistics().watched_tasks == 1
+    assert (await staying).succeeded
+
+
+async def test_a_running_task_is_picked_up_by_its_token(emulator: WiroEmulator, until: Until) -> None:
+    """Another session, perhaps another process, goes on where the first left."""
+    async with AsyncWiro(**emulator.options()) as first:
+        token = (await first.submit("emulator/writer", {**STORY, "seconds": 30})).token
+    await reached(emulator, until, "task_output")
+    async with AsyncWiro(**emulator.options()) as second:
+        task = second.task(token)
+        assert (task.id, task.token, task.model) == (None, token, "")
+        events = [event async for event in task.events()]
+    last = events[-1]
+    assert isinstance(last, TaskFinished)
+    answer = "".join(event.text for event in events if isinstance(event, TextDelta) and event.kind == "answer")
+    assert answer == last.result.text
+
+
+async def test_a_running_task_is_picked_up_by_its_id(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The token is learnt on the way, so that the socket helps here too."""
+    made = await wiro.submit("emulator/sleeper", {"seconds": 40})
+    async with AsyncWiro(**emulator.options()) as second:
+        assert (await second.task(taskid=made.id)).task.token == made.token
+    assert emulator.ledger.sockets[0].tokens == [made.token]
+
+
+async def test_a_finished_task_is_picked_up(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Its result is asked for once."""
+    made = await wiro.run("emulator/sleeper", QUICK)
+    for handle in (wiro.task(made.task.token), wiro.task(taskid=made.task.id)):
+        before = emulator.ledger.count()
+        with anyio.fail_after(1.5):
+            assert (await handle).task.id == made.task.id
+        assert emulator.ledger.count() == before + 1
+
+
+async def test_the_same_task_by_id_and_by_token(wiro: AsyncWiro) -> None:
+    """Two pick-ups of one task do not get in each other's way."""
+    made = await wiro.submit("emulator/sleeper", {"seconds": 30})
+    by_token, by_id = wiro.task(made.token), wiro.task(taskid=made.id)
+    async for _ in by_id.events():
+        break
+    results = await asyncio.gather(by_token, by_id, made)
+    assert {result.task.id for result in results} == {made.id}
+
+
+@pytest.mark.parametrize("by", ["token", "id"])
+async def test_a_task_that_is_not_there(wiro: AsyncWiro, by: str) -> None:
+    """A wrong token or id ends the wait with NotFoundError, which says which it was."""
+    task = wiro.task("nobody's") if by == "token" else wiro.task(taskid="404")
+    with pytest.raises(NotFoundError) as caught:
+        await task
+    assert (caught.value.task_id, caught.value.token) == (task.id, task.token)
+    with pytest.raises(NotFoundError):
+        await anext(task.events())
+    assert wiro.statistics().watched_tasks == 0
+
+
+async def test_detail(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The task as it is now; None while it is not listed."""
+    emulator.faults.empty_tasklist = 1
+    task = await wiro.submit("emulator/queued")
+    assert await task.detail() is None
+    detail = await task.detail()
+    assert isinstance(detail, Task)
+    assert (detail.status, detail.exit_code, detail.is_over) == ("task_queue", None, False)
+
+
+async def test_cancel_and_kill(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """Cancel is for the queue, kill for what runs; the wrong one of the two says so."""
+    queued = await wiro.submit("emulator/queued")
+    with pytest.raises(APIError, match="could not be killed"):
+        await queued.kill()
+    await queued.cancel()
+    with pytest.raises(TaskCancelledError):
+        await queued
+    running = await wiro.submit("emulator/stuck")
+    await until(lambda: emulator.ledger.tasks[str(running.id)].status == "task_start")
+    with pytest.raises(APIError, match="cancellable"):
+        await running.cancel()
+    await running.kill()
+    with pytest.raises(TaskCancelledError):
+        await running
+
+
+async def test_cancel_with_the_token_alone(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The service takes an id only, so it is asked for first."""
+    made = await wiro.submit("emulator/queued")
+    await wiro.task(made.token).cancel()
+    assert emulator.ledger.tasks[str(made.id)].status == "task_cancel"
+
+
+@pytest.mark.parametrize("model", ["emulator/queued", "emulator/stuck"])
+@pytest.mark.parametrize("by", ["handle", "token", "id"])
+async def test_stop(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, model: str, by: str) -> None:
+    """Whichever applies, by whatever the task is known."""
+    made = await wiro.submit(model)
+    await reached(emulator, until, "task_queue" if model == "emulator/queued" else "task_start")
+    task = {"handle": made, "token": wiro.task(made.token), "id": wiro.task(taskid=made.id)}[by]
+    assert await task.stop()
+    assert emulator.ledger.tasks[str(made.id)].status == "task_cancel"
+
+
+async def test_stopping_what_is_over(wiro: AsyncWiro) -> None:
+    """A task that finished was not stopped."""
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    await task
+    assert await task.stop() is False
+
+
+async def test_a_task_killed_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """Waiting ends with TaskCancelledError, following with TaskCancelled."""
+    task = await wiro.submit("emulator/stuck")
+
+    async def follow() -> list[object]:
+        return [event async for event in task.events()]
+
+    waiting, following = asyncio.create_task(task.result()), asyncio.create_task(follow())
+    await until(lambda: wiro.statistics().sockets)
+    await reached(emulator, until, "task_start")
+    async with AsyncWiro(**emulator.options()) as other:
+        await other.tasks.kill(str(task.token))
+    with pytest.raises(TaskCancelledError) as caught:
+        await waiting
+    last = (await following)[-1]
+    assert isinstance(last, TaskCancelled)
+    assert last.task.id == caught.value.task.id == task.id
+
+
+async def test_delete_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Only when it is over; twice is harmless; also by id."""
+    running = await wiro.submit("emulator/stuck")
+    with pytest.raises(APIError, match="still running"):
+        await running.delete_files()
+    result = await wiro.run("emulator/sleeper", QUICK)
+    task = wiro.task(taskid=result.task.id)
+    for _ in range(2):
+        await task.delete_files()
+    detail = await task.detail()
+    assert detail is not None
+    assert detail.outputs == ()
+
+
+async def test_text_deltas(wiro: AsyncWiro) -> None:
+    """Only text: first thoughts, then the answer, each whole."""
+    task = await wiro.submit("emulator/writer", STORY)
+    kinds: list[str] = []
+    texts = {"thinking": "", "answer": ""}
+    async for delta in task.text_deltas():
+        assert isinstance(delta, TextDelta)
+        kinds.append(delta.kind)
+        texts[delta.kind] += delta.text
+    result = await task
+    assert kinds == sorted(kinds, reverse=True)
+    assert texts == {"thinking": result.thinking, "answer": result.text}
+
+
+async def test_a_session_closed_while_following(emulator: WiroEmulator, until: Until) -> None:
+    """The iterator raises, with the ids of the task."""
+    async with AsyncWiro(**emulator.options()) as wiro:
+        task = await wiro.submit("emulator/stuck")
+
+        async def follow() -> None:
+            async for _ in task.events():
+                pass
+
+        following = asyncio.create_task(follow())
+        await until(lambda: wiro.statistics().watched_tasks)
+    with pytest.raises(SessionClosedError) as caught:
+        await following
+    assert caught.value.token == task.token
+
+
+async def test_an_old_handle_is_asked_about_at_once(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+    """A task submitted a while ago may be over, so nobody waits for a message that will not come."""
+    emulator.faults.socket(Mute())
+    async with AsyncWiro(**emulator.options()) as wiro:
+        task = await wiro.submit("emulator/sleeper", QUICK)
+        await reached(emulator, until, "task_postprocess_end")
+        old = asyncio.get_running_loop().time() + 0.1
+        await until(lambda: asyncio.get_running_loop().time() > old)
+        assert (await task).succeeded
+    assert emulator.ledger.count("Task/Detail") == 1

@@ -1,0 +1,134 @@
+"""`stream()`: text as it is written."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wiro_async import AsyncWiro, InvalidInputError, TaskCancelledError, TaskFailedError, TextDelta, TextReset, WiroError
+from wiro_async.testing import ModelScript, RawOutput, Script, Step, WiroEmulator
+from wiro_async.testing import timeline as played
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
+STORY = {"prompt": "a lighthouse", "seconds": 15}
+
+
+def statuses(emulator: WiroEmulator) -> list[str]:
+    return [task.status for task in emulator.ledger.tasks.values()]
+
+
+async def test_text_comes_in_pieces(wiro: AsyncWiro) -> None:
+    """Thoughts and answer, each piece once; the whole is the result's text."""
+    async with wiro.stream("emulator/writer", STORY) as stream:
+        deltas = [delta async for delta in stream]
+        result = await stream.result()
+    answer = "".join(delta.text for delta in deltas if isinstance(delta, TextDelta) and delta.kind == "answer")
+    assert len(deltas) > 3
+    assert answer == stream.text_so_far == result.text
+
+
+async def test_text_so_far(wiro: AsyncWiro) -> None:
+    """It grows with what was read, and does not hold thoughts."""
+    async with wiro.stream("emulator/writer", STORY) as stream:
+        assert stream.text_so_far == ""
+        read = ""
+        async for delta in stream:
+            if isinstance(delta, TextDelta) and delta.kind == "answer":
+                read += delta.text
+            assert stream.text_so_far == read
+
+
+async def test_the_result_without_reading(wiro: AsyncWiro) -> None:
+    """Text that was not read is skipped, and kept in `text_so_far`."""
+    async with wiro.stream("emulator/writer", STORY) as stream:
+        result = await stream.result()
+        assert (await stream.result()).task == result.task
+    assert stream.text_so_far == result.text
+
+
+async def test_a_stream_read_to_its_end_is_not_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """No kill, no cancel."""
+    async with wiro.stream("emulator/writer", STORY) as stream:
+        async for _ in stream:
+            pass
+    assert statuses(emulator) == ["task_postprocess_end"]
+    assert emulator.ledger.count("Task/Kill") == emulator.ledger.count("Task/Cancel") == 0
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+async def test_leaving_early_stops_the_task(
+    emulator: WiroEmulator, wiro: AsyncWiro, error: type[BaseException]
+) -> None:
+    """By whatever error it is left."""
+    with pytest.raises(error):
+        async with wiro.stream("emulator/writer", {**STORY, "seconds": 500}) as stream:
+            await anext(stream)
+            raise error
+    assert statuses(emulator) == ["task_cancel"]
+    assert wiro.statistics().owned_tasks == 0
+
+
+async def test_leaving_early_may_leave_the_task(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """on_cancel="leave": it goes on, and its handle is there to pick it up."""
+    async with wiro.stream("emulator/writer", STORY, on_cancel="leave") as stream:
+        await anext(stream)
+    assert wiro.statistics().watched_tasks == 0
+    assert (await stream.handle).succeeded
+    assert statuses(emulator) == ["task_postprocess_end"]
+
+
+async def test_a_stream_that_is_stopped_through_its_handle(wiro: AsyncWiro) -> None:
+    """The reader learns that there will be no more."""
+    async with wiro.stream("emulator/writer", {**STORY, "seconds": 500}) as stream:
+        await anext(stream)
+        await stream.handle.stop()
+        with pytest.raises(TaskCancelledError):
+            async for _ in stream:
+                pass
+
+
+async def test_a_failed_stream(wiro: AsyncWiro) -> None:
+    """Its failure comes where its text would."""
+    async with wiro.stream("emulator/failing", {"seconds": 5}) as stream:
+        with pytest.raises(TaskFailedError, match="CUDA"):
+            async for _ in stream:
+                pass
+        with pytest.raises(TaskFailedError):
+            await stream.result()
+
+
+async def test_a_refused_stream(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Nothing was made, so nothing is stopped."""
+    with pytest.raises(InvalidInputError, match="prompt"):
+        async with wiro.stream("emulator/writer", {"seconds": 5}):
+            pytest.fail("not reached")
+    assert not emulator.ledger.submissions
+
+
+async def test_a_stream_that_was_not_entered(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """It says how to use it, and sends nothing."""
+    stream = wiro.stream("emulator/writer", STORY)
+    for use in (lambda: stream.handle, lambda: anext(stream), stream.result):
+        with pytest.raises(WiroError, match="async with"):
+            await use()  # type: ignore[misc]
+    assert not emulator.ledger.calls
+
+
+async def test_a_text_that_is_taken_back(until: Until) -> None:
+    """A reset comes as such, and `text_so_far` starts over."""
+
+    def said(text: str) -> Step:
+        return Step("task_output", {"type": "answer", "raw": text, "answer": [text], "thinking": [], "isThinking": False})
+
+    steps = [said("Once upon"), said("Once upon a time"), said("In the beginning"), said("In the beginning was")]
+    outputs = (RawOutput({"prompt": "", "raw": "In the beginning was", "answer": ["In the beginning was"], "thinking": []}),)
+    model = ModelScript("emulator/fickle", lambda given: Script(played(20, steps), outputs))
+    with WiroEmulator(speed=50, models=[model]) as emulator:
+        async with AsyncWiro(**emulator.options()) as wiro, wiro.stream("emulator/fickle") as stream:
+            heard = [delta async for delta in stream]
+    assert any(isinstance(delta, TextReset) for delta in heard)
+    assert stream.text_so_far == "In the beginning was"

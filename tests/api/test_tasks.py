@@ -1,0 +1,71 @@
+"""`wiro.tasks`: any task of the account, by whatever it is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wiro_async import APIError, AsyncWiro, NotFoundError, Task
+from wiro_async._api import tasks
+from wiro_async.testing import WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
+
+@pytest.mark.parametrize("by", ["handle", "record", "token", "id"])
+async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, by: str) -> None:
+    """A handle, a record, a token or an id mean the same task."""
+    handle = await wiro.submit("emulator/queued")
+    record = await wiro.tasks.detail(handle)
+    assert isinstance(record, Task)
+    ref = {"handle": handle, "record": record, "token": str(handle.token), "id": str(handle.id)}[by]
+    detail = await wiro.tasks.detail(ref)
+    assert detail is not None
+    assert (detail.id, detail.token, detail.model) == (handle.id, handle.token, "emulator/queued")
+    await wiro.tasks.cancel(ref)
+    assert emulator.ledger.tasks[str(handle.id)].status == "task_cancel"
+    await wiro.tasks.delete_files(ref)
+
+
+async def test_kill(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """For what runs."""
+    handle = await wiro.submit("emulator/stuck")
+    await until(lambda: emulator.ledger.tasks[str(handle.id)].status == "task_start")
+    await wiro.tasks.kill(str(handle.id))
+    assert emulator.ledger.tasks[str(handle.id)].status == "task_cancel"
+    with pytest.raises(APIError, match="not running"):
+        await wiro.tasks.kill(str(handle.token))
+
+
+async def test_a_task_that_is_not_there(wiro: AsyncWiro) -> None:
+    """Each call says so."""
+    for call in (wiro.tasks.detail, wiro.tasks.cancel, wiro.tasks.kill, wiro.tasks.delete_files):
+        with pytest.raises(NotFoundError):
+            await call("404")
+
+
+async def test_list_goes_through_all_pages(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newest first, fetched as they are needed."""
+    monkeypatch.setattr(tasks, "PAGE", 3)
+    made = [(await wiro.submit("emulator/queued")).id for _ in range(7)]
+    assert [task.id async for task in wiro.tasks.list()] == made[::-1]
+    assert emulator.ledger.count("Task/List") == 3
+    async for _ in wiro.tasks.list():
+        break
+    assert emulator.ledger.count("Task/List") == 4
+
+
+async def test_list_of_one_model(wiro: AsyncWiro) -> None:
+    """Others are left out."""
+    await wiro.submit("emulator/stuck")
+    made = await wiro.submit("emulator/queued")
+    assert [task.id async for task in wiro.tasks.list(model="emulator/queued")] == [made.id]
+
+
+async def test_list_of_nothing(wiro: AsyncWiro) -> None:
+    """No tasks yet is no error."""
+    assert [task async for task in wiro.tasks.list()] == []

@@ -1,0 +1,85 @@
+"""The examples, each run as a program of its own, against the emulator."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wiro_async.testing import WiroEmulator
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+Example = Callable[..., str]
+
+
+@pytest.fixture
+def example(tmp_path: Path, wiro_emulator: WiroEmulator) -> Example:
+    """Runs an example in an empty directory and gives what it printed."""
+    environment = {
+        **os.environ,
+        "WIRO_API_KEY": wiro_emulator.api_key,
+        "WIRO_API_SECRET": wiro_emulator.api_secret or "",
+        "WIRO_API_BASE_URL": wiro_emulator.base_url,
+        "WIRO_SOCKET_URL": wiro_emulator.socket_url,
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONWARNINGS": "error",
+    }
+
+    def run(name: str, *arguments: str) -> str:
+        command = [sys.executable, str(EXAMPLES / name), *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return run
+
+
+def test_run(example: Example, tmp_path: Path) -> None:
+    """The picture is saved; time and cost are told."""
+    assert "0.png" in example("run.py", "a fox", "emulator/painter")
+    assert (tmp_path / "pictures" / "0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_follow(example: Example, tmp_path: Path) -> None:
+    """States and progress are shown until the end."""
+    shown = example("follow.py", "a fox", "emulator/painter")
+    assert shown.splitlines()[-2:] == ["exit code 0", "picture.png"]
+    assert (tmp_path / "picture.png").is_file()
+
+
+def test_stream(example: Example) -> None:
+    """Thinking is dimmed, the answer follows, tokens and cost end it."""
+    shown = example("stream.py", "Explain tides", "emulator/writer")
+    assert "\x1b[2m" in shown
+    assert "tides" in shown
+    assert "tokens, $" in shown.splitlines()[-1]
+
+
+def test_batch(example: Example, tmp_path: Path) -> None:
+    """Every line becomes a picture of its own name."""
+    (tmp_path / "prompts.txt").write_text("a fox\n\na city\na rose\n", encoding="utf-8")
+    shown = example("batch.py", "prompts.txt", "emulator/painter")
+    assert shown.splitlines()[-1].startswith("3 done, 0 failed, $0.12")
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert names == {"00001.png", "00003.png", "00004.png"}
+
+
+def test_pick_up(example: Example, tmp_path: Path) -> None:
+    """A run that one process started is finished by another."""
+    token = example("pick_up.py", "start", "a fox", "emulator/painter").strip()
+    assert example("pick_up.py", "finish", token).strip() == "picture.png"
+    assert (tmp_path / "picture.png").is_file()
+
+
+def test_every_example_says_what_it_needs() -> None:
+    """Each has a PEP 723 header, a docstring with its command line, and a test here."""
+    tested = Path(__file__).read_text(encoding="utf-8")
+    for path in EXAMPLES.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith("# /// script\n# requires-python = ")
+        assert f"python {path.name}" in text
+        assert f'"{path.name}"' in tested

@@ -1,0 +1,154 @@
+"""The journal's side of an item: its name, its way through a restart, and what is written when."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterable
+from typing import IO
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from wiro_async._api.batch.items import Outcome, RunRequest
+from wiro_async._api.batch.runs import Runs
+from wiro_async._api.journal import Entry, JournalWriter
+from wiro_async._engine.task_calls import TaskRef
+from wiro_async._errors import APIError, InvalidInputError, TaskCancelledError, TaskFailedError, TransportError
+from wiro_async._protocol.journal_keys import digest
+from wiro_async._protocol.matching import Intent
+from wiro_async._protocol.requests import RunInput
+from wiro_async._types import File
+
+BLOCK = 1024 * 1024
+
+
+@attrs.define(eq=False)
+class ItemLog:
+    """Writes one attempt of an item into the journal; a `RunLog`.
+
+    Attributes:
+        is_written: whether this attempt's intent is on the disk.
+    """
+
+    journal: JournalWriter
+    entry: Entry
+    request: RunRequest
+    is_written: bool = False
+    _holds: bool = False
+
+    async def intend(self, intent: Intent) -> None:
+        """It is about to be sent. A run that was refused and is sent again is written down once."""
+        if not self._holds:
+            self._holds = True
+            self.journal.hold()
+        if not self.is_written:
+            await self.journal.intend(self.entry, self.request.model, shown(self.request), intent)
+            self.is_written = True
+
+    async def note(self, ref: TaskRef) -> None:
+        """Its task is known."""
+        await self.journal.note(self.entry, ref)
+
+    def settle(self) -> None:
+        """Nothing of it is under way."""
+        if self._holds:
+            self._holds = False
+            self.journal.release()
+
+    def end(self, outcome: Outcome) -> None:
+        """What became of it. A task that is still unknown, or still runs, stays to be looked for or followed."""
+        match outcome.error:
+            case None if outcome.result is not None:
+                self.journal.end(self.entry, "succeeded", outcome.result.task, None)
+            case TaskFailedError() as error:
+                self.journal.end(self.entry, "failed", error.task, error)
+            case TaskCancelledError() as error:
+                self.journal.end(self.entry, "cancelled", error.task, error)
+            case APIError() | TransportError(sent=False) as error if self._was_refused:
+                self.journal.end(self.entry, "refused", None, error)
+
+    @property
+    def _was_refused(self) -> bool:
+        return self.is_written and self.entry.state == "undecided"
+
+
+async def enter(journal: JournalWriter, index: int, request: RunRequest) -> Entry:
+    """Look a request up.
+
+    Raises:
+        InvalidInputError: it cannot be sent, or cannot be told from others.
+        JournalError: the journal was made for other requests.
+    """
+    try:
+        hashed = await _digest(request)
+    except BaseException:
+        journal.pass_over(index)
+        raise
+    entry = await journal.enter(index, request.key, hashed)
+    if entry.is_repeated:
+        raise InvalidInputError(message=f"the key {request.key!r} was given to an earlier request of this batch, too")
+    return entry
+
+
+async def seek(journal: JournalWriter, runs: Runs, entry: Entry, request: RunRequest, grace: float) -> None:
+    """Look for the task of an item that an earlier process may have sent; found, the item is `submitted`.
+
+    Raises:
+        SubmissionUnknownError: it cannot be told.
+    """
+    plan = await runs.plan(request)
+    plan = attrs.evolve(plan, intent=attrs.evolve(plan.intent, callback_url=entry.callback_url))
+    equals = await journal.equals(plan.intent)
+    left = journal.locked_at + grace - anyio.current_time()
+    ref = await runs.seek(plan, entry.intended_at, left, equals.task_ids, equals.undecided)
+    if ref is not None:
+        await journal.note(entry, ref)
+
+
+def shown(request: RunRequest) -> dict[str, object]:
+    """A request's input as the journal keeps it: files only by their names."""
+    given = RunInput.of(request.input)
+    files: dict[str, list[str]] = {}
+    for name, file in given.files:
+        files.setdefault(name, []).append(file.name)
+    return {**given.values, **files}
+
+
+async def _digest(request: RunRequest) -> str:
+    given = RunInput.of(request.input)
+    files = [(name, await _hash(name, file, request)) for name, file in given.files]
+    return digest(request.model, given.values, files)
+
+
+async def _hash(name: str, file: File, request: RunRequest) -> str:
+    if isinstance(file.data, AsyncIterable):
+        if request.key is None:
+            raise InvalidInputError(
+                message=f"{name} is read from an async iterable, which a journal cannot tell from others; "
+                "give RunRequest(…, key=…)"
+            )
+        return file.name
+    return await anyio.to_thread.run_sync(_hash_now, file.data)
+
+
+def _hash_now(data: bytes | os.PathLike[str] | IO[bytes]) -> str:
+    if isinstance(data, bytes):
+        return hashlib.sha256(data).hexdigest()
+    if isinstance(data, os.PathLike):
+        with open(data, "rb") as file:
+            return _hash_open(file)
+    start = data.tell() if data.seekable() else None
+    if start is None:
+        raise InvalidInputError(message="a journal cannot read a stream that cannot be read twice; give a file or bytes")
+    hashed = _hash_open(data)
+    data.seek(start)
+    return hashed
+
+
+def _hash_open(file: IO[bytes]) -> str:
+    hashed = hashlib.sha256()
+    while block := file.read(BLOCK):
+        hashed.update(block)
+    return hashed.hexdigest()

@@ -1,0 +1,193 @@
+"""Shows how a batch goes, while it does."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable
+from inspect import isawaitable
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from wiro_async._api.batch.options import ProgressListener
+from wiro_async._api.batch.stats import BatchStats
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+logger = logging.getLogger("wiro_async")
+LIVE_SECONDS = 0.1
+LINE_SECONDS = 5.0
+BAR = 30
+
+
+class Display(Protocol):
+    """Somewhere to show how a batch stands.
+
+    Attributes:
+        seconds: between two looks.
+    """
+
+    seconds: float
+
+    async def show(self, stats: BatchStats) -> None:
+        """Show this."""
+
+    async def close(self) -> None:
+        """Nothing more will be shown."""
+
+
+class Progress:
+    """An async context manager that keeps a display, if one is wanted, up to date."""
+
+    def __init__(self, stats: Callable[[], BatchStats], wanted: bool | ProgressListener) -> None:
+        self._stats = stats
+        self._wanted = wanted
+        self._display: Display | None = None
+        self._group: TaskGroup
+
+    async def __aenter__(self) -> Self:
+        if self._wanted is False:
+            return self
+        self._display = display() if self._wanted is True else Told(self._wanted)
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        self._group.start_soon(self._keep_up, self._display)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._display is None:
+            return
+        self._group.cancel_scope.cancel()
+        await self._group.__aexit__(None, None, None)
+        with anyio.CancelScope(shield=True):
+            await self._display.show(self._stats())
+            await self._display.close()
+
+    async def _keep_up(self, display: Display) -> None:
+        while True:
+            await display.show(self._stats())
+            await anyio.sleep(display.seconds)
+
+
+class Told:
+    """Calls a function of the user's. If that fails, it is logged, once, and the batch goes on."""
+
+    seconds = LIVE_SECONDS
+
+    def __init__(self, listener: ProgressListener) -> None:
+        self._listener: ProgressListener | None = listener
+
+    async def show(self, stats: BatchStats) -> None:
+        """Tell it."""
+        if self._listener is None:
+            return
+        try:
+            answer = self._listener(stats)
+            if isawaitable(answer):
+                await answer
+        except Exception:
+            logger.exception("progress is not told any more: the function given for it failed")
+            self._listener = None
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+
+class Lines:
+    """One line now and then, for logs and pipes."""
+
+    seconds = LINE_SECONDS
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    async def show(self, stats: BatchStats) -> None:
+        """Write a line."""
+        await anyio.to_thread.run_sync(self._write, line(stats))
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+
+class LiveTable:
+    """A display that stays in its place on a terminal; what the program prints appears above it."""
+
+    seconds = LIVE_SECONDS
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    async def show(self, stats: BatchStats) -> None:
+        """Draw it anew."""
+        await anyio.to_thread.run_sync(self._draw, stats)
+
+    async def close(self) -> None:
+        """Leave the last state standing."""
+        await anyio.to_thread.run_sync(self._live.stop)
+
+    def _draw(self, stats: BatchStats) -> None:
+        if not self._live.is_started:
+            self._live.start()
+        self._live.update(table(stats), refresh=True)
+
+
+def display() -> Display:
+    """What suits the standard error stream: a live table on a terminal, lines elsewhere, or without rich."""
+    if not sys.stderr.isatty():
+        return Lines(sys.stderr)
+    if importlib.util.find_spec("rich") is None:
+        logger.warning("for a live display of batches: pip install 'wiro-async[cli]'")
+        return Lines(sys.stderr)
+    from rich.console import Console
+    from rich.live import Live
+
+    return LiveTable(Live(console=Console(stderr=True), auto_refresh=False))
+
+
+def line(stats: BatchStats) -> str:
+    """All of it in one line."""
+    return "wiro: " + ", ".join(f"{value} {name}" if name else value for name, value in parts(stats))
+
+
+def table(stats: BatchStats) -> Table:
+    """All of it for a terminal: a bar, and what it is made of."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    ended = stats.succeeded + stats.failed + stats.skipped
+    grid = Table.grid(padding=(0, 2))
+    cells = [f"[dim]{name}[/] [bold]{value}[/]" if name else f"[bold]{value}[/]" for name, value in parts(stats)]
+    bar = ProgressBar(total=stats.total, completed=ended, width=BAR, pulse=stats.total is None)
+    grid.add_row(bar, *cells)
+    return grid
+
+
+def parts(stats: BatchStats) -> list[tuple[str, str]]:
+    """What there is to tell, name and value."""
+    of = "" if stats.total is None else f"/{stats.total}"
+    told = [("done", f"{stats.succeeded}{of}"), ("failed", str(stats.failed))]
+    told += [("skipped", str(stats.skipped))] if stats.skipped else []
+    told += [("in flight", str(stats.in_flight)), ("queued", str(stats.queued)), ("a second", f"{stats.rate:.1f}")]
+    told += [] if stats.eta is None else [("left", duration(stats.eta))]
+    told += [("", f"${stats.cost:.2f}" + ("" if stats.budget is None else f" of ${stats.budget:.2f}"))]
+    return told
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: "0:42", "1:02:03"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,66 @@
+"""The inputs of a batch, taken one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+import anyio
+
+from wiro_async._api.batch.items import RunRequest
+from wiro_async._errors import InvalidInputError
+from wiro_async._types import Input
+
+Inputs: TypeAlias = Iterable[Input | RunRequest] | AsyncIterable[Input | RunRequest]
+
+
+class Requests:
+    """The inputs, taken one at a time, whoever asks.
+
+    Attributes:
+        taken: how many were.
+    """
+
+    def __init__(self, model: str | None, inputs: Inputs) -> None:
+        self._model = model
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._closed = False
+        self.taken = 0
+        self._source: AsyncIterator[Input | RunRequest] | Iterator[Input | RunRequest]
+        self._source = aiter(inputs) if isinstance(inputs, AsyncIterable) else iter(inputs)
+
+    def close(self) -> None:
+        """Give no more."""
+        self._closed = True
+
+    async def aclose(self) -> None:
+        """Give no more, and end an asynchronous generator, which would be left hanging."""
+        self._closed = True
+        if isinstance(self._source, AsyncGenerator):
+            await self._source.aclose()
+
+    async def next(self) -> tuple[int, RunRequest] | None:
+        """The next input and its index; None if there is none."""
+        async with self._lock:
+            if self._closed:
+                return None
+            try:
+                source = self._source
+                given = await anext(source) if isinstance(source, AsyncIterator) else next(source)
+                request = self._request(given)
+            except (StopIteration, StopAsyncIteration):
+                self._closed = True
+                return None
+            except BaseException:
+                self._closed = True
+                raise
+            self.taken += 1
+            return self.taken - 1, request
+
+    def _request(self, given: Input | RunRequest) -> RunRequest:
+        if isinstance(given, RunRequest):
+            return given
+        if self._model is not None and isinstance(given, Mapping):
+            return RunRequest(self._model, given)
+        wanted = "a RunRequest" if self._model is None else "a mapping of parameters or a RunRequest"
+        raise InvalidInputError(message=f"item {self.taken} of the batch is a {type(given).__name__}; give {wanted}")

@@ -1,0 +1,180 @@
+"""`Journal`: a look into what a batch has written down."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import attrs
+
+from wiro_async._api.journal.schema import State, check
+from wiro_async._errors import JournalError
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.json import JSON, decode, encode
+from wiro_async._protocol.values import as_decimal, as_dict
+from wiro_async._transport.sqlite import Connection, reader
+
+COLUMNS = "key, model, input, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record"
+SHOWN = ("key", "model", "state", "attempts", "task_id", "cost", "error", "intended_at", "ended_at", "saved", "input")
+
+
+@attrs.frozen
+class JournalItem:
+    """One item of a journal.
+
+    Attributes:
+        key: the user's name for it, else one made from its request.
+        model: "owner/model".
+        input: its parameters; files only by their names.
+        state: "undecided" (sent perhaps, no answer known), "submitted", "succeeded", "failed", "cancelled", or
+            "refused" (not sent, or not taken).
+        attempts: how many tasks were made for it.
+        task_id, token: its last task, if one is known.
+        intended_at, ended_at: unix times.
+        cost: US dollars, once billed.
+        error: why it failed.
+        saved: where its outputs lie.
+        task: the service's last record of it.
+    """
+
+    key: str
+    model: str
+    input: Mapping[str, JSON] = attrs.field(repr=False)
+    state: State
+    attempts: int
+    task_id: str | None
+    token: str | None = attrs.field(repr=False)
+    intended_at: float
+    ended_at: float | None
+    cost: Decimal | None
+    error: str | None
+    saved: tuple[Path, ...]
+    task: Task | None = attrs.field(repr=False)
+
+    def as_json(self) -> dict[str, JSON]:
+        """What `Journal.export` writes: everything but the secret token and the service's record."""
+        return {
+            "key": self.key,
+            "model": self.model,
+            "state": self.state,
+            "attempts": self.attempts,
+            "task_id": self.task_id,
+            "cost": None if self.cost is None else str(self.cost),
+            "error": self.error,
+            "intended_at": self.intended_at,
+            "ended_at": self.ended_at,
+            "saved": [str(path) for path in self.saved],
+            "input": dict(self.input),
+        }
+
+
+class Journal:
+    """A journal to look at, also while a batch writes it: `with Journal.open("run.sqlite") as journal: …`.
+
+    It reads in the calling thread; in an async program that matters only for journals of many thousands of items.
+    """
+
+    def __init__(self, path: Path, connection: Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Journal:
+        """Open a journal for reading.
+
+        Raises:
+            JournalError: there is none, it is damaged, or the file is something else.
+        """
+        return cls(Path(path), reader(Path(path), check))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it. Doing it twice is harmless."""
+        self._connection.close()
+
+    def __len__(self) -> int:
+        return sum(self.counts.values())
+
+    def __iter__(self) -> Iterator[JournalItem]:
+        return self.items()
+
+    @property
+    def counts(self) -> dict[State, int]:
+        """How many items are in each state; states without items are left out."""
+        return dict(self._connection.execute("SELECT state, count(*) FROM items GROUP BY state").fetchall())
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars billed for all items."""
+        costs = self._connection.execute("SELECT cost, count(*) FROM items WHERE cost IS NOT NULL GROUP BY cost")
+        return sum((Decimal(cost) * count for cost, count in costs), Decimal(0))
+
+    def items(self, state: State | None = None) -> Iterator[JournalItem]:
+        """The items in the order in which they were sent first, read as they are needed.
+
+        Args:
+            state: only those in this state.
+        """
+        chosen = ("", ()) if state is None else (" WHERE state = ?", (state,))
+        with closing(self._connection.cursor()) as cursor:
+            for row in cursor.execute(f"SELECT {COLUMNS} FROM items{chosen[0]} ORDER BY rowid", chosen[1]):
+                yield _item(row)
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write all items to a file: CSV if it ends in ".csv", JSON Lines if in ".jsonl". Tokens stay out.
+
+        Raises:
+            JournalError: the file's name ends otherwise.
+        """
+        path = Path(path)
+        match path.suffix.lower():
+            case ".csv":
+                self._export_csv(path)
+            case ".jsonl":
+                with path.open("wb") as lines:
+                    lines.writelines(encode(item.as_json()) + b"\n" for item in self.items())
+            case _:
+                raise JournalError(f"{path} ends in neither .csv nor .jsonl")
+        return path
+
+    def _export_csv(self, path: Path) -> None:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, SHOWN)
+            table.writeheader()
+            for item in self.items():
+                row: dict[str, object] = {**item.as_json()}
+                row["saved"] = " ".join(str(path) for path in item.saved)
+                row["input"] = encode(dict(item.input)).decode()
+                table.writerow(row)
+
+
+def _item(row: tuple[object, ...]) -> JournalItem:
+    key, model, given, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record = row
+    return JournalItem(
+        cast("str", key),
+        cast("str", model),
+        as_dict(decode(cast("str", given))),
+        cast("State", state),
+        cast("int", attempts),
+        cast("str | None", task_id),
+        cast("str | None", token),
+        cast("float", intended_at),
+        cast("float | None", ended_at),
+        as_decimal(cast("str | None", cost)),
+        cast("str | None", error),
+        tuple(map(Path, cast("list[str]", decode(cast("str", saved))))) if saved else (),
+        Task.from_wire(as_dict(decode(cast("str", record)))) if record else None,
+    )

@@ -1,0 +1,76 @@
+"""What a journal looks like on disk."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from wiro_async._errors import JournalError
+from wiro_async._transport.sqlite import Connection
+
+APPLICATION = 0x5769726F  # "Wiro"
+VERSION = 1
+
+State: TypeAlias = Literal["undecided", "submitted", "succeeded", "failed", "cancelled", "refused"]
+
+TABLES = f"""
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+CREATE TABLE items (
+    key TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,        -- of what was asked for
+    model TEXT NOT NULL,
+    input TEXT NOT NULL,         -- JSON; files by their names
+    state TEXT NOT NULL,         -- undecided, submitted, succeeded, failed, cancelled, refused
+    attempts INTEGER NOT NULL,   -- tasks made for it, the undecided one included
+    fingerprint BLOB NOT NULL,   -- equal for runs that cannot be told apart on the service
+    callback_url TEXT,
+    intended_at REAL NOT NULL,   -- unix time
+    task_id TEXT,
+    token TEXT,
+    ended_at REAL,
+    cost TEXT,
+    record TEXT,                 -- the task as the service told it at the end, JSON
+    error TEXT,
+    saved TEXT                   -- where its outputs lie, JSON list of paths
+);
+CREATE INDEX equals ON items (fingerprint);
+CREATE TABLE former (            -- tasks of earlier attempts
+    fingerprint BLOB NOT NULL,
+    task_id TEXT NOT NULL
+);
+CREATE INDEX former_equals ON former (fingerprint);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+PRESENT = """
+PRAGMA temp_store = FILE;
+CREATE TEMP TABLE taken (key TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+def prepare(connection: Connection) -> None:
+    """Fill a new file; see whether an old one is a journal, and whole. Raises `JournalError`."""
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    if empty and _number(connection, "application_id") == 0:
+        connection.executescript(f"BEGIN; {TABLES} COMMIT;")
+    check(connection)
+    connection.executescript(PRESENT)
+    connection.execute("INSERT OR REPLACE INTO facts VALUES ('opened', unixepoch())")
+
+
+def check(connection: Connection) -> None:
+    """See whether a file is a journal that this version can read, and whole. Raises `JournalError`."""
+    if _number(connection, "application_id") != APPLICATION:
+        raise JournalError("this file is a database of something else, not a journal; name another file")
+    if _number(connection, "user_version") > VERSION:
+        raise JournalError("this journal was made by a newer version of wiro_async; install that one")
+    problems = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if problems != ("ok",):
+        raise JournalError(
+            f"this journal is damaged ({problems[0]}). Restore it from a copy; with a new journal everything would "
+            "be submitted, and billed, again"
+        )
+
+
+def _number(connection: Connection, pragma: str) -> int:
+    number: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+    return number

@@ -1,0 +1,232 @@
+"""The models of the service. https://wiro.ai/docs/models"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Sequence
+from difflib import get_close_matches
+
+import anyio
+import attrs
+
+from wiro_async._engine.nursery import Nursery
+from wiro_async._engine.sender import Sender
+from wiro_async._errors import InvalidInputError, NotFoundError, SessionClosedError
+from wiro_async._protocol import checking, models, pricing
+from wiro_async._protocol.json import JSON
+from wiro_async._protocol.models import Filters, Model, Shelf, Sort, SortOrder
+from wiro_async._protocol.requests import RunInput, model_path
+from wiro_async._protocol.routing import routed
+from wiro_async._types import CheckInputs, Input
+
+PAGE = 100
+CANDIDATES = 500  # how many models of an owner are looked through for a spelling
+
+
+@attrs.define(eq=False)
+class _Lookup:
+    """A model that is being asked for, by one or by many."""
+
+    spellings: tuple[str, ...]
+    model: Model | None = None
+    error: Exception = attrs.field(factory=lambda: SessionClosedError("the session was closed during this call"))
+    done: anyio.Event = attrs.field(factory=anyio.Event)
+
+
+class Models:
+    """`wiro.models`. A model is referred to by "owner/model" or by its record."""
+
+    def __init__(self, sender: Sender, nursery: Nursery, known: dict[str, Model] | None = None) -> None:
+        self._sender = sender
+        self._nursery = nursery
+        self._known = {} if known is None else known
+        self._lookups: dict[str, _Lookup] = {}
+
+    def sharing(self, sender: Sender) -> Models:
+        """The same models, asked for in another way."""
+        return Models(sender, self._nursery, self._known)
+
+    def list(
+        self,
+        *,
+        categories: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        owner: str | None = None,
+        sort: Sort = "id",
+        order: SortOrder = "DESC",
+        hide_workflows: bool = True,
+        summary: bool = False,
+    ) -> AsyncIterator[Model]:
+        """All models, newest first; pages are fetched as they are needed.
+
+        Args:
+            categories, tags: only models that have all of these.
+            owner: only models of this owner, such as "google".
+            sort, order: by "id" or "relevance", "ASC" or "DESC".
+            hide_workflows: leave out models that are made of others.
+            summary: quicker, and without the models' parameters.
+        """
+        return self._pages(Filters("", categories, tags, owner, sort, order, hide_workflows, summary))
+
+    def search(
+        self,
+        text: str,
+        *,
+        categories: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        owner: str | None = None,
+        sort: Sort = "relevance",
+        order: SortOrder = "DESC",
+        hide_workflows: bool = True,
+        summary: bool = False,
+    ) -> AsyncIterator[Model]:
+        """All models that a text finds, the most relevant first. Arguments as in `list`."""
+        return self._pages(Filters(text, categories, tags, owner, sort, order, hide_workflows, summary))
+
+    async def explore(self) -> Sequence[Shelf]:
+        """The service's own selection, shelf by shelf."""
+        return models.shelves_of(await self._sender.call(models.tool_explore()))
+
+    async def get(self, model: str | Model, *, refresh: bool = False) -> Model:
+        """A model with its parameters and prices, asked for once in a session.
+
+        Cancelling is safe: others who wait for the same model still get it.
+
+        Args:
+            model: "owner/model" in any case, in the clean spelling or the service's own; or a summary.
+            refresh: ask again, even if it is known.
+
+        Raises:
+            NotFoundError: there is no such model; the error tells similar ones.
+        """
+        spellings = (model.slug, model.raw_slug) if isinstance(model, Model) else (model,)
+        model_path(spellings[0])
+        known = None if refresh else self.known(spellings[0])
+        if known is not None:
+            return known
+        await self._sender.ready()
+        key = spellings[0].casefold()
+        lookup = self._lookups.get(key)
+        if lookup is None:
+            lookup = self._lookups[key] = _Lookup(spellings)
+            self._nursery.start(self._look_up, lookup)
+        await lookup.done.wait()
+        if lookup.model is None:
+            raise copy.copy(lookup.error)
+        return lookup.model
+
+    def known(self, slug: str) -> Model | None:
+        """The model if the session has asked for it already. Makes no request."""
+        given: object = slug
+        return self._known.get(given.casefold()) if isinstance(given, str) else None
+
+    async def check(self, model: str | Model, input: Input | None = None) -> None:
+        """See whether an input is right, before it is sent and paid for.
+
+        Looks at names, required parameters, types, ranges, steps, options, and at kinds and counts of files.
+
+        Raises:
+            InvalidInputError: it is not; `errors` holds every problem found, with what was given and what is allowed.
+            NotFoundError: there is no such model.
+        """
+        _check(await self._whole(model), input)
+
+    async def estimate(self, model: str | Model, input: Input | None = None, count: int = 1) -> pricing.Estimate:
+        """What `count` runs with this input will cost. https://wiro.ai/docs/pricing
+
+        Raises:
+            NotFoundError: there is no such model.
+        """
+        if count < 0:
+            raise InvalidInputError(message=f"count is {count}; give 0 or more runs")
+        return pricing.estimate(await self._whole(model), input, count)
+
+    async def prepared(self, slug: str, input: Input | None, use: CheckInputs, check: bool | None) -> RunInput:
+        """An input as it will be sent, checked if that is wanted.
+
+        Args:
+            use: whether the model's parameters are used: if known, always, or never.
+            check: True fetches and uses them whatever `use` says; False finds no fault with the input.
+        """
+        if check is True or use is True:
+            model: Model | None = await self.get(slug)
+        else:
+            model = self.known(slug) if use == "auto" else None
+        if model is None:
+            return RunInput.of(input)
+        if check is not False:
+            _check(model, input)
+        return routed(input, model.parameters)
+
+    async def _whole(self, model: str | Model) -> Model:
+        return model if isinstance(model, Model) and model.parameters else await self.get(model)
+
+    async def _look_up(self, lookup: _Lookup) -> None:
+        try:
+            model = lookup.model = await self._found(lookup.spellings)
+            for slug in (*lookup.spellings, model.slug, model.raw_slug):
+                self._known[slug.casefold()] = model
+        except Exception as error:
+            lookup.error = error
+        finally:
+            del self._lookups[lookup.spellings[0].casefold()]
+            lookup.done.set()
+
+    async def _found(self, spellings: tuple[str, ...]) -> Model:
+        """By the spellings that are given, else by the service's own."""
+        for spelling in spellings:
+            if (model := await self._detail(spelling)) is not None:
+                return model
+        slug = spellings[0]
+        candidates = await self._candidates(slug)
+        for candidate in candidates:
+            if candidate.is_called(slug) and (model := await self._detail(candidate.raw_slug)) is not None:
+                return model
+        similar = get_close_matches(slug, {candidate.slug for candidate in candidates}, 3)
+        hint = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "wiro.models.search(…) finds models"
+        raise NotFoundError(message=f"there is no model {slug!r}; {hint}")
+
+    async def _detail(self, slug: str) -> Model | None:
+        try:
+            found = models.models_of(await self._sender.call(models.tool_detail(slug)))
+        except NotFoundError:
+            return None
+        return next((model for model in found if model.is_called(slug)), None)
+
+    async def _candidates(self, slug: str) -> Sequence[Model]:
+        owner, _, project = slug.partition("/")
+        found = models.models_of(
+            await self._page(Filters(project, sort="relevance", hide_workflows=False, summary=True), 0)
+        )
+        if any(model.is_called(slug) for model in found):
+            return found
+        async for model in self._pages(Filters(owner=owner, hide_workflows=False, summary=True)):
+            found.append(model)
+            if len(found) >= CANDIDATES:
+                break
+        return found
+
+    async def _pages(self, filters: Filters) -> AsyncIterator[Model]:
+        start, seen = 0, set[str]()
+        while True:
+            answer = await self._page(filters, start)
+            page = models.models_of(answer)
+            new = [model for model in page if model.raw_slug not in seen]
+            for model in new:
+                seen.add(model.raw_slug)
+                yield model
+            start, total = start + len(page), models.total_of(answer)
+            if not new or (len(page) < PAGE if total is None else start >= total):
+                return
+
+    async def _page(self, filters: Filters, start: int) -> dict[str, JSON]:
+        try:
+            return await self._sender.call(models.tool_list(filters, start, PAGE))
+        except NotFoundError:
+            return {}
+
+
+def _check(model: Model, input: Input | None) -> None:
+    problems = checking.check(model, input)
+    if problems:
+        raise checking.refusal(model, problems)

@@ -1,0 +1,81 @@
+"""File names that are safe on every system, whatever the service or a model calls its outputs.
+
+https://learn.microsoft.com/windows/win32/fileio/naming-a-file tells what Windows reserves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from unicodedata import category, normalize
+
+MAX_BYTES = 200  # of 255, so that a number and a suffix for the time of writing fit as well
+MAX_SUFFIX_BYTES = 20
+FALLBACK = "output"
+UNSAFE = re.compile(r'[<>:"/\\|?*]')
+RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9¹²³])")
+HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # controls, text direction, halves of pairs, line ends
+
+
+def safe_name(name: str, fallback: str = FALLBACK) -> str:
+    """A name for a file that stays in its directory, can be written, and shows what it is, on every system.
+
+    Args:
+        fallback: taken where nothing usable is left.
+    """
+    name = "".join(map(_safe_character, normalize("NFC", name)))
+    name = normalize("NFC", name).strip(" .") or fallback
+    stem, suffix = split_name(name)
+    name = _cut(stem, MAX_BYTES - len(suffix.encode())).rstrip(" .") + suffix
+    return f"_{name}" if RESERVED.fullmatch(name.partition(".")[0].strip()) else name
+
+
+def distinct_names(names: Iterable[str], fallback: str = FALLBACK) -> list[str]:
+    """Safe names that no file system takes for one another; the second of two equal ones gets a number."""
+    safe = [safe_name(name, fallback) for name in names]
+    taken = set(map(same_file_key, safe))
+    seen: set[str] = set()
+    distinct: list[str] = []
+    for name in safe:
+        candidate, number = name, 1
+        while same_file_key(candidate) in seen or (number > 1 and same_file_key(candidate) in taken):
+            number += 1
+            candidate = numbered(name, number)
+        seen.add(same_file_key(candidate))
+        distinct.append(candidate)
+    return distinct
+
+
+def numbered(name: str, number: int) -> str:
+    """The name with a number before its suffix."""
+    stem, suffix = split_name(name)
+    return f"{stem}-{number}{suffix}"
+
+
+def salted(name: str, salt: str) -> str:
+    """The name, safe, with something unique before its suffix."""
+    stem, suffix = split_name(safe_name(name, "file"))
+    return f"{stem}-{salt}{suffix}"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The stem and the suffix; what is too long to be a suffix is none."""
+    stem, dot, ending = name.rpartition(".")
+    if not stem.strip(" .") or len(ending.encode()) >= MAX_SUFFIX_BYTES:
+        return name, ""
+    return stem, dot + ending
+
+
+def same_file_key(name: str) -> str:
+    """Equal for names that some file system takes for the same file."""
+    return normalize("NFKC", normalize("NFD", name).casefold())
+
+
+def _safe_character(character: str) -> str:
+    if category(character) in HIDDEN_CATEGORIES:
+        return "" if category(character) == "Cf" else "_"
+    return "_" if UNSAFE.match(character) else character
+
+
+def _cut(text: str, size: int) -> str:
+    return text.encode()[:size].decode(errors="ignore")

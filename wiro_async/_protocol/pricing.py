@@ -1,0 +1,196 @@
+"""What a run will cost, by its model's price table. https://wiro.ai/docs/pricing"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import ROUND_CEILING, Decimal
+from typing import Final
+
+import attrs
+
+from wiro_async._protocol.inputs import Given, files_in, number_of, plain
+from wiro_async._protocol.models import Model, PriceRule
+from wiro_async._protocol.schema import Parameter
+from wiro_async._protocol.values import as_decimal, as_seconds, as_text
+
+UNITS: Final = {
+    "cpr": "run",
+    "cps": "second of computing",
+    "cpo": "output",
+    "cpt": "token",
+    "cp-pixel": "1,048,576 pixels",
+    "cp-audiosecondslength": "second of input audio",
+    "cp-promptlength": "character",
+    "cp-outputVideoLength": "second of output video",
+    "cp-realtimeturn": "turn",
+    "cp-readoutput": "run, as the model tells afterwards",
+}
+TIER: Final = 1024 * 1024
+QUANTITY: Final = re.compile(r"QUANTITY:(\d+)", re.IGNORECASE)
+SIZE: Final = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
+SQUARE: Final = re.compile(r"(\d+)k", re.IGNORECASE)
+LINES: Final = re.compile(r"(\d+)p", re.IGNORECASE)
+COMPUTING_TIME: Final = re.compile(r"([\d.]+)\s*(second|minute|hour)")
+SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600}
+COUNTS: Final = frozenset(
+    "n count samples images outputs batchsize numimages numoutputs numsamples numberofimages numberofoutputs imagecount"
+    " outputcount samplecount".split()
+)
+DURATIONS: Final = frozenset("duration durationseconds seconds videolength videoduration".split())
+SIZES: Final = frozenset("size imagesize resolution outputresolution outputsize".split())
+PROMPTS: Final = ("prompt", "text", "input")
+NO_PICTURES: Final = ("video", "audio", "document", "zip")
+
+
+@attrs.frozen
+class Estimate:
+    """What runs will cost, in US dollars. https://wiro.ai/docs/pricing
+
+    Attributes:
+        total: for all runs that were asked about.
+        unit: what one `price` pays for.
+        method: how the service bills, such as "cpr"; the set is open.
+        exact: whether a successful run costs just this. If not, it depends on what only the run will show.
+        price: of one unit.
+        quantity: how many units a run takes, None where the total is that of an average run.
+    """
+
+    total: Decimal
+    unit: str
+    method: str
+    exact: bool
+    price: Decimal
+    quantity: Decimal | None = None
+
+
+@attrs.frozen
+class _Quantity:
+    """How many units a run takes, and whether that is certain."""
+
+    units: Decimal
+    exact: bool
+
+
+def estimate(model: Model, given: Mapping[str, object] | None, count: int = 1) -> Estimate:
+    """What `count` runs with this input will cost."""
+    found = Given.of(model.parameters, given)
+    rule = _rule(model, found)
+    if rule is None:
+        return _by_average(model, count)
+    unit = UNITS.get(rule.method, "unit")
+    if rule.method == "cp-pixel":
+        return _by_pixels(rule, found, count)
+    quantity = _quantity(rule.method, found)
+    if quantity is None:
+        total = _average_seconds(model) * rule.price if rule.method == "cps" else _average(model)
+        return Estimate((total or rule.price) * count, unit, rule.method, False, rule.price)
+    exact = quantity.exact and not rule.extra and not rule.per_input
+    return Estimate(rule.price * quantity.units * count, unit, rule.method, exact, rule.price, quantity.units)
+
+
+def _rule(model: Model, given: Given) -> PriceRule | None:
+    """The rule that holds; of several, the one with the most conditions."""
+    holding = [rule for rule in model.prices if all(_holds(given, *condition) for condition in rule.inputs.items())]
+    return max(holding, key=lambda rule: len(rule.inputs), default=None)
+
+
+def _holds(given: Given, name: str, wanted: object) -> bool:
+    quantity = QUANTITY.fullmatch(plain(wanted))
+    if quantity is None:
+        value = given.value(name)
+        is_scalar = value is None or isinstance(value, (str, bool, int, float))
+        return is_scalar and plain(value).casefold() == plain(wanted).casefold()
+    parameter = given.parameters.get(name)
+    files = files_in(given.values.get(name)) if parameter is None else given.files(parameter)
+    return len(files) == int(quantity[1])
+
+
+def _by_average(model: Model, count: int) -> Estimate:
+    """Where no rule holds: an average run; if none is known, the dearest rule."""
+    if not model.prices:
+        return Estimate(_average(model) * count, UNITS["cps"], "cps", False, model.cost_per_second or Decimal(0))
+    dearest = max(model.prices, key=lambda rule: rule.price)
+    unit = UNITS.get(dearest.method, "unit")
+    return Estimate((_average(model) or dearest.price) * count, unit, dearest.method, False, dearest.price)
+
+
+def _average(model: Model) -> Decimal:
+    """What an average run costs: as the service tells it, else by its computing time; 0 if neither is told."""
+    return model.average_cost or _average_seconds(model) * (model.cost_per_second or 0)
+
+
+def _average_seconds(model: Model) -> Decimal:
+    if model.average_cost and model.cost_per_second:
+        return model.average_cost / model.cost_per_second
+    told = COMPUTING_TIME.search(model.computing_time.lower())
+    seconds = as_decimal(told[1]) if told else None
+    return Decimal(0) if told is None or seconds is None else seconds * SECONDS[told[2]]
+
+
+def _quantity(method: str, given: Given) -> _Quantity | None:
+    match method:
+        case "cpr":
+            return _Quantity(Decimal(1), True)
+        case "cpo":
+            return _outputs(given)
+        case "cp-promptlength":
+            return _characters(given)
+        case "cp-outputVideoLength":
+            seconds = _first(given, DURATIONS)
+            length = None if seconds is None else as_seconds(plain(seconds))
+            return None if length is None else _Quantity(as_decimal(as_text(length)) or Decimal(0), False)
+        case "cp-realtimeturn":
+            return _Quantity(Decimal(1), False)
+    return None
+
+
+def _outputs(given: Given) -> _Quantity:
+    number = number_of(_first(given, COUNTS))
+    return _Quantity(Decimal(1), False) if number is None or number < 1 else _Quantity(number, True)
+
+
+def _characters(given: Given) -> _Quantity | None:
+    texts = [given.value(name) for name in PROMPTS]
+    texts += [given.value(name) for name, parameter in given.parameters.items() if parameter.type == "textarea"]
+    prompt = next((text for text in texts if isinstance(text, str)), None)
+    # whether the service counts a character beyond the first 65,536 as one or as two is not told
+    return None if prompt is None else _Quantity(Decimal(len(prompt)), max(prompt, default="") <= "\uffff")
+
+
+def _by_pixels(rule: PriceRule, given: Given, count: int) -> Estimate:
+    """The first tier at the price, every further one at the extra; every input image is paid for in every tier."""
+    pixels = _pixels(given)
+    tiers = Decimal(1) if pixels is None else max(Decimal(1), (pixels.units / TIER).to_integral_value(ROUND_CEILING))
+    images = sum(len(given.files(parameter)) for parameter in given.parameters.values() if _is_picture(parameter))
+    total = rule.price + (tiers - 1) * (rule.extra or 0) + images * tiers * (rule.per_input or 0)
+    exact = pixels is not None and pixels.exact and not (images and rule.per_input and tiers > 1)
+    return Estimate(total * count, UNITS[rule.method], rule.method, exact, rule.price, tiers)
+
+
+def _is_picture(parameter: Parameter) -> bool:
+    return parameter.takes_files and not any(other in parameter.id.lower() for other in NO_PICTURES)
+
+
+def _pixels(given: Given) -> _Quantity | None:
+    width, height = number_of(given.value("width")), number_of(given.value("height"))
+    if width and height:
+        return _Quantity(width * height, True)
+    told = plain(_first(given, SIZES))
+    if size := SIZE.fullmatch(told):
+        return _Quantity(Decimal(size[1]) * Decimal(size[2]), True)
+    if square := SQUARE.fullmatch(told):
+        return _Quantity((Decimal(square[1]) * 1024) ** 2, False)
+    if lines := LINES.fullmatch(told):
+        return _Quantity(Decimal(lines[1]) ** 2 * 16 / 9, False)
+    return None
+
+
+def _first(given: Given, names: frozenset[str]) -> object:
+    """The first value of a parameter with one of these names, however they are spelt."""
+    for name in (*given.values, *given.parameters):
+        if str(name).lower().replace("_", "").replace("-", "") in names:
+            value = given.value(name)
+            if value is not None:
+                return value
+    return None

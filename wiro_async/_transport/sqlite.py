@@ -1,0 +1,245 @@
+"""One SQLite file that one process writes: a thread of its own, and commits shared by all who wait.
+
+`synchronous=FULL`: in WAL mode it syncs the log at every commit, so what was answered survives a power cut; NORMAL
+would only survive the end of the process, and a run whose intent was lost with the power would be sent, and billed,
+again. Sharing makes it cheap: whatever was asked for while one commit was being synced goes into the next one.
+
+The writer holds a lock that the system takes away from a process that dies: an exclusive transaction on an empty
+database beside the file. Readers need no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias, TypeVar
+
+import anyio
+
+from wiro_async._errors import JournalError
+
+Connection: TypeAlias = sqlite3.Connection
+T = TypeVar("T")
+MOST_TOGETHER = 1000
+BUSY_SECONDS = 5.0
+
+
+class _Call:
+    __slots__ = ("error", "future", "operation", "value")
+
+    def __init__(self, operation: Callable[[Connection], Any], future: asyncio.Future[Any] | None) -> None:
+        self.operation = operation
+        self.future = future
+        self.value: Any = None
+        self.error: Exception | None = None
+
+
+class Database:
+    """A file open for writing. Operations are carried out in the order in which they were asked for.
+
+    Args:
+        path: the file; made, for its owner only, if it is not there.
+        prepare: checks the file, or fills a new one; its `JournalError` says what is wrong with it.
+    """
+
+    def __init__(self, path: Path, prepare: Callable[[Connection], None]) -> None:
+        self.path = path
+        self._prepare = prepare
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._broken: JournalError | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._ended = anyio.Event()
+        self._closing = False
+
+    async def open(self) -> None:
+        """Lock, open and check the file. Raises `JournalError`."""
+        self._loop = asyncio.get_running_loop()
+        opened = self._loop.create_future()
+        threading.Thread(target=self._serve, args=(opened,), name="wiro_async journal", daemon=True).start()
+        try:
+            with anyio.CancelScope(shield=True):
+                error = await opened
+        except BaseException:
+            self.close()
+            raise
+        if error is not None:
+            raise error
+
+    def put(self, operation: Callable[[Connection], object]) -> None:
+        """Have something written soon. If that fails, everything after it does."""
+        self._calls.put(_Call(operation, None))
+
+    async def do(self, operation: Callable[[Connection], T]) -> T:
+        """The operation's value, once what it wrote is on the disk. Cancelling does not undo it.
+
+        Raises:
+            JournalError: it could not be carried out.
+        """
+        if self._closing:
+            raise JournalError(f"the journal {self.path} is closed")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._calls.put(_Call(operation, future))
+        return await future
+
+    def close(self) -> None:
+        """Close it, after all that was asked for. `aclose` also waits for that."""
+        if not self._closing:
+            self._closing = True
+            self._calls.put(None)
+
+    async def aclose(self) -> None:
+        """Close it, and release the lock. Raises `JournalError` if something could not be written."""
+        self.close()
+        with anyio.CancelScope(shield=True):
+            await self._ended.wait()
+        if self._broken is not None:
+            raise self._broken
+
+    def _serve(self, opened: asyncio.Future[JournalError | None]) -> None:
+        try:
+            with closing(_locked(self.path)), closing(_opened(self.path)) as connection:
+                with _damage_told(self.path):
+                    self._prepare(connection)
+                _sync_folder(self.path)
+                self._tell(opened.set_result, None)
+                self._work(connection)
+                with suppress(sqlite3.Error):
+                    connection.execute("PRAGMA optimize")
+        except JournalError as error:
+            self._tell(opened.set_result, error)
+        finally:
+            self._tell(self._ended.set)
+
+    def _work(self, connection: Connection) -> None:
+        open_still = True
+        while open_still:
+            calls = self._waiting()
+            open_still = calls[-1] is not None
+            together = [call for call in calls if call is not None]
+            if together:
+                self._carry_out(connection, together)
+                self._tell(_deliver, [call for call in together if call.future is not None])
+
+    def _waiting(self) -> list[_Call | None]:
+        calls = [self._calls.get()]
+        while len(calls) < MOST_TOGETHER and calls[-1] is not None:
+            try:
+                calls.append(self._calls.get_nowait())
+            except Empty:
+                break
+        return calls
+
+    def _carry_out(self, connection: Connection, calls: list[_Call]) -> None:
+        try:
+            if self._broken is not None:
+                raise self._broken
+            with _damage_told(self.path), connection:
+                connection.execute("BEGIN")
+                for call in calls:
+                    call.value = call.operation(connection)
+        except Exception as error:
+            broken = error if isinstance(error, JournalError) else JournalError(f"the journal failed: {error!r}")
+            self._broken = broken
+            for call in calls:
+                call.error = broken
+
+    def _tell(self, function: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the event loop is gone, and with it whoever waited
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def reader(path: Path, check: Callable[[Connection], None]) -> Connection:
+    """A connection that only reads, also while another process writes. Raises `JournalError`."""
+    if not path.is_file():
+        raise JournalError(f"there is no journal {path}")
+    with _damage_told(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
+        with _closed_if_wrong(connection):
+            connection.execute("PRAGMA query_only=ON")
+            check(connection)
+    return connection
+
+
+class _damage_told:  # noqa: N801 - used like a function
+    """Turns what SQLite says into a `JournalError` that tells what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.OperationalError):
+            raise JournalError(
+                f"the journal {self._path} cannot be used ({error}); nothing more is submitted. Check that the disk "
+                "has room and the file may be written, then start again with the same journal"
+            ) from error
+        if isinstance(error, sqlite3.DatabaseError):
+            raise JournalError(
+                f"the journal {self._path} is damaged or is no journal ({error}). Restore it from a copy; with a "
+                "new journal everything would be submitted, and billed, again"
+            ) from error
+
+
+@contextmanager
+def _closed_if_wrong(connection: Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _locked(path: Path) -> Connection:
+    path = Path(os.path.realpath(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        lock = sqlite3.connect(path.with_name(f"{path.name}-lock"), timeout=0, isolation_level=None)
+        with _closed_if_wrong(lock):
+            lock.execute("BEGIN EXCLUSIVE")
+    except (OSError, sqlite3.Error) as error:
+        if "locked" in str(error):
+            raise JournalError(
+                f"the journal {path} is in use by another batch, in this process or in another one; "
+                "wait for its end, or give this batch a journal of its own"
+            ) from error
+        raise JournalError(f"the journal {path} cannot be opened: {error}") from error
+    return lock
+
+
+def _opened(path: Path) -> Connection:
+    with _damage_told(path):
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        with _closed_if_wrong(connection):
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+def _sync_folder(path: Path) -> None:
+    """Names of new files survive a power cut only with the folder that holds them."""
+    if os.name == "posix":
+        folder = os.open(path.absolute().parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _deliver(calls: list[_Call]) -> None:
+    for call in calls:
+        future = call.future
+        assert future is not None
+        if future.done():
+            continue
+        if call.error is not None:
+            future.set_exception(call.error)
+        else:
+            future.set_result(call.value)

@@ -1,0 +1,103 @@
+"""HTTP by any httpx transport that the user gives: `AsyncWiro(transport=…)`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from contextlib import contextmanager
+
+import anyio
+import httpx
+
+from wiro_async._errors import ConfigurationError, ConnectionFailedError, RequestTimeoutError
+from wiro_async._transport.exchange import reason
+
+
+class HttpxBackend:
+    """Hands requests to an httpx transport and owns it: it is closed with the session."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | AsyncIterator[bytes],
+        connect: float,
+        silence: float | None,
+    ) -> HttpxExchange:
+        """The answer to one request, as soon as its head is there."""
+        timeouts = {"connect": connect, "read": silence, "write": silence, "pool": None}
+        with mapped_errors(silence):
+            request = httpx.Request(
+                method, url, headers=dict(headers), content=content or None, extensions={"timeout": timeouts}
+            )
+            return HttpxExchange(await self._transport.handle_async_request(request), silence)
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+
+class HttpxExchange:
+    """An answer that an httpx transport brings."""
+
+    def __init__(self, response: httpx.Response, silence: float | None) -> None:
+        self._response = response
+        self._silence = silence
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        with mapped_errors(self._silence):
+            return await self._response.aread()
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes."""
+        with mapped_errors(self._silence):
+            async for chunk in self._response.aiter_bytes():
+                yield chunk
+
+    async def aclose(self) -> None:
+        """Free the connection."""
+        with anyio.CancelScope(shield=True):
+            await self._response.aclose()
+
+
+@contextmanager
+def mapped_errors(silence: float | None) -> Generator[None]:
+    """Turn httpx's errors, and what its transports let through, into ours."""
+    try:
+        yield
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise ConfigurationError(f"no HTTP request: {reason(error)[0]}") from None
+    except (httpx.RequestError, OSError) as error:
+        text, cause = reason(error)
+        if _is_unconnected(error):
+            raise ConnectionFailedError(f"no connection: {text}", False) from cause
+        if _is_timeout(error):
+            raise RequestTimeoutError(f"no sign of an answer within {silence} s", True) from cause
+        raise ConnectionFailedError(f"the connection failed: {text}", True) from cause
+
+
+def _is_unconnected(error: BaseException) -> bool:
+    """Whether the cause proves that no connection was made.
+
+    The class does not: one transport calls a server that hung up a connect time-out.
+    """
+    kinds: tuple[type[BaseException], ...] = ()
+    if httpcore := sys.modules.get("httpcore"):
+        kinds += (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout)
+    if aiohttp := sys.modules.get("aiohttp"):
+        kinds += (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+    return isinstance(error.__cause__, kinds)
+
+
+def _is_timeout(error: BaseException) -> bool:
+    aiohttp = sys.modules.get("aiohttp")
+    cause = error.__cause__
+    told = cause if aiohttp and isinstance(cause, aiohttp.ClientError) else error
+    return isinstance(told, (TimeoutError, httpx.TimeoutException))
