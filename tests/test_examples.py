@@ -32,7 +32,8 @@ def example(tmp_path: Path, wiro_emulator: WiroEmulator) -> Example:
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr
         return done.stdout
 
     return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import os
 import warnings
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
@@ -30,6 +29,7 @@ from wiro_async._api.batch import (
     RunRequest,
     Runs,
 )
+from wiro_async._api.callbacks import CallbackDesk
 from wiro_async._api.files import Files
 from wiro_async._api.handle import EventStream, Following, TaskHandle
 from wiro_async._api.models import Models
@@ -50,7 +50,7 @@ from wiro_async._protocol.events import TaskEvent
 from wiro_async._protocol.matching import Intent, with_intent
 from wiro_async._protocol.retry import RetryPolicy
 from wiro_async._redaction import without_login
-from wiro_async._types import CheckInputs, Input, OnCancel, OnUnknown, ProgressMode, Timeouts
+from wiro_async._types import CallbackURL, CheckInputs, Input, OnCancel, OnUnknown, ProgressMode, Timeouts
 
 if TYPE_CHECKING:
     import httpx
@@ -83,6 +83,9 @@ class AsyncWiro:
             SSL_CERT_FILE and SSL_CERT_DIR), the path of a file or directory of certificates for those and no others,
             an `ssl.SSLContext` of your own, or False for anybody.
         max_download_bytes: the most bytes that any one output may have, to be read, streamed or saved.
+        callback_url: where the service reports the ends of all runs that are not given an address of their own; or a
+            function that gives one for each run, such as `receiver.at("https://my.app/wiro")`. Runs that report to a
+            `WebhookReceiver` of this session are waited for without a socket.
         transport: an httpx transport to use instead of the built-in one; it is closed with the session.
         compression: whether the socket compresses. It saves most bytes of long texts and costs processor time.
         tasks_per_socket: how many tasks share one socket.
@@ -108,12 +111,24 @@ class AsyncWiro:
         check_inputs: CheckInputs = "auto",
         verify: Verify = True,
         max_download_bytes: int | None = None,
+        callback_url: CallbackURL | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         compression: bool = False,
         tasks_per_socket: int = 1000,
         polls_per_second: float = 100.0,
     ) -> None:
-        options = Options.of(api_key, api_secret, headers, progress, timeout, retry, on_unknown, check_inputs, max_download_bytes)
+        options = Options.of(
+            api_key,
+            api_secret,
+            headers,
+            progress,
+            timeout,
+            retry,
+            on_unknown,
+            check_inputs,
+            max_download_bytes,
+            callback_url,
+        )
         engine = Engine(
             settings.socket_url(socket_url),
             USER_AGENT,
@@ -143,12 +158,11 @@ class AsyncWiro:
         self._options = options
         self._owner = origin is None
         self._calls = TaskCalls(sender, engine.running.over)
-        self._downloader = Downloader(
-            engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes
-        )
+        self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes)
         self._following = Following(self._calls, engine.watches, self._downloader, options.progress, options.timeouts)
         self.tasks = Tasks(self._calls)
         self.files = Files(sender)
+        self._callbacks = CallbackDesk(engine.callbacks, engine.nursery, self._following)
         is_same = origin is not None and origin._options.credentials == options.credentials
         self.models: Models = origin.models.sharing(sender) if origin and is_same else Models(sender, engine.nursery)
 
@@ -190,6 +204,7 @@ class AsyncWiro:
         retry: RetryPolicy | None = None,
         on_unknown: OnUnknown | None = None,
         check_inputs: CheckInputs | None = None,
+        callback_url: CallbackURL | None = None,
     ) -> AsyncWiro:
         """A view on this session with other options, which shares its connections and ends with it.
 
@@ -205,6 +220,7 @@ class AsyncWiro:
             on_unknown or old.on_unknown,
             old.check_inputs if check_inputs is None else settings.known_checking(check_inputs),
             old.max_download_bytes,
+            callback_url or old.callback_url,
         )
         view = object.__new__(type(self))
         view._set_up(self._engine, self._base_url, options, self)
@@ -477,6 +493,7 @@ class AsyncWiro:
         check: bool | None,
     ) -> RunPlan:
         given = await self.models.prepared(model, inputs, self._options.check_inputs, check)
+        callback_url = callback_url or settings.next_url(self._options.callback_url)
         if callback_url is not None:
             callback_url = with_intent(callback_url, uuid4().hex)
         by_events = self._options.progress == "sse"

@@ -14,6 +14,7 @@ ProgressMode: TypeAlias = Literal["auto", "websocket", "polling", "sse"]
 OnCancel: TypeAlias = Literal["stop", "leave"]
 OnUnknown: TypeAlias = Literal["raise", "resubmit"]
 CheckInputs: TypeAlias = Literal["auto"] | bool
+CallbackURL: TypeAlias = str | Callable[[], str]
 OnProgress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
 TimeoutPhase: TypeAlias = Literal["request", "queue", "run", "idle"]
 

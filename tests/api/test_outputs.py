@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wiro_async import AsyncWiro, DownloadError, TaskResult
-from wiro_async.testing import Cut, FileOutput, ModelScript, Respond, Script, Step, WiroEmulator
+from wiro_async.testing import FileOutput, ModelScript, Respond, Script, Step, WiroEmulator
 from wiro_async.testing import timeline as played
 
 SMALL = {"prompt": "a fox", "width": 64, "height": 64, "seconds": 3}
@@ -148,15 +148,6 @@ async def test_a_result_without_outputs() -> None:
     assert result.outputs == ()
     with pytest.raises(DownloadError, match="made no output"):
         _ = result.output
-
-
-async def test_a_cut_download_leaves_no_file(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """What is not whole does not appear under its name, nor any other."""
-    output = (await painted(wiro)).output
-    emulator.faults.http("files/*", Cut(10), times=None)
-    with pytest.raises(DownloadError):
-        await output.save(tmp_path / "fox.png")
-    assert list(tmp_path.iterdir()) == []
 
 
 async def test_one_failed_download_of_several(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import subprocess
 import sys
 from decimal import Decimal
 from functools import partial
@@ -250,3 +251,10 @@ def test_numbers_are_shown_as_people_say_them() -> None:
     """Minutes from a minute on; cents, and less where it is less."""
     assert [shown_seconds(s) for s in (0.04, 59.2, 61, 3600)] == ["0.0 s", "59.2 s", "1 min 01 s", "60 min 00 s"]
     assert [shown_money(Decimal(c)) for c in ("0", "0.0017", "0.04", "8")] == ["$0.00", "$0.0017", "$0.04", "$8.00"]
+
+
+def test_the_package_is_a_command() -> None:
+    """`python -m wiro_async` ends with main's exit code."""
+    done = subprocess.run([sys.executable, "-m", "wiro_async"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage: python -m wiro_async demo" in done.stderr

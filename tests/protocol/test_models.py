@@ -54,9 +54,10 @@ def test_its_names() -> None:
     assert Model.from_wire(TOOL | {"cleanslugproject": ""}).slug == "Wiro/Virtual Try-On"
 
 
-@pytest.mark.parametrize(
-    "odd", [{}, dict.fromkeys(TOOL), dict.fromkeys(TOOL, []), dict.fromkeys(TOOL, {}), dict.fromkeys(TOOL, 7)]
-)
+ODD: list[Any] = [None, [], {}, 7, "", "{", "[7]"]
+
+
+@pytest.mark.parametrize("odd", [{}, *(dict.fromkeys(TOOL, odd) for odd in ODD)])
 def test_a_model_of_nothing(odd: dict[str, Any]) -> None:
     """Null, absent and odd values are taken."""
     model = Model.from_wire(odd)
@@ -72,7 +73,8 @@ def test_a_model_that_never_ran(seconds: str | None) -> None:
 def test_answers() -> None:
     """Lists of models, with totals as numbers or text, and shelves; odd entries are left out."""
     assert [model.id for model in models_of({"tool": [TOOL, "odd", None]})] == ["1611"]
-    assert models_of({}) == shelves_of({"explore": None}) == []
+    assert models_of({}) == []
+    assert shelves_of({"explore": None}) == []
     assert [total_of({"total": told}) for told in (5, "5", None, "many")] == [5, 5, None, None]
     [shelf] = shelves_of({"explore": [{"id": 1, "title": "New", "tools": [TOOL, 1], "url": "/new", "total": "9"}, 3]})
     assert (shelf.id, shelf.title, shelf.url, shelf.total) == ("1", "New", "/new", 9)

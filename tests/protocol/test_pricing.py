@@ -49,6 +49,7 @@ def cost(priced: Model, given: Item, count: int = 1) -> tuple[str, bool]:
         ("cpo", {"samples": "4"}, "0.08", True),
         ("cpo", {"num_images": 3}, "0.06", True),
         ("cpo", {"batch-size": 2}, "0.04", True),
+        ("cpo", {"samples": None, "images": 2}, "0.04", True),
         ("cpo", {"samples": "0"}, "0.02", False),
         ("cpo", {"samples": "many"}, "0.02", False),
         ("cp-promptlength", {"prompt": "12345"}, "0.10", True),
@@ -176,7 +177,7 @@ def test_without_a_table(told: Item, total: str, table: str | None) -> None:
 def test_seconds_of_a_rule() -> None:
     """The rule's own price, times the average seconds, which are the average cost by the model's own rate."""
     known = model(rule(0.05, "cps"), cps="0.01", approximatelycost="0.2")
-    assert cost(known, {}) == ("1.00", False)
+    assert cost(known, {}) == ("1.0", False)
     assert cost(model(rule(0.05, "cps"), computingtime="4 seconds"), {}) == ("0.20", False)
     assert cost(model(rule(0.05, "cps")), {}) == ("0.05", False)
 
@@ -203,15 +204,16 @@ SIDES = st.integers(1, 5000)
 def oracle(rules: list[Item], given: Item, images: int) -> tuple[Fraction, bool] | None:
     """The price of the most particular row that holds, by counting tiers one by one."""
     best: Item | None = None
+    said = {**given, "inputImage": f"QUANTITY:{images}"}
     for row in rules:
-        holds = True
-        for name, wanted in row["inputs"].items():
-            told = f"QUANTITY:{images}" if name == "inputImage" else str(given.get(name))
-            holds = holds and told == str(wanted)
-        if holds and (best is None or len(row["inputs"]) > len(best["inputs"])):
+        holds = [str(said[name]) == str(wanted) for name, wanted in row["inputs"].items()]
+        if all(holds) and (best is None or len(holds) > len(best["inputs"])):
             best = row
-    if best is None:
-        return None
+    return None if best is None else priced(best, given, images)
+
+
+def priced(best: Item, given: Item, images: int) -> tuple[Fraction, bool]:
+    """What a row comes to."""
     price, method = Fraction(best["price"]), best["priceMethod"]
     if method == "cpr":
         return price, True

@@ -31,10 +31,17 @@ class Following:
     mode: ProgressMode
     timeouts: Timeouts
 
-    async def enter(self, ref: TaskRef, model: str, made_at: float | None) -> TaskWatcher:
-        """Use the task's watcher; each use ends with `leave`."""
+    async def enter(
+        self, ref: TaskRef, model: str, made_at: float | None, *, just_the_end: bool = False
+    ) -> TaskWatcher:
+        """Use the task's watcher; each use ends with `leave`.
+
+        Args:
+            just_the_end: nobody listens to what happens before it.
+        """
         await self.calls.sender.ready()
-        return self.watches.enter(self.calls, ref, model, self.mode, made_at)
+        by_callback = just_the_end and self.watches.will_be_told(ref)
+        return self.watches.enter(self.calls, ref, model, "callback" if by_callback else self.mode, made_at)
 
     def leave(self, ref: TaskRef) -> None:
         """End one use."""
@@ -62,7 +69,7 @@ class TaskHandle:
         self._ref = ref
         self.model = model
         self._following = following
-        self._made_at = made_at
+        self._made_at = made_at  # None once it may be over, so that the next wait asks at once
         self._over: Task | None = None
 
     @property
@@ -101,7 +108,7 @@ class TaskHandle:
     async def result_since(self, start: float, timeouts: Timeouts) -> TaskResult:
         """Wait for the result with time-outs that count from `start`, a time of the event loop."""
         if self._over is None:
-            watcher = await self._following.enter(self._ref, self.model, self._made_at)
+            watcher = await self._following.enter(self._ref, self.model, self._made_at, just_the_end=True)
             try:
                 self._end(await watcher.wait(start, timeouts))
             finally:
@@ -143,14 +150,18 @@ class TaskHandle:
     async def cancel(self) -> None:
         """Take it out of the queue. Raises `APIError` if it is not queued any more."""
         await self._following.calls.cancel(self._ref)
+        self._made_at = None
 
     async def kill(self) -> None:
         """End it while it runs. Raises `APIError` if it is not running."""
         await self._following.calls.kill(self._ref)
+        self._made_at = None
 
     async def stop(self) -> bool:
         """Cancel or kill it, whichever applies. False if it was over before that."""
-        return await stop_task(self._following.calls, self._ref)
+        stopped = await stop_task(self._following.calls, self._ref)
+        self._made_at = None
+        return stopped
 
     async def delete_files(self) -> None:
         """Delete its inputs and outputs from the service. Raises `APIError` unless it is over."""

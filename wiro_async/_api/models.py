@@ -22,6 +22,8 @@ from wiro_async._types import CheckInputs, Input
 PAGE = 100
 CANDIDATES = 500  # how many models of an owner are looked through for a spelling
 
+SIMILAR = 0.8  # how much alike names must be to be suggested
+
 
 @attrs.define(eq=False)
 class _Lookup:
@@ -180,9 +182,11 @@ class Models:
         slug = spellings[0]
         candidates = await self._candidates(slug)
         for candidate in candidates:
-            if candidate.is_called(slug) and (model := await self._detail(candidate.raw_slug)) is not None:
-                return model
-        similar = get_close_matches(slug, {candidate.slug for candidate in candidates}, 3)
+            if candidate.is_called(slug):
+                if (model := await self._detail(candidate.raw_slug)) is not None:
+                    return model
+                raise NotFoundError(message=f"model {slug!r} is listed, but this account has no access to it")
+        similar = get_close_matches(slug, {candidate.slug for candidate in candidates}, 3, SIMILAR)
         hint = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "wiro.models.search(…) finds models"
         raise NotFoundError(message=f"there is no model {slug!r}; {hint}")
 

@@ -13,7 +13,7 @@ from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.auth import Credentials
 from wiro_async._protocol.retry import RetryPolicy
 from wiro_async._redaction import without_login
-from wiro_async._types import CheckInputs, OnUnknown, ProgressMode, Timeouts
+from wiro_async._types import CallbackURL, CheckInputs, OnUnknown, ProgressMode, Timeouts
 from wiro_async._version import __version__
 
 BASE_URL = "https://api.wiro.ai/v1"
@@ -34,6 +34,7 @@ class Options:
     on_unknown: OnUnknown
     check_inputs: CheckInputs
     max_download_bytes: int | None = None
+    callback_url: CallbackURL | None = attrs.field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -47,6 +48,7 @@ class Options:
         on_unknown: OnUnknown,
         check_inputs: CheckInputs,
         max_download_bytes: int | None = None,
+        callback_url: CallbackURL | None = None,
     ) -> Options:
         """Options of a new session. Raises `ConfigurationError`."""
         return cls(
@@ -58,6 +60,7 @@ class Options:
             on_unknown,
             known_checking(check_inputs),
             max_download_bytes,
+            callback_url,
         )
 
 
@@ -113,9 +116,16 @@ def known_checking(check_inputs: CheckInputs) -> CheckInputs:
     return check_inputs
 
 
+def next_url(source: CallbackURL | None) -> str | None:
+    """The callback URL for one run."""
+    return source() if callable(source) else source
+
+
 def _url(given: str | None, variable: str, default: str, schemes: tuple[str, str]) -> str:
     url = given or os.environ.get(variable) or default
     parts = urlsplit(url)
     if parts.scheme not in schemes or not parts.hostname:
-        raise ConfigurationError(f"{variable} is {without_login(url)!r}; give an address that starts with {' or '.join(schemes)}://")
+        raise ConfigurationError(
+            f"{variable} is {without_login(url)!r}; give an address that starts with {' or '.join(schemes)}://"
+        )
     return url.rstrip("/")

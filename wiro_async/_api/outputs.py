@@ -93,9 +93,7 @@ class Output:
             async with self._downloader.stream(self.url, self.size, max_bytes) as chunks:
                 yield chunks
 
-    async def save(
-        self, to: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None
-    ) -> Path:
+    async def save(self, to: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None) -> Path:
         """Save it and return where it now lies. The file appears under its name only when it is whole and on disk.
 
         A transfer that breaks off goes on where it was, if its server can do that, else from the beginning. A file

@@ -76,6 +76,5 @@ def shown_seconds(seconds: float) -> str:
 
 
 def shown_money(cost: Decimal) -> str:
-    """US dollars, with hundredths of a cent where there are any."""
-    shown = f"${cost:,.4f}"
-    return shown.removesuffix("00")
+    """US dollars; below one with hundredths of a cent, where there are any."""
+    return f"${cost:,.2f}" if cost >= 1 else f"${cost:.4f}".removesuffix("00")

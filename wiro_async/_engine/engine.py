@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
+from wiro_async._engine.callbacks import Callbacks
 from wiro_async._engine.event_runs import EventRuns
 from wiro_async._engine.hub import SocketHub
 from wiro_async._engine.limiter import Limiter
@@ -79,9 +80,11 @@ class Engine:
         self.running = Running(self.nursery, self.limiter)
         self.limiter.on_line = self.running.look_after
         self.watches = self.running.watches = Watches(self.poller, self.hub, self.running.over)
+        self.callbacks = Callbacks(self.watches)
         self.stopper = Stopper(self.nursery)
         event_runs = EventRuns(self.nursery, self.watches)
         self.submitter = Submitter(self.nursery, self.stopper, self.limiter, self.running, event_runs)
+        self.submitter.on_made = self.callbacks.note
 
     def statistics(self) -> Statistics:
         """What is held at this moment."""

@@ -144,7 +144,7 @@ class Line:
         assert watcher.token
         self._tasks[watcher.token] = watcher
         self._unregistered.append(watcher.token)
-        watcher.by_socket = self.is_open or not self._drops
+        watcher.by_socket = self.is_open
         self._news.set()
 
     def remove(self, watcher: TaskWatcher) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import anyio
@@ -78,7 +78,11 @@ class _Sending:
 
 
 class Submitter:
-    """Sends every run in a task of the session, so that the end of the caller's task does not tear it."""
+    """Sends every run in a task of the session, so that the end of the caller's task does not tear it.
+
+    Attributes:
+        on_made: told of the callback URL and the ids of every task that was made.
+    """
 
     def __init__(
         self, nursery: Nursery, stopper: Stopper, limiter: Limiter, running: Running, event_runs: EventRuns
@@ -92,6 +96,7 @@ class Submitter:
         self._gate = anyio.Semaphore(MAX_AT_ONCE, fast_acquire=True)
         self._under_way: set[_Sending] = set()
         self._closed = False
+        self.on_made: Callable[[str | None, TaskRef], None] = lambda callback_url, ref: None
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -207,6 +212,7 @@ class Submitter:
     async def _settle(self, sending: _Sending) -> None:
         self._reconciler.end(sending.attempt, sending.ref.task_id if sending.ref else None)
         if sending.ref is not None:
+            self.on_made(sending.plan.intent.callback_url, sending.ref)
             self._running.begin(sending.calls, sending.ref, sending.slot)
         elif sending.abandoned or not isinstance(sending.error, (ConcurrencyLimitError, RateLimitError)):
             self._limiter.end(sending.slot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -15,6 +16,10 @@ from wiro_async._protocol.entities import Task
 from wiro_async._protocol.messages import Message
 from wiro_async._types import ProgressMode
 
+WaitMode: TypeAlias = ProgressMode | Literal["callback"]
+UNHURRIED = 4  # polls that a wait for a callback counts as made, so that the next is half a minute away
+MAX_KEPT = 10_000
+
 
 class Watches:
     """Makes watchers, feeds them from the hub and the poller, and drops them when their last user leaves."""
@@ -25,6 +30,8 @@ class Watches:
         self._on_over = on_over
         self._sources: dict[str, _Source] = {}
         self._streams: set[str] = set()
+        self._reporting: dict[str, bool] = {}
+        self._told: dict[str, bool] = {}
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -32,24 +39,29 @@ class Watches:
     def __contains__(self, ref: TaskRef) -> bool:
         return ref.key in self._sources
 
-    def enter(
-        self, calls: TaskCalls, ref: TaskRef, model: str, mode: ProgressMode, made_at: float | None
-    ) -> TaskWatcher:
+    def enter(self, calls: TaskCalls, ref: TaskRef, model: str, mode: WaitMode, made_at: float | None) -> TaskWatcher:
         """Use the task's watcher; each use ends with `leave`.
 
         Args:
+            mode: "callback" is for a wait that `told` will end: no socket, and slow polling from the start.
             made_at: the loop time of its submit; None if that is long ago or was elsewhere.
         """
         source = self._sources.get(ref.key)
         if source is None:
-            source = self._sources[ref.key] = _Source(calls, ref, None if mode == "polling" else self._hub)
+            hub = None if mode in ("polling", "callback") else self._hub
+            source = self._sources[ref.key] = _Source(calls, ref, hub)
             watcher = source.watcher = TaskWatcher(ref.task_id, ref.token, model, source.ask, made_at)
             watcher.on_claim = self._poller.hurry
             watcher.on_end = lambda watcher: self._ended(watcher, ref)
-            watcher.by_socket = ref.key in self._streams
+            watcher.by_socket = ref.key in self._streams or mode == "callback"
+            watcher.polls = UNHURRIED if mode == "callback" else 0
             if not watcher.by_socket:
                 source.follow()
             self._poller.add(watcher)
+            if self._told.pop(ref.key, False):
+                self._poller.hurry(watcher)
+        elif source.hub is None and mode not in ("polling", "callback"):
+            self._listen(source)
         source.watcher.users += 1
         return source.watcher
 
@@ -70,6 +82,25 @@ class Watches:
         """End all waits with an error."""
         for source in list(self._sources.values()):
             source.watcher.fail(error)
+
+    def expect(self, ref: TaskRef) -> None:
+        """A callback will tell of the task's end."""
+        self._reporting[ref.key] = True
+        _shorten(self._reporting)
+
+    def will_be_told(self, ref: TaskRef) -> bool:
+        """Whether a callback will tell of the task's end."""
+        return ref.key in self._reporting
+
+    def told(self, task: Task) -> None:
+        """A snapshot came from elsewhere: for whoever watches the task, or will begin to in a moment."""
+        for key in filter(None, (task.token, task.id)):
+            source = self._sources.get(key)
+            if source is None:
+                self._told[key] = True
+            elif not source.watcher.is_over:
+                source.watcher.look(task, patient=False)
+        _shorten(self._told)
 
     def stream_began(self, ref: TaskRef) -> None:
         """An event stream of its own brings what happens to the task, so the socket need not."""
@@ -93,6 +124,15 @@ class Watches:
             source.watcher.by_socket = False
             source.follow()
             source.watcher.reconnected()
+            self._poller.reconsider(source.watcher)
+
+    def _listen(self, source: _Source) -> None:
+        """Somebody wants to hear what happens, where it was enough to know the end."""
+        source.hub = self._hub
+        if source.watcher.by_socket and source.ref.key not in self._streams:
+            source.watcher.by_socket, source.watcher.polls = False, 0
+        if not source.watcher.by_socket:
+            source.follow()
             self._poller.reconsider(source.watcher)
 
     def _ended(self, watcher: TaskWatcher, ref: TaskRef) -> None:
@@ -129,3 +169,8 @@ class _Source:
             if self.watcher.users:
                 self.follow()
         return task
+
+
+def _shorten(kept: dict[str, bool]) -> None:
+    while len(kept) > MAX_KEPT:
+        del kept[next(iter(kept))]

@@ -26,7 +26,7 @@ def safe_name(name: str, fallback: str = FALLBACK) -> str:
     name = "".join(map(_safe_character, normalize("NFC", name)))
     name = normalize("NFC", name).strip(" .") or fallback
     stem, suffix = split_name(name)
-    name = _cut(stem, MAX_BYTES - len(suffix.encode())).rstrip(" .") + suffix
+    name = _cut(stem, MAX_BYTES - len(suffix.encode())) + suffix
     return f"_{name}" if RESERVED.fullmatch(name.partition(".")[0].strip()) else name
 
 
@@ -72,10 +72,12 @@ def same_file_key(name: str) -> str:
 
 
 def _safe_character(character: str) -> str:
-    if category(character) in HIDDEN_CATEGORIES:
-        return "" if category(character) == "Cf" else "_"
-    return "_" if UNSAFE.match(character) else character
+    kind = category(character)
+    if kind in HIDDEN_CATEGORIES:
+        return "" if kind == "Cf" else "_"
+    return " " if kind == "Zs" else "_" if UNSAFE.match(character) else character
 
 
 def _cut(text: str, size: int) -> str:
-    return text.encode()[:size].decode(errors="ignore")
+    data = text.encode()
+    return text if len(data) <= size else data[:size].decode(errors="ignore").rstrip(" .")

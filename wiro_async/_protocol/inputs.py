@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from wiro_async._protocol.requests import mapping_of
+from wiro_async._protocol.requests import as_file, is_file, mapping_of
 from wiro_async._protocol.schema import NUMBERS, Option, Parameter
 from wiro_async._protocol.values import as_decimal, as_text
 from wiro_async._types import File
@@ -71,11 +70,8 @@ def files_in(value: object) -> list[object]:
 def name_of(file: object) -> str:
     """The name of a file, of a file behind a URL, or ""."""
     if isinstance(file, str):
-        return os.path.basename(urlsplit(file).path)
-    if isinstance(file, os.PathLike):
-        return os.path.basename(os.fsdecode(file))
-    name = getattr(file, "name", "")
-    return os.path.basename(name) if isinstance(name, str) else ""
+        return urlsplit(file).path.rpartition("/")[2]
+    return as_file(file).name if is_file(file) else ""
 
 
 def media_of(file: object) -> str | None:

@@ -35,7 +35,7 @@ class Intent:
     @classmethod
     def of(cls, model: str, given: RunInput, callback_url: str | None) -> Intent:
         """The intent of a run."""
-        names = {name for name, _ in given.files}
+        names = {name for name, _ in given.parts}
         ignored = frozenset(names | {f"{name}Url" for name in names})
         return cls(model, fingerprint(model, given.values, ignored), callback_url, ignored)
 
@@ -62,6 +62,11 @@ def with_intent(callback_url: str, intent_id: str) -> str:
     parts = urlsplit(callback_url)
     query = [*parse_qsl(parts.query, keep_blank_values=True), (INTENT, intent_id)]
     return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def intent_of(callback_url: str) -> str | None:
+    """The id that `with_intent` put there; None if there is none."""
+    return dict(parse_qsl(urlsplit(callback_url).query)).get(INTENT)
 
 
 def _canonical(value: JSON) -> str:

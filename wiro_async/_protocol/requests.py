@@ -46,10 +46,20 @@ class Request:
 
 @attrs.frozen
 class RunInput:
-    """A run's parameters, checked: plain JSON values, and files apart (with the URLs that must stand among them)."""
+    """A run's parameters, checked: plain JSON values, and files apart.
+
+    Attributes:
+        combined: files and URLs that stand side by side, in their order.
+    """
 
     values: dict[str, JSON]
-    files: tuple[Part, ...] = ()
+    files: tuple[tuple[str, File], ...] = ()
+    combined: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that makes the request multipart."""
+        return (*self.files, *self.combined)
 
     @classmethod
     def of(cls, given: Mapping[str, object] | None) -> RunInput:
@@ -76,10 +86,10 @@ def run(
     if project_id is not None:
         values["projectid"] = project_id
     path = f"Run/{model_path(model)}{EVENTS if by_events else ''}"
-    if not given.files:
+    if not given.parts:
         return Request(path, encode(values), repeatable=False)
     fields = [(name, form_text(value)) for name, value in values.items()]
-    return Request(path, b"", (*fields, *given.files), repeatable=False)
+    return Request(path, b"", (*fields, *given.parts), repeatable=False)
 
 
 def task_detail(task_id: str | None, token: str | None) -> Request:

@@ -20,6 +20,10 @@ class _Files:
     items: tuple[object, ...]
 
     @property
+    def is_combined(self) -> bool:
+        return self.parameter.url_id is None
+
+    @property
     def uploads(self) -> list[object]:
         return [item for item in self.items if is_file(item)]
 
@@ -42,10 +46,13 @@ def routed(given: Mapping[str, object] | None, parameters: Sequence[Parameter]) 
     rest = {name: _told(found, name, value) for name, value in found.values.items() if name not in taken}
     plain = RunInput.of(rest)
     multipart = bool(plain.files) or any(group.uploads for group in groups)
-    values, parts = dict(plain.values), list(plain.files)
+    values, combined = dict(plain.values), list[Part]()
     for group in groups:
-        _place(group, multipart, values, parts)
-    return RunInput(values, tuple(parts))
+        _place(group, multipart, values, combined)
+    uploads = (
+        (group.parameter.id, as_file(item)) for group in groups if not group.is_combined for item in group.uploads
+    )
+    return RunInput(values, (*plain.files, *uploads), tuple(combined))
 
 
 def _told(found: Given, name: str, value: object) -> object:
@@ -57,16 +64,14 @@ def _is_clean(group: _Files) -> bool:
     return len(group.uploads) + len(group.urls) == len(group.items)
 
 
-def _place(group: _Files, multipart: bool, values: dict[str, JSON], parts: list[Part]) -> None:
+def _place(group: _Files, multipart: bool, values: dict[str, JSON], combined: list[Part]) -> None:
     name, url_name = group.parameter.id, group.parameter.url_id
-    if url_name is None and not multipart:
+    if group.is_combined and not multipart:
         values[name] = list(group.urls)
     elif url_name is None:
-        parts += [(name, item if isinstance(item, str) else as_file(item)) for item in group.items]
+        combined += [(name, item if isinstance(item, str) else as_file(item)) for item in group.items]
     else:
         urls = group.urls if len(group.urls) < 2 else [url.replace(",", "%2C") for url in group.urls]
-        if urls or multipart:
-            values[url_name] = ",".join(urls)
+        values[url_name] = ",".join(urls)
         if multipart and not group.uploads:
             values[name] = ""
-        parts += [(name, as_file(item)) for item in group.uploads]

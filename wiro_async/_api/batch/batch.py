@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Sized
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,13 +12,13 @@ from typing import Self
 import anyio
 import attrs
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from wiro_async._api.batch.budget import Budget, Estimator
 from wiro_async._api.batch.carrier import Carried, Carrier
 from wiro_async._api.batch.history import History
 from wiro_async._api.batch.items import BatchItem
 from wiro_async._api.batch.options import BatchOptions
+from wiro_async._api.batch.outbox import Outbox
 from wiro_async._api.batch.progress import Progress
 from wiro_async._api.batch.requests import Inputs, Requests
 from wiro_async._api.batch.runs import Runs
@@ -62,13 +62,12 @@ class Batch:
         self._history = History()
         self._workers = 0
         self._given = 0
+        self._ready_items: Outbox[BatchItem] = Outbox(options.workers)
         self._early: dict[int, BatchItem] = {}
         self._moved = anyio.Event()
         self._scope: anyio.CancelScope
         self._finished = anyio.Event()
         self._failure: BaseException | None = None
-        self._send: MemoryObjectSendStream[BatchItem]
-        self._receive: MemoryObjectReceiveStream[BatchItem]
         self._entered = False
 
     @property
@@ -88,7 +87,6 @@ class Batch:
         self._scope = anyio.CancelScope()
         self._tally.begin()
         self._history.begin()
-        self._send, self._receive = anyio.create_memory_object_stream[BatchItem](self._options.workers)
         self._nursery.start(self._host)
         return self
 
@@ -96,11 +94,8 @@ class Batch:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._scope.cancel()
-        try:
-            with anyio.CancelScope(shield=True):
-                await self._finished.wait()
-        finally:  # a task can be cancelled through a shield, too
-            self._receive.close()
+        with anyio.CancelScope(shield=True):
+            await self._finished.wait()
 
     def __aiter__(self) -> Self:
         return self
@@ -110,7 +105,7 @@ class Batch:
             raise WiroError("this batch was not entered: async with wiro.batch(…) as batch")
         while (item := self._due()) is None:
             try:
-                item = await self._receive.receive()
+                item = await self._ready_items.get()
             except anyio.EndOfStream:
                 await self._finished.wait()
                 if self._failure is not None:
@@ -148,7 +143,7 @@ class Batch:
 
     async def _host(self) -> None:
         try:
-            with self._scope, self._send:
+            with self._scope:
                 async with Progress(self._tally.stats, self._options.progress):
                     await self._stages()
             if self._scope.cancelled_caught:
@@ -164,6 +159,7 @@ class Batch:
 
     async def _wind_up(self) -> None:
         self._tally.finish()
+        self._ready_items.close()
         try:
             with anyio.CancelScope(shield=True):
                 async with AsyncExitStack() as stack:
@@ -180,24 +176,24 @@ class Batch:
             async with anyio.create_task_group() as group:
                 self._hire(group, self._give)
             return
-        send, receive = anyio.create_memory_object_stream[Carried](self._options.workers)
+        ended: Outbox[Carried] = Outbox(self._options.workers)
         async with anyio.create_task_group() as savers:
-            with receive:
-                for _ in range(DOWNLOADS):
-                    savers.start_soon(self._save, self._saver, receive.clone())
-            with send:
-                async with anyio.create_task_group() as group:
-                    self._hire(group, send.send)
+            for _ in range(DOWNLOADS):
+                savers.start_soon(self._save, self._saver, ended)
+            async with anyio.create_task_group() as group:
+                self._hire(group, ended.put)
+            ended.close()
 
-    async def _save(self, saver: Saver, ended: MemoryObjectReceiveStream[Carried]) -> None:
-        with ended:
-            async for carried in ended:
+    async def _save(self, saver: Saver, ended: Outbox[Carried]) -> None:
+        with suppress(anyio.EndOfStream):
+            while True:
+                carried = await ended.get()
                 item = await saver.save(carried.item, carried.entry)
                 await self._give(attrs.evolve(carried, item=item))
 
     async def _give(self, carried: Carried) -> None:
         self._history.add(carried.item, carried.began, carried.ended)
-        await self._send.send(carried.item)
+        await self._ready_items.put(carried.item)
 
     def _hire(self, group: TaskGroup, give: Callable[[Carried], Awaitable[None]]) -> None:
         self._workers += 1
@@ -205,7 +201,8 @@ class Batch:
 
     async def _work(self, group: TaskGroup, give: Callable[[Carried], Awaitable[None]]) -> None:
         while True:
-            await self._room()
+            if self._options.window is not None:
+                await self._room(self._options.window)
             try:
                 taken = await self._requests.next()
                 if taken is None:
@@ -221,7 +218,6 @@ class Batch:
                 self._requests.close()
             await give(carried)
 
-    async def _room(self) -> None:
-        window = self._options.window
-        while window is not None and self._requests.taken - self._given >= window:
+    async def _room(self, window: int) -> None:
+        while self._requests.taken - self._given >= window:
             await self._moved.wait()

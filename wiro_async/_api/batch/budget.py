@@ -66,9 +66,8 @@ class Budget:
         estimate = None if self._is_exhausted else await self._estimate(request)
         while not self._is_exhausted:
             reserve = self._wanted(request.model, estimate)
-            if reserve.amount >= 0 and self.spent + self._reserved + reserve.amount <= self.limit:
-                if not (reserve.is_guess and reserve.amount == 0):
-                    return self._take(reserve)
+            if self._fits(reserve):
+                return self._take(reserve)
             if not self._in_flight:
                 self._is_exhausted = True
                 self._tell()
@@ -103,6 +102,11 @@ class Budget:
         if mean is not None:
             return Reserve(model, mean.total / mean.count, False)
         return Reserve(model, self.limit - self.spent, True)
+
+    def _fits(self, reserve: Reserve) -> bool:
+        if reserve.amount < 0 or (reserve.is_guess and not reserve.amount):
+            return False
+        return self.spent + self._reserved + reserve.amount <= self.limit
 
     def _take(self, reserve: Reserve) -> Reserve:
         self._reserved += reserve.amount

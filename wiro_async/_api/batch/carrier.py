@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from time import monotonic
 
-import anyio
 import attrs
 
 from wiro_async._api.batch import ledger
@@ -13,8 +13,8 @@ from wiro_async._api.batch.items import BatchItem, Outcome, RunRequest
 from wiro_async._api.batch.options import BatchOptions
 from wiro_async._api.batch.runs import Runs
 from wiro_async._api.batch.stats import Tally
-from wiro_async._api.results import TaskResult
 from wiro_async._api.journal import Entry, JournalWriter
+from wiro_async._api.results import TaskResult
 from wiro_async._engine.task_calls import TaskRef
 from wiro_async._errors import BudgetExceededError, JournalError, TaskCancelledError, TaskFailedError
 
@@ -60,7 +60,7 @@ class Carrier:
         key = work.entry.key if work.entry is not None else request.key or str(index)
         self._count(work, outcome)
         item = BatchItem(index, key, request, outcome.result, outcome.error, work.attempts)
-        return Carried(item, work.entry, work.began, anyio.current_time())
+        return Carried(item, work.entry, work.began, monotonic())
 
     def _count(self, work: _Work, outcome: Outcome) -> None:
         if work.is_skipped:
@@ -169,5 +169,5 @@ class _Work:
     def _begin(self) -> None:
         self.is_restored = False
         if self.began is None:
-            self.began = anyio.current_time()
+            self.began = monotonic()
             self.carrier.tally.submitted += 1

@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 
-import anyio
 import attrs
 
 from wiro_async._api.batch.items import BatchItem
@@ -57,12 +57,12 @@ class Flow:
         self.ends[int(end / self.width)] += 1
 
     def levels(self) -> list[int]:
-        """How many were in flight during each bucket, at most."""
+        """How many were in flight in each bucket, as far as buckets can tell."""
         levels: list[int] = []
         present = 0
         for starts, ends in zip(self.starts, self.ends, strict=True):
-            levels.append(present + starts)
-            present += starts - ends
+            before, present = present, present + starts - ends
+            levels.append(max(before, present, min(1, starts)))
         return levels
 
 
@@ -89,7 +89,7 @@ class History:
 
     def begin(self) -> None:
         """The batch begins."""
-        self._start = anyio.current_time()
+        self._start = monotonic()
 
     def add(self, item: BatchItem, began: float | None, ended: float) -> None:
         """An item is over.
@@ -118,7 +118,7 @@ class History:
             return
         elapsed = (item.result.elapsed if item.result is not None else None) or 0.0
         running = max(submitted, ended - elapsed) if elapsed else submitted
-        done = anyio.current_time() - self._start if item.saved else ended
+        done = monotonic() - self._start if item.saved else ended
         succeeded = item.result is not None
         self.spans.append(Span(item.index, item.key, submitted, running, ended, done, succeeded))
         if len(self.spans) > MOST_SPANS:

@@ -66,5 +66,3 @@ class Outcome:
 
     result: TaskResult | None
     error: Exception | None
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncIterable
+from pathlib import Path
 from typing import IO
 
 import anyio
@@ -17,6 +18,7 @@ from wiro_async._api.journal import Entry, JournalWriter
 from wiro_async._engine.task_calls import TaskRef
 from wiro_async._errors import APIError, InvalidInputError, TaskCancelledError, TaskFailedError, TransportError
 from wiro_async._protocol.journal_keys import digest
+from wiro_async._protocol.json import encode
 from wiro_async._protocol.matching import Intent
 from wiro_async._protocol.requests import RunInput
 from wiro_async._types import File
@@ -44,7 +46,7 @@ class ItemLog:
             self._holds = True
             self.journal.hold()
         if not self.is_written:
-            await self.journal.intend(self.entry, self.request.model, shown(self.request), intent)
+            await self.journal.intend(self.entry, self.request.model, intent)
             self.is_written = True
 
     async def note(self, ref: TaskRef) -> None:
@@ -82,13 +84,16 @@ async def enter(journal: JournalWriter, index: int, request: RunRequest) -> Entr
         JournalError: the journal was made for other requests.
     """
     try:
-        hashed = await _digest(request)
+        given = RunInput.of(request.input)
+        files = [(name, await _hash(name, file, request)) for name, file in given.files]
+        hashed = digest(request.model, given.values, files)
     except BaseException:
         journal.pass_over(index)
         raise
     entry = await journal.enter(index, request.key, hashed)
     if entry.is_repeated:
         raise InvalidInputError(message=f"the key {request.key!r} was given to an earlier request of this batch, too")
+    entry.given = _shown(given)
     return entry
 
 
@@ -107,19 +112,13 @@ async def seek(journal: JournalWriter, runs: Runs, entry: Entry, request: RunReq
         await journal.note(entry, ref)
 
 
-def shown(request: RunRequest) -> dict[str, object]:
-    """A request's input as the journal keeps it: files only by their names."""
-    given = RunInput.of(request.input)
+def _shown(given: RunInput) -> bytes:
+    if not given.files:
+        return encode(given.values)
     files: dict[str, list[str]] = {}
     for name, file in given.files:
         files.setdefault(name, []).append(file.name)
-    return {**given.values, **files}
-
-
-async def _digest(request: RunRequest) -> str:
-    given = RunInput.of(request.input)
-    files = [(name, await _hash(name, file, request)) for name, file in given.files]
-    return digest(request.model, given.values, files)
+    return encode({**given.values, **files})
 
 
 async def _hash(name: str, file: File, request: RunRequest) -> str:
@@ -137,11 +136,11 @@ def _hash_now(data: bytes | os.PathLike[str] | IO[bytes]) -> str:
     if isinstance(data, bytes):
         return hashlib.sha256(data).hexdigest()
     if isinstance(data, os.PathLike):
-        with open(data, "rb") as file:
+        with Path(data).open("rb") as file:
             return _hash_open(file)
     start = data.tell() if data.seekable() else None
     if start is None:
-        raise InvalidInputError(message="a journal cannot read a stream that cannot be read twice; give a file or bytes")
+        raise InvalidInputError(message="a journal cannot read a stream that cannot be read twice; give bytes")
     hashed = _hash_open(data)
     data.seek(start)
     return hashed

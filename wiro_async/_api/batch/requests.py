@@ -40,22 +40,25 @@ class Requests:
             await self._source.aclose()
 
     async def next(self) -> tuple[int, RunRequest] | None:
-        """The next input and its index; None if there is none."""
-        async with self._lock:
-            if self._closed:
-                return None
-            try:
-                source = self._source
-                given = await anext(source) if isinstance(source, AsyncIterator) else next(source)
-                request = self._request(given)
-            except (StopIteration, StopAsyncIteration):
-                self._closed = True
-                return None
-            except BaseException:
-                self._closed = True
-                raise
-            self.taken += 1
-            return self.taken - 1, request
+        """The next input and its index; None if there is none. Raises what the iterable raises, and ends with it."""
+        if self._closed:
+            return None
+        try:
+            if isinstance(self._source, Iterator):
+                return self._taken(next(self._source))
+            async with self._lock:
+                return None if self._closed else self._taken(await anext(self._source))
+        except (StopIteration, StopAsyncIteration):
+            self._closed = True
+            return None
+        except BaseException:
+            self._closed = True
+            raise
+
+    def _taken(self, given: Input | RunRequest) -> tuple[int, RunRequest]:
+        request = self._request(given)
+        self.taken += 1
+        return self.taken - 1, request
 
     def _request(self, given: Input | RunRequest) -> RunRequest:
         if isinstance(given, RunRequest):

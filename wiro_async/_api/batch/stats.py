@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from time import monotonic
 
-import anyio
 import attrs
 
 
@@ -56,11 +56,11 @@ class Tally:
 
     def begin(self) -> None:
         """The batch begins."""
-        self._start = anyio.current_time()
+        self._start = monotonic()
 
     def finish(self) -> None:
         """The batch is over; its clock stops."""
-        self._end = anyio.current_time()
+        self._end = monotonic()
 
     @property
     def ended(self) -> int:
@@ -86,7 +86,7 @@ class Tally:
         """What has been counted so far."""
         elapsed = 0.0
         if self._start is not None:
-            elapsed = (self._end or anyio.current_time()) - self._start
+            elapsed = (self._end or monotonic()) - self._start
         in_flight = self.submitted - self.succeeded - self.failed
         rate = (self.succeeded + self.failed - self._restored) / elapsed if elapsed else 0.0
         left = None if self._total is None else max(0, self._total - self.ended)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -42,6 +42,7 @@ class Entry:
 
     Attributes:
         key: its name: the user's, else made from what it asks for.
+        given: its input as JSON; files only by their names.
         is_repeated: whether this user's key was taken before by the same batch.
         state: None if it was never sent.
         attempts: tasks made for it.
@@ -52,6 +53,7 @@ class Entry:
 
     key: str
     digest: str
+    given: bytes = attrs.field(default=b"{}", repr=False)
     is_repeated: bool = False
     state: State | None = None
     attempts: int = 0
@@ -138,14 +140,14 @@ class JournalWriter:
         if index == 0:
             self._first.set()
 
-    async def intend(self, entry: Entry, model: str, given: Mapping[str, object], intent: Intent) -> None:
+    async def intend(self, entry: Entry, model: str, intent: Intent) -> None:
         """An item is about to be sent: returns once that is on the disk."""
         now, again = clock.now(), entry.ref is not None
         values = {
             "key": entry.key,
             "digest": entry.digest,
             "model": model,
-            "input": encode(given).decode(),
+            "input": entry.given.decode(),
             "fingerprint": journal_keys.short(intent.fingerprint),
             "callback_url": intent.callback_url,
             "now": now,
@@ -199,7 +201,7 @@ def _entered(connection: Connection, index: int, own_key: str | None, digest: st
     row = connection.execute(f"SELECT {ROW} FROM items WHERE key = ?", (key,)).fetchone()
     repeated = own_key is not None and times > 1
     if row is None:
-        return Entry(key, digest, repeated)
+        return Entry(key, digest, is_repeated=repeated)
     state, attempts, stored, callback_url, intended_at, task_id, token, record, saved = row
     if stored != digest:
         raise JournalError(
@@ -209,7 +211,7 @@ def _entered(connection: Connection, index: int, own_key: str | None, digest: st
     ref = TaskRef(task_id, token) if task_id or token else None
     task = None if record is None else Task.from_wire(as_dict(decode(record)))
     paths = tuple(map(Path, cast("list[str]", decode(saved)))) if saved else ()
-    return Entry(key, digest, repeated, state, attempts, callback_url, intended_at, ref, task, paths)
+    return Entry(key, digest, b"{}", repeated, state, attempts, callback_url, intended_at, ref, task, paths)
 
 
 def _check_first(connection: Connection, key: str) -> None:

@@ -1,0 +1,151 @@
+"""What the batch runner itself costs an item, in time and memory: runs that end at once, no network.
+
+python benchmarks/runner.py [--items 20000] [--million] [--only plain journal million]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+from wiro_async import AsyncWiro
+from wiro_async._api.batch import RunRequest
+from wiro_async._api.batch.runs import Runs
+from wiro_async._api.results import TaskResult
+from wiro_async._engine.submitter import RunLog
+from wiro_async._engine.task_calls import TaskRef
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.matching import Intent
+from wiro_async._protocol.requests import RunInput
+
+CONCURRENCY = 100
+MEGABYTE = 2**20
+LIMITS = {"plain_us": 40.0, "journal_us": 250.0, "million_mb": 30.0}
+DETAIL: dict[str, Any] = {
+    "id": "2221",
+    "socketaccesstoken": "eDcC",
+    "status": "task_postprocess_end",
+    "pexit": "0",
+    "elapsedseconds": "6.0000",
+    "totalcost": "0.003510000000",
+    "modelslugowner": "owner",
+    "modelslugproject": "model",
+    "parameters": {"prompt": "x"},
+    "outputs": [{"name": "0.png", "contenttype": "image/png", "size": "202472", "url": "https://cdn1.wiro.ai/x/0.png"}],
+}
+
+
+class InstantRuns(Runs):
+    """Runs that end in the moment in which they are sent; the journal is told as of real ones."""
+
+    async def run(self, request: RunRequest, log: RunLog | None = None) -> TaskResult:
+        """The same result every time."""
+        if log is not None:
+            await log.intend(Intent.of(request.model, RunInput.of(request.input), None))
+            await log.note(TaskRef("2221", "eDcC"))
+            log.settle()
+        else:
+            await asyncio.sleep(0)
+        return RESULT
+
+
+def inputs(items: int) -> Iterator[dict[str, Any]]:
+    for number in range(items):
+        yield {"prompt": "A lighthouse at dusk", "seed": number}
+
+
+async def carry(items: int, journal: Path | None = None, watch: Callable[[int], None] = lambda done: None) -> float:
+    """Microseconds an item."""
+    global RESULT
+    async with AsyncWiro("key") as wiro:
+        batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
+        runs = batch._carrier.runs
+        batch._carrier.runs = InstantRuns(runs._plan, runs._following, runs._submitter, runs._stopper, "stop")
+        RESULT = runs.restored(Task.from_wire(DETAIL))
+        done = 0
+        start = time.perf_counter()
+        async with batch:
+            async for item in batch:
+                assert item.error is None, item.error
+                done += 1
+                watch(done)
+        assert done == items == batch.stats.succeeded
+        return 1e6 * (time.perf_counter() - start) / items
+
+
+def plain(items: int, rounds: int = 5) -> float:
+    return median(asyncio.run(carry(items)) for _ in range(rounds))
+
+
+def journaled(items: int, rounds: int = 3) -> float:
+    def once() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            return asyncio.run(carry(items, Path(folder) / "run.sqlite"))
+
+    return median(once() for _ in range(rounds))
+
+
+def grown(items: int) -> float:
+    """By how many megabytes the process grew at most, after a warm-up of a hundredth."""
+    process = psutil.Process()
+    asyncio.run(carry(max(1000, items // 100)))
+    start = peak = process.memory_info().rss
+
+    def watch(done: int) -> None:
+        nonlocal peak
+        if done % 500 == 0:
+            peak = max(peak, process.memory_info().rss)
+
+    asyncio.run(carry(items, None, watch))
+    return (max(peak, process.memory_info().rss) - start) / MEGABYTE
+
+
+def alone(part: str, items: int) -> float:
+    """A part in a process of its own, so that none warms or fattens another."""
+    command = [sys.executable, __file__, "--part", part, "--items", str(items)]
+    figure: float = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return figure
+
+
+def measure(items: int = 20_000, million: int = 1_000_000) -> dict[str, float]:
+    """The figures of `LIMITS`."""
+    return {
+        "plain_us": alone("plain", items),
+        "journal_us": alone("journaled", items),
+        "million_mb": alone("grown", million),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--million", type=int, default=1_000_000, help="items of the memory figure")
+    parser.add_argument("--part", choices=("plain", "journaled", "grown"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.part:
+        sys.stdout.write(json.dumps(globals()[given.part](given.items)))
+        return
+    figures = measure(given.items, given.million)
+    print(f"runner, an item:               {figures['plain_us']:7.1f} µs   (at most {LIMITS['plain_us']:.0f})")
+    print(
+        f"with a journal, {CONCURRENCY} in flight: {figures['journal_us']:7.1f} µs   (at most {LIMITS['journal_us']:.0f})"
+    )
+    print(
+        f"{given.million:,} inputs:              {figures['million_mb']:7.1f} MB   (at most {LIMITS['million_mb']:.0f})"
+    )
+    sys.exit(any(figures[name] > limit for name, limit in LIMITS.items()))
+
+
+if __name__ == "__main__":
+    main()

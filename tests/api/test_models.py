@@ -1,0 +1,197 @@
+"""`wiro.models`: finding models and getting them."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import anyio
+import pytest
+
+from wiro_async import (
+    AsyncWiro,
+    InvalidInputError,
+    Model,
+    NotFoundError,
+    RetryPolicy,
+    SessionClosedError,
+)
+from wiro_async._api import models as api
+from wiro_async.testing import STANDARD, Delay, Respond, WiroEmulator
+
+
+def calls(emulator: WiroEmulator, endpoint: str) -> int:
+    """How often an endpoint was asked."""
+    return sum(call.endpoint == endpoint for call in emulator.ledger.calls)
+
+
+# Finding
+
+
+@pytest.mark.parametrize("size", [3, 7, 1000])
+async def test_list(wiro: AsyncWiro, emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """All models, newest first, over as many pages as it takes, with their parameters."""
+    monkeypatch.setattr(api, "PAGE", size)
+    found = [model async for model in wiro.models.list()]
+    assert [int(model.id) for model in found] == sorted((int(model.id) for model in found), reverse=True)
+    assert len(found) == len(STANDARD)
+    assert calls(emulator, "Tool/List") == -(-len(STANDARD) // size)
+    assert any(model.parameters for model in found)
+
+
+async def test_list_with_filters(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """They are passed on; a summary has no parameters."""
+    found = [model async for model in wiro.models.list(owner="family", categories=["video"], summary=True, order="ASC")]
+    assert [model.slug for model in found] == ["family/text-to-video", "family/image-to-video", "family/lip-sync"]
+    assert not any(model.parameters for model in found)
+    assert emulator.ledger.calls[-1].parameters["hideworkflows"] is True
+    assert [model.slug async for model in wiro.models.list(tags=["fast"], hide_workflows=False)] == ["emulator/painter"]
+    assert emulator.ledger.calls[-1].parameters["hideworkflows"] is False
+
+
+async def test_search(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """By text, the most relevant first."""
+    assert [model.slug async for model in wiro.models.search("paints", summary=True)] == ["emulator/painter"]
+    assert emulator.ledger.calls[-1].parameters["sort"] == "relevance"
+    assert [model async for model in wiro.models.search("no such thing")] == []
+
+
+async def test_a_list_is_left_early(wiro: AsyncWiro, emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that nobody wants are not fetched."""
+    monkeypatch.setattr(api, "PAGE", 5)
+    async for _ in wiro.models.list():
+        break
+    assert calls(emulator, "Tool/List") == 1
+
+
+@pytest.mark.parametrize("total", ['"total": 1000,', ""])
+async def test_pages_that_repeat_themselves(
+    emulator: WiroEmulator, wiro: AsyncWiro, total: str, monkeypatch: Any
+) -> None:
+    """A service that has fewer models than it tells, or gives the same page again, ends the list."""
+    monkeypatch.setattr(api, "PAGE", 1)
+    body = f'{{"result": true, {total} "tool": [{{"id": "1", "slugowner": "a", "slugproject": "b"}}]}}'
+    emulator.faults.http("Tool/List", Respond(200, body.encode()), times=5)
+    assert [model.slug async for model in wiro.models.list()] == ["a/b"]
+    assert calls(emulator, "Tool/List") == 2
+
+
+async def test_no_models_at_all(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The service may say so with an error."""
+    body = b'{"result": false, "errors": [{"code": 1, "message": "slug-owner-project-not-exist"}]}'
+    emulator.faults.http("Tool/List", Respond(200, body), times=5)
+    assert [model async for model in wiro.models.list()] == []
+
+
+async def test_explore(wiro: AsyncWiro) -> None:
+    """Shelves of summaries."""
+    shelves = {shelf.title: shelf for shelf in await wiro.models.explore()}
+    assert [model.slug for model in shelves["3d"].models] == ["family/image-to-3d"]
+    assert shelves["video"].total == 3
+
+
+# Getting
+
+
+async def test_get_is_asked_once(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """Whatever the case, and also by many at the same time."""
+    emulator.faults.http("Tool/Detail", Delay(0.05))
+    found = await asyncio.gather(*(wiro.models.get("Family/MUSIC") for _ in range(20)))
+    again = await wiro.models.get("family/music")
+    assert {id(model) for model in found} == {id(again)}
+    assert calls(emulator, "Tool/Detail") == 1
+    assert (await wiro.models.get("family/music", refresh=True)) is not again
+    assert calls(emulator, "Tool/Detail") == 2
+
+
+async def test_the_services_own_spelling(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """A clean name that the service does not find is looked for among its models; then it is known by all names."""
+    model = await wiro.models.get("family/virtual-try-on")
+    assert (model.slug, model.raw_slug) == ("family/virtual-try-on", "family/Virtual Try-On")
+    asked = len(emulator.ledger.calls)
+    assert await wiro.models.get("family/virtual try-on") is await wiro.models.get("FAMILY/Virtual-Try-On") is model
+    assert len(emulator.ledger.calls) == asked
+
+
+async def test_from_a_summary(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """A summary knows both spellings, so nothing has to be looked for."""
+    [summary] = [model async for model in wiro.models.search("try", summary=True)]
+    assert summary.parameters == ()
+    assert (await wiro.models.get(summary)).parameters
+    assert calls(emulator, "Tool/List") == 1
+    assert (await wiro.models.estimate(summary, {"inputImageClothes": "https://example.com/a.png"})).total == Decimal(
+        "0.09"
+    )
+
+
+async def test_a_model_that_is_not_there(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """The error names similar ones; to everybody who waits, and without being remembered."""
+    emulator.faults.http("Tool/Detail", Delay(0.05))
+    results = await asyncio.gather(*(wiro.models.get("family/musik") for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(result, NotFoundError) for result in results)
+    assert len({id(result) for result in results}) == 5
+    assert str(results[0]) == "there is no model 'family/musik'; did you mean 'family/music'?"
+    assert calls(emulator, "Tool/Detail") == 1
+    with pytest.raises(NotFoundError, match=r"wiro\.models\.search"):
+        await wiro.models.get("nobody/nothing-at-all")
+    with pytest.raises(InvalidInputError, match="owner/model"):
+        await wiro.models.get("music")
+
+
+async def test_a_model_that_comes_and_goes(emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: Any) -> None:
+    """Listed, but not to be had; looking through an owner's models has an end."""
+    monkeypatch.setattr(api, "CANDIDATES", 3)
+    body = b'{"result": false, "errors": [{"code": 1, "message": "tool-not-accessible"}]}'
+    emulator.faults.http("Tool/Detail", Respond(200, body), times=9)
+    with pytest.raises(NotFoundError, match="'family/chat' is listed, but this account has no access"):
+        await wiro.models.get("family/chat")
+    with pytest.raises(NotFoundError):
+        await wiro.models.get("family/virtual-try-on")
+
+
+async def test_errors_are_told_to_all(emulator: WiroEmulator) -> None:
+    """Any error of the request reaches everybody who waits for it."""
+    emulator.faults.http("Tool/Detail", Respond(500, b"{}"), times=9)
+    async with AsyncWiro(**emulator.options(), retry=RetryPolicy(attempts=1)) as wiro:
+        results = await asyncio.gather(*(wiro.models.get("family/chat") for _ in range(3)), return_exceptions=True)
+    assert [type(result).__name__ for result in results] == ["ServerError"] * 3
+
+
+async def test_the_first_who_asks_goes_away(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """Others still get the model."""
+    emulator.faults.http("Tool/Detail", Delay(0.1))
+    first = asyncio.create_task(wiro.models.get("family/chat"))
+    second = asyncio.create_task(wiro.models.get("family/chat"))
+    await asyncio.sleep(0.02)
+    first.cancel()
+    assert (await second).slug == "family/chat"
+    assert calls(emulator, "Tool/Detail") == 1
+
+
+async def test_the_session_is_closed_meanwhile(emulator: WiroEmulator) -> None:
+    """Nobody waits for ever."""
+    emulator.faults.http("Tool/Detail", Delay(5))
+    wiro = AsyncWiro(**emulator.options())
+    waiting = asyncio.create_task(wiro.models.get("family/chat"))
+    await asyncio.sleep(0.05)
+    await wiro.aclose()
+    with anyio.fail_after(2), pytest.raises(SessionClosedError):
+        await waiting
+
+
+async def test_views_share_what_is_known(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """With the same key; another key may see other models."""
+    model = await wiro.models.get("family/chat")
+    assert await wiro.with_options(timeout=5).models.get("family/chat") is model
+    assert calls(emulator, "Tool/Detail") == 1
+    await wiro.with_options(api_key="other").models.get("family/chat")
+    assert calls(emulator, "Tool/Detail") == 2
+
+
+async def test_unknown_references(wiro: AsyncWiro) -> None:
+    """What is no name of a model is refused as everywhere, also where models are looked up."""
+    with pytest.raises(InvalidInputError, match="owner/model"):
+        await wiro.run(7, {})  # type: ignore[arg-type]
+    assert wiro.models.known("family/chat") is None
+    assert isinstance(await wiro.models.get("family/chat"), Model)

@@ -1,0 +1,459 @@
+"""Downloads: the right bytes or a `DownloadError`, whatever the server does, and never half a file under its name."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import re
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+import pytest
+import pytest_asyncio
+
+from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord, RetryPolicy
+from wiro_async._engine import patience
+from wiro_async._engine.patience import Patience
+
+SIZE = 200_000
+DATA = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(SIZE // 32))
+TENTHS = [SIZE * tenth // 10 for tenth in range(11)]
+
+
+@attrs.frozen
+class Reply:
+    """What a server does with one request. `cut` sends only so many bytes of the body and hangs up."""
+
+    status: int
+    headers: Mapping[str, object]
+    body: bytes = b""
+    cut: int | None = None
+    reset: bool = False
+
+
+Headers: TypeAlias = Mapping[str, str]
+Trick: TypeAlias = Callable[["FileServer", Headers], Reply]
+
+
+class FileServer:
+    """One file behind one URL. `tricks` are played once each, on one request after the other."""
+
+    def __init__(self) -> None:
+        self.data = DATA
+        self.etag: str | None = '"v1"'
+        self.ranges = True
+        self.tricks: list[Trick] = []
+        self.always: Trick | None = None
+        self.requests: list[Headers] = []
+        self.url = ""
+
+    def normal(self, request: Headers) -> Reply:
+        tag = {} if self.etag is None else {"ETag": self.etag}
+        wanted = re.fullmatch(r"bytes=(\d+)-", request.get("range", "")) if self.ranges else None
+        if wanted is None or request.get("if-range") not in (None, self.etag):
+            return Reply(200, {"Content-Length": len(self.data), **tag}, self.data)
+        first, total = int(wanted[1]), len(self.data)
+        if first >= total:
+            return Reply(416, {"Content-Range": f"bytes */{total}", "Content-Length": 0})
+        span = f"bytes {first}-{total - 1}/{total}"
+        return Reply(206, {"Content-Range": span, "Content-Length": total - first, **tag}, self.data[first:])
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            lines = [line.partition(": ") for line in head.split("\r\n")[1:] if line]
+            request = {name.lower(): value for name, _, value in lines}
+            self.requests.append(request)
+            trick = self.tricks.pop(0) if self.tricks else self.always
+            await self._play(trick(self, request) if trick else self.normal(request), writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _play(self, reply: Reply, writer: asyncio.StreamWriter) -> None:
+        headers = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
+        writer.write(f"HTTP/1.1 {reply.status} X\r\n{headers}Connection: close\r\n\r\n".encode())
+        writer.write(reply.body if reply.cut is None else reply.body[: reply.cut])
+        await writer.drain()
+        if reply.reset:
+            while writer.transport.get_write_buffer_size():
+                await asyncio.sleep(0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[FileServer]:
+    """A server that can be told to misbehave."""
+    behind = FileServer()
+    listener = await asyncio.start_server(behind.serve, "127.0.0.1", 0)
+    behind.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/ACCESSKEY/fox.bin"
+    async with listener:
+        yield behind
+
+
+@pytest_asyncio.fixture
+async def wiro(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncWiro]:
+    """A session that tries again at once."""
+    monkeypatch.setattr(patience, "PACE", RetryPolicy(base=0.001, cap=0.002))
+    async with AsyncWiro("the-secret-key", "the-secret-secret", base_url="http://127.0.0.1:9") as session:
+        yield session
+
+
+def output(wiro: AsyncWiro, url: str, size: int | None) -> Output:
+    return Output(OutputRecord(url, "fox.bin", "", size, {}, {}), wiro._downloader)
+
+
+def cut(at: int, *, reset: bool = False) -> Trick:
+    """Send so much of the file's own bytes (of the rest, if that was asked for), then hang up."""
+
+    def trick(server: FileServer, request: Headers) -> Reply:
+        reply = server.normal(request)
+        start = len(server.data) - len(reply.body)
+        return attrs.evolve(reply, cut=max(0, at - start), reset=reset)
+
+    return trick
+
+
+def short_body(at: int) -> Trick:
+    """Say that the file ends here; an orderly answer, but not the file."""
+
+    def trick(server: FileServer, request: Headers) -> Reply:
+        return Reply(200, {"Content-Length": at}, server.data[:at])
+
+    return trick
+
+
+def without_length(at: int) -> Trick:
+    """Neither length nor chunks: the end of the connection is the end of the file, as far as one can see."""
+
+    def trick(server: FileServer, request: Headers) -> Reply:
+        return Reply(200, {"ETag": server.etag}, server.data[:at])
+
+    return trick
+
+
+def respond(status: int, **headers: object) -> Trick:
+    return lambda server, request: Reply(status, {"Content-Length": 0, **headers})
+
+
+def whole_again(server: FileServer, request: Headers) -> Reply:
+    """A 200 to a request for a part."""
+    tag = {"ETag": server.etag} if server.etag else {}
+    return Reply(200, {"Content-Length": len(server.data), **tag}, server.data)
+
+
+def changed_file(server: FileServer, request: Headers) -> Reply:
+    """Somebody has put another file there in the meantime."""
+    server.data, server.etag = bytes(reversed(DATA)), '"v2"'
+    return server.normal(request)
+
+
+def changed_unseen(server: FileServer, request: Headers) -> Reply:
+    """A server that does not know If-Range sends the rest of another file, with its tag."""
+    server.data, server.etag = bytes(reversed(DATA)), '"v2"'
+    return server.normal({**request, "if-range": '"v2"'})
+
+
+def wrong_range(server: FileServer, request: Headers) -> Reply:
+    """The rest from somewhere else."""
+    body = server.data[7:]
+    return Reply(206, {"Content-Range": f"bytes 7-{SIZE - 1}/{SIZE}", "Content-Length": len(body)}, body)
+
+
+def nothing_left(server: FileServer, request: Headers) -> Reply:
+    return Reply(416, {"Content-Range": f"bytes */{SIZE}", "Content-Length": 0})
+
+
+AFTER = {
+    "normal": None,
+    "200 to a range": whole_again,
+    "changed etag, If-Range known": changed_file,
+    "changed etag, If-Range unknown": changed_unseen,
+    "wrong Content-Range": wrong_range,
+    "416": nothing_left,
+    "404": respond(404),
+    "503": respond(503, **{"Retry-After": 0}),
+}
+
+
+def is_clean(folder: Path, *names: str) -> bool:
+    return sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+@pytest.mark.parametrize("after", AFTER, ids=str)
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("etag", ['"v1"', None], ids=["etag", "no-etag"])
+@pytest.mark.parametrize("size", [SIZE, None], ids=["size", "no-size"])
+async def test_cut_anywhere(
+    server: FileServer, wiro: AsyncWiro, tmp_path: Path, after: str, reset: bool, etag: str | None, size: int | None
+) -> None:
+    """Cut at every tenth, and met by anything afterwards: the file is whole, and the one that lies there now."""
+    saved = []
+    for at in TENTHS:
+        server.data, server.etag, trick = DATA, etag, AFTER[after]
+        server.tricks = [cut(at, reset=reset), *([trick] if trick else [])]
+        try:
+            path = await output(wiro, server.url, size).save(tmp_path / f"{at}.bin")
+        except DownloadError:
+            assert "range" not in server.requests[-1]
+            assert trick in (wrong_range, nothing_left)
+        else:
+            saved.append(path.name)
+            assert path.read_bytes() == server.data
+    assert is_clean(tmp_path, *saved)
+    assert len(saved) == len(TENTHS) or trick in (wrong_range, nothing_left)
+
+
+async def test_cut_at_every_tenth_of_one_download(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
+    """It goes on nine times from near where it was: what waited in buffers when it was cut may come again."""
+    server.data = DATA * 20
+    server.tricks = [cut(20 * at) for at in TENTHS[1:10]]
+    path = await wiro.download(server.url, tmp_path / "fox.bin")
+    assert path.read_bytes() == server.data
+    starts = [int(request["range"][6:-1]) for request in server.requests[1:]]
+    assert all(0 <= 20 * at - start <= 300_000 for at, start in zip(TENTHS[1:10], starts, strict=True))
+    assert {request.get("if-range") for request in server.requests[1:]} == {'"v1"'}
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("trouble", ["no ranges", "no etag", "at the same byte"])
+async def test_cut_for_ever(
+    server: FileServer, wiro: AsyncWiro, tmp_path: Path, trouble: str, reset: bool
+) -> None:
+    """What brings nothing new is given up after some attempts, and nothing is left of it."""
+    server.ranges = trouble != "no ranges"
+    server.etag = None if trouble == "no etag" else '"v1"'
+    server.always = cut(TENTHS[3], reset=reset)
+    with pytest.raises(DownloadError, match="could not be fetched whole"):
+        await wiro.download(server.url, tmp_path / "fox.bin")
+    assert is_clean(tmp_path)
+    assert len(server.requests) <= patience.MAX_FAILURES + 1
+
+
+@pytest.mark.parametrize("at", TENTHS[:10])
+@pytest.mark.parametrize("trick", [short_body, without_length], ids=["short", "no-length"])
+async def test_a_wrong_size(
+    server: FileServer, wiro: AsyncWiro, tmp_path: Path, at: int, trick: Callable[[int], Trick]
+) -> None:
+    """An answer that ends in order, but not where the record says that the file ends."""
+    server.always = trick(at)
+    with pytest.raises(DownloadError, match=f"should have {SIZE} bytes but has {at}"):
+        await output(wiro, server.url, SIZE).save(tmp_path / "fox.bin")
+    assert is_clean(tmp_path)
+    server.always, server.tricks = None, [trick(at)]
+    path = await output(wiro, server.url, SIZE).save(tmp_path / "fox.bin")
+    assert path.read_bytes() == DATA
+
+
+@pytest.mark.parametrize("etag", ['"v1"', 'W/"v1"', None])
+@pytest.mark.parametrize("ranges", [True, False])
+async def test_streaming_over_a_cut(server: FileServer, wiro: AsyncWiro, etag: str | None, ranges: bool) -> None:
+    """A reader never gets a byte twice, nor bytes of another file: the rest of the same one, or an error."""
+    for at in TENTHS:
+        server.etag, server.ranges, server.tricks = etag, ranges, [cut(at)]
+        received = bytearray()
+        try:
+            async with output(wiro, server.url, SIZE).stream() as chunks:
+                async for chunk in chunks:
+                    received += chunk
+        except DownloadError as error:
+            assert etag != '"v1"'
+            assert "cannot go on from there" in str(error)
+            assert DATA.startswith(received)
+        else:
+            assert received == DATA
+            assert etag == '"v1"' or at == 0 or at == SIZE
+
+
+async def test_reading_starts_over(server: FileServer, wiro: AsyncWiro) -> None:
+    """In memory the beginning can be thrown away."""
+    server.etag = None
+    server.tricks = [cut(TENTHS[5])]
+    assert await output(wiro, server.url, SIZE).read() == DATA
+
+
+async def test_a_stream_tells_before_it_begins(server: FileServer, wiro: AsyncWiro) -> None:
+    """A web app can still answer with an error."""
+    server.always = respond(403)
+    with pytest.raises(DownloadError, match="HTTP 403"):
+        async with output(wiro, server.url, None).stream():
+            pytest.fail("nothing to stream")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [404, 408, 425, 429, 500, 502, 503, 504, 520])
+async def test_a_file_that_is_late(server: FileServer, wiro: AsyncWiro, status: int) -> None:
+    """The same URL is asked again."""
+    server.tricks = [respond(status)] * 12
+    assert await output(wiro, server.url, SIZE).read() == DATA
+    assert len(server.requests) == 13
+
+
+@pytest.mark.parametrize("status", [204, 206, 304, 400, 401, 403, 410, 416])
+async def test_a_file_that_is_refused(server: FileServer, wiro: AsyncWiro, status: int) -> None:
+    """Told at once."""
+    server.always = respond(status)
+    with pytest.raises(DownloadError, match=f"fox.bin answered HTTP {status}"):
+        await output(wiro, server.url, SIZE).read()
+    assert len(server.requests) == 1
+
+
+async def test_three_minutes_are_enough(
+    server: FileServer, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then a file that is not there is given up."""
+    monkeypatch.setattr(patience, "LAG_SECONDS", 0.05)
+    server.always = respond(404)
+    with pytest.raises(DownloadError, match="could not be fetched whole: HTTP 404"):
+        await output(wiro, server.url, SIZE).read()
+
+
+def test_patience() -> None:
+    """Late files have three minutes, broken transfers some attempts; both begin anew when more has come."""
+    late = Patience(1000.0)
+    delays = [late.delay(now, 0, None, 0.0) for now in (1000, 1001, 1002, 1003, 1010, 1020, 1060, 1179, 1180)]
+    assert delays == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 1.0, None]
+    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=7.0) == 7.0
+    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=3600.0) == 10.0
+    broken = Patience(0.0)
+    attempts = [broken.delay(float(number), 0, SIZE, 1.0, weight=1) for number in range(8)]
+    assert [delay is None for delay in attempts] == [False] * 7 + [True]
+    assert broken.delay(100.0, SIZE // 50 - 1, SIZE, 0.0, weight=1) is None
+    assert broken.delay(100.0, SIZE // 50, SIZE, 0.0, weight=1) == 0.0
+    assert broken.delay(100.0, SIZE // 50, SIZE, 0.0, weight=1) == 0.25
+    assert broken.since == 100.0
+
+
+async def test_no_key_goes_along(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
+    """Nor by way of a redirect, nor with another attempt."""
+    place = server.url.removesuffix("fox.bin")
+    server.tricks = [respond(302, Location="/elsewhere/fox.bin"), cut(10), respond(307, Location=f"{place}moved.bin")]
+    await wiro.with_options(headers={"x-team": "blue"}).download(server.url, tmp_path / "fox.bin")
+    allowed = {"host", "user-agent", "accept", "accept-encoding", "range", "if-range", "connection"}
+    assert {name for request in server.requests for name in request} <= allowed
+    assert len(server.requests) == 4
+    assert all(request["accept-encoding"] == "identity" for request in server.requests)
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:{port}/plain.bin", "//127.0.0.1:{port}/x", "file:///etc/passwd"])
+async def test_never_from_https_to_http(location: str) -> None:
+    """What was asked for under protection is not fetched without it."""
+    from wiro_async._engine.fetching import _redirected
+
+    target = location.format(port=1)
+    if target.startswith("//"):
+        assert _redirected("https://127.0.0.1/a", target) == f"https:{target}"
+    else:
+        with pytest.raises(DownloadError, match="redirects from https"):
+            _redirected("https://127.0.0.1/SECRET/fox.bin", target)
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://", "http://[::1", "//[", ""])
+async def test_redirects_to_nowhere(server: FileServer, wiro: AsyncWiro, tmp_path: Path, location: str) -> None:
+    """An error of ours, whatever it says; nothing of this machine is read."""
+    server.always = respond(302, Location=location)
+    with pytest.raises(DownloadError):
+        await wiro.download(server.url, tmp_path / "fox.bin")
+    assert is_clean(tmp_path)
+
+
+async def test_redirects_in_a_circle(server: FileServer, wiro: AsyncWiro) -> None:
+    """Five are followed."""
+    server.always = respond(301, Location=server.url)
+    with pytest.raises(DownloadError, match="redirects more than 5 times"):
+        await output(wiro, server.url, None).read()
+    assert len(server.requests) == 6
+
+
+async def test_a_body_that_came_compressed(server: FileServer, wiro: AsyncWiro) -> None:
+    """Though nobody asked for it: what counts is the file, and a size of it."""
+    packed = gzip.compress(DATA)
+    headers = {"Content-Encoding": "gzip", "Content-Length": len(packed), "ETag": '"v1"'}
+    server.tricks = [lambda _, request: Reply(200, headers, packed, cut=len(packed) // 2)]
+    server.tricks.append(lambda _, request: Reply(200, headers, packed))
+    assert await output(wiro, server.url, SIZE).read() == DATA
+    assert "range" not in server.requests[1]
+
+
+async def test_the_most_bytes(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
+    """Refused before a request where the record says how large it is, at the head of the answer, or on the way."""
+    known, unknown = output(wiro, server.url, SIZE), output(wiro, server.url, None)
+    with pytest.raises(DownloadError, match=f"has {SIZE} bytes, more than the {SIZE - 1} allowed; raise max_bytes"):
+        await known.save(tmp_path / "fox.bin", max_bytes=SIZE - 1)
+    assert not server.requests
+    with pytest.raises(DownloadError, match=f"at least {SIZE} bytes"):
+        await unknown.read(max_bytes=SIZE - 1)
+    server.tricks = [without_length(SIZE)]
+    with pytest.raises(DownloadError, match="raise max_bytes"):
+        async with unknown.stream(max_bytes=1000) as chunks:
+            _ = [chunk async for chunk in chunks]
+    assert is_clean(tmp_path)
+    assert await unknown.read(max_bytes=SIZE) == DATA
+
+
+async def test_the_sessions_most_bytes(server: FileServer) -> None:
+    """Whatever a call allows."""
+    async with AsyncWiro("key", max_download_bytes=1000) as wiro:
+        with pytest.raises(DownloadError, match="more than the 1000 allowed"):
+            await output(wiro, server.url, SIZE).read(max_bytes=SIZE)
+        with pytest.raises(DownloadError, match="more than the 10 allowed"):
+            await output(wiro.with_options(), server.url, SIZE).read(max_bytes=10)
+
+
+async def test_nobody_listens(wiro: AsyncWiro, unused_tcp_port: int) -> None:
+    """Tried some times, then told, with the cause and without the key in the path."""
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1/…/fox\.bin could not be fetched whole") as caught:
+        await output(wiro, f"http://127.0.0.1:{unused_tcp_port}/ACCESSKEY/fox.bin", None).read()
+    assert "ACCESSKEY" not in f"{caught.value!r}"
+
+
+async def test_leaving_a_stream_frees_the_connection(server: FileServer, wiro: AsyncWiro) -> None:
+    """`break`, an error, or nothing read at all."""
+    for _ in range(3):
+        async with output(wiro, server.url, SIZE).stream() as chunks:
+            async for _ in chunks:
+                break
+    assert wiro.statistics().requests == 0
+
+
+async def test_cancelling_a_save_leaves_nothing(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
+    """No part of a file, no connection."""
+    reached = asyncio.Event()
+
+    def stall(server: FileServer, request: Headers) -> Reply:
+        reached.set()
+        return Reply(200, {"Content-Length": SIZE + 1}, server.data)
+
+    server.tricks = [stall]
+    saving = asyncio.create_task(wiro.download(server.url, tmp_path / "fox.bin"))
+    await reached.wait()
+    saving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert is_clean(tmp_path)
+    assert wiro.statistics().requests == 0
+
+
+async def test_the_name_of_a_url(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
+    """The last part of its path, made safe; numbers for those that are there."""
+    place = server.url.removesuffix("fox.bin")
+    assert (await wiro.download(server.url, tmp_path)).name == "fox.bin"
+    assert (await wiro.download(server.url, tmp_path)).name == "fox-2.bin"
+    assert (await wiro.download(server.url, tmp_path, overwrite=True)).name == "fox.bin"
+    assert (await wiro.download(f"{place}..%2F..%2Fb%C3%A4r.png?x=1", tmp_path)).name == "_.._bär.png"
+    assert (await wiro.download(place, tmp_path)).name == "output"
+    assert (await wiro.download(output(wiro, server.url, SIZE), tmp_path / "new" / "x")).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("url", ["", "fox.bin", "ftp://x/y", "http://", "http://x:99999/", "http://[", "http://x:0/"])
+async def test_what_is_no_url(wiro: AsyncWiro, tmp_path: Path, url: str) -> None:
+    """Said so."""
+    with pytest.raises(DownloadError, match="cannot be fetched"):
+        await wiro.download(url, tmp_path / "x")

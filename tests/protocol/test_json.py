@@ -1,0 +1,109 @@
+"""JSON in and out."""
+
+import json
+import math
+from decimal import Decimal
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiro_async._errors import InvalidInputError
+from wiro_async._protocol.json import checked, decode, decode_or_none, encode
+from wiro_async._types import File
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate pairs too
+
+
+@given(VALUES)
+def test_what_is_encoded_is_decoded(value: Any) -> None:
+    """Both ways give the value back; whole numbers of over 64 bits come back as floats."""
+    told = decode(encode(value))
+    assert told == json.loads(json.dumps(value)) or any(abs(number) >= 2**63 for number in _numbers(value))
+
+
+@given(ANY_TEXT)
+def test_any_text_survives(text: str) -> None:
+    """Even halves of surrogate pairs, which the fast library refuses."""
+    assert decode(encode({text: text})) == {text: text}
+
+
+@given(st.integers(min_value=2**64))
+def test_huge_numbers_are_sent_whole(number: int) -> None:
+    """The fast library takes 64 bits only."""
+    assert json.loads(encode([number])) == [number]
+
+
+@given(st.binary() | st.text())
+def test_decoding_raises_nothing_but_value_errors(data: bytes | str) -> None:
+    """Whatever comes, it is a value or a ValueError."""
+    try:
+        value = decode(data)
+    except ValueError:
+        value = None
+    assert decode_or_none(data) == value or value != value
+
+
+def test_what_is_not_quite_json_is_read() -> None:
+    """NaN and lone surrogates occur in the wild."""
+    assert math.isnan(decode(b"[NaN]")[0])  # type: ignore[index, arg-type]
+    assert decode(b'"\\ud83d"') == "\ud83d"
+
+
+def test_nesting_without_end_is_a_value_error() -> None:
+    """It must not be a RecursionError, which nobody expects."""
+    with pytest.raises(ValueError, match="deep"):
+        decode("[" * 100_000 + "]" * 100_000)
+
+
+@given(VALUES)
+def test_plain_values_pass_the_check_unchanged(value: Any) -> None:
+    """The check copies containers and changes nothing."""
+    assert checked(value, "x") == value
+
+
+def test_the_check_makes_plain_types() -> None:
+    """Tuples, ranges and mappings of other kinds become lists and dicts."""
+
+    class Level(IntEnum):
+        HIGH = 3
+
+    assert checked({"a": (1, range(2)), "b": Level.HIGH}, "x") == {"a": [1, [0, 1]], "b": 3}
+    assert encode(checked({"b": Level.HIGH}, "x")) == b'{"b":3}'
+
+
+@pytest.mark.parametrize(
+    "value, name, words",
+    [
+        (math.nan, "x", "is nan"),
+        ([1, math.inf], "x[1]", "is inf"),
+        ({"a": {"b": [0, {1, 2}]}}, "x['a']['b'][1]", "is a set"),
+        (b"abc", "x", "wrap it to upload it"),
+        (bytearray(b"abc"), "x", "wrap it to upload it"),
+        (memoryview(b"abc"), "x", "wrap it to upload it"),
+        ({"a": {2: 3}}, "x['a']", "key 2, a int"),
+        (Decimal(1), "x", "is a Decimal"),
+        (object(), "x", "is a object"),
+        ({"a": Path("p")}, "x['a']", "parameter of its own"),
+        ([[File(b"", "n")]], "x[0][0]", "parameter of its own"),
+    ],
+)
+def test_what_cannot_be_sent_is_named(value: object, name: str, words: str) -> None:
+    """The message tells the place and the reason."""
+    with pytest.raises(InvalidInputError) as caught:
+        checked(value, "x")
+    assert str(caught.value).startswith(name)
+    assert words in str(caught.value)
+
+
+def _numbers(value: Any) -> list[int]:
+    if isinstance(value, dict):
+        return [number for item in value.values() for number in _numbers(item)]
+    if isinstance(value, list):
+        return [number for item in value for number in _numbers(item)]
+    return [value] if isinstance(value, int) else []

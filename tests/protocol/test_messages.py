@@ -1,0 +1,162 @@
+"""The socket's frames, of both generations."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiro_async._protocol.events import CostUpdate, LogLine, Progress, UnknownEvent
+from wiro_async._protocol.messages import Message, cost_of, output_of, parse_frame, progress_of, registration
+from wiro_async._protocol.text import TextSnapshot
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+ANYTHING = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=5
+)
+PAYLOAD_KEYS = [
+    "type", "task", "percentage", "stepCurrent", "stepTotal", "speed", "speedType", "remainingTime",
+    "raw", "thinking", "answer", "segments", "finishreason", "usage",
+]  # fmt: skip
+PAYLOADS = ANYTHING | st.dictionaries(st.sampled_from(PAYLOAD_KEYS) | st.text(), ANYTHING)
+PROGRESS = {
+    "type": "progressGenerate",
+    "task": "Generate",
+    "percentage": "60",
+    "stepCurrent": "6",
+    "stepTotal": "10",
+    "speed": "1.2",
+    "speedType": "it/s",
+    "elapsedTime": "5s",
+    "remainingTime": "3s",
+}
+
+
+def output(payload: Any, kind: str = "task_output") -> Any:
+    frame = json.dumps({"type": kind, "id": "1", "message": payload}).encode()
+    message = parse_frame(frame)
+    assert message is not None
+    return output_of(message, "task_start")
+
+
+def test_a_registration() -> None:
+    """As the service wants it."""
+    assert json.loads(registration("t")) == {"type": "task_info", "tasktoken": "t"}
+
+
+@pytest.mark.parametrize(
+    "frame, told",
+    [
+        ({"type": "task_output", "id": "2221", "tasktoken": "t", "message": "m"}, ("task_output", "2221", "t")),
+        ({"type": "task_end", "id": 2221, "success": True, "terminal": True}, ("task_end", "2221", "")),
+        ({"type": "connected", "version": "1.0"}, ("connected", "", "")),
+        ({"type": "task_end", "id": None, "tasktoken": None}, ("task_end", "", "")),
+    ],
+)
+def test_frames(frame: dict[str, Any], told: tuple[str, str, str]) -> None:
+    """With a token or without, the id as text or number."""
+    message = parse_frame(json.dumps(frame).encode())
+    assert message is not None
+    assert (message.type, message.task_id, message.token) == told
+    assert message.raw == frame
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"[]", b"1", b"{}", b'{"type":1}', b'{"type":null}', b"{", b"token|\x00\xff\x01"]
+)
+def test_what_is_no_frame(frame: bytes) -> None:
+    """It is nothing, not an error."""
+    assert parse_frame(frame) is None
+
+
+@given(st.binary() | st.text())
+def test_no_bytes_are_too_strange(frame: bytes | str) -> None:
+    """Whatever comes over the line."""
+    assert parse_frame(frame) is None or isinstance(parse_frame(frame), Message)
+
+
+@given(st.sampled_from(["task_output", "task_error"]), PAYLOADS)
+def test_no_payload_is_too_strange(kind: str, payload: Any) -> None:
+    """Whatever a model writes; and nothing with contents is lost."""
+    told = output_of(Message(kind, "1", "", {"type": kind, "message": payload}), "task_start")
+    assert told is None or isinstance(told, (TextSnapshot, Progress, LogLine, UnknownEvent))
+    if isinstance(told, Progress):
+        assert 0 <= told.fraction <= 1
+    if isinstance(told, UnknownEvent):
+        assert told.raw["message"] == payload or payload != payload
+
+
+@pytest.mark.parametrize("payload", [PROGRESS, json.dumps(PROGRESS)], ids=["object", "text"])
+def test_progress(payload: object) -> None:
+    """All of it, also as JSON text."""
+    told = output(payload)
+    assert isinstance(told, Progress)
+    assert (told.fraction, told.step, told.total) == (0.6, 6, 10)
+    assert (told.speed, told.eta, told.label, told.status) == ("1.2 it/s", 3.0, "Generate", "task_start")
+
+
+@pytest.mark.parametrize(
+    "payload, fraction",
+    [
+        ({"percentage": "60%"}, 0.6),
+        ({"percentage": 150}, 1.0),
+        ({"percentage": -1}, 0.0),
+        ({"stepCurrent": "3", "stepTotal": "4"}, 0.75),
+        ({"stepCurrent": 1e308, "stepTotal": 1}, 1.0),
+        ({"stepCurrent": 10**400, "stepTotal": 1}, None),
+        ({"stepCurrent": "3", "stepTotal": "0"}, None),
+        ({"stepCurrent": "3"}, None),
+        ({"percentage": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_progress_from_little(payload: dict[str, Any], fraction: float | None) -> None:
+    """From percent, else from steps, else none."""
+    told = progress_of(payload, "", {})
+    assert (told and told.fraction) == fraction
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [None, "", "  ", [], {}, {"raw": ""}, {"thinking": [], "answer": []}, {"type": "answer", "segments": []}],
+    ids=str,
+)
+def test_messages_without_contents(payload: object) -> None:
+    """They say nothing."""
+    assert output(payload) is None
+
+
+@pytest.mark.parametrize("payload", [{"height": "3 m"}, [1], 5, True, "[1, 2]"], ids=str)
+def test_unknown_contents_are_kept(payload: object) -> None:
+    """With the whole message."""
+    told = output(payload)
+    assert isinstance(told, UnknownEvent)
+    assert told.raw["message"] == payload
+    assert told.type == "task_output"
+
+
+@pytest.mark.parametrize("kind, stream", [("task_output", "stdout"), ("task_error", "stderr")])
+def test_lines(kind: str, stream: str) -> None:
+    """Plain text is a line of the log."""
+    told = output("loading {weights}", kind)
+    assert isinstance(told, LogLine)
+    assert (told.text, told.stream) == ("loading {weights}", stream)
+
+
+def test_text_goes_before_progress() -> None:
+    """LLMs write both into one message."""
+    told = output({**PROGRESS, "answer": ["Hi"], "thinking": []})
+    assert isinstance(told, TextSnapshot)
+    assert told.answer == "Hi"
+
+
+def test_costs() -> None:
+    """They stand at the top of the message."""
+    told = cost_of({"type": "task_cost", "turnCost": 0.1, "cumulativeCost": "0.3"}, "task_start")
+    assert told == CostUpdate("0.1", "0.3", status="task_start", raw=told.raw)
+
+
+def test_a_message_shows_no_token() -> None:
+    """It may be logged."""
+    assert "s3cret" not in repr(parse_frame(b'{"type":"task_end","tasktoken":"s3cret"}'))

@@ -1,0 +1,107 @@
+"""Server-sent events."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiro_async._protocol.entities import Submitted, Task
+from wiro_async._protocol.messages import Message
+from wiro_async._protocol.sse import EventParser, ServerEvent, told_by
+
+LINES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n"))
+NAMES = LINES.filter(bool)
+
+
+def parsed(data: bytes, cuts: list[int] | None = None) -> list[ServerEvent]:
+    parser = EventParser()
+    edges = sorted({0, len(data), *(cut for cut in cuts or [] if cut < len(data))})
+    return [event for start, end in zip(edges, edges[1:], strict=False) for event in parser.feed(data[start:end])]
+
+
+@given(
+    st.lists(st.tuples(NAMES, st.lists(LINES, min_size=1))),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.lists(st.integers(0, 300)),
+)
+def test_events_come_through_whole(events: list[tuple[str, list[str]]], end: str, cuts: list[int]) -> None:
+    """Whatever ends the lines, and wherever the bytes are cut."""
+    text = "".join(
+        f"event: {name}{end}{''.join(f'data: {line}{end}' for line in lines)}{end}" for name, lines in events
+    )
+    text += f": keep-alive{end}"  # a half event at the end is none, and shows that the last was not held back
+    assert parsed(text.encode(), cuts) == [ServerEvent(name, "\n".join(lines)) for name, lines in events]
+
+
+@given(st.binary(), st.lists(st.integers(0, 100)))
+def test_cuts_make_no_difference(data: bytes, cuts: list[int]) -> None:
+    """Any bytes are events or none, the same however they arrive."""
+    assert parsed(data, cuts) == parsed(data)
+
+
+@pytest.mark.parametrize(
+    "text, events",
+    [
+        (": keep-alive\n\n", []),
+        ("data: a\n\n", [ServerEvent("message", "a")]),
+        ("data:a\ndata:  b\n\n", [ServerEvent("message", "a\n b")]),
+        ("data\n\n", [ServerEvent("message", "")]),
+        ("event: done\n\n", []),
+        ("event: done\n\ndata: a\n\n", [ServerEvent("message", "a")]),
+        ("id: 7\nretry: 10\nodd: x\ndata: a\n\n", [ServerEvent("message", "a")]),
+        ("\ufeffevent: e\ndata: a\n\n", [ServerEvent("e", "a")]),
+        ("data: a", []),
+        ("data: a\u2028b\x85c\n\n", [ServerEvent("message", "a\u2028b\x85c")]),
+    ],
+)
+def test_the_fine_print(text: str, events: list[ServerEvent]) -> None:
+    """Comments, defaults, unknown fields, and what is no line end."""
+    assert parsed(text.encode()) == events
+
+
+def test_a_cut_between_cr_and_lf() -> None:
+    """It is one end of a line, not two."""
+    parser = EventParser()
+    assert parser.feed(b"data: a\r") == []
+    assert parser.feed(b"\ndata: b\r") == []
+    assert parser.feed(b"\n\r\n") == [ServerEvent("message", "a\nb")]
+
+
+def test_the_ids() -> None:
+    """By either name."""
+    for data in ({"taskid": "1", "socketaccesstoken": "t"}, {"id": "1"}):
+        told = told_by(ServerEvent("start", json.dumps(data)))
+        assert isinstance(told, Submitted)
+        assert told.task_id == "1"
+
+
+def test_the_end() -> None:
+    """It brings the task."""
+    told = told_by(ServerEvent("done", '{"tasklist":[{"id":"1","status":"task_cancel"}]}'))
+    assert isinstance(told, Task)
+    assert told.was_cancelled
+    assert told_by(ServerEvent("done", "{}")) is None
+
+
+@pytest.mark.parametrize(
+    "name, data, kind",
+    [
+        ("task_output", {"id": "1", "status": "task_output", "segments": []}, "task_output"),
+        ("task_output", {"id": "1", "status": "odd"}, "task_output"),
+        ("update", {"id": 1, "status": "task_end"}, "task_end"),
+        ("update", {"id": 1}, "update"),
+    ],
+)
+def test_messages(name: str, data: dict[str, Any], kind: str) -> None:
+    """The event's name is the type if it is one that is known, else its status is."""
+    told = told_by(ServerEvent(name, json.dumps(data)))
+    assert isinstance(told, Message)
+    assert (told.type, told.task_id, told.raw["message"]) == (kind, "1", data)
+
+
+@given(st.sampled_from(["start", "done", "task_output", "x"]), st.text())
+def test_no_event_is_too_strange(name: str, data: str) -> None:
+    """Whatever its data."""
+    assert told_by(ServerEvent(name, data)) is None or json.loads(data)

@@ -1,0 +1,212 @@
+"""Messages and snapshots, in any order, become events that only go forward."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiro_async._protocol import status as states
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.events import (
+    CostUpdate,
+    LogLine,
+    Progress,
+    StatusChanged,
+    TaskEvent,
+    TextDelta,
+    TextReset,
+    UnknownEvent,
+)
+from wiro_async._protocol.messages import Message
+from wiro_async._protocol.task_state import TaskState
+
+TEXT = "I think, therefore I am."
+STATUSES = [*states.ORDER, "task_cancel", "task_error", "task_stream_ready", "task_error_full", "task_levitation", ""]
+PAYLOADS: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.text(),
+    st.integers(0, len(TEXT)).map(lambda end: {"thinking": [], "answer": [TEXT[:end]]}),
+    st.tuples(st.integers(0, 100), st.sampled_from(["Load", "Generate"])).map(
+        lambda told: {"type": "progressGenerate", "percentage": str(told[0]), "task": told[1]}
+    ),
+    st.dictionaries(st.text(), st.text()),
+)
+
+
+def message(kind: str, payload: Any = None, **more: Any) -> Message:
+    return Message(kind, "1", "", {"type": kind, "message": payload, **more})
+
+
+def task(status: str, pexit: Any = "", **more: Any) -> Task:
+    return Task.from_wire({"id": "1", "status": status, "pexit": pexit, **more})
+
+
+MESSAGES = st.builds(message, st.sampled_from(STATUSES) | st.text(), PAYLOADS)
+SNAPSHOTS = st.builds(task, st.sampled_from(STATUSES) | st.text(), st.sampled_from(["", None, "0", "1"]))
+
+
+@given(st.lists(st.tuples(MESSAGES | SNAPSHOTS, st.booleans()), max_size=30))
+def test_whatever_comes_in_whatever_order(told: list[tuple[Message | Task, bool]]) -> None:
+    """Statuses and progress go forward, only a snapshot ends it, nothing comes after the end."""
+    state, events = TaskState(), list[TaskEvent]()
+    for item, patient in told:
+        was_over = state.over
+        new = state.receive(item) if isinstance(item, Message) else state.look(item, patient)
+        assert not (was_over and new)
+        assert state.over == was_over or (isinstance(item, Task) and item.is_over)
+        if state.over and not was_over:
+            assert state.task is item
+            assert state.status == item.status
+        events += new
+    ranks = [states.RANK[event.status] for event in events if isinstance(event, StatusChanged)]
+    assert all(before < after for before, after in pairwise(ranks))
+    for label in ("Load", "Generate"):
+        fractions = [event.fraction for event in events if isinstance(event, Progress) and event.label == label]
+        assert all(before < after for before, after in pairwise(fractions))
+    text = ""
+    for event in events:
+        text = "" if isinstance(event, TextReset) else text + event.text if isinstance(event, TextDelta) else text
+    assert text == state.text.answer
+    assert TEXT.startswith(text)
+
+
+@given(st.lists(MESSAGES))
+def test_messages_never_end_it(told: list[Message]) -> None:
+    """Not even those that say so: they are a claim, to be looked into."""
+    state = TaskState()
+    for item in told:
+        assert not any(states.is_over(event.status) for event in state.receive(item))
+    assert not state.over
+    assert state.claimed == any(states.is_over(item.type) for item in told)
+
+
+@given(st.lists(MESSAGES))
+def test_notes_keep_up_with_messages(told: list[Message]) -> None:
+    """Who only takes notes knows the same status and claim."""
+    heard, noted = TaskState(), TaskState()
+    for item in told:
+        heard.receive(item)
+        noted.note(item)
+    assert (heard.status, heard.claimed, heard.started) == (noted.status, noted.claimed, noted.started)
+
+
+@given(st.text().filter(lambda kind: kind not in states.RANK), st.text())
+def test_unknown_messages_are_kept(kind: str, payload: str) -> None:
+    """As they came."""
+    if kind in ("task_output", "task_error", "task_cost"):
+        return
+    told = message(kind, payload)
+    (event,) = TaskState().receive(told)
+    assert isinstance(event, UnknownEvent)
+    assert (event.type, event.raw) == (kind, told.raw)
+
+
+def test_a_run() -> None:
+    """From the queue to the end."""
+    state = TaskState()
+    seen = [state.receive(message(status)) for status in states.ORDER[:6]]
+    assert [type(event) for events in seen for event in events] == [StatusChanged] * 6
+    assert state.started
+    changed, line = state.receive(message("task_output", "loading"))
+    assert (changed.status, line.status) == ("task_output", "task_output")
+    assert isinstance(line, LogLine)
+    assert state.receive(message("task_postprocess_end", [], success=True, terminal=True, exitCode=0)) == []
+    assert (state.claimed, state.over) == (True, False)
+    end = task("task_postprocess_end", "0")
+    assert state.look(end) == [StatusChanged(status="task_postprocess_end")]
+    assert (state.over, state.task) == (True, end)
+    assert state.look(task("task_cancel")) == []
+    state.note(message("task_start"))
+    assert state.status == "task_postprocess_end"
+
+
+def test_an_end_without_an_exit_code_is_waited_for() -> None:
+    """Unless patience is at its end; a cancelled task never has one."""
+    state = TaskState()
+    assert state.look(task("task_postprocess_end", "")) == []
+    assert (state.claimed, state.over, state.status) == (True, False, "")
+    assert state.look(task("task_postprocess_end", ""), patient=False) == [StatusChanged(status="task_postprocess_end")]
+    assert state.over
+    cancelled = TaskState()
+    cancelled.look(task("task_cancel", ""))
+    assert cancelled.over
+
+
+def test_a_snapshot_that_is_behind() -> None:
+    """It is not taken for the task's state."""
+    state = TaskState()
+    state.receive(message("task_end"))
+    assert state.look(task("task_start")) == []
+    assert (state.status, state.task) == ("task_end", None)
+    ahead = task("task_postprocess_start")
+    state.look(ahead)
+    assert state.task is ahead
+    unknown = task("task_levitation")
+    assert state.look(unknown) == []
+    assert state.task is unknown
+
+
+def test_a_stored_error_is_not_an_end() -> None:
+    """It waits to be queued again."""
+    state = TaskState()
+    assert state.look(task("task_error", "1")) == []
+    assert not state.claimed
+
+
+def test_costs() -> None:
+    """A message of their own kind."""
+    (event,) = TaskState().receive(message("task_cost", turnCost="1", cumulativeCost="2"))
+    assert isinstance(event, CostUpdate)
+    assert (event.turn, event.total) == ("1", "2")
+
+
+def test_progress_starts_anew_with_another_label() -> None:
+    """And goes on where it was when the first label comes again."""
+    state = TaskState()
+    state.receive(message("task_start"))
+    told = [("60", "Load"), ("60", "Load"), ("10", "Generate"), ("50", "Load"), ("70", "Load")]
+    seen = [state.receive(message("task_output", {"percentage": value, "task": label})) for value, label in told]
+    assert [[event.fraction for event in events if isinstance(event, Progress)] for events in seen] == [
+        [0.6],
+        [],
+        [0.1],
+        [],
+        [0.7],
+    ]
+
+
+def test_text_from_messages_and_snapshots() -> None:
+    """Both fill the same text; a reset is told before what comes in its place."""
+    state = TaskState()
+    state.receive(message("task_output", {"answer": ["Hel"], "thinking": ["hm"]}))
+    content = {"thinking": ["hm"], "answer": ["Hello"]}
+    events = state.look(
+        task("task_postprocess_end", "0", outputs=[{"content": {}}, {"content": content}, {"content": content}])
+    )
+    assert events[1:] == [TextDelta("lo", "answer", 1, status="task_postprocess_end", raw={"content": content})]
+    other = TaskState()
+    other.receive(message("task_output", {"answer": ["No"]}))
+    reset, delta = other.receive(message("task_output", {"answer": ["Yes"]}))
+    assert (type(reset), type(delta)) == (TextReset, TextDelta)
+
+
+def test_what_a_latecomer_is_told() -> None:
+    """The status, and all the text there is."""
+    state = TaskState()
+    assert state.so_far() == []
+    state.receive(message("task_output", {"answer": ["Hi"], "thinking": ["hm"]}))
+    assert state.so_far() == [
+        StatusChanged(status="task_output"),
+        TextDelta("hm", "thinking", 0, status="task_output"),
+        TextDelta("Hi", "answer", 1, status="task_output"),
+    ]
+
+
+@pytest.mark.parametrize("status", ["", "task_queue", "task_assign"])
+def test_not_started(status: str) -> None:
+    """Before task_start the queue time-out counts."""
+    state = TaskState()
+    state.receive(message(status))
+    assert not state.started

@@ -1,0 +1,271 @@
+"""Typed modules for models: they import, they say what the schema says, and two type checkers agree."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_type_hints
+
+import pytest
+
+import wiro_async
+from wiro_async import AsyncWiro, File, Model, codegen
+from wiro_async.testing import STANDARD, WiroEmulator
+from wiro_async.testing._catalogue import record
+
+HERE = Path(wiro_async.__file__).parent.parent
+CACHE = Path(__file__).parents[1] / ".mypy_cache"
+
+
+def item(name: str, kind: str = "text", **more: Any) -> dict[str, Any]:
+    """A parameter."""
+    return {"id": name, "type": kind, **more}
+
+
+def model(*items: dict[str, Any], slug: str = "me/model", **more: Any) -> Model:
+    """A model that takes these."""
+    owner, _, project = slug.partition("/")
+    return Model.from_wire({"slugowner": owner, "slugproject": project, "parameters": list(items), **more})
+
+
+HOSTILE = model(
+    item("class", "number", label="Ends with a backslash \\", note='"""quotes""" and \\N{NULL}', required=True),
+    item("ключ", "select", options=["'", '"', "a', 'b", "line\nbreak", "\\", "\ud800", "é"]),
+    item("with space", "text", label="One\nline\u2028\x00only # really"),
+    item("__mangled", "checkbox"),
+    item("Literal", "select", options=["x" * 60, "y" * 60]),
+    slug='me/123 ✨ "file"',
+    title='It\'s \\ a """title"""\n',
+    description="x\\" * 300,
+)
+HIDING = model(item("str", "number"), item("prompt"), item("object", "hologram"), slug="me/hiding")
+COLLIDING = model(item("image", "fileinput", required=True), slug="me/file")
+WORDY = model(
+    item("voice", "select", options=[f"voice-{n}" for n in range(30)], required=True),
+    item("a", note="n " * 99),
+    slug="me/wordy",
+)
+MODELS = [
+    *(Model.from_wire(dict[str, Any](record(script))) for script in STANDARD if record(script)["parameters"]),
+    HOSTILE,
+    HIDING,
+    COLLIDING,
+    WORDY,
+]
+NAMES = [f"model_{number}" for number in range(len(MODELS))]
+
+
+def loaded(source: str) -> ModuleType:
+    """A module made of source."""
+    spec = importlib.util.spec_from_loader("generated", loader=None)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    exec(compile(source, "generated.py", "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def typed_dict(source: str) -> Any:
+    """The one TypedDict of a module."""
+    [found] = [value for value in vars(loaded(source)).values() if hasattr(value, "__required_keys__")]
+    return found
+
+
+@pytest.mark.parametrize("known", MODELS, ids=lambda known: known.slug)
+def test_every_module_says_what_the_schema_says(known: Model) -> None:
+    """Each parameter is a key, required where the schema says so; the name is the model's."""
+    source = codegen.generate(known)
+    module, inputs = loaded(source), typed_dict(source)
+    extra = set(codegen.TURN_FIELDS) if known.takes_turns else set[str]()
+    assert known.slug == module.MODEL
+    assert inputs.__required_keys__ | inputs.__optional_keys__ == {one.id for one in known.parameters} | extra
+    assert (
+        inputs.__required_keys__ == {one.id for one in known.parameters if one.required and one.default is None} - extra
+    )
+    assert inputs.__name__.isidentifier()
+    assert max(map(len, source.splitlines())) < 130 or known is HOSTILE
+
+
+def hint(*items: dict[str, Any], **more: Any) -> dict[str, str]:
+    """The types of a model's keys, as text."""
+    hints = get_type_hints(typed_dict(codegen.generate(model(*items, **more))))
+    return {name: str(kind).replace("typing.", "") for name, kind in hints.items()}
+
+
+def test_types() -> None:
+    """Literals for options, whole numbers where steps are whole, files as the SDK takes them."""
+    found = hint(
+        item("a", "select", options=[{"text": "Five", "value": 5}, "b", "b"]),
+        item("b", "range", min=1, step="2"),
+        item("c", "range", min="0.5", step=1),
+        item("d", "integer"),
+        item("e", "text", default="42"),
+        item("f", "text", default="hello"),
+        item("g", "checkbox"),
+        item("h", "select", options=""),
+        item("i", "hologram"),
+    )
+    assert found == {
+        "a": "Literal['5', 'b']",
+        "b": "<class 'int'>",
+        "c": "<class 'float'>",
+        "d": "<class 'int'>",
+        "e": "str | int | float",
+        "f": "<class 'str'>",
+        "g": "<class 'bool'>",
+        "h": "<class 'str'>",
+        "i": "<class 'object'>",
+    }
+
+
+def test_explanations() -> None:
+    """What the service says of a parameter stands under it, on one line, with bounds, default and number of files."""
+    known = model(
+        item("n", "integer", label="Steps.", note="More is\nfiner", min=1, max=9, step=2, default=5),
+        item("f", "multifileinput", maxinputlenght=3),
+        item("g", "fileinput"),
+        item("h", "combinefileinput"),
+        item("i"),
+        description="Paints.",
+    )
+    body = next(node for node in ast.parse(codegen.generate(known)).body if isinstance(node, ast.ClassDef)).body
+    told = [node.value.value for node in body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    assert told == [
+        "Paints.",
+        "Steps. More is finer. At least 1. At most 9. In steps of 2. Default: 5.",
+        "Files to upload, or URLs. At most 3.",
+        "A file to upload, or a URL.",
+        "Files to upload, or URLs.",
+    ]
+
+
+def test_names_that_are_no_names_stand_in_a_call() -> None:
+    """Keywords, spaces, names a class would mangle, and names that would hide a type."""
+    for name in ("class", "with space", "__mangled", "Literal", "int", "1st", "a-b"):
+        assert "= TypedDict(" in codegen.generate(model(item(name)))
+    assert "class ModelInput(TypedDict):" in codegen.generate(model(item("prompt"), item("_private"), item("type")))
+    assert codegen.generate(COLLIDING).count("FileInputs") == 1
+
+
+USES = """
+import io
+from pathlib import Path
+from wiro_async import AsyncWiro, File
+from {painter} import MODEL, TextToImageInput
+from {tryon} import VirtualTryOnInput
+from {colliding} import FileInputs
+from {chat} import ChatInput
+
+
+async def use(wiro: AsyncWiro) -> None:
+    right: TextToImageInput = {{"prompt": "a fox", "samples": "2", "width": 512, "scale": 7, "seed": 7}}
+    await wiro.run(MODEL, right)
+    await wiro.models.check(MODEL, right)
+    wrong: TextToImageInput = {{"prompt": "a fox", "samples": "9"}}  # type: ignore[typeddict-item]
+    missing: TextToImageInput = {{"width": 512}}  # type: ignore[typeddict-item]
+    unknown: TextToImageInput = {{"prompt": "a", "promt": "b"}}  # type: ignore[typeddict-unknown-key]
+    fraction: TextToImageInput = {{"prompt": "a", "width": 0.5}}  # type: ignore[typeddict-item]
+    clothes: VirtualTryOnInput = {{
+        "inputImageHuman": Path("me.png"),
+        "inputImageClothes": [File(b"", "a.png"), "https://example.com/a.png", io.BytesIO()],
+        "keepShoes": True,
+    }}
+    await wiro.run("family/virtual-try-on", clothes)
+    number: FileInputs = {{"image": 7}}  # type: ignore[typeddict-item]
+    turn: ChatInput = {{"messages": [{{"role": "user", "content": "hi"}}], "tool_choice": "auto"}}
+    await wiro.run("family/chat", turn)
+    print(wrong, missing, unknown, fraction, number)
+"""
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the modules of all models, and one that uses them, rightly and wrongly."""
+    folder = tmp_path_factory.mktemp("generated")
+    places = {known.slug: name for name, known in zip(NAMES, MODELS, strict=True)}
+    for known in MODELS:
+        (folder / f"{places[known.slug]}.py").write_text(codegen.generate(known), encoding="utf-8")
+    uses = USES.format(
+        painter=places["family/text-to-image"],
+        tryon=places["family/virtual-try-on"],
+        colliding=places["me/file"],
+        chat=places["family/chat"],
+    )
+    (folder / "uses.py").write_text(uses, encoding="utf-8")
+    return folder
+
+
+def run(folder: Path, *command: str) -> str:
+    """What a checker says; "" if it is content."""
+    is_installed = HERE.name == "site-packages"  # then checkers find it by themselves
+    environment = os.environ if is_installed else {**os.environ, "MYPYPATH": str(HERE), "PYTHONPATH": str(HERE)}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def test_mypy_agrees(generated: Path) -> None:
+    """Strictly; and it finds every misuse: an ignore that is not needed would be an error."""
+    pytest.importorskip("mypy")
+    options = ["--strict", "--no-error-summary", "--follow-imports=silent", f"--cache-dir={CACHE}"]
+    assert run(generated, "mypy", *options, ".") == ""
+
+
+def test_pyright_agrees(generated: Path) -> None:
+    """Strictly, for the modules; and it finds every misuse, too."""
+    pytest.importorskip("pyright")
+    head = "# pyright: strict\n"
+    for name in NAMES:
+        path = generated / f"{name}.py"
+        path.write_text(head + path.read_text(encoding="utf-8").removeprefix(head), encoding="utf-8")
+    (generated / "pyrightconfig.json").write_text(
+        f'{{"extraPaths": ["{HERE}"], "reportUnnecessaryTypeIgnoreComment": "error"}}', encoding="utf-8"
+    )
+    assert run(generated, "pyright", "-p", ".", "--pythonpath", sys.executable) == ""
+
+
+# On the command line
+
+
+def test_the_command(
+    emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Writes a module to standard output; models are public, so no key is needed."""
+    monkeypatch.setenv("WIRO_API_BASE_URL", emulator.base_url)
+    assert codegen.main(["family/music"]) == 0
+    assert typed_dict(capsys.readouterr().out).__name__ == "MusicInput"
+    assert not any("x-api-key" in call.headers for call in emulator.ledger.calls)
+
+
+def test_the_command_as_a_program(emulator: WiroEmulator, tmp_path: Path) -> None:
+    """As the README calls it."""
+    environment = {**os.environ, "WIRO_API_BASE_URL": emulator.base_url}
+    command = [sys.executable, "-m", "wiro_async.codegen", "family/music"]
+    done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=True)
+    assert typed_dict(done.stdout).__name__ == "MusicInput"
+
+
+@pytest.mark.parametrize(
+    "slug,told",
+    [("family/musik", "did you mean 'family/music'?"), ("emulator/stuck", "tells no parameters"), ("x", "owner/model")],
+)
+def test_a_command_that_fails(
+    emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slug: str, told: str
+) -> None:
+    """The error goes to standard error, and nothing to standard output."""
+    monkeypatch.setenv("WIRO_API_BASE_URL", emulator.base_url)
+    assert codegen.main([slug]) == 1
+    out, err = capsys.readouterr()
+    assert (out, told in err) == ("", True)
+
+
+async def test_its_inputs_run(wiro: AsyncWiro) -> None:
+    """A generated dictionary is an input like any other."""
+    inputs = typed_dict(codegen.generate(await wiro.models.get("family/upscaler")))
+    result = await wiro.run("family/upscaler", inputs(inputImage=File(b"x", "a.png"), scale="4"), check=True)
+    assert result.succeeded

@@ -1,0 +1,156 @@
+"""Every error: what it holds, what it says, and that it travels."""
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import pytest
+
+import wiro_async
+from wiro_async import _errors as errors
+from wiro_async._protocol.entities import Task
+
+TOKEN = "eDcCm5yyTOKEN"
+TASK = Task.from_wire(
+    {
+        "id": "2221",
+        "socketaccesstoken": TOKEN,
+        "modelslugowner": "a",
+        "modelslugproject": "b",
+        "status": "task_postprocess_end",
+        "pexit": "1",
+        "debugoutput": "one\ntwo\nthree\nfour\nfive\nout of memory",
+        "parameters": {"prompt": "x"},
+        "outputs": [{"url": f"https://cdn1.wiro.ai/{TOKEN}/0.png"}],
+    }
+)
+API = (97, 200, "too poor", ("too poor", "really"))
+EXAMPLES: dict[type[errors.WiroError], tuple[Any, ...]] = {
+    errors.WiroError: ("wrong",),
+    errors.ConfigurationError: ("wrong",),
+    errors.SessionClosedError: ("closed",),
+    errors.TransportError: ("lost", False),
+    errors.ConnectionFailedError: ("lost", False),
+    errors.RequestTimeoutError: ("late", True),
+    errors.DecodingError: ("HTML", 502),
+    errors.APIError: API,
+    errors.AuthenticationError: API,
+    errors.PermissionDeniedError: API,
+    errors.InvalidInputError: API,
+    errors.NotFoundError: API,
+    errors.ConcurrencyLimitError: (*API, 3),
+    errors.InsufficientBalanceError: API,
+    errors.RateLimitError: (*API, 1.5),
+    errors.ServerError: API,
+    errors.SubmissionUnknownError: ("lost", "a/b", (TASK, TASK)),
+    errors.TaskError: ("gone", "2221", TOKEN),
+    errors.TaskFailedError: (TASK,),
+    errors.TaskCancelledError: (TASK,),
+    errors.TaskTimeoutError: ("queue", 2.5, "2221", TOKEN, TASK, "task_queue"),
+    errors.DownloadError: ("broke off",),
+    errors.BudgetExceededError: ("no room",),
+    errors.JournalError: ("in use",),
+    errors.WebhookVerificationError: ("forged",),
+}
+CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("noted", [False, True], ids=["bare", "noted"])
+@pytest.mark.parametrize("journey", ["pickle", "copy", "deepcopy"])
+def test_errors_travel(kind: type[errors.WiroError], noted: bool, journey: str) -> None:
+    """All attributes, arguments and words arrive; a class without an example here fails this test."""
+    error = kind(*EXAMPLES[kind])
+    if noted:
+        error.with_task("7", "t0ken")
+    there = {
+        "pickle": lambda: pickle.loads(pickle.dumps(error)),
+        "copy": lambda: copy.copy(error),
+        "deepcopy": lambda: copy.deepcopy(error),
+    }[journey]()
+    assert type(there) is kind
+    assert vars(there) == vars(error)
+    assert there.args == error.args
+    assert (str(there), repr(there)) == (str(error), repr(error))
+    assert (there.task_id, there.token) == (error.task_id, error.token)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_errors_show_no_token(kind: type[errors.WiroError]) -> None:
+    """Neither by str nor by repr, which loggers and event loops use."""
+    error = kind(*EXAMPLES[kind]).with_task("2221", TOKEN)
+    shown = f"{error} {error!r}"
+    assert TOKEN not in shown
+    assert str(error) in repr(error) or repr(str(error)) in repr(error)
+    assert error.token == TOKEN
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_errors_are_public(kind: type[errors.WiroError]) -> None:
+    """By the name that tracebacks show."""
+    assert getattr(wiro_async, kind.__name__) is kind
+    assert kind.__module__ == "wiro_async"
+    assert kind.__doc__
+
+
+def test_the_tree_is_as_the_docstring_says() -> None:
+    """Who must act is in the bases."""
+    assert issubclass(errors.TaskTimeoutError, TimeoutError)
+    drawing = {line.strip("│├└─ ").split()[0]: line for line in (errors.__doc__ or "").splitlines() if "Error" in line}
+    depths = {
+        name: next(place for place, letter in enumerate(line) if letter.isalpha()) for name, line in drawing.items()
+    }
+    for kind in CLASSES:
+        depth = sum(issubclass(base, errors.WiroError) for base in kind.__mro__) - 1
+        assert depths[kind.__name__] == depth * 4
+
+
+def test_the_first_note_stays() -> None:
+    """An error that knows its task keeps it."""
+    error = errors.TaskError("gone", "2221", TOKEN)
+    assert error.with_task("8", "other") is error
+    assert (error.task_id, error.token) == ("2221", TOKEN)
+    assert errors.DownloadError("x").with_task("8", None).task_id == "8"
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (errors.APIError(97, 200, "too poor"), "too poor (code 97)"),
+        (errors.APIError(0, 401, "no key"), "no key (code 0, HTTP 401)"),
+        (errors.APIError(None, 503, "down"), "down (HTTP 503)"),
+        (errors.InvalidInputError(message="prompt is missing"), "prompt is missing"),
+        (errors.TaskFailedError(TASK), "task 2221 of a/b failed (exit code 1):\n  two\n  three"),
+        (
+            errors.TaskFailedError(Task.from_wire({"id": "1"})),
+            "an unknown model failed (no exit code) without saying why",
+        ),
+        (errors.TaskFailedError(Task.from_wire({"id": "1", "debugoutput": "a", "debugerror": "b"})), ":\n  b"),
+        (errors.TaskCancelledError(TASK), "task 2221 of a/b was cancelled"),
+        (
+            errors.TaskTimeoutError("queue", 2.5, "2221"),
+            "task 2221: the queue time-out of 2.5 s passed, last status unknown",
+        ),
+        (errors.TaskTimeoutError("run", 60.0, "1", "t", None, "task_start"), "last status task_start"),
+    ],
+)
+def test_words(error: errors.WiroError, words: str) -> None:
+    """What failed, which task, what was said, what to do."""
+    assert words in str(error)
+
+
+def test_a_time_out_of_a_task_has_no_file_name() -> None:
+    """It is an OSError by descent, whose arguments mean something else."""
+    error = errors.TaskTimeoutError("run", 1.0, "1", TOKEN)
+    assert (error.errno, error.strerror, error.filename) == (None, None, None)
+
+
+def test_facts() -> None:
+    """Attributes, for programs."""
+    assert errors.ConcurrencyLimitError(96, 200, "up to 3", (), 3).limit == 3
+    assert errors.RateLimitError(None, 429, "slow", (), 2.0).retry_after == 2.0
+    assert errors.DecodingError("HTML", 502).http_status == 502
+    assert errors.SubmissionUnknownError("lost", "a/b", [TASK]).candidates == (TASK,)
+    assert errors.ConnectionFailedError("x").sent is True
+    assert errors.TaskFailedError(TASK).task_id == "2221"

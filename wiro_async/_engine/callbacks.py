@@ -1,0 +1,74 @@
+"""What callbacks claim: believed only once Task/Detail says it, and then told to those who wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from wiro_async._engine.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.watches import Watches
+from wiro_async._errors import WebhookVerificationError
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.matching import intent_of
+
+PATIENCE = 10  # how often Task/Detail is asked until it agrees with a callback,
+AGREEMENT = 0.5  # with so many seconds between
+MAX_KNOWN = 10_000
+
+
+class Callbacks:
+    """Knows which runs will report by a callback that comes to this process.
+
+    Attributes:
+        owners: each tells whether a callback URL is its own.
+    """
+
+    def __init__(self, watches: Watches) -> None:
+        self.owners: list[Callable[[str], bool]] = []
+        self._watches = watches
+        self._refs: dict[str, TaskRef] = {}
+
+    def expects(self, url: str | None) -> bool:
+        """Whether calls of this URL come here."""
+        return url is not None and any(is_own(url) for is_own in self.owners)
+
+    def note(self, url: str | None, ref: TaskRef) -> None:
+        """A task was made that will call this URL, if that is one of ours."""
+        intent_id = intent_of(url or "")
+        if intent_id and self.expects(url):
+            self._watches.expect(ref)
+            self._refs[intent_id] = ref
+            if len(self._refs) > MAX_KNOWN:
+                del self._refs[next(iter(self._refs))]
+
+    def ref_of(self, intent_id: str) -> TaskRef | None:
+        """The task whose callback URL carries this id; None if it was made elsewhere or long ago."""
+        return self._refs.get(intent_id)
+
+    async def confirmed(self, calls: TaskCalls, ref: TaskRef, is_about: Callable[[Task], bool]) -> Task | None:
+        """The task, if Task/Detail agrees that it is over; then whoever waits for it has been told.
+
+        Args:
+            is_about: whether the callback may speak of a task.
+
+        Raises:
+            WebhookVerificationError: it may not.
+            WiroError: Task/Detail could not be asked, or knows no such task.
+        """
+        for left in reversed(range(PATIENCE)):
+            task = await calls.detail(ref)
+            if task is not None and not is_about(task):
+                raise WebhookVerificationError("a callback names a task that was given another address")
+            if task is not None and _is_settled(task, patient=left > 0):
+                self._watches.told(task)
+                calls.on_stopped(TaskRef(task.id or None, task.token))
+                return task
+            if left:
+                await anyio.sleep(AGREEMENT)
+        return None
+
+
+def _is_settled(task: Task, patient: bool) -> bool:
+    """Whether nothing more will change: the exit code of a finished task may follow a little later."""
+    return task.is_over and (task.was_cancelled or task.exit_code is not None or not patient)

@@ -1,0 +1,155 @@
+"""Callbacks: addresses that nobody can guess, and what a body says about which task. https://wiro.ai/docs/callbacks
+
+What Wiro posts is not documented, so an address proves where a call belongs, a body only hints at a task.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from email import message_from_bytes
+from typing import Literal, TypeAlias
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import attrs
+
+from wiro_async._errors import ConfigurationError
+from wiro_async._protocol.json import JSON, decode_or_none
+from wiro_async._protocol.values import as_text
+
+Verdict: TypeAlias = Literal["good", "forged", "expired"]
+PURPOSE = b"wiro_async callback 1:"
+NONCE_BYTES, TIME_BYTES = 16, 8
+SEGMENT = re.compile(r"([A-Za-z0-9_-]{32})\.([A-Za-z0-9_-]{43})")
+MAX_IDS, MAX_DEPTH = 16, 6
+
+TASK_ID = re.compile(r"\d{1,20}")
+TOKEN = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
+ID_KEYS = ("taskid", "id")
+TOKEN_KEYS = ("socketaccesstoken", "tasktoken", "token")
+
+
+@attrs.frozen
+class TaskIds:
+    """The task that a callback claims to be about: its id, its token, or both."""
+
+    task_id: str | None
+    token: str | None = attrs.field(repr=False)
+
+
+def segment(secret: bytes, nonce: bytes, expires: float) -> str:
+    """The last part of a callback's path.
+
+    Args:
+        nonce: 16 random bytes.
+        expires: the unix time after which it is void.
+    """
+    payload = nonce + int(expires).to_bytes(TIME_BYTES, "big")
+    return f"{_text(payload)}.{_text(_signature(secret, payload))}"
+
+
+def verdict(secrets: Sequence[bytes], segment: str, now: float) -> Verdict:
+    """Whether the last part of a path was made with one of these secrets, and still holds at a unix time."""
+    found = SEGMENT.fullmatch(segment)
+    if found is None:
+        return "forged"
+    payload, signature = _bytes(found[1]), _bytes(found[2])
+    signed = [hmac.compare_digest(_signature(secret, payload), signature) for secret in secrets]
+    if not any(signed):
+        return "forged"
+    return "good" if now <= int.from_bytes(payload[NONCE_BYTES:], "big") else "expired"
+
+
+def address(base: str, segment: str) -> str:
+    """The URL of a callback below a base. Raises `ConfigurationError` for a base that is none."""
+    parts = urlsplit(base)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+        raise ConfigurationError(f"base is {base!r}; give the address where the receiver is mounted, with http(s)://")
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{segment}"))
+
+
+def segment_of(url: str) -> str:
+    """The last part of a URL's path."""
+    return urlsplit(url).path.rsplit("/", 1)[-1]
+
+
+def ids_in(body: bytes, content_type: str) -> list[TaskIds]:
+    """The tasks that a body names, whatever its kind: a Detail envelope, a task, plain ids; JSON, form or text."""
+    found: list[TaskIds] = []
+    for ids in _ids(_value(body, content_type), MAX_DEPTH):
+        if ids not in found:
+            found.append(ids)
+        if len(found) == MAX_IDS:
+            break
+    return found
+
+
+def _value(body: bytes, content_type: str) -> JSON:
+    text = body.decode("utf-8-sig", errors="replace").strip()
+    value = decode_or_none(text)
+    if value is not None:
+        return value
+    if content_type.lower().startswith("multipart/form-data"):
+        return _multipart(body, content_type)
+    pairs = parse_qsl(text, max_num_fields=100) if "=" in text else []
+    return dict(pairs) if pairs else text
+
+
+def _multipart(body: bytes, content_type: str) -> JSON:
+    header = content_type.encode("latin-1", errors="replace").replace(b"\r", b"").replace(b"\n", b"")
+    message = message_from_bytes(b"Content-Type: " + header + b"\r\n\r\n" + body)
+    fields: dict[str, JSON] = {}
+    for part in message.walk():
+        name, payload = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(payload, bytes):
+            fields[name] = payload.decode(errors="replace").strip()
+    return fields
+
+
+def _ids(value: JSON, depth: int) -> Iterator[TaskIds]:
+    match value:
+        case _ if depth == 0:
+            return
+        case dict():
+            ids = _ids_of(value)
+            if ids is not None:
+                yield ids
+                return
+            for item in value.values():
+                if isinstance(item, (dict, list)) or as_text(item)[:1] in ("{", "["):
+                    yield from _ids(item, depth - 1)
+        case list():
+            for item in value[:MAX_IDS]:
+                yield from _ids(item, depth - 1)
+        case str() if value[:1] in ("{", "["):
+            yield from _ids(decode_or_none(value), depth - 1)
+        case str() | int():
+            yield from _bare(as_text(value))
+
+
+def _ids_of(value: Mapping[str, JSON]) -> TaskIds | None:
+    named = {re.sub(r"[_-]", "", name).lower(): as_text(item).strip() for name, item in value.items()}
+    task_id = next((named[key] for key in ID_KEYS if TASK_ID.fullmatch(named.get(key, ""))), None)
+    token = next((named[key] for key in TOKEN_KEYS if TOKEN.fullmatch(named.get(key, ""))), None)
+    return TaskIds(task_id, token) if task_id or token else None
+
+
+def _bare(text: str) -> Iterator[TaskIds]:
+    if TASK_ID.fullmatch(text):
+        yield TaskIds(text, None)
+    elif TOKEN.fullmatch(text) and text not in ("true", "false"):
+        yield TaskIds(None, text)
+
+
+def _signature(secret: bytes, payload: bytes) -> bytes:
+    return hmac.digest(secret, PURPOSE + payload, "sha256")
+
+
+def _text(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))

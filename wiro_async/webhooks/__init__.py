@@ -1,0 +1,15 @@
+"""Callbacks instead of sockets: an ASGI app that hears when runs end, and wakes those who wait for them.
+
+    receiver = WebhookReceiver(wiro)
+    app.mount("/wiro", receiver)                       # FastAPI, Starlette, Litestar, Django: anything that speaks ASGI
+    result = await wiro.run(model, input, callback_url=receiver.url_for("https://my.app/wiro"))
+
+Needs nothing that the SDK itself does not need.
+"""
+
+from wiro_async.webhooks._receiver import WebhookReceiver, WebhookStatistics
+
+__all__ = ["WebhookReceiver", "WebhookStatistics"]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__

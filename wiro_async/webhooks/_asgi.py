@@ -1,0 +1,84 @@
+"""The little of ASGI that a receiver needs. https://asgi.readthedocs.io/en/latest/specs/www.html"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+import anyio
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+MAX_BODY = 1024 * 1024
+BODY_SECONDS = 10.0
+TEXTS = {404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout", 410: b"Gone"} | {
+    413: b"Content Too Large",
+    503: b"Service Unavailable",
+}
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class DisconnectedError(Exception):
+    """The other side is gone: nobody waits for an answer."""
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """A request header; "" if there is none."""
+    found: bytes = next((value for key, value in scope.get("headers", ()) if key.lower() == name), b"")
+    return found.decode("latin-1")
+
+
+async def body_of(scope: Scope, receive: Receive) -> bytes:
+    """The whole body.
+
+    Raises:
+        RefusedError: it is too large, or too slow.
+        DisconnectedError: only half of it came.
+    """
+    told = header(scope, b"content-length")
+    if told.isdecimal() and int(told) > MAX_BODY:
+        raise RefusedError(413)
+    body = bytearray()
+    with anyio.move_on_after(BODY_SECONDS):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError
+            body += message.get("body", b"")
+            if len(body) > MAX_BODY:
+                raise RefusedError(413)
+            if not message.get("more_body", False):
+                return bytes(body)
+    raise RefusedError(408)
+
+
+async def answer(send: Send, status: int) -> None:
+    """Send a whole answer."""
+    text = TEXTS.get(status, b"")
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
+    headers += [(b"allow", b"POST")] if status == 405 else []
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    """Take part in the server's start and end; there is nothing to do in either."""
+    for stage in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{stage}.complete"})
+
+
+async def refuse_socket(receive: Receive, send: Send) -> None:
+    """No WebSockets here."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1008})

@@ -1,0 +1,277 @@
+"""`WebhookReceiver`: takes callbacks, checks what they claim, and wakes those who wait."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from inspect import isawaitable
+from typing import TypeAlias
+from urllib.parse import parse_qs
+
+import attrs
+
+from wiro_async._api.handle import TaskHandle
+from wiro_async._api.results import TaskResult
+from wiro_async._api.tasks import Reference, ref_of
+from wiro_async._engine.task_calls import TaskRef
+from wiro_async._errors import ConfigurationError, SessionClosedError, WebhookVerificationError, WiroError
+from wiro_async._protocol import webhook
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.matching import INTENT
+from wiro_async._session import AsyncWiro
+from wiro_async._transport import clock
+from wiro_async._types import Timeouts
+from wiro_async.webhooks._asgi import (
+    DisconnectedError,
+    Receive,
+    RefusedError,
+    Scope,
+    Send,
+    answer,
+    body_of,
+    header,
+    lifespan,
+    refuse_socket,
+)
+
+logger = logging.getLogger("wiro_async")
+OnEnd: TypeAlias = Callable[[Task], Awaitable[None] | None]
+
+LIFETIME = 7 * 24 * 3600.0
+SHORTEST_SECRET = 16
+MAX_PENDING = 1000
+MAX_DONE = 10_000
+
+
+@attrs.define
+class WebhookStatistics:
+    """What became of the calls so far.
+
+    Attributes:
+        received: all of them.
+        confirmed: tasks that Task/Detail said were over; told to whoever waited.
+        duplicates: calls about tasks that had been confirmed, or were just being asked about.
+        forged: addresses that are not signed by this receiver's secrets, or belong to another task.
+        expired: addresses that were signed too long ago.
+        refused: calls that are no POST, too large or too slow.
+        unreadable: calls that name no task.
+        unconfirmed: tasks that Task/Detail does not know, or does not see as over, or could not be asked about.
+        dropped: calls that came while too many others were being confirmed; slow polling finds what they meant.
+        pending: how many are being confirmed at this moment.
+    """
+
+    received: int = 0
+    confirmed: int = 0
+    duplicates: int = 0
+    forged: int = 0
+    expired: int = 0
+    refused: int = 0
+    unreadable: int = 0
+    unconfirmed: int = 0
+    dropped: int = 0
+    pending: int = 0
+
+
+class WebhookReceiver:
+    """An ASGI application that takes the callbacks of runs. Mount it anywhere, in the session's own event loop.
+
+    Nobody can guess its addresses: each is signed and expires. A call is answered at once; then Task/Detail is asked,
+    and only what that says is told to anybody. So a call that is forged, repeated or lost changes nothing: those who
+    wait poll slowly, too. What it does in the background belongs to the session and ends with it.
+
+    Args:
+        wiro: the session that asks Task/Detail, and whose runs are woken.
+        secret: signs the addresses; at least 16 characters. Give it, or set WIRO_WEBHOOK_SECRET, if addresses must
+            outlive this process or be understood by others. Of several, the first signs and all are accepted.
+        lifetime: seconds for which an address is good: longer than the longest run. A week, if not given.
+        on_end: called once with every confirmed task, whoever made it; may be a coroutine function.
+
+    Raises:
+        ConfigurationError: a secret is too short.
+    """
+
+    def __init__(
+        self,
+        wiro: AsyncWiro,
+        *,
+        secret: str | Sequence[str] | None = None,
+        lifetime: float = LIFETIME,
+        on_end: OnEnd | None = None,
+    ) -> None:
+        self._wiro = wiro
+        self._secrets = _secrets(secret)
+        self._lifetime = lifetime
+        self._on_end = on_end
+        self._counts = WebhookStatistics()
+        self._pending: set[str] = set()
+        self._done: dict[str, None] = {}
+        self._desk = wiro._callbacks
+        self._desk.register(self._is_own)
+
+    def __repr__(self) -> str:
+        return f"WebhookReceiver({self._wiro!r})"
+
+    def url_for(self, base: str) -> str:
+        """A new address for the callback of a run, below the one at which this receiver is mounted.
+
+        Args:
+            base: such as "https://my.app/wiro"; the service must be able to reach it.
+
+        Raises:
+            ConfigurationError: the base is no address.
+        """
+        nonce, expires = secrets.token_bytes(webhook.NONCE_BYTES), clock.now() + self._lifetime
+        return webhook.address(base, webhook.segment(self._secrets[0], nonce, expires))
+
+    def at(self, base: str) -> Callable[[], str]:
+        """A source of addresses, for all runs of a session: `wiro.with_options(callback_url=receiver.at(base))`."""
+        webhook.address(base, "")
+        return partial(self.url_for, base)
+
+    async def wait(self, task: TaskHandle | Reference, timeout: float | Timeouts | None = None) -> TaskResult:
+        """Wait for a task that was given an address of this receiver: without a socket, polling slowly.
+
+        Cancelling stops the wait, not the task.
+
+        Args:
+            timeout: seconds to wait from now, or `Timeouts`; the session's if not given.
+
+        Raises:
+            TaskFailedError, TaskCancelledError: it ended without a result.
+            TaskTimeoutError: a time-out passed; the task goes on.
+        """
+        return await self._desk.waiting(ref_of(task)).result(timeout)
+
+    def statistics(self) -> WebhookStatistics:
+        """What became of the calls so far."""
+        return attrs.evolve(self._counts, pending=len(self._pending))
+
+    def verify(self, path: str) -> None:
+        """Check the address of a call yourself, where something else than this app takes it.
+
+        Raises:
+            WebhookVerificationError: it is not signed by this receiver's secrets, or expired.
+        """
+        verdict = webhook.verdict(self._secrets, webhook.segment_of(path), clock.now())
+        if verdict != "good":
+            said = "has expired" if verdict == "expired" else "is not signed by this receiver"
+            raise WebhookVerificationError(f"the address of this callback {said}")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+        elif scope["type"] == "http":
+            self._counts.received += 1
+            try:
+                status = await self._take(scope, receive)
+            except RefusedError as error:
+                status = error.status
+            except DisconnectedError:
+                return
+            await answer(send, status)
+        else:
+            await refuse_socket(receive, send)
+
+    async def _take(self, scope: Scope, receive: Receive) -> int:
+        self._check(scope)
+        try:
+            body = await body_of(scope, receive)
+            await self._desk.ready()
+        except (RefusedError, DisconnectedError):
+            self._counts.refused += 1
+            raise
+        except SessionClosedError as error:
+            logger.warning("a callback came to a session that cannot take it: %s", error)
+            raise RefusedError(503) from None
+        refs = self._refs(scope, body)
+        if not refs:
+            self._counts.unreadable += 1
+        for ref in refs:
+            self._start(ref, webhook.segment_of(scope["path"]))
+        return 200
+
+    def _check(self, scope: Scope) -> None:
+        if scope["method"] != "POST":
+            self._counts.refused += 1
+            raise RefusedError(405)
+        verdict = webhook.verdict(self._secrets, webhook.segment_of(scope["path"]), clock.now())
+        if verdict == "forged":
+            self._counts.forged += 1
+            raise RefusedError(404)
+        if verdict == "expired":
+            self._counts.expired += 1
+            raise RefusedError(410)
+
+    def _refs(self, scope: Scope, body: bytes) -> list[TaskRef]:
+        """Which tasks a call is about: what we noted when we gave its address away, else what it says itself."""
+        for intent_id in parse_qs(scope.get("query_string", b"").decode("latin-1")).get(INTENT, ()):
+            ref = self._desk.ref_of(intent_id)
+            if ref is not None:
+                return [ref]
+        return [TaskRef(ids.task_id, ids.token) for ids in webhook.ids_in(body, header(scope, b"content-type"))]
+
+    def _start(self, ref: TaskRef, segment: str) -> None:
+        keys = {key for key in (ref.task_id, ref.token) if key}
+        if not keys.isdisjoint(self._pending) or not keys.isdisjoint(self._done):
+            self._counts.duplicates += 1
+        elif len(self._pending) >= MAX_PENDING:
+            self._counts.dropped += 1
+        else:
+            self._desk.start(self._confirm, ref, segment)
+            self._pending.add(ref.key)
+
+    async def _confirm(self, ref: TaskRef, segment: str) -> None:
+        try:
+            task = await self._desk.confirmed(ref, partial(_is_about, ref, segment))
+        except WebhookVerificationError:
+            self._counts.forged += 1
+            return
+        except WiroError as error:
+            logger.info("a callback about task %s could not be confirmed: %s", ref.task_id, error)
+            task = None
+        finally:
+            self._pending.discard(ref.key)
+        if task is None:
+            self._counts.unconfirmed += 1
+            return
+        self._counts.confirmed += 1
+        self._note_done(task)
+        await self._tell(task)
+
+    def _note_done(self, task: Task) -> None:
+        for key in filter(None, (task.id, task.token)):
+            self._done[key] = None
+        while len(self._done) > MAX_DONE:
+            del self._done[next(iter(self._done))]
+
+    async def _tell(self, task: Task) -> None:
+        if self._on_end is None:
+            return
+        try:
+            told = self._on_end(task)
+            if isawaitable(told):
+                await told
+        except Exception:
+            logger.exception("on_end failed for task %s", task.id)
+
+    def _is_own(self, url: str) -> bool:
+        return webhook.verdict(self._secrets, webhook.segment_of(url), clock.now()) == "good"
+
+
+def _is_about(ref: TaskRef, segment: str, task: Task) -> bool:
+    """Whether a call at an address may speak of a task: one that was given another address does not use this one."""
+    echoed = task.raw.get("callbackurl")
+    is_same = not isinstance(echoed, str) or not echoed or segment in echoed
+    return is_same and ref.task_id in (None, task.id)
+
+
+def _secrets(given: str | Sequence[str] | None) -> list[bytes]:
+    given = given or os.environ.get("WIRO_WEBHOOK_SECRET") or secrets.token_urlsafe(32)
+    found = [secret.encode() for secret in ([given] if isinstance(given, str) else given)]
+    if any(len(secret) < SHORTEST_SECRET for secret in found):
+        raise ConfigurationError(f"a webhook secret is shorter than {SHORTEST_SECRET} characters")
+    return found
