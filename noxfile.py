@@ -49,7 +49,7 @@ def install(session: nox.Session, *requirements: str, extras: str) -> None:
 @nox.session(python=PYTHONS, reuse_venv=True)
 def tests(session: nox.Session) -> None:
     """The test suite against the installed wheel, with branch coverage; arguments go to pytest."""
-    install(session, *groups("tests"), extras="demo")
+    install(session, *groups("tests"), extras="demo,report")
     session.env["WIRO_TEST_INSTALLED"] = "1"
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
@@ -83,5 +83,5 @@ def bench(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
     """The demo, against the emulator or live (`-- --live MODEL`); pictures land in demo-output/."""
-    install(session, extras="demo")
+    install(session, extras="demo,report")
     session.run("python", "-m", "wiro_async", "demo", *session.posargs)

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from wiro_async import AsyncWiro
 from wiro_async._api.batch import RunRequest
@@ -45,6 +45,8 @@ DETAIL: dict[str, Any] = {
     "outputs": [{"name": "0.png", "contenttype": "image/png", "size": "202472", "url": "https://cdn1.wiro.ai/x/0.png"}],
 }
 
+TASK = Task.from_wire(DETAIL)
+
 
 class InstantRuns(Runs):
     """Runs that end in the moment in which they are sent; the journal is told as of real ones."""
@@ -57,7 +59,7 @@ class InstantRuns(Runs):
             log.settle()
         else:
             await asyncio.sleep(0)
-        return RESULT
+        return self.restored(TASK)
 
 
 def inputs(items: int) -> Iterator[dict[str, Any]]:
@@ -67,12 +69,10 @@ def inputs(items: int) -> Iterator[dict[str, Any]]:
 
 async def carry(items: int, journal: Path | None = None, watch: Callable[[int], None] = lambda done: None) -> float:
     """Microseconds an item."""
-    global RESULT
     async with AsyncWiro("key") as wiro:
         batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
         runs = batch._carrier.runs
         batch._carrier.runs = InstantRuns(runs._plan, runs._following, runs._submitter, runs._stopper, "stop")
-        RESULT = runs.restored(Task.from_wire(DETAIL))
         done = 0
         start = time.perf_counter()
         async with batch:
@@ -108,7 +108,7 @@ def grown(items: int) -> float:
             peak = max(peak, process.memory_info().rss)
 
     asyncio.run(carry(items, None, watch))
-    return (max(peak, process.memory_info().rss) - start) / MEGABYTE
+    return float(max(peak, process.memory_info().rss) - start) / MEGABYTE
 
 
 def alone(part: str, items: int) -> float:

@@ -115,6 +115,7 @@ def until() -> Until:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine's patience is short: what takes seconds in life takes hundredths."""
     for module, name, seconds in (
+        (poller, "FIRST_LOOK", 0.05),
         (poller, "SILENCE", 0.1),
         (poller, "POLL_FLOOR", 0.02),
         (poller, "AGREEMENT", 0.02),

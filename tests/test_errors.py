@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -56,19 +57,23 @@ EXAMPLES: dict[type[errors.WiroError], tuple[Any, ...]] = {
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
 
 
+def pickled(error: errors.WiroError) -> errors.WiroError:
+    """As another process gets it."""
+    there: errors.WiroError = pickle.loads(pickle.dumps(error))
+    return there
+
+
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("noted", [False, True], ids=["bare", "noted"])
-@pytest.mark.parametrize("journey", ["pickle", "copy", "deepcopy"])
-def test_errors_travel(kind: type[errors.WiroError], noted: bool, journey: str) -> None:
+@pytest.mark.parametrize("journey", [pickled, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+def test_errors_travel(
+    kind: type[errors.WiroError], noted: bool, journey: Callable[[errors.WiroError], errors.WiroError]
+) -> None:
     """All attributes, arguments and words arrive; a class without an example here fails this test."""
     error = kind(*EXAMPLES[kind])
     if noted:
         error.with_task("7", "t0ken")
-    there = {
-        "pickle": lambda: pickle.loads(pickle.dumps(error)),
-        "copy": lambda: copy.copy(error),
-        "deepcopy": lambda: copy.deepcopy(error),
-    }[journey]()
+    there = journey(error)
     assert type(there) is kind
     assert vars(there) == vars(error)
     assert there.args == error.args

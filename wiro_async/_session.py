@@ -479,7 +479,7 @@ class AsyncWiro:
         check: bool | None,
     ) -> TaskHandle:
         plan = await self._plan(model, inputs, callback_url, project_id, on_cancel, check)
-        await self._engine.open()
+        await self._engine.warm("polling" if plan.intent.callback_url else self._options.progress)
         ref = await self._engine.submitter.submit(self._calls, plan)
         return TaskHandle(ref, model, self._following, anyio.current_time())
 

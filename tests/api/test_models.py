@@ -120,9 +120,8 @@ async def test_from_a_summary(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
     assert summary.parameters == ()
     assert (await wiro.models.get(summary)).parameters
     assert calls(emulator, "Tool/List") == 1
-    assert (await wiro.models.estimate(summary, {"inputImageClothes": "https://example.com/a.png"})).total == Decimal(
-        "0.09"
-    )
+    estimate = await wiro.models.estimate(summary, {"inputImageClothes": "https://example.com/a.png"})
+    assert estimate.total == Decimal("0.09")
 
 
 async def test_a_model_that_is_not_there(wiro: AsyncWiro, emulator: WiroEmulator) -> None:

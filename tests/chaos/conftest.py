@@ -12,6 +12,7 @@ IMPATIENT = (
     (submitter, "ANSWERED_GRACE", 0.6),
     (reconciler, "FIRST_LOOK", 0.05),
     (reconciler, "LOOK_CAP", 0.2),
+    (poller, "FIRST_LOOK", 0.1),
     (poller, "SILENCE", 0.2),
     (poller, "SILENCE_CAP", 1.0),
     (poller, "POLL_FLOOR", 0.05),
@@ -30,18 +31,20 @@ IMPATIENT = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`pytest tests/chaos --chaos-runs 20000 --chaos-seed 7`; known only where pytest is pointed at this folder."""
     group = parser.getgroup("chaos")
-    group.addoption("--chaos-runs", type=int, default=RUNS, help="how many runs the chaos suite makes")
-    group.addoption("--chaos-seed", type=int, default=FIRST_SEED, help="the seed of its first session")
+    group.addoption("--chaos-runs", type=int, help=f"how many runs the chaos suite makes ({RUNS})")
+    group.addoption("--chaos-seed", type=int, help=f"the seed of its first session ({FIRST_SEED})")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each session of the chaos suite: consecutive seeds, some hundred runs each."""
+    """One test for each session of the chaos suite: consecutive seeds, some hundred runs each, and what once failed."""
     if "chaos_seed" in metafunc.fixturenames:
-        runs: int = metafunc.config.getoption("chaos_runs", RUNS)
-        first: int = metafunc.config.getoption("chaos_seed", FIRST_SEED)
-        sessions = -(-runs // RUNS_PER_SESSION)
-        sizes = [min(RUNS_PER_SESSION, runs - number * RUNS_PER_SESSION) for number in range(sessions)]
-        metafunc.parametrize("chaos_seed, chaos_runs", [(first + n, size) for n, size in enumerate(sizes)])
+        runs = metafunc.config.getoption("chaos_runs", None) or RUNS
+        first = metafunc.config.getoption("chaos_seed", None) or FIRST_SEED
+        sizes = [min(RUNS_PER_SESSION, runs - done) for done in range(0, runs, RUNS_PER_SESSION)]
+        sessions = [(first + number, size) for number, size in enumerate(sizes)]
+        if first == FIRST_SEED:
+            sessions += getattr(metafunc.module, "REGRESSIONS", [])
+        metafunc.parametrize("chaos_seed, chaos_runs", sessions)
 
 
 @pytest.fixture

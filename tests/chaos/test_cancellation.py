@@ -1,7 +1,7 @@
 """Cancellation at every point where a call can be suspended: it is never swallowed, and no task is left running."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
@@ -67,11 +67,11 @@ async def _awaited(told: _Told) -> object:
 
 
 @contextmanager
-def stepping() -> Iterator[Stepper]:
+def stepping() -> Generator[Stepper]:
     """Tasks that are made inside are counted; the test's own is not."""
     loop = asyncio.get_running_loop()
     stepper = Stepper()
-    loop.set_task_factory(stepper)
+    loop.set_task_factory(stepper)  # type: ignore[arg-type]  # it makes tasks of anything
     yield stepper
     loop.set_task_factory(None)
 
@@ -91,7 +91,7 @@ class Natively:
         self.acted = False
         self.reached = False
         self.stepper = stepper
-        self.user = asyncio.ensure_future(self.call())
+        self.user: asyncio.Task[bool] = asyncio.ensure_future(self.call())
 
     async def call(self) -> bool:
         """Make the call; whether it was cancelled."""
@@ -191,11 +191,15 @@ async def use_submit(wiro: AsyncWiro, given: Mapping[str, object]) -> TaskHandle
 USES: tuple[Use, ...] = (use_run, use_listener, use_stream, use_batch, use_submit)
 
 
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(STOPPED_WITHIN):
+        while not condition():  # noqa: ASYNC110 - it is the emulator's thread that is waited for
+            await asyncio.sleep(0.001)
+
+
 async def _quiet(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Until the service runs nothing, and the session holds nothing."""
-    async with asyncio.timeout(STOPPED_WITHIN):
-        while not all(task.finished for task in emulator.ledger.tasks.values()) or _held(wiro) != NOTHING:
-            await asyncio.sleep(0.001)
+    await _until(lambda: all(task.finished for task in emulator.ledger.tasks.values()) and _held(wiro) == NOTHING)
 
 
 def _held(wiro: AsyncWiro) -> Statistics:
@@ -213,9 +217,7 @@ async def _closed(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Closing leaves nothing behind."""
     await wiro.aclose()
     assert wiro.statistics() == NOTHING
-    async with asyncio.timeout(STOPPED_WITHIN):
-        while emulator.ledger.open_sockets:
-            await asyncio.sleep(0.001)
+    await _until(lambda: not emulator.ledger.open_sockets)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,9 @@ async def test_no_task_survives_its_cancelled_caller(
     """Whichever step it is cancelled at, its endless task is stopped within 6 s, and the session is unhurt."""
     with stepping() as stepper:
         wiro = AsyncWiro(**emulator.options(), max_concurrency=1)
-        for step in range(1, ENOUGH):
+        step = 0
+        while step < ENOUGH:
+            step += 1
             before = len(emulator.ledger.submissions)
             call = way(stepper, use(wiro, NEVER), step, late)
             if not await call.cancelled():  # it came back with a handle, and whoever holds that owns the task
@@ -251,7 +255,9 @@ async def test_cancelled_up_to_the_result(emulator: WiroEmulator, use: Use, late
     """A run that ends can be cancelled at each of its steps, the last one too, and the session is unhurt."""
     with stepping() as stepper:
         wiro = AsyncWiro(**emulator.options(), max_concurrency=1)
-        for step in range(1, ENOUGH):
+        step = 0
+        while step < ENOUGH:
+            step += 1
             call = Natively(stepper, use(wiro, SOON), step, late)
             cancelled = await call.cancelled(patience=60.0)
             assert cancelled == call.acted, "the cancellation was swallowed"
@@ -265,7 +271,9 @@ async def test_cancelled_up_to_the_result(emulator: WiroEmulator, use: Use, late
 async def test_the_first_call_of_a_session(emulator: WiroEmulator) -> None:
     """Opening the session, its connections and its socket can be cancelled at each step."""
     with stepping() as stepper:
-        for step in range(1, ENOUGH):
+        step = 0
+        while step < ENOUGH:
+            step += 1
             wiro = AsyncWiro(**emulator.options(), max_concurrency=1)
             call = Natively(stepper, use_run(wiro, NEVER), step, late=False)
             await call.cancelled()
@@ -283,9 +291,7 @@ async def test_cancelled_before_the_answer(emulator: WiroEmulator, use: Use, fau
     emulator.faults.http("Run/*", fault, times=2 if use is use_batch else 1)
     async with AsyncWiro(**emulator.options()) as wiro:
         user = asyncio.ensure_future(use(wiro, NEVER))
-        async with asyncio.timeout(STOPPED_WITHIN):
-            while not emulator.ledger.submissions:
-                await asyncio.sleep(0.001)
+        await _until(lambda: bool(emulator.ledger.submissions))
         user.cancel()
         await asyncio.wait([user])
         assert user.cancelled()
@@ -307,9 +313,7 @@ async def test_cancelled_twice(emulator: WiroEmulator, use: Use, answered: bool,
         emulator.faults.http("Run/*", DelayAnswer(0.3), times=2)
     async with AsyncWiro(**emulator.options()) as wiro:
         user = asyncio.ensure_future(use(wiro, NEVER))
-        async with asyncio.timeout(STOPPED_WITHIN):
-            while not wiro.statistics().owned_tasks if answered else not emulator.ledger.submissions:
-                await asyncio.sleep(0.001)
+        await _until(lambda: bool(wiro.statistics().owned_tasks if answered else emulator.ledger.submissions))
         user.cancel()
         await asyncio.sleep(pause)
         user.cancel()

@@ -54,6 +54,7 @@ GOOD: list[tuple[str, object, Item]] = [
     ("selectwithcover", "b", {"options": [{"label": "B", "value": "b"}]}),
     ("checkbox", False, {}),
     ("checkbox", "true", {}),
+    ("checkbox", "false", {}),
     ("json", {"a": 1}, {}),
     ("json", "[1]", {}),
     ("json-array", [1], {}),
@@ -96,6 +97,7 @@ BAD: list[tuple[str, object, Item, str, str]] = [
     ("select", ["aa"], {"options": ["aa"]}, "['aa']", "one of 'aa'"),
     ("select", ["aa"], {}, "['aa']", "text"),
     ("select", "c", {"options": [*"0123456789" * 3]}, "'c'", f"one of {str([*'0123456789' * 2])[1:-1]} and more"),
+    ("select", "c", {"options": [*"0123456789" * 2]}, "'c'", f"one of {str([*'0123456789' * 2])[1:-1]}"),
     ("checkbox", "yes", {}, "'yes'", "True or False"),
     ("checkbox", 1, {}, "1", "True or False"),
     ("json", "{broken", {}, "'{broken'", "a mapping or a list, or JSON text of one"),
@@ -184,9 +186,9 @@ def test_required() -> None:
         assert [one.given for one in check(model(needed), empty)] == ["nothing"]
     assert check(model({**needed, "default": "d"}), {}) == []
     assert check(model(item("fileinput", required=True)), {"xUrl": "https://a.test/a.png"}) == []
-    assert [one.allowed for one in check(model(item("fileinput", required=True)), {})] == [
-        "a file or a URL, and it is required"
-    ]
+    for kind, words in {"fileinput": "a file or a URL", "hologram": "a value"}.items():
+        [problem] = check(model(item(kind, required=True)), {})
+        assert problem.allowed == f"{words}, and it is required"
 
 
 def test_files_and_urls_count_together() -> None:
@@ -227,6 +229,7 @@ MESSAGES = [{"role": "user", "content": "hi"}]
         ({"prompt": "hi", "messages": MESSAGES}, ["messages"]),
         ({"toolOutputs": [{}], "prompt": "hi"}, ["previousTaskToken", "prompt"]),
         ({"toolOutputs": [{}], "previousTaskToken": "t", "tools": [{}], "messages": MESSAGES}, ["messages", "tools"]),
+        ({"prompt": "hi", "session_id": "ü" * 128}, []),
         ({"prompt": "hi", "session_id": "ü" * 129}, ["session_id"]),
         ({"prompt": "hi", "user_idd": "u"}, ["user_idd"]),
     ],
@@ -234,6 +237,21 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 def test_turns(turn: Item, names: list[str]) -> None:
     """A turn of an LLM with tools is a prompt, or messages, or the outputs of tools."""
     assert [one.name for one in check(LLM, turn)] == names
+
+
+def test_what_is_said_of_turns() -> None:
+    """What contradicts itself, and what would be right."""
+    assert list(map(str, check(LLM, {"session_id": "\ud800" * 100}))) == [
+        "prompt: given nothing; allowed text, or messages instead",
+        "session_id: given 100 characters; allowed at most 256 bytes of UTF-8",
+    ]
+    assert list(map(str, check(LLM, {"prompt": "hi", "messages": MESSAGES}))) == [
+        "messages: given together with prompt; allowed either messages or prompt"
+    ]
+    assert list(map(str, check(LLM, {"toolOutputs": [{}], "prompt": "hi"}))) == [
+        "previousTaskToken: given nothing; allowed the token of the task that called the tools",
+        "prompt: given together with toolOutputs; allowed nothing: a turn of tool outputs has nothing new",
+    ]
 
 
 # Random models, against a slow and simple second opinion

@@ -11,7 +11,7 @@ from wiro_async._protocol.entities import Submitted, Task
 from wiro_async._protocol.messages import Message
 from wiro_async._protocol.sse import EventParser, ServerEvent, told_by
 
-LINES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n"))
+LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
 NAMES = LINES.filter(bool)
 
 

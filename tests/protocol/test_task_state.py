@@ -181,7 +181,7 @@ def test_text_from_messages_and_snapshots() -> None:
     """Both fill the same text; a reset is told before what comes in its place."""
     state = TaskState()
     state.receive(message("task_output", {"answer": ["Hel"], "thinking": ["hm"]}))
-    content = {"thinking": ["hm"], "answer": ["Hello"]}
+    content: dict[str, Any] = {"thinking": ["hm"], "answer": ["Hello"]}
     events = state.look(
         task("task_postprocess_end", "0", outputs=[{"content": {}}, {"content": content}, {"content": content}])
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wiro_async._protocol.text import KINDS, TextFold, TextSnapshot
 
-WHOLE = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\ufffd"), max_size=60)
+WHOLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=60)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 ANYTHING = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=5
@@ -24,12 +24,12 @@ def snapshot(**content: Any) -> TextSnapshot:
 
 def joined(fold: TextFold, snapshots: list[TextSnapshot], is_last: bool = False) -> dict[str, str]:
     """What a reader who adds deltas and heeds resets ends up with."""
-    text = dict.fromkeys(KINDS, "")
+    text: dict[str, str] = dict.fromkeys(KINDS, "")
     for number, told in enumerate(snapshots, 1):
         for change in fold.update(told, is_last and number == len(snapshots)):
             text[change.kind] = change.text if change.reset else text[change.kind] + change.text
             change.text.encode()  # no half of a character is ever given
-    return dict(text)
+    return text
 
 
 @pytest.mark.parametrize(

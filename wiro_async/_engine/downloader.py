@@ -62,7 +62,7 @@ class Downloader:
         self, url: str, path: Path, size: int | None = None, max_bytes: int | None = None, *, overwrite: bool = False
     ) -> Path:
         """Save it under a path, or a numbered one next to it, and return which. Arguments and errors as in `stream`."""
-        async with self._opened(url, size, max_bytes) as pieces, filling(path, overwrite) as file:
+        async with filling(path, overwrite) as file, self._opened(url, size, max_bytes) as pieces:
             async for piece in pieces:
                 if piece is None:
                     await file.restart()

@@ -23,6 +23,7 @@ from wiro_async._errors import SessionClosedError
 from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.socket import Socket, connected
 from wiro_async._transport.tls import Tls, Verify
+from wiro_async._types import ProgressMode
 
 if TYPE_CHECKING:
     import httpx
@@ -101,6 +102,12 @@ class Engine:
     async def open(self) -> None:
         """Be ready, in this event loop. Raises `SessionClosedError` if that cannot be."""
         await self.nursery.open()
+
+    async def warm(self, mode: ProgressMode) -> None:
+        """Be ready, and have a socket opened meanwhile if the mode needs one."""
+        await self.open()
+        if mode in ("auto", "websocket"):
+            self.hub.warm()
 
     async def aclose(self) -> None:
         """Stop the tasks that are owned, end all waits with `SessionClosedError`, close everything."""

@@ -109,8 +109,13 @@ class SocketHub:
     def _addressee(self, message: Message) -> TaskWatcher | None:
         return self._by_token.get(message.token) or self._by_id.get(message.task_id)
 
-    def _new_line(self) -> Line:
-        line = Line(self)
+    def warm(self) -> None:
+        """Open the first socket, for a task will need it soon."""
+        if not self.lines:
+            self._new_line(needed=True)
+
+    def _new_line(self, needed: bool = False) -> Line:
+        line = Line(self, needed)
         self.lines.append(line)
         self.nursery.start(line.run)
         return line
@@ -119,8 +124,9 @@ class SocketHub:
 class Line:
     """One connection and the tasks on it. It connects, registers, reads, and connects again while it is needed."""
 
-    def __init__(self, hub: SocketHub) -> None:
+    def __init__(self, hub: SocketHub, needed: bool) -> None:
         self._hub = hub
+        self._needed = needed
         self._tasks: dict[str, TaskWatcher] = {}
         self._unregistered: list[str] = []
         self._registered = 0
@@ -164,7 +170,7 @@ class Line:
             self._hub.lines.remove(self)
 
     async def _is_needed(self) -> bool:
-        while not self._tasks:
+        while not self._tasks and not self._needed:
             self._news = anyio.Event()
             with anyio.move_on_after(IDLE_SECONDS if self._hub.per_socket > 1 else 0):
                 await self._news.wait()
@@ -173,6 +179,7 @@ class Line:
         return True
 
     async def _serve(self) -> None:
+        self._needed = False
         try:
             async with self._hub.connect() as socket:
                 self._opened()

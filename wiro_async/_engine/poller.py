@@ -19,6 +19,7 @@ from wiro_async._errors import (
 )
 from wiro_async._transport import clock
 
+FIRST_LOOK = 0.5  # seconds after which a new task is asked about once, if nothing was heard: it may be over already
 SILENCE = 2.0  # seconds after which a followed task is looked after
 SILENCE_CAP = 30.0
 POLL_SHARE = 0.1  # without a socket: ask again after this share of the time waited so far,
@@ -151,7 +152,8 @@ class Poller:
 
     def _interval(self, watcher: TaskWatcher) -> float:
         if watcher.by_socket:
-            seconds = min(SILENCE_CAP, SILENCE * 2.0 ** min(watcher.polls, 10))
+            looks = watcher.polls if watcher.heard else watcher.polls - 1
+            seconds = FIRST_LOOK if looks < 0 else min(SILENCE_CAP, SILENCE * 2.0 ** min(looks, 10))
         else:
             waited = clock.loop_time() - watcher.since
             seconds = min(POLL_CAP, max(POLL_FLOOR, POLL_SHARE * waited))

@@ -200,10 +200,11 @@ def _locked(path: Path) -> Connection:
     path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         lock = sqlite3.connect(path.with_name(f"{path.name}-lock"), timeout=0, isolation_level=None)
         with _closed_if_wrong(lock):
             lock.execute("BEGIN EXCLUSIVE")
+            # Not before it is locked: closing a file takes away all POSIX locks that this process has on it.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except (OSError, sqlite3.Error) as error:
         if "locked" in str(error):
             raise JournalError(

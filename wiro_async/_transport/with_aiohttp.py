@@ -123,7 +123,7 @@ def mapped_errors(silence: float | None) -> Generator[None]:
         raise ConnectionFailedError(f"no connection: {text}", False) from cause
     except TimeoutError as error:
         raise RequestTimeoutError(f"no sign of an answer within {silence} s", True) from reason(error)[1]
-    except ValueError as error:  # among them aiohttp.InvalidURL
+    except (aiohttp.NonHttpUrlClientError, ValueError) as error:  # aiohttp.InvalidURL is a ValueError
         raise ConfigurationError(f"no HTTP request: {reason(error)[0]}") from None
     except (aiohttp.ClientError, OSError) as error:
         text, cause = reason(error)

@@ -34,6 +34,8 @@ class HttpxBackend:
             request = httpx.Request(
                 method, url, headers=dict(headers), content=content or None, extensions={"timeout": timeouts}
             )
+            if request.url.scheme not in ("http", "https") or not request.url.host:
+                raise httpx.UnsupportedProtocol(f"not an HTTP address: {request.url}")
             return HttpxExchange(await self._transport.handle_async_request(request), silence)
 
     async def aclose(self) -> None:
@@ -69,12 +71,12 @@ class HttpxExchange:
 
 @contextmanager
 def mapped_errors(silence: float | None) -> Generator[None]:
-    """Turn httpx's errors, and what its transports let through, into ours."""
+    """Turn every error of a transport into one of ours."""
     try:
         yield
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise ConfigurationError(f"no HTTP request: {reason(error)[0]}") from None
-    except (httpx.RequestError, OSError) as error:
+    except Exception as error:  # whatever a transport lets through, the request may have left
         text, cause = reason(error)
         if _is_unconnected(error):
             raise ConnectionFailedError(f"no connection: {text}", False) from cause

@@ -12,6 +12,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.protocol import State
 
+ACCEPTING = 4  # turns of the loop after which a connection that is being accepted is known
 LINGER_NOT = struct.pack("ii", 1, 0)
 
 
@@ -104,10 +105,12 @@ class Server(uvicorn.Server):
         """Close everything without waiting for anybody."""
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, SocketConnection):
-                connection.say_goodbye(1012)
-            connection.transport.abort()
+        for _ in range(ACCEPTING):
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, SocketConnection):
+                    connection.say_goodbye(1012)
+                connection.transport.abort()
+            await asyncio.sleep(0)
         tasks = list(self.server_state.tasks)
         for task in tasks:
             task.cancel()

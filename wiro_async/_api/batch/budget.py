@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import TypeAlias
 
 import anyio
@@ -12,6 +12,7 @@ import attrs
 from wiro_async._api.batch.items import RunRequest
 from wiro_async._errors import BudgetExceededError, WiroError
 
+FINEST = Decimal("1E-9")  # a mean is no finer than this, so that what is reserved is given back exactly
 Estimator: TypeAlias = Callable[[RunRequest], Awaitable[Decimal]]
 
 
@@ -100,7 +101,7 @@ class Budget:
             return Reserve(model, estimate, False)
         mean = self._means.get(model)
         if mean is not None:
-            return Reserve(model, mean.total / mean.count, False)
+            return Reserve(model, (mean.total / mean.count).quantize(FINEST, ROUND_UP), False)
         return Reserve(model, self.limit - self.spent, True)
 
     def _fits(self, reserve: Reserve) -> bool:

@@ -47,7 +47,7 @@ class Requests:
             if isinstance(self._source, Iterator):
                 return self._taken(next(self._source))
             async with self._lock:
-                return None if self._closed else self._taken(await anext(self._source))
+                return None if self._is_closed() else self._taken(await anext(self._source))
         except (StopIteration, StopAsyncIteration):
             self._closed = True
             return None
@@ -55,12 +55,15 @@ class Requests:
             self._closed = True
             raise
 
-    def _taken(self, given: Input | RunRequest) -> tuple[int, RunRequest]:
+    def _is_closed(self) -> bool:
+        return self._closed
+
+    def _taken(self, given: object) -> tuple[int, RunRequest]:
         request = self._request(given)
         self.taken += 1
         return self.taken - 1, request
 
-    def _request(self, given: Input | RunRequest) -> RunRequest:
+    def _request(self, given: object) -> RunRequest:
         if isinstance(given, RunRequest):
             return given
         if self._model is not None and isinstance(given, Mapping):

@@ -1,6 +1,7 @@
 """The journal of a batch: what it has sent and got, on disk, so that it can be killed and started again."""
 
 from wiro_async._api.journal.reader import Journal, JournalItem
-from wiro_async._api.journal.writer import Entry, JournalWriter, State
+from wiro_async._api.journal.schema import State
+from wiro_async._api.journal.writer import Entry, JournalWriter
 
 __all__ = ["Entry", "Journal", "JournalItem", "JournalWriter", "State"]

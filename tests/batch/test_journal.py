@@ -1,0 +1,398 @@
+"""A batch with a journal: what ended comes back, what runs is followed, what is undecided is looked for."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Unpack
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from wiro_async import (
+    AsyncWiro,
+    BatchItem,
+    File,
+    InvalidInputError,
+    Journal,
+    JournalError,
+    RunRequest,
+    SubmissionUnknownError,
+    TaskFailedError,
+)
+from wiro_async._api.batch import BatchSettings, Inputs
+from wiro_async._api.journal import JournalWriter, State
+from wiro_async.testing import DelayAnswer, Respond, WiroEmulator
+
+SLEEPER = "emulator/sleeper"
+FAILING = "emulator/failing"
+STUCK = "emulator/stuck"
+
+
+def sleeps(count: int) -> list[dict[str, object]]:
+    """So many different inputs."""
+    return [{"seconds": 0.1, "number": number} for number in range(count)]
+
+
+async def through(
+    emulator: WiroEmulator, inputs: Inputs, journal: Path, **settings: Unpack[BatchSettings]
+) -> list[BatchItem]:
+    """All items of a batch in a session of its own, by index."""
+    async with (
+        AsyncWiro(**emulator.options()) as wiro,
+        wiro.batch(SLEEPER, inputs, journal=journal, **settings) as batch,
+    ):
+        return sorted(await batch.results(), key=lambda item: item.index)
+
+
+async def counts(journal: Path) -> dict[State, int]:
+    """What a journal holds; it is read in a thread, for it blocks."""
+
+    def read() -> dict[State, int]:
+        with Journal.open(journal) as seen:
+            return seen.counts
+
+    return await anyio.to_thread.run_sync(read)
+
+
+def rewrite(journal: Path, sql: str) -> None:
+    """Change a journal behind the library's back."""
+    connection = sqlite3.connect(journal)
+    with connection:
+        connection.execute(sql)
+    connection.close()
+
+
+async def test_what_has_ended_comes_back_without_a_request(
+    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
+) -> None:
+    """A second start gives the same results from the disk alone."""
+    first = await through(emulator, sleeps(5), journal)
+    emulator.ledger.calls.clear()
+    second = await through(emulator, sleeps(5), journal)
+    assert not emulator.ledger.calls
+    assert [item.key for item in second] == [item.key for item in first]
+    assert [item.result and item.result.task.raw for item in second] == [
+        item.result and item.result.task.raw for item in first
+    ]
+    assert len(emulator.ledger.submissions) == 5
+
+
+async def test_more_inputs_behind_the_old_ones(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """Only new inputs are submitted, and the stats count all."""
+    await through(emulator, sleeps(3), journal)
+    async with wiro.batch(SLEEPER, sleeps(5), journal=journal) as batch:
+        items = await batch.results()
+    assert len(items) == batch.stats.succeeded == 5
+    assert len(emulator.ledger.submissions) == 5
+
+
+async def test_equal_inputs_are_items_of_their_own(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """Three equal inputs are three runs, once, and their keys tell which of them they are."""
+    inputs = [{"seconds": 0.1}] * 3
+    keys = {item.key for item in await through(emulator, inputs, journal)}
+    assert keys == {item.key for item in await through(emulator, inputs, journal)}
+    stem = min(keys, key=len)
+    assert keys == {stem, f"{stem}-2", f"{stem}-3"}
+    assert len(emulator.ledger.submissions) == 3
+
+
+async def test_what_runs_is_followed(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """Left with on_exit="leave", the tasks are picked up by their tokens."""
+    inputs = [{"seconds": 20, "number": number} for number in range(4)]
+    async with wiro.batch(SLEEPER, inputs, concurrency=4, journal=journal, on_exit="leave") as batch:
+        while batch.stats.submitted < 4 or len(emulator.ledger.submissions) < 4 or wiro.statistics().submissions:
+            await anyio.sleep(0.01)
+    items = await through(emulator, inputs, journal)
+    assert [item.error for item in items] == [None] * 4
+    assert len(emulator.ledger.submissions) == 4
+
+
+async def test_what_was_stopped_is_run_anew(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """A batch that was left stopped its tasks, unbilled; its second start makes them again."""
+    inputs = [{"seconds": 20, "number": number} for number in range(3)]
+    async with wiro.batch(SLEEPER, inputs, concurrency=3, journal=journal) as batch:
+        while batch.stats.submitted < 3 or wiro.statistics().watched_tasks < 3:
+            await anyio.sleep(0.01)
+    assert await counts(journal) == {"submitted": 3}
+    items = await through(emulator, inputs, journal)
+    assert [(item.error, item.attempts) for item in items] == [(None, 2)] * 3
+    finished = [task for task in emulator.ledger.tasks.values() if task.pexit == "0"]
+    assert len(finished) == 3
+
+
+async def test_an_undecided_item_is_found(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """An intent without a token whose task is in the list is adopted; those of its equals are not."""
+    inputs = [{"seconds": 0.1}] * 3
+    await through(emulator, inputs, journal)
+    rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL WHERE rowid = 2")
+    items = await through(emulator, inputs, journal)
+    assert len({item.result.task.id for item in items if item.result}) == 3
+    assert len(emulator.ledger.submissions) == 3
+
+
+async def test_undecided_equals_find_a_task_each(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """Two undecided equals may claim two tasks, whichever is whose."""
+    inputs = [{"seconds": 0.1}] * 3
+    await through(emulator, inputs, journal)
+    rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL WHERE rowid > 1")
+    items = await through(emulator, inputs, journal, concurrency=1)
+    assert len({item.result.task.id for item in items if item.result}) == 3
+    assert len(emulator.ledger.submissions) == 3
+
+
+async def test_an_undecided_item_that_was_never_sent(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """It is submitted when the grace has passed, not before."""
+    await through(emulator, sleeps(2), journal)
+    emulator.ledger.clear()
+    rewrite(
+        journal,
+        "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL, intended_at = unixepoch() + 100 "
+        "WHERE rowid = 2",
+    )
+    start = anyio.current_time()
+    items = await through(emulator, sleeps(2), journal, journal_grace=0.6)
+    assert anyio.current_time() - start >= 0.6
+    assert [item.error for item in items] == [None, None]
+    assert len(emulator.ledger.submissions) == 1
+
+
+async def test_an_undecided_item_without_a_list_is_not_guessed(
+    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
+) -> None:
+    """If Task/List cannot be had, nothing is submitted, and the item stays undecided."""
+    await through(emulator, sleeps(2), journal)
+    rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL WHERE rowid = 2")
+    emulator.faults.http("Task/List", Respond(403), times=None)
+    items = await through(emulator, sleeps(2), journal, journal_grace=0.1)
+    assert [type(item.error) for item in items] == [type(None), SubmissionUnknownError]
+    assert len(emulator.ledger.submissions) == 2
+    assert await counts(journal) == {"succeeded": 1, "undecided": 1}
+
+
+async def test_undecided_items_with_different_files_are_not_guessed(
+    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
+) -> None:
+    """Tasks do not tell which file they were given, so two lost ones cannot be told apart."""
+    requests = [
+        RunRequest("emulator/mirror", {"inputImage": File(bytes([n]), "a.png"), "seconds": 0.1}) for n in (1, 2)
+    ]
+    await through(emulator, requests, journal)
+    rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL")
+    items = await through(emulator, requests, journal, journal_grace=0.1)
+    assert [type(item.error) for item in items] == [SubmissionUnknownError] * 2
+    assert len(emulator.ledger.submissions) == 2
+
+
+async def test_the_intent_is_on_disk_before_the_run_and_the_token_right_after(
+    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
+) -> None:
+    """Seen from another connection while the answer is on its way, and when it has come."""
+    emulator.faults.http("Run/*", DelayAnswer(0.3))
+    async with wiro.batch(SLEEPER, [{"seconds": 20}], journal=journal) as batch:
+        while not emulator.ledger.submissions:
+            await anyio.sleep(0.005)
+        assert await counts(journal) == {"undecided": 1}
+        while not wiro.statistics().watched_tasks:
+            await anyio.sleep(0.005)
+        assert await counts(journal) == {"submitted": 1}
+        assert (await batch.results())[0].error is None
+
+
+async def test_failures_come_back_until_retries_are_raised(
+    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
+) -> None:
+    """A failed task has ended; more retries run it anew, and its attempts go on counting."""
+    requests = [RunRequest(FAILING, {"reason": "Out of memory.", "seconds": 0.05})]
+    for retries, submissions in ((0, 1), (0, 1), (2, 3), (2, 3)):
+        (item,) = await through(emulator, requests, journal, retries=retries)
+        assert isinstance(item.error, TaskFailedError)
+        assert item.attempts == retries + 1
+        assert len(emulator.ledger.submissions) == submissions
+
+
+async def test_a_refused_item_is_sent_again_at_once(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """Nothing was made of it, so nothing is looked for."""
+    emulator.faults.http("Run/*", Respond(200, b'{"result":false,"errors":[{"code":97,"message":"Balance"}]}'))
+    (item,) = await through(emulator, sleeps(1), journal)
+    assert item.result is None
+    assert await counts(journal) == {"refused": 1}
+    emulator.ledger.calls.clear()
+    (item,) = await through(emulator, sleeps(1), journal)
+    assert item.result is not None
+    assert emulator.ledger.count("Task/List") == 0
+
+
+async def test_other_requests_are_refused(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """A journal of other inputs, or a key with another input, is not used, and nothing is sent."""
+    await through(emulator, [RunRequest(SLEEPER, {"seconds": 0.1}, key="a")], journal)
+    for requests in ([RunRequest(SLEEPER, {"seconds": 0.2}, key="a")], [RunRequest(SLEEPER, {"seconds": 0.1})] * 9):
+        with pytest.raises(JournalError, match=r"other requests.*another"):
+            await through(emulator, requests, journal)
+    assert len(emulator.ledger.submissions) == 1
+
+
+async def test_a_key_given_twice(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """The second item of that key is an error; the first is not touched."""
+    requests = [RunRequest(SLEEPER, {"seconds": 0.1}, key="a")] * 2
+    items = await through(emulator, requests, journal)
+    assert Counter(type(item.error) for item in items) == {type(None): 1, InvalidInputError: 1}
+    assert len(emulator.ledger.submissions) == 1
+
+
+async def test_inputs_that_cannot_be_sent(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """They are errors of their own, the first one too; the others run."""
+    requests = [
+        RunRequest(SLEEPER, {"x": object()}),
+        RunRequest("emulator/mirror", {"inputImage": journal.with_name("missing.png")}),
+        RunRequest(SLEEPER, {"seconds": 0.1}),
+    ]
+    errors = [item.error for item in await through(emulator, requests, journal)]
+    assert isinstance(errors[0], InvalidInputError)
+    assert isinstance(errors[1], (FileNotFoundError, InvalidInputError))
+    assert errors[2] is None
+
+
+async def test_files_are_told_apart_by_their_contents(
+    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, tmp_path: Path
+) -> None:
+    """A path, bytes and an open file with the same contents are the same request; other contents are another one."""
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"one")
+    first = RunRequest("emulator/mirror", {"inputImage": picture, "seconds": 0.1})
+    await through(emulator, [first], journal)
+    with picture.open("rb") as opened:
+        same = RunRequest("emulator/mirror", {"inputImage": opened, "seconds": 0.1})
+        await through(emulator, [same], journal)
+    assert len(emulator.ledger.submissions) == 1
+    picture.write_bytes(b"two")
+    with pytest.raises(JournalError, match="other requests"):
+        await through(emulator, [first], journal)
+
+
+async def test_two_batches_on_one_journal(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """The second one is told so, in the same process and in another; afterwards the journal is free."""
+    code = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from wiro_async._api.journal import JournalWriter\n"
+        "from wiro_async import JournalError\n"
+        "async def main():\n"
+        "    try:\n"
+        "        await JournalWriter(Path(sys.argv[1])).open()\n"
+        "    except JournalError as error:\n"
+        "        print(error)\n"
+        "asyncio.run(main())"
+    )
+    async with wiro.batch(STUCK, [{}], journal=journal):
+        with pytest.raises(JournalError, match="in use by another batch"):
+            await wiro.batch(SLEEPER, [{}], journal=journal).__aenter__()
+        done = await anyio.run_process([sys.executable, "-c", code, str(journal)], stderr=subprocess.STDOUT)
+        assert b"in use by another batch" in done.stdout
+    writer = JournalWriter(journal)
+    await writer.open()
+    await writer.aclose()
+
+
+@pytest.mark.parametrize("damage", ["head", "middle", "text", "folder", "foreign", "newer"])
+async def test_a_damaged_journal(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, damage: str) -> None:
+    """It is refused, and nothing is sent."""
+    if damage == "folder":
+        journal.mkdir()
+    elif damage == "foreign":
+        rewrite(journal, "CREATE TABLE other (x)")
+    elif damage == "text":
+        journal.write_text("This is no journal." * 100)
+    else:
+        await through(emulator, sleeps(40), journal)
+        if damage == "newer":
+            rewrite(journal, "PRAGMA user_version = 99")
+        else:
+            data = bytearray(journal.read_bytes())
+            start = 0 if damage == "head" else 4096
+            data[start : start + 6000] = b"\xff" * 6000
+            journal.write_bytes(data)
+    emulator.ledger.clear()
+    with pytest.raises(JournalError):
+        await through(emulator, sleeps(41), journal)
+    with pytest.raises(JournalError):
+        await counts(journal)
+    assert not emulator.ledger.submissions
+
+
+async def test_a_journal_that_cannot_be_written_ends_the_batch(
+    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
+) -> None:
+    """When the disk refuses, nothing more is submitted, and the error says so."""
+
+    got = 0
+    with pytest.raises(JournalError, match="nothing more is submitted"):
+        async with wiro.batch(SLEEPER, sleeps(100), journal=journal, concurrency=2) as batch:
+            async for _ in batch:
+                got += 1
+                if got == 5:
+                    await anyio.to_thread.run_sync(rewrite, journal, "DROP TABLE items")
+    assert got <= len(emulator.ledger.submissions) <= 12
+
+
+def test_a_look_into_a_journal(emulator: WiroEmulator, journal: Path, tmp_path: Path) -> None:
+    """Counts, items and costs, and files for other programs; nobody but its owner reads it, and tokens stay inside."""
+    requests = [
+        RunRequest(SLEEPER, {"seconds": 0.1, "n": 1}, key="good"),
+        RunRequest(FAILING, {"seconds": 0.1}, key="bad"),
+    ]
+    asyncio.run(through(emulator, requests, journal))
+    with Journal.open(journal) as seen:
+        assert seen.counts == {"succeeded": 1, "failed": 1}
+        assert len(seen) == 2
+        by_key = {item.key: item for item in seen}
+        good, bad = by_key["good"], by_key["bad"]
+        assert (good.model, good.input, good.attempts) == (SLEEPER, {"seconds": 0.1, "n": 1}, 1)
+        assert good.task is not None
+        assert good.cost == good.task.cost == seen.cost
+        assert bad.error is not None
+        assert "CUDA" in bad.error
+        assert [item.key for item in seen.items("failed")] == ["bad"]
+        lines = seen.export(tmp_path / "a.jsonl").read_text().splitlines()
+        table = list(csv.DictReader(seen.export(tmp_path / "a.csv").read_text().splitlines()))
+        with pytest.raises(JournalError, match="neither"):
+            seen.export(tmp_path / "a.xlsx")
+    assert {json.loads(line)["key"] for line in lines} == {row["key"] for row in table} == {"good", "bad"}
+    assert good.token is not None
+    assert good.token not in "".join(lines)
+    assert stat.S_IMODE(journal.stat().st_mode) == 0o600
+    with pytest.raises(JournalError, match="no journal"):
+        Journal.open(tmp_path / "none.sqlite")
+
+
+async def test_a_journal_syncs_every_commit(journal: Path) -> None:
+    """`synchronous` is FULL and the mode WAL: SQLite then syncs its log at each commit, so power may fail."""
+    writer = JournalWriter(journal)
+    await writer.open()
+
+    def pragmas(connection: sqlite3.Connection) -> tuple[object, ...]:
+        names = ("synchronous", "journal_mode")
+        return tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+
+    assert await writer._database.do(pragmas) == (2, "wal")
+    await writer.aclose()
+    with pytest.raises(JournalError, match="closed"):
+        await writer._database.do(pragmas)
+
+
+async def test_callback_urls_tell_undecided_items_apart(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """The id in the callback's address survives the restart."""
+    requests = [RunRequest(SLEEPER, {"seconds": 0.1}, callback_url="http://127.0.0.1:9/x") for _ in range(2)]
+    await through(emulator, requests, journal)
+    rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL")
+    items = await through(emulator, requests, journal)
+    assert [item.error for item in items] == [None, None]
+    assert len(emulator.ledger.submissions) == 2

@@ -1,0 +1,109 @@
+"""What a batch shows while it runs."""
+
+from __future__ import annotations
+
+import io
+import sys
+from decimal import Decimal
+
+import anyio
+import pytest
+
+from wiro_async import AsyncWiro, BatchStats
+from wiro_async._api.batch import progress
+
+STATS = BatchStats(10, 8, 3, 4, 1, 1, Decimal("0.2"), 2.0, 2.5, 61.6, 2, Decimal(1))
+TOLD = "4/10 done, 1 failed, 1 skipped, 3 in flight, 2 queued, 2.5 a second, 1:02 left, $0.20 of $1.00"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_one_line() -> None:
+    """All there is to tell."""
+    assert progress.line(STATS) == f"wiro: {TOLD}"
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (59.6, "1:00"), (3723, "1:02:03")])
+def test_durations(seconds: float, text: str) -> None:
+    """Minutes and seconds, and hours where there are some."""
+    assert progress.duration(seconds) == text
+
+
+async def test_a_function_is_told(wiro: AsyncWiro) -> None:
+    """The last call has the final numbers."""
+    seen: list[BatchStats] = []
+    async with wiro.batch("emulator/sleeper", [{"seconds": 0.1}] * 3, progress=seen.append) as batch:
+        await batch.results()
+    assert seen[-1].succeeded == 3
+    assert seen[-1].in_flight == 0
+    assert seen[0].total == 3
+
+
+async def test_a_coroutine_function_is_told(wiro: AsyncWiro) -> None:
+    """It is awaited."""
+    seen: list[BatchStats] = []
+
+    async def told(stats: BatchStats) -> None:
+        seen.append(stats)
+
+    async with wiro.batch("emulator/sleeper", [{"seconds": 0.1}], progress=told) as batch:
+        await batch.results()
+    assert seen[-1].succeeded == 1
+
+
+async def test_a_function_that_fails(wiro: AsyncWiro, caplog: pytest.LogCaptureFixture) -> None:
+    """It is called no more, which is logged once; the batch goes on."""
+    calls = []
+
+    def told(stats: BatchStats) -> None:
+        calls.append(stats)
+        raise ValueError("oops")
+
+    async with wiro.batch("emulator/sleeper", [{"seconds": 0.1}] * 3, progress=told) as batch:
+        assert len(await batch.results()) == 3
+    assert len(calls) == 1
+    assert caplog.text.count("not told any more") == 1
+
+
+async def test_lines_without_a_terminal(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first and the last state, each in a line."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    async with wiro.batch("emulator/sleeper", [{"seconds": 0.1}] * 3, progress=True) as batch:
+        await batch.results()
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("wiro: 0/3 done")
+    assert lines[-1].startswith("wiro: 3/3 done")
+
+
+async def test_a_live_display_on_a_terminal(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is drawn in its place, and its last state stays."""
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "160")
+    async with wiro.batch("emulator/sleeper", [{"seconds": 0.1}] * 3, progress=True) as batch:
+        await batch.results()
+    assert "3/3" in stream.getvalue()
+    assert "\x1b[" in stream.getvalue()
+
+
+def test_without_rich(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Lines, and a hint."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert isinstance(progress.display(), progress.Lines)
+    assert "wiro-async[cli]" in caplog.text
+
+
+async def test_what_waits_on_the_server_is_counted(wiro: AsyncWiro) -> None:
+    """A task that has not left the queue is queued, whatever else is in flight."""
+    async with wiro.batch("emulator/queued", [{}] * 2, concurrency=2) as batch:
+        while batch.stats.queued < 2:
+            await anyio.sleep(0.01)
+        assert batch.stats.in_flight == 2

@@ -1,0 +1,187 @@
+"""The report: one page, readable without a network, that tells the truth."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from decimal import Decimal
+from html.parser import HTMLParser
+from pathlib import Path
+
+import anyio.to_thread
+import pytest
+
+from wiro_async import AsyncWiro, BatchItem, BatchStats, ConfigurationError, RunRequest
+from wiro_async._api.batch import drawing, history, report
+from wiro_async._api.batch.history import BUCKETS, MOST_SPANS, Flow, History
+
+PAINTER = "emulator/painter"
+VOID = {"meta", "img", "line", "path", "link", "br"}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+class Page(HTMLParser):
+    """What stands in a page: its elements, its text, what it would fetch, and whether its tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: set[str] = set()
+        self.sources: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids.add(given.get("id") or "")
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "data", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+async def made(wiro: AsyncWiro, folder: Path) -> Path:
+    """The report of a small batch."""
+    small = {"width": 64, "height": 64, "seconds": 5}
+    requests = [RunRequest(PAINTER, {**small, "prompt": f"A boat {n}"}, key=f"boat <{n}>") for n in range(6)]
+    requests += [RunRequest("emulator/failing", {"reason": "<b>Out</b> of memory.", "seconds": 2})] * 3
+    async with wiro.batch(requests, concurrency=4, save_to=folder / "out", budget="1") as batch:
+        await batch.results()
+        return await batch.write_report(folder / "report.html")
+
+
+async def test_the_page(wiro: AsyncWiro, tmp_path: Path) -> None:
+    """Totals, costs, reasons and pictures are there, escaped, and nothing is fetched from anywhere."""
+    text = (await anyio.to_thread.run_sync((await made(wiro, tmp_path)).read_bytes)).decode()
+    page = Page(text)
+    assert {"totals", "timeline", "flow", "durations", "costs", "failures", "gallery"} <= page.ids
+    words = re.sub(r"\s+", " ", page.text)
+    for told in ("6 done", "3 failed", "$0.24 of $1.00", "emulator/painter 6 $0.2400", "<b>Out</b> of memory. 3"):
+        assert told in words
+    assert "boat <5>" in words
+    assert len(page.sources) == 6
+    assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+    assert "<script" not in text
+    assert not re.search(r"url\(|@import|https?://", text)
+
+
+@pytest.fixture
+def browser() -> str:
+    """A browser of this machine."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("no Chromium here: the page was checked by a parser only")
+    return found
+
+
+async def test_the_page_in_a_browser(wiro: AsyncWiro, browser: str, tmp_path: Path) -> None:
+    """Chromium draws it, in colour, and has nothing to complain about."""
+    page, picture = await made(wiro, tmp_path), tmp_path / "page.png"
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,2200"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", f"--screenshot={picture}"]
+
+    def draw() -> tuple[str, int]:
+        from PIL import Image
+
+        done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=90, check=True)
+        with Image.open(picture) as image:
+            return done.stderr, len(image.convert("RGB").resize((300, 550)).getcolors(10**6) or ())
+
+    said, colours = await anyio.to_thread.run_sync(draw)
+    assert "CONSOLE" not in said
+    assert colours > 500
+
+
+def test_nothing_to_tell() -> None:
+    """A batch without items has a page, too."""
+    stats = BatchStats(None, 0, 0, 0, 0, 0, Decimal(0), 0.0, 0.0, None)
+    page = Page(report.render(stats, History()))
+    assert "timeline" not in page.ids
+    assert "0 done" in re.sub(r"\s+", " ", page.text)
+
+
+def test_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names what to install."""
+
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name=name)
+
+    monkeypatch.setattr(report, "import_module", missing)
+    with pytest.raises(ConfigurationError, match=r"jinja2: pip install 'wiro-async\[report\]'"):
+        report.render(BatchStats(0, 0, 0, 0, 0, 0, Decimal(0), 0.0, 0.0, None), History())
+
+
+def test_pictures_that_are_none(tmp_path: Path) -> None:
+    """A file that is gone or broken is left out of the gallery."""
+    broken = tmp_path / "a.png"
+    broken.write_bytes(b"no picture")
+    assert report._thumbnail(broken) is None
+    assert report._thumbnail(tmp_path / "gone.png") is None
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """A clock that stands still until it is set."""
+    now = [0.0]
+    monkeypatch.setattr(history, "monotonic", lambda: now[0])
+    yield now
+
+
+def test_very_many_items_take_bounded_space(clock: list[float]) -> None:
+    """Of a long batch some items are shown, and all are counted."""
+    told = History()
+    told.begin()
+    request = RunRequest("o/m")
+    items = 3 * MOST_SPANS
+    for number in range(items):
+        clock[0] = number * 0.1 + 1
+        told.add(BatchItem(number, str(number), request, None, ValueError(f"{number}"), 1), number * 0.1, clock[0])
+    assert MOST_SPANS / 2 <= len(told.spans) <= MOST_SPANS
+    assert sum(told.durations.values()) == sum(told.reasons.values()) == items
+    assert len(told.reasons) == history.MOST_REASONS + 1
+    assert len(told.flow.starts) == BUCKETS
+    assert sum(told.flow.starts) == sum(told.flow.ends) == items
+    assert max(told.flow.levels()) <= 11 + told.flow.width / 0.1
+    line = drawing.timeline(told.spans, clock[0])
+    assert line is not None
+    assert line.shown == len(told.spans)
+    assert line.failed.count("M") == line.shown
+
+
+def test_flow_counts_what_overlaps() -> None:
+    """Two runs side by side, then one."""
+    flow = Flow(width=1.0)
+    flow.add(0.5, 3.5)
+    flow.add(1.5, 2.5)
+    assert flow.levels()[:5] == [1, 2, 2, 1, 0]
+    chart = drawing.flow_chart(flow, 4.0)
+    assert chart is not None
+    assert chart.peak == 2
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0, "0 s"), (0.354, "354 ms"), (1.42, "1.4 s"), (42, "42 s"), (90, "1.5 min"), (7200, "2 h")]
+)
+def test_times_for_people(seconds: float, text: str) -> None:
+    """Short, with a unit."""
+    assert drawing.short_time(seconds) == text
+
+
+@pytest.mark.parametrize("value, top", [(1, 1), (1.1, 2), (3, 5), (7, 10), (0.03, 0.05), (200, 200)])
+def test_axes_end_at_round_numbers(value: float, top: float) -> None:
+    """1, 2 or 5 times a power of ten."""
+    assert drawing.scale_top(value) == pytest.approx(top)

@@ -1,0 +1,131 @@
+"""Watchers and event buffers alone: no network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import anyio
+import pytest
+
+from wiro_async import Progress, Reconnected, StatusChanged, Task, TaskTimeoutError, TextDelta, Timeouts, TransportError
+from wiro_async._engine import watcher as module
+from wiro_async._engine.watcher import EventBuffer, TaskWatcher
+from wiro_async._protocol.messages import parse_frame
+
+FOREVER = Timeouts()
+
+
+async def nothing() -> None:
+    return None
+
+
+@pytest.fixture
+async def watcher() -> TaskWatcher:
+    return TaskWatcher("7", "token", "owner/model", nothing, None)
+
+
+def task(status: str, **more: object) -> Task:
+    return Task.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, **more})  # type: ignore[dict-item]
+
+
+def hear(watcher: TaskWatcher, body: str) -> None:
+    message = parse_frame(body.encode())
+    assert message is not None
+    watcher.receive(message)
+
+
+def numbers() -> Iterator[str]:
+    for number in range(20_000):
+        yield f'{{"type":"task_{number}","id":"7"}}'
+
+
+async def read(buffer: EventBuffer, watcher: TaskWatcher) -> list[object]:
+    """What is unread, up to the end of the task."""
+    events: list[object] = []
+    while (event := await buffer.next(watcher, 0.0, FOREVER)) is not None:
+        events.append(event)
+    return events
+
+
+async def test_text_and_progress_that_nobody_read_are_merged(watcher: TaskWatcher) -> None:
+    """A slow reader gets all text at once and the newest progress."""
+    buffer = EventBuffer()
+    watcher.listen(buffer)
+    for text in ("O", "On", "Once"):
+        hear(watcher, f'{{"type":"task_output","id":"7","message":{{"type":"answer","raw":"{text}","answer":["{text}"]}}}}')
+    for share in (10, 20, 30):
+        hear(watcher, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}')
+    watcher.look(task("task_postprocess_end", pexit="0"), True)
+    events = await read(buffer, watcher)
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["Once"]
+    assert [event.fraction for event in events if isinstance(event, Progress)] == [0.3]
+
+
+async def test_what_nobody_reads_is_bounded(watcher: TaskWatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much comes, memory does not grow."""
+    buffer = EventBuffer()
+    watcher.listen(buffer)
+    for body in numbers():
+        hear(watcher, body)
+    watcher.look(task("task_postprocess_end", pexit="0"), True)
+    assert len(await read(buffer, watcher)) == module.MAX_UNREAD
+
+
+async def test_a_late_listener_is_told_the_status_first(watcher: TaskWatcher) -> None:
+    """Then what follows."""
+    watcher.look(task("task_start"), True)
+    buffer = EventBuffer()
+    watcher.listen(buffer)
+    watcher.reconnected()
+    watcher.look(task("task_cancel"), True)
+    first, second, third = await read(buffer, watcher)
+    assert isinstance(first, StatusChanged)
+    assert first.status == "task_start"
+    assert isinstance(second, Reconnected)
+    assert isinstance(third, StatusChanged)
+
+
+async def test_a_failed_watch_ends_all_waits(watcher: TaskWatcher) -> None:
+    """With the error, which learns the ids; a second one changes nothing."""
+    buffer = EventBuffer()
+    watcher.listen(buffer)
+    waiting = asyncio.create_task(watcher.wait(0.0, FOREVER))
+    reading = asyncio.create_task(read(buffer, watcher))
+    await asyncio.sleep(0)
+    watcher.fail(TransportError("gone"))
+    watcher.fail(TransportError("other"))
+    with pytest.raises(TransportError, match="gone") as caught:
+        await waiting
+    assert (caught.value.task_id, caught.value.token) == ("7", "token")
+    assert await reading == []
+
+
+async def test_the_nearest_time_out_is_told(watcher: TaskWatcher) -> None:
+    """Of several the one that passes first."""
+    start = anyio.current_time()
+    with pytest.raises(TaskTimeoutError) as caught:
+        await watcher.wait(start, Timeouts(run=50, queue=0.01, idle=60))
+    assert (caught.value.phase, caught.value.last_status) == ("queue", None)
+    watcher.look(task("task_start"), True)
+    with pytest.raises(TaskTimeoutError) as caught:
+        await watcher.wait(start, Timeouts(run=50, queue=0.01, idle=0.05))
+    assert (caught.value.phase, caught.value.last_status) == ("idle", "task_start")
+    assert caught.value.last_task is not None
+
+
+async def test_a_sign_of_life_moves_the_idle_time_out(watcher: TaskWatcher) -> None:
+    """A deadline that has moved while one slept is not one that passed."""
+    waiting = asyncio.create_task(watcher.wait(anyio.current_time(), Timeouts(idle=0.15)))
+    for _ in range(6):
+        await asyncio.wait([waiting], timeout=0.05)
+        hear(watcher, '{"type":"task_output","id":"7","message":"x"}')
+    assert not waiting.done()
+    with pytest.raises(TaskTimeoutError):
+        await waiting
+
+
+async def test_age(watcher: TaskWatcher) -> None:
+    """A task of unknown origin is as old as can be."""
+    assert watcher.age == float("inf")
+    assert TaskWatcher("7", None, "", nothing, anyio.current_time()).age < 5

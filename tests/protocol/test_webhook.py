@@ -1,0 +1,132 @@
+"""Callbacks: addresses that hold, and what any body says about which task."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiro_async import ConfigurationError
+from wiro_async._protocol.matching import with_intent
+from wiro_async._protocol.webhook import TaskIds, address, ids_in, segment, segment_of, verdict
+
+SECRET, OTHER = b"a secret of 16+ bytes", b"another secret, no less"
+NONCE = bytes(range(16))
+NOW = 1_800_000_000.0
+BOTH = TaskIds("2221", "eDcC.t:o-k_en")
+TASK = {"id": "2221", "socketaccesstoken": "eDcC.t:o-k_en", "status": "task_postprocess_end"}
+MULTIPART = (
+    b'--B\r\nContent-Disposition: form-data; name="taskid"\r\n\r\n2221\r\n'
+    b'--B\r\nContent-Disposition: form-data; name="socketaccesstoken"\r\n\r\neDcC.t:o-k_en\r\n--B--\r\n'
+)
+
+
+def test_an_address_holds_until_it_expires() -> None:
+    """To the second, and only with its secret."""
+    path = segment(SECRET, NONCE, NOW + 60)
+    assert verdict([SECRET], path, NOW + 60) == "good"
+    assert verdict([OTHER, SECRET], path, NOW) == "good"
+    assert verdict([SECRET], path, NOW + 61) == "expired"
+    assert verdict([OTHER], path, NOW) == "forged"
+    assert verdict([], path, NOW) == "forged"
+    assert path != segment(SECRET, bytes(16), NOW + 60)
+
+
+@given(st.data())
+def test_no_character_of_it_can_be_changed(data: st.DataObject) -> None:
+    """Neither nonce nor time nor signature."""
+    path = segment(SECRET, NONCE, NOW + 60)
+    place = data.draw(st.integers(0, len(path) - 1))
+    character = data.draw(st.characters(codec="utf-8").filter(lambda new: new != path[place]))
+    changed = path[:place] + character + path[place + 1 :]
+    # the last character of base64 has bits that mean nothing; what it stands for is the same
+    assert verdict([SECRET], changed, NOW) == "forged" or place == len(path) - 1
+
+
+@given(st.text(max_size=200))
+def test_anything_else_is_forged(path: str) -> None:
+    """Whatever comes."""
+    assert verdict([SECRET], path, NOW) == "forged"
+
+
+def test_where_it_is_put() -> None:
+    """Below the base, before its query; the id that reconciles runs does not disturb it."""
+    assert address("https://my.app/wiro/", "x.y") == "https://my.app/wiro/x.y"
+    assert address("https://my.app", "x.y") == "https://my.app/x.y"
+    url = with_intent(address("http://my.app:8000/hooks?tenant=7", "x.y"), "1234")
+    assert url == "http://my.app:8000/hooks/x.y?tenant=7&wiro_intent=1234"
+    assert segment_of(url) == "x.y"
+
+
+@pytest.mark.parametrize("base", ["", "my.app/wiro", "ftp://my.app", "https://", "https://my.app/#x"])
+def test_a_base_that_is_none(base: str) -> None:
+    """The service could not call it."""
+    with pytest.raises(ConfigurationError, match="base is"):
+        address(base, "x")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"result": True, "errors": [], "total": "1", "tasklist": [TASK]},
+        TASK,
+        {"data": TASK},
+        {"data": {"tasklist": [TASK]}},
+        {"data": json.dumps(TASK)},
+        [TASK],
+        {"taskid": 2221, "tasktoken": "eDcC.t:o-k_en"},
+        {"taskId": "2221", "socketAccessToken": "eDcC.t:o-k_en"},
+        {"task_id": " 2221 ", "token": "eDcC.t:o-k_en", "outputs": [{"id": "6bc3"}]},
+        json.dumps(TASK),
+    ],
+    ids=str,
+)
+def test_json_bodies(body: object) -> None:
+    """A Detail envelope, a bare task, what is wrapped in data, plain ids."""
+    assert ids_in(json.dumps(body).encode(), "application/json") == [BOTH]
+    assert ids_in(b"\xef\xbb\xbf" + json.dumps(body).encode(), "") == [BOTH]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "expected"),
+    [
+        (urlencode({"taskid": "2221", "socketaccesstoken": "eDcC.t:o-k_en"}).encode(), "form", [BOTH]),
+        (urlencode({"payload": json.dumps(TASK)}).encode(), "form", [BOTH]),
+        (MULTIPART, 'multipart/form-data; boundary="B"', [BOTH]),
+        (b"2221", "text/plain", [TaskIds("2221", None)]),
+        (b'"2221"', "application/json", [TaskIds("2221", None)]),
+        (b" eDcC.t:o-k_en\n", "text/plain", [TaskIds(None, "eDcC.t:o-k_en")]),
+        (b'{"id": "6bc3-no-number"}', "", []),
+        (b'{"token": "has spaces in it"}', "", []),
+        (b"", "", []),
+        (b"true", "", []),
+        (b"null", "", []),
+        (b"no token, but words", "", []),
+        (b"{broken", "application/json", []),
+        (b"\xff\xfe\x00", "", []),
+        (b"--B", "multipart/form-data; boundary=B\r\nEvil: 1", []),
+        (b'{"a":{"a":{"a":{"a":{"a":{"a":{"a":{"taskid":"1"}}}}}}}}', "", []),
+    ],
+)
+def test_other_bodies(body: bytes, kind: str, expected: list[TaskIds]) -> None:
+    """Forms, text, and what says nothing."""
+    kind = "application/x-www-form-urlencoded" if kind == "form" else kind
+    assert ids_in(body, kind) == expected
+
+
+def test_several_tasks() -> None:
+    """Each once, and not without end."""
+    many = [{"taskid": str(number % 20)} for number in range(100)]
+    assert ids_in(json.dumps([TASK, TASK]).encode(), "") == [BOTH]
+    assert len(ids_in(json.dumps([many, many]).encode(), "")) <= 16
+    assert "eDcC" not in repr(BOTH)
+
+
+@given(st.binary(max_size=400), st.sampled_from(["", "application/json", "multipart/form-data; boundary=x", "text/x"]))
+def test_no_body_does_harm(body: bytes, kind: str) -> None:
+    """Whatever comes is read or left alone."""
+    for ids in ids_in(body, kind):
+        assert ids.task_id or ids.token

@@ -1,0 +1,445 @@
+"""`WebhookReceiver`: runs that are woken by a callback, and calls that change nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import pytest_asyncio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from wiro_async import (
+    AsyncWiro,
+    ConfigurationError,
+    Task,
+    TaskFailedError,
+    TaskTimeoutError,
+    WebhookVerificationError,
+)
+from wiro_async._engine import callbacks, poller
+from wiro_async._protocol import webhook
+from wiro_async.testing import Respond, WiroEmulator
+from wiro_async.webhooks import WebhookReceiver, WebhookStatistics, _asgi, _receiver
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
+QUICK = {"seconds": 5, "events": 9}
+BASE = "https://my.app/wiro"
+SECRET = "a secret that is long enough"
+
+
+@pytest.fixture(autouse=True)
+def slow_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a callback can end a wait in time; those who check callbacks are hasty."""
+    monkeypatch.setattr(poller, "SILENCE", 1000.0)
+    monkeypatch.setattr(poller, "SILENCE_CAP", 1000.0)
+    monkeypatch.setattr(callbacks, "AGREEMENT", 0.02)
+
+
+@pytest_asyncio.fixture
+async def receiver(wiro: AsyncWiro) -> WebhookReceiver:
+    return WebhookReceiver(wiro, secret=SECRET)
+
+
+@pytest_asyncio.fixture
+async def mounted(receiver: WebhookReceiver) -> AsyncIterator[str]:
+    """The address of an app on loopback in which the receiver is mounted."""
+    app = Starlette(routes=[Mount("/hooks/wiro", receiver)])
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", ws="none", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/hooks/wiro"
+    server.should_exit = True
+    await serving
+
+
+async def call(receiver: WebhookReceiver, url: str, body: bytes = b"", method: str = "POST", **headers: str) -> int:
+    """Call an address without a network."""
+    transport = httpx.ASGITransport(receiver)
+    async with httpx.AsyncClient(transport=transport) as client:
+        return (await client.request(method, url, content=body, headers=headers)).status_code
+
+
+def about(task: Any) -> bytes:
+    return json.dumps({"tasklist": [{"id": task.id, "socketaccesstoken": task.token}]}).encode()
+
+
+def details(emulator: WiroEmulator) -> int:
+    return emulator.ledger.count("Task/Detail")
+
+
+async def confirmed(receiver: WebhookReceiver, until: Until) -> WebhookStatistics:
+    await until(lambda: not receiver.statistics().pending)
+    return receiver.statistics()
+
+
+async def test_a_run_is_woken_by_its_callback(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, mounted: str
+) -> None:
+    """One Run, one Detail, no socket, no polling."""
+    result = await wiro.run("emulator/sleeper", QUICK, callback_url=receiver.url_for(mounted))
+    assert result.succeeded
+    assert (emulator.ledger.count("Run/*"), details(emulator), len(emulator.ledger.sockets)) == (1, 1, 0)
+    assert receiver.statistics() == WebhookStatistics(received=1, confirmed=1)
+    assert "wiro_intent=" in emulator.ledger.callbacks[0].url
+
+
+async def test_a_batch_without_sockets(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, mounted: str
+) -> None:
+    """With an address for each run from the session's options: forty runs at once, nothing held but them."""
+    view = wiro.with_options(callback_url=receiver.at(mounted))
+    results = await view.map("emulator/sleeper", [QUICK] * 40)
+    assert all(result.succeeded for result in results)
+    assert (details(emulator), len(emulator.ledger.sockets)) == (40, 0)
+    assert len({callback.url.split("?")[0] for callback in emulator.ledger.callbacks}) == 40
+    assert receiver.statistics().confirmed == 40
+
+
+async def test_waiting_for_a_handle(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, mounted: str
+) -> None:
+    """Also by its token alone, in whatever order wait and callback come."""
+    task = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for(mounted))
+    assert (await receiver.wait(task, timeout=20)).task.id == task.id
+    assert (await receiver.wait(str(task.token))).task.id == task.id
+    assert not emulator.ledger.sockets
+
+
+async def test_a_callback_that_came_before_the_wait(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, mounted: str, until: Until
+) -> None:
+    """Is remembered."""
+    task = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for(mounted))
+    await until(lambda: receiver.statistics().confirmed == 1)
+    assert (await task).succeeded
+    assert details(emulator) == 2
+    assert not emulator.ledger.sockets
+
+
+async def test_failed_runs(wiro: AsyncWiro, receiver: WebhookReceiver, mounted: str) -> None:
+    """Are told as such."""
+    with pytest.raises(TaskFailedError, match="out of memory"):
+        await wiro.run("emulator/failing", callback_url=receiver.url_for(mounted))
+
+
+async def test_a_lost_callback(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow polling stands behind it."""
+    monkeypatch.setattr(poller, "SILENCE", 0.01)
+    result = await wiro.run("emulator/sleeper", QUICK, callback_url=receiver.url_for("http://127.0.0.1:9"))
+    assert result.succeeded
+    assert not emulator.ledger.sockets
+
+
+async def test_waiting_has_an_end(wiro: AsyncWiro, receiver: WebhookReceiver) -> None:
+    """Time-outs hold."""
+    task = await wiro.submit("emulator/stuck", callback_url=receiver.url_for(BASE))
+    with pytest.raises(TaskTimeoutError):
+        await receiver.wait(task, timeout=0.05)
+
+
+async def test_events_need_a_socket(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, mounted: str
+) -> None:
+    """Who listens to a run is served as usual, even while another waits for its callback."""
+    task = await wiro.submit("emulator/sleeper", {"seconds": 30}, callback_url=receiver.url_for(mounted))
+    waiting = asyncio.create_task(receiver.wait(task))
+    await asyncio.sleep(0)
+    async with task.events() as events:
+        kinds = {type(event).__name__ async for event in events}
+    assert "TaskFinished" in kinds
+    assert (await waiting).succeeded
+    assert len(emulator.ledger.sockets) == 1
+
+
+async def test_nothing_is_believed_before_detail_says_it(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, until: Until
+) -> None:
+    """A call that claims the end of a running task is asked about, and forgotten."""
+    task = await wiro.submit("emulator/stuck")
+    waiting = asyncio.create_task(task.result(timeout=0.5))
+    assert await call(receiver, receiver.url_for(BASE), about(task)) == 200
+    assert (await confirmed(receiver, until)).unconfirmed == 1
+    with pytest.raises(TaskTimeoutError):
+        await waiting
+
+
+async def test_duplicates_are_harmless(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, until: Until
+) -> None:
+    """The second call is answered and nothing more."""
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    await task
+    before = details(emulator)
+    url = receiver.url_for(BASE)
+    assert [await call(receiver, url, about(task)) for _ in range(3)] == [200] * 3
+    await until(lambda: receiver.statistics().confirmed == 1)
+    assert await call(receiver, url, about(task)) == 200
+    assert receiver.statistics() == WebhookStatistics(received=4, confirmed=1, duplicates=3)
+    assert details(emulator) == before + 1
+
+
+@pytest.mark.parametrize("url", [BASE, f"{BASE}/", f"{BASE}/x.y", f"{BASE}/" + "A" * 32 + "." + "B" * 43])
+async def test_forged_addresses(emulator: WiroEmulator, receiver: WebhookReceiver, url: str) -> None:
+    """Not found; nobody is asked."""
+    assert await call(receiver, url, b"2221") == 404
+    assert receiver.statistics() == WebhookStatistics(received=1, forged=1)
+    assert not emulator.ledger.calls
+
+
+async def test_an_address_of_another_task(wiro: AsyncWiro, receiver: WebhookReceiver, until: Until) -> None:
+    """Who has learned one address cannot speak about other tasks."""
+    mine = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for("http://127.0.0.1:9/x"))
+    await mine.result()
+    assert await call(receiver, receiver.url_for(BASE), about(mine)) == 200
+    assert await confirmed(receiver, until) == WebhookStatistics(received=1, forged=1)
+
+
+async def test_ids_that_do_not_belong_together(wiro: AsyncWiro, receiver: WebhookReceiver, until: Until) -> None:
+    """A token of one task with the id of another."""
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    body = json.dumps({"taskid": "1", "tasktoken": task.token}).encode()
+    assert await call(receiver, receiver.url_for(BASE), body) == 200
+    assert (await confirmed(receiver, until)).forged == 1
+
+
+async def test_expired_addresses(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """Gone."""
+    receiver = WebhookReceiver(wiro, lifetime=-5)
+    url = receiver.url_for(BASE)
+    assert await call(receiver, url, b"2221") == 410
+    assert receiver.statistics() == WebhookStatistics(received=1, expired=1)
+    with pytest.raises(WebhookVerificationError, match="expired"):
+        receiver.verify(url)
+    assert not emulator.ledger.calls
+
+
+async def test_large_and_slow_bodies(receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte is the most, announced or not; and it must come."""
+    url = receiver.url_for(BASE)
+
+    async def unannounced() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 500_000
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(receiver)) as client:
+        assert (await client.post(url, content=unannounced())).status_code == 413
+    assert await call(receiver, url, b"x" * (_asgi.MAX_BODY + 1)) == 413
+    assert await call(receiver, url, b"x" * _asgi.MAX_BODY) == 200
+    monkeypatch.setattr(_asgi, "BODY_SECONDS", 0.01)
+    status, _ = await spoken(receiver, url, [{"type": "http.request", "body": b"22", "more_body": True}])
+    assert status == 408
+    assert receiver.statistics() == WebhookStatistics(received=4, refused=3, unreadable=1)
+
+
+async def spoken(receiver: WebhookReceiver, url: str, messages: list[dict[str, Any]]) -> tuple[int | None, list[Any]]:
+    """Speak ASGI with it: what it is told, then silence."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if messages:
+            return messages.pop(0)
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    path = httpx.URL(url).path
+    await receiver({"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}, receive, send)
+    return (sent[0]["status"] if sent else None), sent
+
+
+async def test_a_caller_that_hangs_up(receiver: WebhookReceiver) -> None:
+    """Half a call is none, and nobody waits for an answer."""
+    messages = [{"type": "http.request", "body": b"22", "more_body": True}, {"type": "http.disconnect"}]
+    assert await spoken(receiver, receiver.url_for(BASE), messages) == (None, [])
+    assert receiver.statistics() == WebhookStatistics(received=1, refused=1)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+async def test_other_methods(receiver: WebhookReceiver, method: str) -> None:
+    """A link that somebody follows says nothing."""
+    assert await call(receiver, receiver.url_for(BASE), method=method) == 405
+    assert receiver.statistics().refused == 1
+
+
+async def test_other_scopes(receiver: WebhookReceiver) -> None:
+    """As the only app of a server it starts and stops; it has no sockets."""
+    told = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}, {"type": "websocket.connect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return told.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await receiver({"type": "lifespan"}, receive, send)
+    await receiver({"type": "websocket"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete", "websocket.close"]
+
+
+async def test_bodies_that_say_nothing(receiver: WebhookReceiver) -> None:
+    """Are answered and counted."""
+    assert await call(receiver, receiver.url_for(BASE), b"thank you for your order") == 200
+    assert receiver.statistics() == WebhookStatistics(received=1, unreadable=1)
+
+
+async def test_a_body_that_says_nothing_about_our_own_run(
+    wiro: AsyncWiro, emulator: WiroEmulator, receiver: WebhookReceiver, until: Until
+) -> None:
+    """The address itself tells which run it is: what is posted there is not documented, after all."""
+    task = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for("http://127.0.0.1:9"))
+    waiting = asyncio.create_task(receiver.wait(task))
+    await until(lambda: all(one.finished for one in emulator.ledger.tasks.values()))
+    assert await call(receiver, emulator.ledger.submissions[0].callback_url, b"done!") == 200
+    assert (await waiting).succeeded
+
+
+async def test_tasks_that_nobody_knows(receiver: WebhookReceiver, until: Until) -> None:
+    """Task/Detail says that there are none."""
+    assert await call(receiver, receiver.url_for(BASE), b"99999999") == 200
+    assert (await confirmed(receiver, until)).unconfirmed == 1
+
+
+async def test_a_service_that_cannot_be_asked(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, until: Until
+) -> None:
+    """Counts as not confirmed; a later call may be."""
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    await task
+    emulator.faults.http("Task/Detail", Respond(400, '{"result":false,"errors":[]}'))
+    url = receiver.url_for(BASE)
+    assert await call(receiver, url, about(task)) == 200
+    assert (await confirmed(receiver, until)).unconfirmed == 1
+    assert await call(receiver, url, about(task)) == 200
+    assert (await confirmed(receiver, until)).confirmed == 1
+
+
+async def test_detail_that_lags(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, mounted: str
+) -> None:
+    """It is asked until it agrees."""
+    emulator.faults.detail_lag = 0.1
+    result = await wiro.run("emulator/sleeper", QUICK, callback_url=receiver.url_for(mounted))
+    assert result.succeeded
+    assert details(emulator) > 1
+
+
+async def test_too_many_at_once(
+    wiro: AsyncWiro, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    """What cannot be asked about now is left to slow polling."""
+    monkeypatch.setattr(_receiver, "MAX_PENDING", 1)
+    tasks = [await wiro.submit("emulator/stuck") for _ in range(3)]
+    body = json.dumps([{"taskid": task.id} for task in tasks]).encode()
+    assert await call(receiver, receiver.url_for(BASE), body) == 200
+    assert (receiver.statistics().pending, receiver.statistics().dropped) == (1, 2)
+    await confirmed(receiver, until)
+
+
+async def test_what_is_remembered_is_bounded(
+    wiro: AsyncWiro, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    """The oldest is forgotten, and would be asked about again."""
+    monkeypatch.setattr(_receiver, "MAX_DONE", 2)
+    monkeypatch.setattr(callbacks, "MAX_KNOWN", 1)
+    tasks = [await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for(BASE)) for _ in range(2)]
+    for task in tasks:
+        assert await call(receiver, wiro_url(receiver, task), b"x") == 200
+    assert receiver.statistics().unreadable == 2
+    plain = [await wiro.submit("emulator/sleeper", QUICK) for _ in range(2)]
+    for task in plain:
+        await task.result()
+        await call(receiver, receiver.url_for(BASE), about(task))
+        await confirmed(receiver, until)
+    await call(receiver, receiver.url_for(BASE), about(plain[0]))
+    assert (await confirmed(receiver, until)).confirmed == 3
+
+
+def wiro_url(receiver: WebhookReceiver, task: Any) -> str:
+    """An address with an id that nobody knows (any more)."""
+    return f"{receiver.url_for(BASE)}?wiro_intent={task.id}"
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine function", "failing"])
+async def test_on_end(
+    wiro: AsyncWiro, until: Until, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Told once with every confirmed task, whoever waits for it; its errors are its own."""
+    told: list[str] = []
+
+    async def later(task: Task) -> None:
+        told.append(task.id)
+
+    def failing(task: Task) -> None:
+        told.append(task.id)
+        raise LookupError("no such row")
+
+    handlers: dict[str, Callable[[Task], Awaitable[None] | None]]
+    handlers = {"function": lambda task: told.append(task.id), "coroutine function": later, "failing": failing}
+    receiver = WebhookReceiver(wiro, on_end=handlers[kind])
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    await task
+    for _ in range(2):
+        assert await call(receiver, receiver.url_for(BASE), about(task)) == 200
+        await confirmed(receiver, until)
+    assert told == [task.id]
+    assert ("on_end failed" in caplog.text) is (kind == "failing")
+
+
+async def test_a_closed_session(emulator: WiroEmulator) -> None:
+    """Cannot take a callback, and says so to the service, which may come again."""
+    async with AsyncWiro(**emulator.options()) as wiro:
+        receiver = WebhookReceiver(wiro)
+    assert await call(receiver, receiver.url_for(BASE), b"2221") == 503
+
+
+async def test_closing_the_session_ends_what_is_being_confirmed(emulator: WiroEmulator) -> None:
+    """No task is left over (every test checks that)."""
+    async with AsyncWiro(**emulator.options()) as wiro:
+        receiver = WebhookReceiver(wiro)
+        task = await wiro.submit("emulator/stuck")
+        assert await call(receiver, receiver.url_for(BASE), about(task)) == 200
+        assert receiver.statistics().pending == 1
+    assert receiver.statistics().pending == 0
+
+
+def test_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given, from the environment, or new; old ones are understood; short ones refused; none is shown."""
+    wiro = AsyncWiro("key")
+    old, new = WebhookReceiver(wiro, secret=SECRET), WebhookReceiver(wiro, secret=["the new one, long enough", SECRET])
+    url = old.url_for(BASE)
+    new.verify(url)
+    with pytest.raises(WebhookVerificationError, match="not signed"):
+        old.verify(new.url_for(BASE))
+    with pytest.raises(WebhookVerificationError):
+        WebhookReceiver(wiro).verify(url)
+    monkeypatch.setenv("WIRO_WEBHOOK_SECRET", SECRET)
+    WebhookReceiver(wiro).verify(url)
+    assert SECRET not in repr(old)
+    for short in ("short", ["long enough to be a secret", ""]):
+        with pytest.raises(ConfigurationError, match="shorter than 16"):
+            WebhookReceiver(wiro, secret=short)
+    with pytest.raises(ConfigurationError, match="base is"):
+        old.at("nowhere")
+
+
+def test_no_two_addresses_are_alike() -> None:
+    """And none tells the secret's length or the time in plain sight."""
+    receiver = WebhookReceiver(AsyncWiro("key"))
+    urls = {receiver.url_for(BASE) for _ in range(100)}
+    assert len(urls) == 100
+    assert all(webhook.SEGMENT.fullmatch(webhook.segment_of(url)) for url in urls)

@@ -1,0 +1,120 @@
+"""Proxies that the environment asks for."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wiro_async._errors import ConfigurationError, ConnectionFailedError
+from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.proxies import proxy_for
+from wiro_async._transport.socket import connected
+from wiro_async._transport.tls import Tls
+
+if TYPE_CHECKING:
+    from tests.transport.conftest import Conversation, Serve
+
+
+@pytest.mark.parametrize(
+    "environment, scheme, host, proxy",
+    [
+        ({}, "https", "api.test", None),
+        ({"HTTPS_PROXY": "http://p:1"}, "https", "api.test", "http://p:1"),
+        ({"https_proxy": "http://p:1"}, "https", "api.test", "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1"}, "http", "api.test", None),
+        ({"HTTPS_PROXY": "p:1"}, "https", "api.test", "http://p:1"),
+        ({"HTTPS_PROXY": "https://p:1"}, "https", "api.test", "https://p:1"),
+        ({"ALL_PROXY": "http://p:1"}, "https", "api.test", "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1", "ALL_PROXY": "socks5://q:1"}, "https", "api.test", "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "api.test,x"}, "https", "api.test", None),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}, "https", "api.test", None),
+        ({"ALL_PROXY": "socks5://q:1", "NO_PROXY": "127.0.0.1"}, "http", "127.0.0.1", None),
+    ],
+)
+def test_which_proxy(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], scheme: str, host: str, proxy: str | None
+) -> None:
+    """By the scheme, else for all, unless the host is excepted."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for(scheme, host) == proxy
+
+
+def test_a_kind_that_needs_a_transport_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message tells the way, and no password."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:s3cret@q:1")
+    with pytest.raises(ConfigurationError, match="transport=") as caught:
+        proxy_for("https", "api.test")
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_calls_by_a_proxy(built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole address goes to it, and its password to nobody else."""
+
+    async def proxy(peer: Conversation) -> None:
+        while True:
+            await peer.request()
+            await peer.answer()
+
+    server, direct = await serve(proxy), await serve(proxy)
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:s3cret@127.0.0.1:{server.port}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for _ in range(2):
+        await built_in.post("http://api.test/v1/x", {}, b"{}", 5.0)
+    await built_in.post(f"{direct.url}/v1/x", {}, b"{}", 5.0)
+    (peer,) = server.conversations
+    password = base64.b64encode(b"me:s3cret").decode()
+    for head in peer.heads:
+        assert head.startswith("POST http://api.test/v1/x HTTP/1.1\r\n")
+        assert f"proxy-authorization: basic {password}\r\n".lower() in head.lower()
+        assert "\r\nauthorization" not in head.lower()
+    (other,) = direct.conversations
+    assert "authorization" not in other.heads[0].lower()
+
+
+async def test_a_proxy_that_refuses(built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the request went through it."""
+
+    async def refuse(peer: Conversation) -> None:
+        await peer.head()
+        await peer.answer(b"", "", "407 Proxy Authentication Required")
+        await peer.gone()
+
+    server = await serve(refuse)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:s3cret@127.0.0.1:{server.port}")
+    with pytest.raises(ConnectionFailedError) as caught:
+        await built_in.post("https://api.test/v1/x", {}, b"{}", 5.0)
+    assert not caught.value.sent
+    assert "s3cret" not in f"{caught.value} {caught.value.__cause__}"
+    assert [peer.heads[0].split("\r\n")[0] for peer in server.conversations] == ["CONNECT api.test:443 HTTP/1.1"]
+
+
+async def test_sockets_by_a_proxy(tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They ask the same environment."""
+
+    async def refuse(peer: Conversation) -> None:
+        await peer.head()
+        await peer.answer(b"", "", "403 Forbidden")
+        await peer.gone()
+
+    server = await serve(refuse)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
+    with pytest.raises(ConnectionFailedError):
+        async with connected("wss://socket.test/v1", "us", tls, False):
+            pass
+    assert server.conversations[0].heads[0].startswith("CONNECT socket.test:443 ")
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:s3cret@127.0.0.1:1", "ftp://127.0.0.1:1", "http://me@127.0.0.1:1"])
+async def test_sockets_by_a_proxy_that_cannot_be(tls: Tls, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """Then there is no socket, and runs are followed by other means."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("SOCKS_PROXY", proxy)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ConnectionFailedError) as caught:
+        async with connected("wss://socket.test/v1", "us", tls, False):
+            pass
+    assert "s3cret" not in str(caught.value)
+    assert "me@" not in str(caught.value)

@@ -1,0 +1,236 @@
+"""The socket, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from wiro_async._errors import ConnectionFailedError
+from wiro_async._transport import socket as socket_module
+from wiro_async._transport.socket import Socket, connected
+from wiro_async._transport.tls import Tls
+
+Talk = Callable[[ServerConnection], Awaitable[None]]
+HANDSHAKE = (
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n"
+)
+
+if TYPE_CHECKING:
+    from tests.transport.conftest import Conversation, Serve
+
+
+@asynccontextmanager
+async def server_of(talk: Talk, **options: object) -> AsyncIterator[str]:
+    """The address of a server."""
+    async with serve(talk, "127.0.0.1", 0, **options) as server:  # type: ignore[arg-type]
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+
+async def wait(peer: ServerConnection) -> None:
+    """Says nothing."""
+    await peer.wait_closed()
+
+
+async def received(socket: Socket) -> list[bytes]:
+    """All frames until the end."""
+    async with aclosing(socket.frames()) as frames:
+        return [frame async for frame in frames]
+
+
+async def shake_hands(peer: Conversation) -> None:
+    """The server's half of the handshake, after which nothing is there that would answer."""
+    from websockets.utils import accept_key
+
+    head = await peer.head()
+    key = next(line.split(": ")[1] for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key"))
+    await peer.send(HANDSHAKE.format(accept_key(key)).encode())
+
+
+async def flood(socket: Socket) -> None:
+    """More than any buffer holds."""
+    for _ in range(200):
+        await socket.send(bytes(1024 * 1024))
+
+
+@pytest.mark.parametrize("compression", [False, True])
+async def test_frames_both_ways(tls: Tls, compression: bool) -> None:
+    """Text comes as its UTF-8, bytes as they are; they end when the server closes."""
+    heard: list[str | bytes] = []
+    agents: list[str | None] = []
+
+    async def talk(peer: ServerConnection) -> None:
+        assert peer.request is not None
+        agents.append(peer.request.headers.get("User-Agent"))
+        agents.append(peer.request.headers.get("Sec-WebSocket-Extensions", "").partition(";")[0])
+        heard.extend([await peer.recv(), await peer.recv()])
+        await peer.send("é")
+        await peer.send(b"\x00\xff")
+
+    async with server_of(talk) as url, connected(url, "us", tls, compression) as socket:
+        await socket.send('{"type":"task_info"}')
+        await socket.send(b"token|pcm")
+        assert await received(socket) == ["é".encode(), b"\x00\xff"]
+    assert heard == ['{"type":"task_info"}', b"token|pcm"]
+    assert agents == ["us", "permessage-deflate" if compression else ""]
+
+
+async def test_big_frames(tls: Tls) -> None:
+    """Many times what libraries allow by default: one big message must not end a socket that many tasks share."""
+
+    async def talk(peer: ServerConnection) -> None:
+        await peer.send("x" * (10 * 1024 * 1024))
+
+    async with server_of(talk) as url, connected(url, "us", tls, False) as socket:
+        assert [len(frame) for frame in await received(socket)] == [10 * 1024 * 1024]
+
+
+async def test_a_refused_upgrade(tls: Tls) -> None:
+    """An HTTP answer is no socket."""
+
+    def refuse(peer: ServerConnection, request: Request) -> Response:
+        return peer.respond(403, "no")
+
+    async with server_of(wait, process_request=refuse) as url:
+        with pytest.raises(ConnectionFailedError, match="403"):
+            async with connected(url, "us", tls, False):
+                pass
+
+
+async def test_nobody_there(tls: Tls, serve: Serve) -> None:
+    """Refused, hung up, unknown, no TLS: always the same error."""
+
+    async def hang_up(peer: Conversation) -> None:
+        await peer.reader.read(1)
+
+    server = await serve(hang_up)
+    for url in ("ws://127.0.0.1:1/", f"ws://127.0.0.1:{server.port}/", f"wss://127.0.0.1:{server.port}/", "ws://a b/"):
+        with pytest.raises(ConnectionFailedError, match="no socket"):
+            async with connected(url, "us", tls, False):
+                pass
+
+
+async def test_a_handshake_that_never_ends(tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up, and its connection dropped."""
+    monkeypatch.setattr(socket_module, "OPEN_SECONDS", 0.1)
+
+    async def mute(peer: Conversation) -> None:
+        await peer.gone()
+
+    server = await serve(mute)
+    with pytest.raises(ConnectionFailedError):
+        async with connected(f"ws://127.0.0.1:{server.port}/", "us", tls, False):
+            pass
+    await asyncio.wait_for(server.conversations[0].ended.wait(), 5)
+
+
+async def test_cancelling_the_handshake(tls: Tls, serve: Serve) -> None:
+    """Its connection is dropped."""
+    asked = asyncio.Event()
+
+    async def mute(peer: Conversation) -> None:
+        await peer.head()
+        asked.set()
+        await peer.gone()
+
+    server = await serve(mute)
+    task = asyncio.create_task(connected(f"ws://127.0.0.1:{server.port}/", "us", tls, False).__aenter__())
+    await asyncio.wait_for(asked.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(server.conversations[0].ended.wait(), 5)
+
+
+async def test_an_abrupt_end(tls: Tls) -> None:
+    """The frames end; sending fails with our error."""
+
+    async def talk(peer: ServerConnection) -> None:
+        await peer.send("last words")
+        peer.transport.abort()
+
+    async with server_of(talk) as url, connected(url, "us", tls, False) as socket:
+        assert await received(socket) == [b"last words"]
+        with pytest.raises(ConnectionFailedError, match="closed"):
+            await socket.send("too late")
+
+
+async def test_a_half_open_connection(tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that answers no ping is taken for gone, and leaving such a socket is quick."""
+    monkeypatch.setattr(socket_module, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(socket_module, "CLOSE_SECONDS", 0.1)
+
+    async def dead(peer: Conversation) -> None:
+        await shake_hands(peer)
+        await peer.gone()
+
+    server = await serve(dead)
+    async with connected(f"ws://127.0.0.1:{server.port}/", "us", tls, False) as socket:
+        assert await asyncio.wait_for(received(socket), 5) == []
+
+
+async def test_a_peer_that_takes_nothing(tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sending to it fails in time, and leaving does not wait for what can never be sent."""
+    monkeypatch.setattr(socket_module, "SEND_SECONDS", 0.1)
+    monkeypatch.setattr(socket_module, "CLOSE_SECONDS", 0.1)
+
+    async def stuck(peer: Conversation) -> None:
+        await shake_hands(peer)
+        await asyncio.sleep(10)
+
+    server = await serve(stuck)
+    async with connected(f"ws://127.0.0.1:{server.port}/", "us", tls, False) as socket:
+        with pytest.raises(ConnectionFailedError, match="took nothing"):
+            await flood(socket)
+        start = time.monotonic()
+    assert time.monotonic() - start < 2
+
+
+async def test_closing_is_quick_and_polite(tls: Tls) -> None:
+    """The server sees a normal end."""
+    codes: list[int | None] = []
+
+    async def talk(peer: ServerConnection) -> None:
+        await peer.wait_closed()
+        codes.append(peer.close_code)
+
+    async with server_of(talk) as url:
+        async with connected(url, "us", tls, False):
+            start = time.monotonic()
+        assert time.monotonic() - start < 0.5
+    assert codes == [1000]
+
+
+async def test_cancelling_a_reader_loses_nothing(tls: Tls) -> None:
+    """The next one goes on where it stopped."""
+    go = asyncio.Event()
+
+    async def talk(peer: ServerConnection) -> None:
+        await go.wait()
+        await peer.send("a")
+
+    async with server_of(talk) as url, connected(url, "us", tls, False) as socket:
+        task = asyncio.create_task(received(socket))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go.set()
+        assert await received(socket) == [b"a"]
+
+
+async def test_tokens_stay_out_of_the_log(tls: Tls, caplog: pytest.LogCaptureFixture) -> None:
+    """Even where everything is logged: the library would show every frame."""
+    caplog.set_level(logging.DEBUG)
+
+    async with server_of(wait) as url, connected(url, "us", tls, False) as socket:
+        await socket.send('{"tasktoken":"s3cret"}')
+    ours = [record for record in caplog.records if not record.name.startswith("websockets.server")]
+    assert not any("s3cret" in record.getMessage() for record in ours)
