@@ -26,6 +26,7 @@ SEGMENT = re.compile(r"([A-Za-z0-9_-]{32})\.([A-Za-z0-9_-]{43})")
 MAX_IDS, MAX_DEPTH = 16, 6
 
 TASK_ID = re.compile(r"\d{1,20}")
+SHORTEST_BARE_TOKEN = 8  # what is shorter is a word: "ok", "true", "done"
 TOKEN = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 ID_KEYS = ("taskid", "id")
 TOKEN_KEYS = ("socketaccesstoken", "tasktoken", "token")
@@ -139,7 +140,7 @@ def _ids_of(value: Mapping[str, JSON]) -> TaskIds | None:
 def _bare(text: str) -> Iterator[TaskIds]:
     if TASK_ID.fullmatch(text):
         yield TaskIds(text, None)
-    elif TOKEN.fullmatch(text) and text not in ("true", "false"):
+    elif TOKEN.fullmatch(text) and len(text) >= SHORTEST_BARE_TOKEN:
         yield TaskIds(None, text)
 
 
