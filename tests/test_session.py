@@ -339,7 +339,7 @@ async def test_statistics_tell_what_is_held(emulator: WiroEmulator, until: Until
     """They count while something runs, and are all zero afterwards."""
     async with AsyncWiro(**emulator.options()) as wiro:
         running = asyncio.create_task(wiro.run("emulator/stuck"))
-        await until(lambda: wiro.statistics().sockets)
+        await until(lambda: wiro.statistics().watched_tasks and wiro.statistics().sockets)
         held = wiro.statistics()
         assert (held.watched_tasks, held.owned_tasks) == (1, 1)
         assert held.background_tasks > 0

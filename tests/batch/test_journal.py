@@ -10,8 +10,9 @@ import stat
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Unpack
+from typing import Protocol, Unpack
 
 import anyio
 import anyio.to_thread
@@ -32,6 +33,13 @@ from wiro_async._api.batch import BatchSettings, Inputs
 from wiro_async._api.journal import JournalWriter, State
 from wiro_async.testing import DelayAnswer, Respond, WiroEmulator
 
+
+class Until(Protocol):
+    """Wait for a condition."""
+
+    async def __call__(self, condition: Callable[[], object], seconds: float = 10.0) -> None: ...
+
+
 SLEEPER = "emulator/sleeper"
 FAILING = "emulator/failing"
 STUCK = "emulator/stuck"
@@ -43,13 +51,11 @@ def sleeps(count: int) -> list[dict[str, object]]:
 
 
 async def through(
-    emulator: WiroEmulator, inputs: Inputs, journal: Path, **settings: Unpack[BatchSettings]
+    emulator: WiroEmulator, inputs: Inputs, journal: Path, /, **settings: Unpack[BatchSettings]
 ) -> list[BatchItem]:
     """All items of a batch in a session of its own, by index."""
-    async with (
-        AsyncWiro(**emulator.options()) as wiro,
-        wiro.batch(SLEEPER, inputs, journal=journal, **settings) as batch,
-    ):
+    settings["journal"] = journal
+    async with AsyncWiro(**emulator.options()) as wiro, wiro.batch(SLEEPER, inputs, **settings) as batch:
         return sorted(await batch.results(), key=lambda item: item.index)
 
 
@@ -69,6 +75,24 @@ def rewrite(journal: Path, sql: str) -> None:
     with connection:
         connection.execute(sql)
     connection.close()
+
+
+def spoil(journal: Path, damage: str) -> None:
+    """Make a file what no batch may write into."""
+    match damage:
+        case "folder":
+            journal.mkdir()
+        case "foreign":
+            rewrite(journal, "CREATE TABLE other (x)")
+        case "text":
+            journal.write_text("This is no journal." * 100)
+        case "newer":
+            rewrite(journal, "PRAGMA user_version = 99")
+        case _:
+            data = bytearray(journal.read_bytes())
+            start = 0 if damage == "head" else 4096
+            data[start : start + 6000] = b"\xff" * 6000
+            journal.write_bytes(data)
 
 
 async def test_what_has_ended_comes_back_without_a_request(
@@ -105,23 +129,23 @@ async def test_equal_inputs_are_items_of_their_own(emulator: WiroEmulator, wiro:
     assert len(emulator.ledger.submissions) == 3
 
 
-async def test_what_runs_is_followed(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+async def test_what_runs_is_followed(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until) -> None:
     """Left with on_exit="leave", the tasks are picked up by their tokens."""
     inputs = [{"seconds": 20, "number": number} for number in range(4)]
-    async with wiro.batch(SLEEPER, inputs, concurrency=4, journal=journal, on_exit="leave") as batch:
-        while batch.stats.submitted < 4 or len(emulator.ledger.submissions) < 4 or wiro.statistics().submissions:
-            await anyio.sleep(0.01)
+    async with wiro.batch(SLEEPER, inputs, concurrency=4, journal=journal, on_exit="leave"):
+        await until(lambda: len(emulator.ledger.submissions) == 4 and not wiro.statistics().submissions)
     items = await through(emulator, inputs, journal)
     assert [item.error for item in items] == [None] * 4
     assert len(emulator.ledger.submissions) == 4
 
 
-async def test_what_was_stopped_is_run_anew(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+async def test_what_was_stopped_is_run_anew(
+    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until
+) -> None:
     """A batch that was left stopped its tasks, unbilled; its second start makes them again."""
     inputs = [{"seconds": 20, "number": number} for number in range(3)]
-    async with wiro.batch(SLEEPER, inputs, concurrency=3, journal=journal) as batch:
-        while batch.stats.submitted < 3 or wiro.statistics().watched_tasks < 3:
-            await anyio.sleep(0.01)
+    async with wiro.batch(SLEEPER, inputs, concurrency=3, journal=journal):
+        await until(lambda: wiro.statistics().watched_tasks == 3)
     assert await counts(journal) == {"submitted": 3}
     items = await through(emulator, inputs, journal)
     assert [(item.error, item.attempts) for item in items] == [(None, 2)] * 3
@@ -193,16 +217,14 @@ async def test_undecided_items_with_different_files_are_not_guessed(
 
 
 async def test_the_intent_is_on_disk_before_the_run_and_the_token_right_after(
-    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
+    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until
 ) -> None:
     """Seen from another connection while the answer is on its way, and when it has come."""
     emulator.faults.http("Run/*", DelayAnswer(0.3))
     async with wiro.batch(SLEEPER, [{"seconds": 20}], journal=journal) as batch:
-        while not emulator.ledger.submissions:
-            await anyio.sleep(0.005)
+        await until(lambda: emulator.ledger.submissions)
         assert await counts(journal) == {"undecided": 1}
-        while not wiro.statistics().watched_tasks:
-            await anyio.sleep(0.005)
+        await until(lambda: wiro.statistics().watched_tasks)
         assert await counts(journal) == {"submitted": 1}
         assert (await batch.results())[0].error is None
 
@@ -305,21 +327,9 @@ async def test_two_batches_on_one_journal(emulator: WiroEmulator, wiro: AsyncWir
 @pytest.mark.parametrize("damage", ["head", "middle", "text", "folder", "foreign", "newer"])
 async def test_a_damaged_journal(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, damage: str) -> None:
     """It is refused, and nothing is sent."""
-    if damage == "folder":
-        journal.mkdir()
-    elif damage == "foreign":
-        rewrite(journal, "CREATE TABLE other (x)")
-    elif damage == "text":
-        journal.write_text("This is no journal." * 100)
-    else:
+    if damage in ("head", "middle", "newer"):
         await through(emulator, sleeps(40), journal)
-        if damage == "newer":
-            rewrite(journal, "PRAGMA user_version = 99")
-        else:
-            data = bytearray(journal.read_bytes())
-            start = 0 if damage == "head" else 4096
-            data[start : start + 6000] = b"\xff" * 6000
-            journal.write_bytes(data)
+    await anyio.to_thread.run_sync(spoil, journal, damage)
     emulator.ledger.clear()
     with pytest.raises(JournalError):
         await through(emulator, sleeps(41), journal)
@@ -333,14 +343,18 @@ async def test_a_journal_that_cannot_be_written_ends_the_batch(
 ) -> None:
     """When the disk refuses, nothing more is submitted, and the error says so."""
 
-    got = 0
-    with pytest.raises(JournalError, match="nothing more is submitted"):
+    got: list[BatchItem] = []
+
+    async def read() -> None:
         async with wiro.batch(SLEEPER, sleeps(100), journal=journal, concurrency=2) as batch:
-            async for _ in batch:
-                got += 1
-                if got == 5:
+            async for item in batch:
+                got.append(item)
+                if len(got) == 5:
                     await anyio.to_thread.run_sync(rewrite, journal, "DROP TABLE items")
-    assert got <= len(emulator.ledger.submissions) <= 12
+
+    with pytest.raises(JournalError, match="nothing more is submitted"):
+        await read()
+    assert len(got) <= len(emulator.ledger.submissions) <= 12
 
 
 def test_a_look_into_a_journal(emulator: WiroEmulator, journal: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ DEFAULT = 2
 def test_every_item_is_billed_once(request: pytest.FixtureRequest) -> None:
     """Each batch is killed twice while runs are being sent; submissions = items = results."""
     kill: dict[str, Any] = runpy.run_path(str(SCRIPT))
-    rounds: int = request.config.getoption("kills", DEFAULT)
+    rounds = int(request.config.getoption("kills", DEFAULT) or DEFAULT)
     dice = random.Random(rounds)
     for _ in range(rounds):
         told = kill["round_of"](ITEMS, dice, kills=2)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
-import anyio
 import pytest
 
 from wiro_async import AsyncWiro, BatchStats
@@ -101,9 +101,10 @@ def test_without_rich(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
     assert "wiro-async[cli]" in caplog.text
 
 
-async def test_what_waits_on_the_server_is_counted(wiro: AsyncWiro) -> None:
+async def test_what_waits_on_the_server_is_counted(
+    wiro: AsyncWiro, until: Callable[[Callable[[], object]], Awaitable[None]]
+) -> None:
     """A task that has not left the queue is queued, whatever else is in flight."""
     async with wiro.batch("emulator/queued", [{}] * 2, concurrency=2) as batch:
-        while batch.stats.queued < 2:
-            await anyio.sleep(0.01)
+        await until(lambda: batch.stats.queued == 2)
         assert batch.stats.in_flight == 2

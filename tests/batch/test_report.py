@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
@@ -51,14 +50,14 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += f"{data} "
 
 
 async def made(wiro: AsyncWiro, folder: Path) -> Path:
     """The report of a small batch."""
     small = {"width": 64, "height": 64, "seconds": 5}
     requests = [RunRequest(PAINTER, {**small, "prompt": f"A boat {n}"}, key=f"boat <{n}>") for n in range(6)]
-    requests += [RunRequest("emulator/failing", {"reason": "<b>Out</b> of memory.", "seconds": 2})] * 3
+    requests += [RunRequest("emulator/failing", {"reason": "<b>Out</b> of memory."})] * 3
     async with wiro.batch(requests, concurrency=4, save_to=folder / "out", budget="1") as batch:
         await batch.results()
         return await batch.write_report(folder / "report.html")
@@ -134,11 +133,11 @@ def test_pictures_that_are_none(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands still until it is set."""
     now = [0.0]
     monkeypatch.setattr(history, "monotonic", lambda: now[0])
-    yield now
+    return now
 
 
 def test_very_many_items_take_bounded_space(clock: list[float]) -> None:

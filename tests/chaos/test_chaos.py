@@ -307,7 +307,7 @@ async def twins(trial: Trial, intents: Sequence[Intent]) -> None:
     await asyncio.gather(*(run(trial, twin) for _ in intents))
 
 
-SEVERAL: tuple[Several, ...] = (batch, batch, left_batch, mapped, twins)
+SEVERAL: tuple[Several, ...] = (batch, batch, left_batch, mapped, twins, twins, twins)
 
 
 def _plan(trial: Trial, runs: int) -> list[Awaitable[None]]:
@@ -318,7 +318,7 @@ def _plan(trial: Trial, runs: int) -> list[Awaitable[None]]:
     ]
     while intents:
         size = dice.randint(3, 10)
-        if dice.random() < 0.06 and len(intents) >= size:
+        if dice.random() < 0.08 and len(intents) >= size:
             group, intents = intents[:size], intents[size:]
             uses.append(dice.choice(SEVERAL)(trial, group))
         else:

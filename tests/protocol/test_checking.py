@@ -128,6 +128,8 @@ def test_what_is_wrong(kind: str, value: object, more: Item, told: str, allowed:
         ("inputImage", "https://a.test/dir/song.mp3?key=secret", "audio"),
         ("inputImage", File(b"", "picture.png", "video/mp4"), "video"),
         ("inputVideo", File(b"", "picture.PNG"), "image"),
+        ("inputImage", File(b"", "x", "audio/mpeg"), "audio"),
+        ("inputVideo", File(b"", "x", "image/png"), "image"),
         ("inputAudio", Path("paper.pdf"), "document"),
     ],
 )
@@ -143,6 +145,7 @@ def test_the_wrong_kind_of_file(name: str, file: object, kind: str) -> None:
     [
         ("inputAudio", Path("talk.mp4")),
         ("inputImage", Path("unknown.xyz")),
+        ("inputImage", File(b"", "song.mp3", "image/png")),
         ("inputImage", File(b"", "x", "application/octet-stream")),
         ("inputImageVideo", Path("a.mp4")),
         ("inputDocument", Path("scan.png")),

@@ -54,7 +54,7 @@ def test_a_task() -> None:
 @pytest.mark.parametrize("value", ["missing", None, ""])
 def test_any_field_may_lack(key: str, value: object) -> None:
     """Then it is None or empty, and all others are what they were."""
-    record = {**RECORD, key: value}
+    record: dict[str, Any] = {**RECORD, key: value}
     if value == "missing":
         del record[key]
     whole, task = Task.from_wire(RECORD), Task.from_wire(record)

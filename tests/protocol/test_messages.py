@@ -34,6 +34,7 @@ PROGRESS = {
 
 
 def output(payload: Any, kind: str = "task_output") -> Any:
+    """What a message with this payload tells."""
     frame = json.dumps({"type": kind, "id": "1", "message": payload}).encode()
     message = parse_frame(frame)
     assert message is not None

@@ -20,6 +20,8 @@ TOOL: dict[str, Any] = {
     "cleanslugowner": "wiro",
     "cleanslugproject": "virtual-try-on",
     "description": "Clothes on people",
+    "image": "https://cdn.example/cover.webp",
+    "readme": "How to",
     "categories": '["tool", "image-to-image"]',
     "tags": None,
     "samples": ["https://cdn.example/a.webp"],
@@ -41,6 +43,8 @@ def test_a_model() -> None:
     assert (model.cost_per_second, model.average_cost) == (Decimal("0.0005"), Decimal("0.09"))
     assert model.stats == ModelStats(672, 254, 198, datetime(2026, 3, 20, 11, 53, 5, tzinfo=UTC))
     assert [parameter.id for parameter in model.parameters] == ["prompt"]
+    assert (model.title, model.description) == ("Virtual Try-on", "Clothes on people")
+    assert (model.image, model.readme) == ("https://cdn.example/cover.webp", "How to")
     assert model.raw["commentcount"] == "1"
     assert not model.takes_turns
 

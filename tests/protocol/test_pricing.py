@@ -270,4 +270,5 @@ def test_any_table(data: st.DataObject, rules: list[Item], width: int, height: i
 def test_every_documented_method_has_a_unit() -> None:
     """The methods that the service's page on prices names."""
     documented = "cpr cps cpo cpt cp-pixel cp-audiosecondslength cp-promptlength cp-outputVideoLength cp-realtimeturn"
+    assert UNITS["cpr"] == "run"
     assert set(UNITS) == {*documented.split(), "cp-readoutput"}

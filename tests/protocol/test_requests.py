@@ -22,10 +22,12 @@ SLUGS = st.text(st.characters(exclude_characters="/"), min_size=1).filter(
 
 
 def body(request: requests.Request) -> Any:
+    """The JSON of a request."""
     return json.loads(request.body)
 
 
 def run(given: dict[str, object], callback_url: str | None = None, project_id: str | None = None) -> requests.Request:
+    """A run of a model."""
     return requests.run("a/b", RunInput.of(given), callback_url, project_id)
 
 
@@ -35,6 +37,7 @@ class Pipe(io.BytesIO):
 
 
 async def pieces() -> AsyncIterator[bytes]:
+    """Can be read once."""
     yield b"x"
 
 
@@ -166,6 +169,7 @@ def test_open_files_are_named_after_their_path(tmp_path: Path) -> None:
 
 
 def cyclic() -> list[object]:
+    """A list that holds itself."""
     items: list[object] = []
     items.append(items)
     return items

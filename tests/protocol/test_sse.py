@@ -1,6 +1,7 @@
 """Server-sent events."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ NAMES = LINES.filter(bool)
 
 
 def parsed(data: bytes, cuts: list[int] | None = None) -> list[ServerEvent]:
+    """The events in bytes that arrive in pieces."""
     parser = EventParser()
     edges = sorted({0, len(data), *(cut for cut in cuts or [] if cut < len(data))})
-    return [event for start, end in zip(edges, edges[1:], strict=False) for event in parser.feed(data[start:end])]
+    return [event for start, end in pairwise(edges) for event in parser.feed(data[start:end])]
 
 
 @given(

@@ -36,10 +36,12 @@ PAYLOADS: st.SearchStrategy[Any] = st.one_of(
 
 
 def message(kind: str, payload: Any = None, **more: Any) -> Message:
+    """A message about the task."""
     return Message(kind, "1", "", {"type": kind, "message": payload, **more})
 
 
 def task(status: str, pexit: Any = "", **more: Any) -> Task:
+    """The task as Task/Detail tells it."""
     return Task.from_wire({"id": "1", "status": status, "pexit": pexit, **more})
 
 
@@ -58,7 +60,7 @@ def test_whatever_comes_in_whatever_order(told: list[tuple[Message | Task, bool]
         assert state.over == was_over or (isinstance(item, Task) and item.is_over)
         if state.over and not was_over:
             assert state.task is item
-            assert state.status == item.status
+            assert state.status == state.task.status
         events += new
     ranks = [states.RANK[event.status] for event in events if isinstance(event, StatusChanged)]
     assert all(before < after for before, after in pairwise(ranks))

@@ -17,6 +17,7 @@ ANYTHING = st.recursive(
 
 
 def snapshot(**content: Any) -> TextSnapshot:
+    """The snapshot in a content that has one."""
     told = TextSnapshot.from_wire(content)
     assert told is not None
     return told

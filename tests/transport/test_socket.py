@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def server_of(talk: Talk, **options: object) -> AsyncIterator[str]:
+async def server_of(talk: Talk, **options: object) -> AsyncGenerator[str, None]:
     """The address of a server."""
     async with serve(talk, "127.0.0.1", 0, **options) as server:  # type: ignore[arg-type]
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"

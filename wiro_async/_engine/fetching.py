@@ -44,7 +44,7 @@ class Fetch:
     """
 
     http: HttpTransport
-    headers: dict[str, str]
+    headers: dict[str, str] = attrs.field(repr=False)
     timeout: float | None
     url: str = attrs.field(repr=False)
     cap: int | None

@@ -19,6 +19,7 @@ from wiro_async._protocol.responses import parse_envelope
 from wiro_async._protocol.retry import RetryPolicy
 from wiro_async._protocol.sse import ServerEvent
 from wiro_async._protocol.values import as_dict
+from wiro_async._redaction import without_login
 from wiro_async._transport import clock
 from wiro_async._transport.http import Answer, HttpTransport
 from wiro_async._transport.multipart import Multipart
@@ -65,7 +66,7 @@ class Pace:
 class Sender:
     """Makes calls with one set of credentials, over connections shared with other senders."""
 
-    base_url: str
+    base_url: str = attrs.field(repr=lambda url: repr(without_login(url)))
     credentials: Credentials
     headers: Mapping[str, str] = attrs.field(repr=False)
     retry: RetryPolicy

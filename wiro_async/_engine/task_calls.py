@@ -41,10 +41,12 @@ class TaskCalls:
         tasks = tasks_of(await self.sender.call(requests.task_detail(ref.task_id, ref.token)))
         return tasks[0] if tasks else None
 
-    async def page(self, start: int, limit: int, model: str | None = None) -> list[Task]:
-        """Some of the account's tasks, newest first."""
+    async def page(
+        self, start: int, limit: int, model: str | None = None, oldest_first: bool = False
+    ) -> list[Task]:
+        """Some of the account's tasks, newest first if not otherwise wanted."""
         try:
-            return tasks_of(await self.sender.call(requests.task_list(start, limit, model)))
+            return tasks_of(await self.sender.call(requests.task_list(start, limit, model, oldest_first)))
         except NotFoundError:  # "There is no task yet."
             return []
 
@@ -52,8 +54,7 @@ class TaskCalls:
         """Take it out of the queue. Raises `APIError` unless it is queued."""
         task_id = ref.task_id
         if task_id is None:
-            task = await self.detail(ref)
-            task_id = task.id if task else ""
+            task_id = (await self._listed(ref)).id
         await self.sender.call(requests.task_cancel(task_id))
         self.on_stopped(ref)
 
@@ -66,6 +67,11 @@ class TaskCalls:
         """Delete its inputs and outputs once it is over."""
         token = ref.token
         if token is None:
-            task = await self.detail(ref)
-            token = (task.token if task else None) or ""
+            token = (await self._listed(ref)).token or ""
         await self.sender.call(requests.task_delete_files(token))
+
+    async def _listed(self, ref: TaskRef) -> Task:
+        task = await self.detail(ref)
+        if task is None:
+            raise NotFoundError(message=f"task {ref.task_id or ''} is not listed yet; try again in a moment")
+        return task

@@ -63,7 +63,9 @@ def given_file(file: object) -> File:
     """A path, an open binary file or a `File` as the latter. Raises `InvalidInputError` for anything else."""
     if is_file(file):
         return as_file(file)
-    remedy = "a str never opens a file: give Path(…)" if isinstance(file, str) else "give a Path, an open file, or a File"
+    remedy = "give a Path, an open file, or a File"
+    if isinstance(file, str):
+        remedy = "a str never opens a file: give Path(…)"
     raise InvalidInputError(message=f"file is a {type(file).__name__}; {remedy}")
 
 
@@ -84,7 +86,8 @@ def check_size(name: str, size: int | None) -> None:
 
 def folder_create(name: str, parent_id: str | None) -> Request:
     """`File/FolderCreate`. Raises `InvalidInputError` for a name that the service refuses."""
-    if not isinstance(name, str) or not FOLDER_NAME.fullmatch(name):
+    given: object = name
+    if not isinstance(given, str) or not FOLDER_NAME.fullmatch(given):
         raise InvalidInputError(message=f"name is {name!r}; a folder's name has letters, digits, - and _ only")
     body = {"name": name} if parent_id is None else {"name": name, "parentid": parent_id}
     return Request("File/FolderCreate", encode(body), repeatable=False)

@@ -97,9 +97,10 @@ def task_detail(task_id: str | None, token: str | None) -> Request:
     return Request("Task/Detail", encode({"tasktoken": token} if token else {"taskid": task_id}))
 
 
-def task_list(start: int, limit: int, model: str | None = None) -> Request:
-    """One page of `Task/List`, newest first."""
-    body = {"type": "model", "sort": "id", "order": "DESC", "start": str(start), "limit": str(limit)}
+def task_list(start: int, limit: int, model: str | None = None, oldest_first: bool = False) -> Request:
+    """One page of `Task/List`, newest first if not otherwise wanted."""
+    order = "ASC" if oldest_first else "DESC"
+    body = {"type": "model", "sort": "id", "order": order, "start": str(start), "limit": str(limit)}
     if model is not None:
         body["modelName"] = model
     return Request("Task/List", encode(body))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from itertools import count
+
+TURN = count()
 
 
 def now() -> float:
@@ -14,7 +17,7 @@ def now() -> float:
 
 def nonce() -> str:
     """A number for one signature, never the same twice."""
-    return str(time.time_ns())
+    return str(time.time_ns() + next(TURN))  # some clocks tell the same time for milliseconds
 
 
 def chance() -> float:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
+from threading import Lock
 from typing import IO
 
 import anyio
@@ -18,15 +19,38 @@ from wiro_async._errors import InvalidInputError
 from wiro_async._types import File
 
 CHUNK = 1024 * 1024
+READING = Lock()  # reading an open file moves its position and puts it back; nobody else may read it meanwhile
+
+# Types that the service takes and that machines without lists of their own, such as containers, do not know.
+TYPES = {
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".epub": "application/epub+zip",
+    ".heic": "image/heic",
+    ".m4a": "audio/mp4",
+    ".md": "text/markdown",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".wav": "audio/wav",
+    ".webp": "image/webp",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 
 def content_type_of(file: File) -> str:
-    """The file's media type, guessed from its name if not given."""
-    return file.content_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    """The file's media type, guessed from its name if not given. Call it in a thread."""
+    if file.content_type:
+        return file.content_type
+    suffix = Path(file.name).suffix.lower()
+    guess, coding = mimetypes.guess_type(f"file{suffix}")
+    return TYPES.get(suffix) or (not coding and guess) or "application/octet-stream"
 
 
 async def size_of(file: File) -> int | None:
-    """How many bytes will be sent; None where that shows only on the way. Raises the usual OSErrors for a path."""
+    """How many bytes will be sent; None where that shows only on the way.
+
+    Raises:
+        OSError: as usual for a path that cannot be read.
+        InvalidInputError: an open file is closed, or open in text mode.
+    """
     data = file.data
     if isinstance(data, bytes):
         return len(data)
@@ -34,11 +58,11 @@ async def size_of(file: File) -> int | None:
         return None
     if isinstance(data, os.PathLike):
         return await anyio.to_thread.run_sync(_size, Path(data))
-    return await anyio.to_thread.run_sync(_rest, data)
+    return await anyio.to_thread.run_sync(_rest, data, file.name)
 
 
 async def chunks_of(file: File, size: int | None = None) -> AsyncGenerator[bytes, None]:
-    """The file's bytes. An open file is read from its present position and put back there afterwards.
+    """The file's bytes. An open file is read from its present position, where it also stays.
 
     Args:
         size: what it was measured to have. A file that has grown since then is sent as far as it was there.
@@ -95,8 +119,7 @@ async def _of_iterable(data: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None
 
 
 async def _of_file(data: os.PathLike[str] | IO[bytes]) -> AsyncGenerator[bytes, None]:
-    source = _Source(data)
-    await anyio.to_thread.run_sync(source.open)
+    source = _PathSource(Path(data)) if isinstance(data, os.PathLike) else _OpenSource(data)
     ahead = _in_thread(source.read)
     try:
         while piece := await asyncio.shield(ahead):
@@ -120,46 +143,73 @@ def _heed(future: asyncio.Future[bytes]) -> None:
         future.exception()
 
 
-class _Source:
-    """A file being read; all of it happens in threads, one call at a time."""
+class _PathSource:
+    """A file that is opened when it is first read. Its methods are called in threads, one at a time."""
 
-    def __init__(self, data: os.PathLike[str] | IO[bytes]) -> None:
-        self._data = data
-        self._file: IO[bytes]
-        self._start: int | None = None
-
-    def open(self) -> None:
-        if isinstance(self._data, os.PathLike):
-            self._file = open(self._data, "rb", buffering=0)  # noqa: SIM115
-        else:
-            self._file = self._data
-            self._start = _position(self._file)
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
 
     def read(self) -> bytes:
+        if self._file is None:
+            self._file = self._path.open("rb", buffering=0)
         return self._file.read(CHUNK)
 
     def close(self) -> None:
-        if isinstance(self._data, os.PathLike):
+        if self._file is not None:
             self._file.close()
-        elif self._start is not None:
-            self._file.seek(self._start)
+
+
+class _OpenSource:
+    """A file that the user has opened. Between two reads its position is where it was, so that the file can be sent
+    again, and several times at once."""
+
+    def __init__(self, data: IO[bytes]) -> None:
+        self._data = data
+        self._next: int | None = None
+
+    def read(self) -> bytes:
+        with READING:
+            start = _position(self._data)
+            if start is None:
+                return self._data.read(CHUNK)
+            try:
+                self._data.seek(start if self._next is None else self._next)
+                piece = self._data.read(CHUNK)
+                self._next = self._data.tell()
+            finally:
+                self._data.seek(start)
+            return piece
+
+    def close(self) -> None:
+        """It is the user's to close."""
 
 
 def _size(path: Path) -> int | None:
     told = path.stat()
     if stat.S_ISDIR(told.st_mode):
         raise IsADirectoryError(f"{str(path)!r} is a directory; give a file")
-    return told.st_size if stat.S_ISREG(told.st_mode) else None
+    if not stat.S_ISREG(told.st_mode):
+        return None
+    with path.open("rb"):  # whether it may be read is to be known before anything is sent
+        return told.st_size
 
 
 def _position(data: IO[bytes]) -> int | None:
-    return data.tell() if data.seekable() else None
+    seekable = getattr(data, "seekable", None)
+    return data.tell() if seekable is not None and seekable() else None
 
 
-def _rest(data: IO[bytes]) -> int | None:
-    start = _position(data)
-    if start is None:
-        return None
-    end = data.seek(0, os.SEEK_END)
-    data.seek(start)
-    return max(0, end - start)
+def _rest(data: IO[bytes], name: str) -> int | None:
+    try:
+        with READING:
+            is_text = isinstance(data.read(0), str)
+            start = _position(data)
+            end = None if start is None or is_text else data.seek(0, os.SEEK_END)
+            if start is not None and end is not None:
+                data.seek(start)
+    except ValueError as error:
+        raise InvalidInputError(message=f"file {name!r} cannot be read: {error}") from error
+    if is_text:
+        raise InvalidInputError(message=f"file {name!r} is open in text mode; open it with 'rb'")
+    return None if start is None or end is None else max(0, end - start)

@@ -31,7 +31,7 @@ class Answer:
     """A whole HTTP answer; header names are case-insensitive."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
 
 
@@ -40,7 +40,7 @@ class Download:
     """An answer whose body is still to come. A content coding of it is undone."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     url: str = attrs.field(repr=False)
     chunks: AsyncIterator[bytes] = attrs.field(repr=False)
 

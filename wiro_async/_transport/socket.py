@@ -24,8 +24,16 @@ SEND_SECONDS = 20.0
 CLOSE_SECONDS = 1.0
 PING_SECONDS = 20.0
 
-logger = logging.getLogger("wiro_async.socket")
-logger.setLevel(logging.INFO)  # at DEBUG the library logs every frame, and with them the tokens
+
+class Discreet(logging.LoggerAdapter[logging.Logger]):
+    """A logger without DEBUG, at which the library logs every frame, and with them the tokens."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        """Whether a level is logged."""
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+logger = Discreet(logging.getLogger("wiro_async.socket"), {})
 
 
 class Socket:

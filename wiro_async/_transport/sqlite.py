@@ -14,7 +14,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -62,6 +62,7 @@ class Database:
         self._loop = asyncio.get_running_loop()
         opened = self._loop.create_future()
         threading.Thread(target=self._serve, args=(opened,), name="wiro_async journal", daemon=True).start()
+        error: JournalError | None = None
         try:
             with anyio.CancelScope(shield=True):
                 error = await opened
@@ -188,7 +189,7 @@ class _damage_told:  # noqa: N801 - used like a function
 
 
 @contextmanager
-def _closed_if_wrong(connection: Connection) -> Iterator[None]:
+def _closed_if_wrong(connection: Connection) -> Generator[None]:
     try:
         yield
     except BaseException:

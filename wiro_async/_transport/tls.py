@@ -53,6 +53,8 @@ def _trusting() -> ssl.SSLContext:
 
 def _trusting_only(path: Path) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(**{"capath" if path.is_dir() else "cafile": str(path)})
+        if path.is_dir():
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"verify is {str(path)!r}, which holds no certificates: {error}") from error

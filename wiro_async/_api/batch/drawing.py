@@ -65,7 +65,7 @@ def timeline(spans: Sequence[Span], elapsed: float) -> Timeline | None:
     if not spans:
         return None
     spans = sorted(spans, key=lambda span: (span.submitted, span.index))
-    end = max(elapsed, max(span.done for span in spans)) or 1.0
+    end = max([elapsed, *(span.done for span in spans)]) or 1.0
     height = min(MOST_HEIGHT, max(LEAST_HEIGHT, len(spans) * ROW))
     row = height / len(spans)
     lanes: dict[str, list[str]] = {"queued": [], "running": [], "failed": [], "saving": []}

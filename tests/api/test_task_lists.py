@@ -1,0 +1,109 @@
+"""`wiro.tasks.list`: filters and pages, whatever happens between two of them; and files that are deleted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from wiro_async import APIError, AsyncWiro, NotFoundError, TaskHandle
+from wiro_async._api import tasks
+from wiro_async.testing import Respond, WiroEmulator
+
+QUICK = {"seconds": 3, "events": 9}
+
+
+async def made(wiro: AsyncWiro, count: int, model: str = "emulator/queued") -> list[str]:
+    return [str((await wiro.submit(model)).id) for _ in range(count)]
+
+
+async def test_both_orders(wiro: AsyncWiro) -> None:
+    """Newest first, or as they were made."""
+    ids = await made(wiro, 5)
+    assert [task.id async for task in wiro.tasks.list()] == ids[::-1]
+    assert [task.id async for task in wiro.tasks.list(oldest_first=True)] == ids
+
+
+async def test_a_limit(emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page is fetched for more than is wanted."""
+    monkeypatch.setattr(tasks, "PAGE", 2)
+    ids = await made(wiro, 5)
+    assert [task.id async for task in wiro.tasks.list(limit=3)] == ids[:1:-1]
+    assert emulator.ledger.count("Task/List") == 2
+    assert [task async for task in wiro.tasks.list(limit=0)] == []
+    assert emulator.ledger.count("Task/List") == 2
+
+
+async def test_by_status(wiro: AsyncWiro) -> None:
+    """One, or several."""
+    queued = await made(wiro, 2)
+    done = (await wiro.run("emulator/sleeper", QUICK)).task.id
+    assert [task.id async for task in wiro.tasks.list(status="task_queue")] == queued[::-1]
+    assert [task.id async for task in wiro.tasks.list(status="task_postprocess_end", limit=5)] == [done]
+    both = [task.id async for task in wiro.tasks.list(status=["task_queue", "task_postprocess_end"])]
+    assert both == [done, *queued[::-1]]
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+async def test_by_time(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch, oldest_first: bool
+) -> None:
+    """Older tasks are not given, and newest first not even fetched."""
+    monkeypatch.setattr(tasks, "PAGE", 2)
+    ids = await made(wiro, 6)
+    for task in list(emulator._service.tasks.values())[:3]:
+        task.created -= 3600
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    found = [task.id async for task in wiro.tasks.list(since=since, oldest_first=oldest_first)]
+    assert sorted(found) == ids[3:]
+    assert emulator.ledger.count("Task/List") == (4 if oldest_first else 2)
+    local = datetime.now() - timedelta(minutes=1)  # noqa: DTZ005
+    assert [task.id async for task in wiro.tasks.list(since=local)] == ids[:2:-1]
+
+
+async def test_new_tasks_between_two_pages(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They push others onto the next page, which are not given twice."""
+    monkeypatch.setattr(tasks, "PAGE", 3)
+    ids = await made(wiro, 6)
+    found: list[str] = []
+    async for task in wiro.tasks.list():
+        found.append(task.id)
+        if len(found) == 3:
+            await made(wiro, 2)
+    assert found == ids[::-1]
+
+
+async def test_a_service_that_gives_fewer_at_a_time(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that is not full does not mean that there are no more."""
+    monkeypatch.setattr(tasks, "PAGE", 100)
+    rows = [f'{{"id":"{number}","status":"task_queue"}}' for number in range(45)]
+    for first in (0, 20, 40):
+        page = ",".join(rows[first : first + 20])
+        emulator.faults.http("Task/List", Respond(200, f'{{"result":true,"total":"45","tasklist":[{page}]}}'))
+    assert [task.id async for task in wiro.tasks.list()] == [str(number) for number in range(45)]
+
+
+async def test_deleting_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Only when the task is over; by any reference; twice is harmless; the task stays."""
+    handle: TaskHandle = await wiro.submit("emulator/sleeper", QUICK)
+    running = await wiro.submit("emulator/stuck")
+    with pytest.raises(APIError, match="still running"):
+        await wiro.tasks.delete_files(running)
+    result = await handle
+    for ref in (handle, result.task, str(handle.id), str(handle.token)):
+        await wiro.tasks.delete_files(ref)
+    task = await handle.detail()
+    assert task is not None
+    assert (task.outputs, task.succeeded) == ((), True)
+
+
+async def test_a_task_that_is_not_listed_yet(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """What needs its other name says so, instead of asking for no task at all."""
+    emulator.faults.empty_tasklist = 2
+    handle = await wiro.submit("emulator/queued")
+    with pytest.raises(NotFoundError, match="not listed yet"):
+        await wiro.tasks.delete_files(str(handle.id))
+    with pytest.raises(NotFoundError, match="not listed yet"):
+        await wiro.tasks.cancel(str(handle.token))

@@ -1,0 +1,259 @@
+"""Whose certificates are trusted, and the proxies of the environment: the same for HTTP and for sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+import trustme
+
+from wiro_async import AsyncWiro, ConfigurationError, ConnectionFailedError, DownloadError, RetryPolicy
+from wiro_async.testing import WiroEmulator
+
+QUICK = {"seconds": 5, "events": 9}
+ONCE = RetryPolicy(attempts=1)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture
+def behind() -> Iterator[WiroEmulator]:
+    """An emulator that knows nothing of TLS."""
+    with WiroEmulator(speed=50) as emulator:
+        yield emulator
+
+
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def join(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int, first: bytes = b""
+) -> None:
+    """Pass everything on, both ways."""
+    with suppress(OSError):
+        far_reader, far_writer = await asyncio.open_connection(host, port)
+        far_writer.write(first)
+        await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer))
+
+
+@asynccontextmanager
+async def listening(handle: Callable[..., Awaitable[None]], tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server on loopback, and nothing left of it afterwards."""
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            with suppress(asyncio.CancelledError):
+                await handle(reader, writer)
+        finally:
+            tasks.discard(task)
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest_asyncio.fixture
+async def secured(behind: WiroEmulator, authority: trustme.CA) -> AsyncIterator[dict[str, Any]]:
+    """Options for a session with that emulator, by TLS with a certificate that nobody knows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    port = urlsplit(behind.base_url).port
+    assert port is not None
+    async with listening(lambda reader, writer: join(reader, writer, "127.0.0.1", port), context) as secure:
+        yield {
+            **behind.options(),
+            "base_url": f"https://127.0.0.1:{secure}/v1",
+            "socket_url": f"wss://127.0.0.1:{secure}{urlsplit(behind.socket_url).path}",
+            "retry": ONCE,
+        }
+
+
+@pytest.mark.parametrize("way", ["path", "text", "context", "environment", "nobody is checked"])
+async def test_a_certificate_of_ones_own(
+    behind: WiroEmulator, secured: dict[str, Any], ca_file: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run over HTTP and a socket, both by TLS."""
+    verify: Any = {"path": ca_file, "text": str(ca_file), "nobody is checked": False}.get(way, True)
+    if way == "context":
+        verify = ssl.create_default_context(cafile=str(ca_file))
+    if way == "environment":
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+    async with AsyncWiro(**secured, verify=verify) as wiro:
+        assert (await wiro.run("emulator/sleeper", {"seconds": 10})).succeeded
+    assert behind.ledger.sockets
+    assert behind.ledger.count("Run/*") == 1
+
+
+@pytest.mark.parametrize("trusted", ["the usual", "an empty directory"])
+async def test_a_certificate_that_nobody_knows(
+    behind: WiroEmulator, secured: dict[str, Any], tmp_path: Path, trusted: str
+) -> None:
+    """Is refused, and nothing was sent."""
+    async with AsyncWiro(**secured, verify=True if trusted == "the usual" else tmp_path) as wiro:
+        with pytest.raises(ConnectionFailedError, match="certificate verify failed") as caught:
+            await wiro.run("emulator/sleeper", QUICK)
+    assert caught.value.sent is False
+    assert not behind.ledger.calls
+
+
+async def test_a_name_that_does_not_fit(secured: dict[str, Any], authority: trustme.CA, ca_file: Path) -> None:
+    """A certificate of the right authority for another host."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("other.example").configure_cert(context)
+    async with listening(lambda reader, writer: pipe(reader, writer), context) as port:
+        async with AsyncWiro("key", base_url=f"https://127.0.0.1:{port}", verify=ca_file, retry=ONCE) as wiro:
+            with pytest.raises(ConnectionFailedError, match="certificate"):
+                await wiro.tasks.detail("1")
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+async def test_no_certificates_there(tmp_path: Path, content: str | None) -> None:
+    """Said at first use: constructing reads nothing."""
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    wiro = AsyncWiro("key", verify=path)
+    async with wiro:
+        with pytest.raises(ConfigurationError, match=r"verify is '.*ca\.pem', which holds no certificates"):
+            await wiro.tasks.detail("1")
+
+
+async def test_one_context_made_off_the_loop(
+    behind: WiroEmulator, secured: dict[str, Any], ca_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP, sockets and downloads share it; making one takes longer than an event loop should wait."""
+    made: list[int] = []
+    build = ssl.create_default_context
+
+    def watched(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        made.append(threading.get_ident())
+        return build(*arguments, **options)
+
+    monkeypatch.setattr(ssl, "create_default_context", watched)
+    async with AsyncWiro(**secured, verify=ca_file) as wiro:
+        result = await wiro.run("emulator/sleeper", {"seconds": 10})
+        url = str(result.output.url).replace(behind.base_url, secured["base_url"])
+        assert await wiro.download(url, ca_file.parent / "slept.txt")
+    assert behind.ledger.sockets
+    assert len(made) == 1
+    assert made[0] != threading.get_ident()
+
+
+async def test_a_redirect_out_of_tls(authority: trustme.CA, ca_file: Path, tmp_path: Path) -> None:
+    """Is not followed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    answer = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/KEY/x.bin\r\nContent-Length: 0\r\n\r\n"
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    async with listening(redirect, context) as port, AsyncWiro("key", verify=ca_file) as wiro:
+        with pytest.raises(DownloadError, match="redirects from https to an address that is not protected") as caught:
+            await wiro.download(f"https://127.0.0.1:{port}/KEY/x.bin", tmp_path / "x")
+    assert "KEY" not in str(caught.value)
+
+
+@pytest_asyncio.fixture
+async def proxy() -> AsyncIterator[tuple[str, list[str]]]:
+    """A proxy that wants a password, and the targets it was asked to connect to."""
+    targets: list[str] = []
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, target, _ = head.split(" ", 2)
+        if method != "CONNECT" or "proxy-authorization: basic bWU6cGE1NXdvcmQ=" not in head.replace("Basic", "basic").replace(
+            "Proxy-Authorization", "proxy-authorization"
+        ):
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            return
+        targets.append(target)
+        host, _, port = target.rpartition(":")
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await join(reader, writer, host, int(port))
+
+    async with listening(connect) as port:
+        yield f"127.0.0.1:{port}", targets
+
+
+async def test_everything_by_the_environments_proxy(
+    behind: WiroEmulator,
+    secured: dict[str, Any],
+    ca_file: Path,
+    proxy: tuple[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """API calls, the socket and downloads go through it, still by TLS, end to end."""
+    address, targets = proxy
+    monkeypatch.setenv("https_proxy", f"http://me:pa55word@{address}")
+    async with AsyncWiro(**secured, verify=ca_file) as wiro:
+        result = await wiro.run("emulator/sleeper", {"seconds": 10})
+        url = str(result.output.url).replace(behind.base_url, secured["base_url"])
+        assert (await wiro.download(url, tmp_path / "slept.txt")).read_bytes() == b"Slept well.\n"
+    assert len(targets) >= 2
+    assert set(targets) == {urlsplit(secured["base_url"]).netloc}
+    assert behind.ledger.sockets
+
+
+async def test_hosts_that_need_no_proxy(
+    behind: WiroEmulator,
+    secured: dict[str, Any],
+    ca_file: Path,
+    proxy: tuple[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NO_PROXY is honoured."""
+    address, targets = proxy
+    monkeypatch.setenv("https_proxy", f"http://{address}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    async with AsyncWiro(**secured, verify=ca_file) as wiro:
+        assert (await wiro.run("emulator/sleeper", {"seconds": 10})).succeeded
+    assert not targets
+    assert behind.ledger.sockets
+
+
+async def test_a_proxy_that_refuses(
+    secured: dict[str, Any], ca_file: Path, proxy: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was sent, and its password is not told."""
+    monkeypatch.setenv("https_proxy", f"http://me:wr0ngpassword@{proxy[0]}")
+    async with AsyncWiro(**secured, verify=ca_file) as wiro:
+        with pytest.raises(ConnectionFailedError, match="407") as caught:
+            await wiro.run("emulator/sleeper", QUICK)
+    assert caught.value.sent is False
+    assert "wr0ngpassword" not in f"{caught.value!r}{caught.value.__cause__!r}"

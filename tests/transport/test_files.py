@@ -1,0 +1,231 @@
+"""Files to send."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wiro_async._errors import InvalidInputError
+from wiro_async._transport import files
+from wiro_async._transport.files import chunks_of, size_of
+from wiro_async._types import File
+
+
+class Pipe(io.BytesIO):
+    """Cannot be asked for its length."""
+
+    def seekable(self) -> bool:
+        """It is not."""
+        return False
+
+
+class Bare:
+    """Has nothing but what reading takes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._inner = io.BytesIO(data)
+
+    def read(self, size: int) -> bytes:
+        """Some bytes."""
+        return self._inner.read(size)
+
+
+async def sent(data: Any) -> tuple[int | None, bytes]:
+    """What is measured, and what is sent."""
+    file = File(data, "f")
+    size = await size_of(file)
+    return size, b"".join([chunk async for chunk in chunks_of(file, size)])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of several pieces."""
+    path = tmp_path / "f.bin"
+    path.write_bytes(os.urandom(3 * files.CHUNK + 7))
+    return path
+
+
+@pytest.fixture
+def whole(path: Path) -> bytes:
+    """What is in it."""
+    return path.read_bytes()
+
+
+async def test_paths(path: Path, whole: bytes) -> None:
+    """Whole, and in pieces."""
+    assert await sent(path) == (len(whole), whole)
+    assert [len(chunk) async for chunk in chunks_of(File(path, "f"))] == [files.CHUNK] * 3 + [7]
+
+
+@pytest.mark.parametrize("data", [b"", b"abc", bytes(files.CHUNK), bytes(2 * files.CHUNK + 1)], ids=len)
+async def test_bytes(data: bytes) -> None:
+    """In pieces, too, if there are many."""
+    assert await sent(data) == (len(data), data)
+
+
+async def test_an_open_file_stays_where_it_is(path: Path, whole: bytes) -> None:
+    """It is sent from its position on, as often as one likes."""
+    with path.open("rb") as opened:
+        opened.seek(1000)
+        for _ in range(2):
+            assert await sent(opened) == (len(whole) - 1000, whole[1000:])
+            assert opened.tell() == 1000
+
+
+async def test_an_open_file_that_is_given_up(path: Path) -> None:
+    """Its position is what it was, and it is still open."""
+    with path.open("rb") as opened:
+        opened.seek(5)
+        async with aclosing(chunks_of(File(opened, "f"))) as chunks:
+            async for _ in chunks:
+                break
+        assert opened.tell() == 5
+        assert opened.read(1)
+
+
+async def test_one_open_file_in_many_runs(path: Path, whole: bytes) -> None:
+    """A batch may send the same one with every run, at the same time."""
+    with path.open("rb") as opened:
+        told = await asyncio.gather(*(sent(opened) for _ in range(5)))
+        assert {data for _, data in told} == {whole}
+        assert opened.tell() == 0
+
+
+@pytest.mark.parametrize("kind", [Pipe, Bare])
+async def test_what_cannot_be_measured(kind: Callable[[bytes], Any]) -> None:
+    """It is read to its end."""
+    assert await sent(kind(b"abc" * 1000)) == (None, b"abc" * 1000)
+
+
+async def test_a_pipe_by_its_path(tmp_path: Path) -> None:
+    """A path that is no plain file is read to its end as well."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    task = asyncio.create_task(sent(path))
+    await asyncio.to_thread(path.write_bytes, b"abc")
+    assert await task == (None, b"abc")
+
+
+async def test_iterators() -> None:
+    """Pieces of any kind of bytes; it is closed at the end, and when it is given up."""
+    closed = 0
+
+    async def source() -> AsyncGenerator[Any, None]:
+        nonlocal closed
+        try:
+            for piece in (b"a", bytearray(b"b"), memoryview(b"c"), b""):
+                yield piece
+        finally:
+            closed += 1
+
+    assert await sent(source()) == (None, b"abc")
+    async with aclosing(chunks_of(File(source(), "f"))) as chunks:
+        assert await anext(chunks) == b"a"
+    assert closed == 2
+
+
+@pytest.mark.parametrize("data", ["text", 7], ids=["str", "int"])
+async def test_iterators_of_something_else(data: Any) -> None:
+    """Told by the name of the file."""
+
+    async def source() -> AsyncGenerator[Any, None]:
+        yield data
+
+    with pytest.raises(InvalidInputError, match="'f' gave a"):
+        await sent(source())
+
+
+async def test_text_is_refused_before_anything_is_sent(path: Path) -> None:
+    """When it is measured."""
+    with path.open(encoding="latin-1") as opened:
+        for text in (opened, io.StringIO("abc")):
+            with pytest.raises(InvalidInputError, match="text mode"):
+                await size_of(File(text, "f"))  # type: ignore[arg-type]
+
+
+async def test_files_that_cannot_be_read(path: Path, tmp_path: Path) -> None:
+    """Closed ones and those open for writing: a clear error, when they are measured."""
+    with path.open("rb") as closed:
+        pass
+    with pytest.raises(InvalidInputError, match="closed"):
+        await size_of(File(closed, "f"))
+    with (tmp_path / "other").open("wb") as writing, pytest.raises(InvalidInputError, match="read"):
+        await size_of(File(writing, "f"))
+
+
+async def test_missing_files(tmp_path: Path) -> None:
+    """The usual errors, untouched."""
+    with pytest.raises(FileNotFoundError):
+        await size_of(File(tmp_path / "none", "f"))
+    with pytest.raises(IsADirectoryError):
+        await size_of(File(tmp_path, "f"))
+    path = tmp_path / "gone"
+    path.write_bytes(b"x")
+    size = await size_of(File(path, "f"))
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        await anext(chunks_of(File(path, "f"), size))
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_progress(is_slow: bool) -> None:
+    """Told after every piece, by a plain function or a coroutine."""
+    told: list[tuple[int, int | None]] = []
+
+    async def slowly(done: int, total: int | None) -> None:
+        told.append((done, total))
+
+    def quickly(done: int, total: int | None) -> None:
+        told.append((done, total))
+
+    file = File(bytes(files.CHUNK + 1), "f", on_progress=slowly if is_slow else quickly)
+    async with aclosing(chunks_of(file, files.CHUNK + 1)) as chunks:
+        async for _ in chunks:
+            pass
+    assert told == [(files.CHUNK, files.CHUNK + 1), (files.CHUNK + 1, files.CHUNK + 1)]
+
+
+async def test_a_reader_that_is_cancelled_leaves_nothing_open(
+    path: Path, open_files: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it is."""
+    monkeypatch.setattr(files, "CHUNK", 1024)
+    before = open_files()
+    for steps in range(1, 12):
+        task = asyncio.create_task(sent(path))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert not {name for name in open_files() - before if "f.bin" in name}
+
+
+@pytest.mark.parametrize("data", ["photo.png", None, 7, ["a"]], ids=repr)
+def test_what_is_no_file(data: Any) -> None:
+    """A str never opens a file."""
+    with pytest.raises(InvalidInputError, match="give bytes"):
+        File(data, "f")
+
+
+@pytest.mark.parametrize("kind", ["image/png\r\nX-Evil: 1", "bild/png\u00e4"])
+def test_what_is_no_content_type(kind: str) -> None:
+    """It would end up among the headers."""
+    with pytest.raises(InvalidInputError, match="content type"):
+        File(b"", "f", kind)
+
+
+def test_other_bytes_are_bytes() -> None:
+    """They are copied, so that they stay what they were."""
+    data = bytearray(b"abc")
+    file = File(data, "f")  # type: ignore[arg-type]
+    data[0] = 0
+    assert file.data == File(memoryview(b"abc"), "f").data == b"abc"  # type: ignore[arg-type]
+    assert repr(file) == "File(data=bytes, name='f', content_type=None)"

@@ -1,0 +1,140 @@
+"""Files being received: whole under their name, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from wiro_async._transport import filling as module
+from wiro_async._transport.filling import filling
+
+
+async def fill(path: Path, data: bytes = b"new", overwrite: bool = False) -> Path:
+    """Write a file and tell where it lies."""
+    async with filling(path, overwrite) as file:
+        await file.write(data)
+    return file.path
+
+
+def names(folder: Path) -> list[str]:
+    """What lies there."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+async def test_a_file(tmp_path: Path) -> None:
+    """Under its name, in a folder that is made if need be, open to others as far as the user lets it."""
+    path = tmp_path / "a" / "b" / "f.png"
+    assert await fill(path) == path
+    assert await anyio.Path(path).read_bytes() == b"new"
+    assert names(tmp_path) == ["f.png"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (await anyio.Path(path).stat()).st_mode & 0o777 == 0o666 & ~mask
+
+
+async def test_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small and big ones, in their order."""
+    monkeypatch.setattr(module, "BUFFER", 100)
+    pieces = [bytes([number]) * (number * 7 % 260) for number in range(100)]
+    async with filling(tmp_path / "f", False) as file:
+        for piece in pieces:
+            await file.write(piece)
+    assert await anyio.Path(tmp_path / "f").read_bytes() == b"".join(pieces)
+
+
+async def test_starting_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written is thrown away, on the disk and before."""
+    monkeypatch.setattr(module, "BUFFER", 2)
+    async with filling(tmp_path / "f", False) as file:
+        await file.write(b"wrong")
+        await file.write(b"w")
+        await file.restart()
+        await file.write(b"right")
+    assert await anyio.Path(tmp_path / "f").read_bytes() == b"right"
+
+
+async def test_it_has_no_name_before_it_is_whole(tmp_path: Path) -> None:
+    """Nobody takes half a file for a whole one."""
+    async with filling(tmp_path / "f.png", False) as file:
+        await file.write(b"x")
+        assert "f.png" not in names(tmp_path)
+
+
+async def test_numbers(tmp_path: Path) -> None:
+    """A name that is taken gets one; files that end at the same time get different ones."""
+    assert [(await fill(tmp_path / "f.png")).name for _ in range(3)] == ["f.png", "f-2.png", "f-3.png"]
+    paths = await asyncio.gather(*(fill(tmp_path / "g.png", bytes([n])) for n in range(10)))
+    assert len(set(paths)) == 10
+    assert [await anyio.Path(path).read_bytes() for path in paths] == [bytes([n]) for n in range(10)]
+
+
+async def test_overwriting(tmp_path: Path) -> None:
+    """If asked to; the old file is there until then."""
+    path = anyio.Path(tmp_path / "f")
+    await path.write_bytes(b"old")
+    async with filling(tmp_path / "f", True) as file:
+        await file.write(b"new")
+        assert await path.read_bytes() == b"old"
+    assert await path.read_bytes() == b"new"
+    assert names(tmp_path) == ["f"]
+
+
+async def test_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename does as well."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert [(await fill(tmp_path / "f.png")).name for _ in range(3)] == ["f.png", "f-2.png", "f-3.png"]
+    assert names(tmp_path) == ["f-2.png", "f-3.png", "f.png"]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), RuntimeError("mine"), asyncio.CancelledError()])
+async def test_nothing_is_left_of_a_failure(tmp_path: Path, error: BaseException) -> None:
+    """The error comes through, the file of that name stays."""
+    await anyio.Path(tmp_path / "f").write_bytes(b"old")
+
+    async def fail() -> None:
+        async with filling(tmp_path / "f", True) as file:
+            await file.write(b"x")
+            raise error
+
+    with pytest.raises(type(error)):
+        await fail()
+    assert names(tmp_path) == ["f"]
+    assert await anyio.Path(tmp_path / "f").read_bytes() == b"old"
+
+
+async def test_cancelling_at_any_moment(
+    tmp_path: Path, open_files: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Either it is there and whole, or nothing is; and nothing stays open."""
+    monkeypatch.setattr(module, "BUFFER", 2)
+    before = open_files()
+    for steps in range(1, 30):
+        task = asyncio.create_task(fill(tmp_path / f"{steps}", b"whole", overwrite=True))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0.005)
+    assert not [name for name in names(tmp_path) if name.endswith(".part")]
+    assert {await anyio.Path(tmp_path / name).read_bytes() for name in names(tmp_path)} <= {b"whole"}
+    assert not {name for name in open_files() - before if str(tmp_path) in name}
+
+
+async def test_errors_of_the_disk_come_through(tmp_path: Path) -> None:
+    """A folder that is a file, a name that is a folder."""
+    await anyio.Path(tmp_path / "file").write_bytes(b"")
+    await anyio.Path(tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="file"):
+        await fill(tmp_path / "file" / "f")
+    with pytest.raises(IsADirectoryError):
+        await fill(tmp_path / "folder", overwrite=True)
+    assert names(tmp_path) == ["file"]
