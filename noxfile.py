@@ -65,7 +65,8 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, floors and types."""
     extras = PYPROJECT["project"]["optional-dependencies"]
-    session.install(*PYPROJECT["project"]["dependencies"], *extras["cli"], *extras["emulator"], *groups("lint"))
+    optional = [requirement for name in ("cli", "emulator", "report") for requirement in extras[name]]
+    session.install(*PYPROJECT["project"]["dependencies"], *optional, *groups("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
@@ -83,5 +84,5 @@ def bench(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
     """The demo, against the emulator or live (`-- --live MODEL`); pictures land in demo-output/."""
-    install(session, extras="demo,report")
+    install(session, extras="demo")
     session.run("python", "-m", "wiro_async", "demo", *session.posargs)
