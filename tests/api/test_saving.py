@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import attrs
 import pytest
 import pytest_asyncio
 
@@ -25,8 +26,8 @@ DATA = [os.urandom(3000) for _ in NAMES]
 
 @pytest.fixture
 def maker() -> ModelScript:
-    """A model with six outputs, whose names mean harm."""
-    outputs = tuple(FileOutput(name or "x", "image/png", data) for name, data in zip(NAMES, DATA, strict=True))
+    """A model with six outputs."""
+    outputs = tuple(FileOutput(f"{number}.png", "image/png", data) for number, data in enumerate(DATA))
     return ModelScript("emulator/maker", lambda given: Script(timeline(1), outputs))
 
 
@@ -38,10 +39,11 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest_asyncio.fixture
 async def result(emulator: WiroEmulator, wiro: AsyncWiro, maker: ModelScript) -> AsyncIterator[TaskResult]:
+    """Its result, with names that mean harm."""
     dict.update(emulator._service.models, {maker.slug: maker})  # type: ignore[arg-type]
     made = await wiro.run(maker.slug)
     for output, name in zip(made.outputs, NAMES, strict=True):
-        output.record = type(output.record)(output.url, name, "image/png", output.size, {}, {})
+        output.record = attrs.evolve(output.record, name=name)
     yield made
 
 
@@ -58,15 +60,11 @@ async def test_names_that_clash(result: TaskResult, tmp_path: Path) -> None:
 
 
 async def test_several_at_a_time(
-    emulator: WiroEmulator, result: TaskResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wiro: AsyncWiro
+    emulator: WiroEmulator, result: TaskResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But not more than the session's limit."""
     emulator.faults.http("files/*", Delay(0.05), times=None)
     most = 0
-
-    class Watched(dict[str, str]):
-        def __missing__(self, key: str) -> str:
-            raise KeyError(key)
 
     get = http.HttpTransport.get
 

@@ -37,6 +37,13 @@ def test_without_a_secret_nothing_is_signed() -> None:
     assert Credentials().headers("1") == {}
 
 
+def test_what_must_never_be_seen() -> None:
+    """All that there is of it."""
+    assert Credentials("k3y", "s3cret").secrets == ("k3y", "s3cret")
+    assert Credentials("k3y").secrets == ("k3y",)
+    assert Credentials().secrets == ()
+
+
 def test_the_keys_are_never_shown() -> None:
     """Not by repr, not by str."""
     assert "k3y" not in f"{Credentials('k3y', 's3cret')!r} {Credentials('k3y', 's3cret')}"

@@ -60,6 +60,7 @@ def test_whatever_comes_in_whatever_order(told: list[tuple[Message | Task, bool]
         assert state.over == was_over or (isinstance(item, Task) and item.is_over)
         if state.over and not was_over:
             assert state.task is item
+            assert state.task is not None
             assert state.status == state.task.status
         events += new
     ranks = [states.RANK[event.status] for event in events if isinstance(event, StatusChanged)]

@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -175,6 +176,18 @@ async def test_transports_that_prove_nothing(tls: Tls, kind: type[Exception]) ->
     error = await refused(HttpTransport(tls, httpx.MockTransport(fail)), "http://api.test/")
     assert error.sent
     assert isinstance(error, RequestTimeoutError) == issubclass(kind, httpx.TimeoutException)
+
+
+async def test_without_the_libraries_that_prove_it(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transport of another make: its errors prove nothing."""
+    for name in ("httpcore", "aiohttp"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("somehow") from OSError("somehow")
+
+    error = await refused(HttpTransport(tls, httpx.MockTransport(fail)), "http://api.test/")
+    assert (type(error), error.sent) == (ConnectionFailedError, True)
 
 
 async def test_a_pool_that_is_full(tls: Tls, serve: Serve) -> None:

@@ -54,6 +54,14 @@ async def test_calls_share_connections_and_keep_no_cookies(http: HttpTransport, 
     assert not any("cookie" in head.lower() for head in peer.heads)
 
 
+async def test_first_calls_at_the_same_time(built_in: HttpTransport, serve: Serve) -> None:
+    """They share one pool, which is opened once."""
+    server = await serve(echo)
+    await asyncio.gather(*(built_in.post(server.url + "/", {}, b"{}", 5.0) for _ in range(5)))
+    await asyncio.gather(*(built_in.post(server.url + "/", {}, b"{}", 5.0) for _ in range(5)))
+    assert len(server.conversations) == 5
+
+
 async def test_passwords_of_this_machine_stay_here(
     http: HttpTransport, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

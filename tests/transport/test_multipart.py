@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import io
 from collections.abc import AsyncIterator
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import HTTP
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -60,10 +61,9 @@ def by_python_multipart(multipart: Multipart, body: bytes) -> Parsed:
 def by_email(multipart: Multipart, body: bytes) -> Parsed:
     """As the standard library reads mail."""
     head = f"Content-Type: {multipart.headers['Content-Type']}\r\n\r\n".encode()
-    message = email.message_from_bytes(head + body, policy=email.policy.HTTP)
+    message = BytesParser(EmailMessage, policy=HTTP).parsebytes(head + body)
     parts: Parsed = []
-    for part in message.get_payload():
-        assert isinstance(part, email.message.Message)
+    for part in message.iter_parts():
         content = part.get_payload(decode=True)
         assert isinstance(content, bytes)
         name, file_name = part.get_param("name", header="content-disposition"), part.get_filename()

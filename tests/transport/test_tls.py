@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from pathlib import Path
@@ -14,8 +15,10 @@ from wiro_async._transport import clock
 from wiro_async._transport.tls import Tls
 
 
-def test_it_is_built_once() -> None:
+def test_it_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """And checks who is there."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     tls = Tls()
     assert tls.context is tls.context
     assert tls.context.check_hostname
@@ -54,9 +57,10 @@ def test_certificates_of_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(Tls().context.get_ca_certs()) > 50
 
 
-def test_the_clock() -> None:
+async def test_the_clock() -> None:
     """Wall time, numbers that never come twice, and chance."""
     assert abs(clock.now() - time.time()) < 5
+    assert clock.loop_time() == pytest.approx(asyncio.get_running_loop().time(), abs=5)
     nonces = [clock.nonce() for _ in range(1000)]
     assert len(set(nonces)) == 1000
     assert all(nonce.isdigit() for nonce in nonces)

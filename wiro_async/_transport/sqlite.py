@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import threading
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import anyio
 
 from wiro_async._errors import JournalError
 
-Connection: TypeAlias = sqlite3.Connection
+if TYPE_CHECKING:
+    import sqlite3
+
+Connection: TypeAlias = "sqlite3.Connection"
 T = TypeVar("T")
 MOST_TOGETHER = 1000
 BUSY_SECONDS = 5.0
@@ -103,6 +105,8 @@ class Database:
             raise self._broken
 
     def _serve(self, opened: asyncio.Future[JournalError | None]) -> None:
+        import sqlite3
+
         try:
             with closing(_locked(self.path)), closing(_opened(self.path)) as connection:
                 with _damage_told(self.path):
@@ -159,6 +163,8 @@ def reader(path: Path, check: Callable[[Connection], None]) -> Connection:
     """A connection that only reads, also while another process writes. Raises `JournalError`."""
     if not path.is_file():
         raise JournalError(f"there is no journal {path}")
+    import sqlite3
+
     with _damage_told(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
         with _closed_if_wrong(connection):
@@ -176,6 +182,8 @@ class _damage_told:  # noqa: N801 - used like a function
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        import sqlite3
+
         if isinstance(error, sqlite3.OperationalError):
             raise JournalError(
                 f"the journal {self._path} cannot be used ({error}); nothing more is submitted. Check that the disk "
@@ -198,6 +206,8 @@ def _closed_if_wrong(connection: Connection) -> Generator[None]:
 
 
 def _locked(path: Path) -> Connection:
+    import sqlite3
+
     path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,6 +227,8 @@ def _locked(path: Path) -> Connection:
 
 
 def _opened(path: Path) -> Connection:
+    import sqlite3
+
     with _damage_told(path):
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         with _closed_if_wrong(connection):
