@@ -140,9 +140,7 @@ async def test_1_a_run_that_never_arrived_is_not_sent_again(emulator: WiroEmulat
     assert emulator.ledger.count("Run/*") == 1
 
 
-async def test_1_a_lost_run_with_files_is_found(
-    emulator: WiroEmulator, impatient: AsyncWiro, tmp_path: Path
-) -> None:
+async def test_1_a_lost_run_with_files_is_found(emulator: WiroEmulator, impatient: AsyncWiro, tmp_path: Path) -> None:
     """The service echoes files in its own way, which does not hide the run."""
     picture = tmp_path / "picture.bin"
     picture.write_bytes(b"not a picture")
@@ -799,9 +797,7 @@ async def test_4_a_handle_out_of_time_goes_on(emulator: WiroEmulator, wiro: Asyn
 # 5. Concurrency finds its level
 
 
-async def test_5_a_limit_is_learnt_and_kept(
-    poor: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_5_a_limit_is_learnt_and_kept(poor: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of 40 runs succeed on 5 places, waiting for each other and not for a timer, with few refusals."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
     async with AsyncWiro(**poor.options()) as wiro:

@@ -166,7 +166,10 @@ async def test_requests_of_several_models(emulator: WiroEmulator, wiro: AsyncWir
     assert isinstance(items[2].error, TaskTimeoutError)
     assert items[1].result is not None
     assert items[1].result.output.name == "0.png"
-    assert {made.callback_url.partition("?")[0] for made in emulator.ledger.submissions} == {"", "http://127.0.0.1:9/hook"}
+    assert {made.callback_url.partition("?")[0] for made in emulator.ledger.submissions} == {
+        "",
+        "http://127.0.0.1:9/hook",
+    }
 
 
 async def test_mappings_and_requests_mixed(wiro: AsyncWiro) -> None:

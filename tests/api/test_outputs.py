@@ -131,7 +131,8 @@ async def test_tool_calls(wiro: AsyncWiro) -> None:
 async def test_text_of_other_models_is_their_log(wiro: AsyncWiro) -> None:
     """What a model wrote to its log is all the text there is."""
     with WiroEmulator(
-        speed=50, models=[ModelScript("emulator/log", lambda given: Script(played(3, [Step("task_output", log="line\n")])))]
+        speed=50,
+        models=[ModelScript("emulator/log", lambda given: Script(played(3, [Step("task_output", log="line\n")])))],
     ) as emulator:
         async with AsyncWiro(**emulator.options()) as session:
             result = await session.run("emulator/log")

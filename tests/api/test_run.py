@@ -208,7 +208,9 @@ async def test_a_failed_run(emulator: WiroEmulator, wiro: AsyncWiro, listened: b
     """The error holds the task, and its text the log's last lines; it is not billed."""
     heard: list[TaskEvent] = []
     with pytest.raises(TaskFailedError) as caught:
-        await wiro.run("emulator/failing", {"seconds": 5, "reason": "No such LoRA."}, on_event=heard.append if listened else None)
+        await wiro.run(
+            "emulator/failing", {"seconds": 5, "reason": "No such LoRA."}, on_event=heard.append if listened else None
+        )
     error = caught.value
     assert "No such LoRA." in str(error)
     assert "exit code 1" in str(error)

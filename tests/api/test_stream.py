@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wiro_async import AsyncWiro, InvalidInputError, TaskCancelledError, TaskFailedError, TextDelta, TextReset, WiroError
+from wiro_async import (
+    AsyncWiro,
+    InvalidInputError,
+    TaskCancelledError,
+    TaskFailedError,
+    TextDelta,
+    TextReset,
+    WiroError,
+)
 from wiro_async.testing import ModelScript, RawOutput, Script, Step, WiroEmulator
 from wiro_async.testing import timeline as played
 
@@ -122,10 +130,14 @@ async def test_a_text_that_is_taken_back(until: Until) -> None:
     """A reset comes as such, and `text_so_far` starts over."""
 
     def said(text: str) -> Step:
-        return Step("task_output", {"type": "answer", "raw": text, "answer": [text], "thinking": [], "isThinking": False})
+        return Step(
+            "task_output", {"type": "answer", "raw": text, "answer": [text], "thinking": [], "isThinking": False}
+        )
 
     steps = [said("Once upon"), said("Once upon a time"), said("In the beginning"), said("In the beginning was")]
-    outputs = (RawOutput({"prompt": "", "raw": "In the beginning was", "answer": ["In the beginning was"], "thinking": []}),)
+    outputs = (
+        RawOutput({"prompt": "", "raw": "In the beginning was", "answer": ["In the beginning was"], "thinking": []}),
+    )
     model = ModelScript("emulator/fickle", lambda given: Script(played(20, steps), outputs))
     with WiroEmulator(speed=50, models=[model]) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.stream("emulator/fickle") as stream:

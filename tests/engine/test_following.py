@@ -129,9 +129,7 @@ async def test_polls_that_fail_for_too_long_end_the_wait(
     assert caught.value.token == task.token
 
 
-async def test_an_unforeseen_error_of_a_poll_ends_the_wait(
-    polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unforeseen_error_of_a_poll_ends_the_wait(polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody thought of fails the wait, which must not hang because of it."""
 
     def stumble(answer: object) -> NoReturn:
@@ -220,7 +218,9 @@ async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: None
     assert len(emulator.ledger.sockets) == 1
 
 
-@pytest.mark.parametrize("fault", [ResetAfter(), Respond(502, "<html>", "text/html", handled=True)], ids=["reset", "502"])
+@pytest.mark.parametrize(
+    "fault", [ResetAfter(), Respond(502, "<html>", "text/html", handled=True)], ids=["reset", "502"]
+)
 async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried: None, fault: Any) -> None:
     """The run is looked for, as any other."""
     emulator.faults.http("Run/*", fault)

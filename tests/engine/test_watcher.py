@@ -53,9 +53,14 @@ async def test_text_and_progress_that_nobody_read_are_merged(watcher: TaskWatche
     buffer = EventBuffer()
     watcher.listen(buffer)
     for text in ("O", "On", "Once"):
-        hear(watcher, f'{{"type":"task_output","id":"7","message":{{"type":"answer","raw":"{text}","answer":["{text}"]}}}}')
+        hear(
+            watcher,
+            f'{{"type":"task_output","id":"7","message":{{"type":"answer","raw":"{text}","answer":["{text}"]}}}}',
+        )
     for share in (10, 20, 30):
-        hear(watcher, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}')
+        hear(
+            watcher, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}'
+        )
     watcher.look(task("task_postprocess_end", pexit="0"), True)
     events = await read(buffer, watcher)
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["Once"]

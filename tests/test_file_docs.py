@@ -1,0 +1,106 @@
+"""The pages on files, callbacks and logging: their code runs, and what they list is all there is."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+import wiro_async
+from wiro_async.testing import WiroEmulator
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PICTURE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
+    "0000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
+)
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator: WiroEmulator) -> Iterator[Path]:
+    """Where the reader sits: a folder with a photo, and keys in the environment."""
+    monkeypatch.setenv("WIRO_API_KEY", emulator.api_key)
+    monkeypatch.setenv("WIRO_API_SECRET", emulator.api_secret or "")
+    monkeypatch.setenv("WIRO_API_BASE_URL", emulator.base_url)
+    monkeypatch.setenv("WIRO_SOCKET_URL", emulator.socket_url)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(PICTURE)
+    yield tmp_path
+
+
+async def run_page(name: str, most: int | None = None, port: int = 8000) -> dict[str, Any]:
+    """Run a page's blocks (or the first ones) as one program, with the page's line numbers."""
+    path = ROOT / "docs" / name
+    page, names = path.read_text(encoding="utf-8").replace("8000", str(port)), dict[str, Any]()
+    for match in list(BLOCK.finditer(page))[:most]:
+        lines = "\n" * (page.count("\n", 0, match.start()) + 1)
+        code = compile(lines + match[1], str(path), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        ran = eval(code, names)
+        if inspect.isawaitable(ran):
+            await ran
+    return names
+
+
+async def test_files(folder: Path, emulator: WiroEmulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is uploaded arrives, what is saved lies there."""
+    names = await run_page("files.md")
+    assert (folder / "fox.png").read_bytes() == (folder / "again.png").read_bytes() == names["data"]
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["0-2.png", "0.png", "1.png", "2.png"]
+    assert f"{len(PICTURE)} of {len(PICTURE)} bytes" in capsys.readouterr().out
+    assert emulator.ledger.count("File/Upload") == 1
+    assert emulator.ledger.count("Task/InputOutputDelete") == 1
+    answer = await names["download_all"](names["result"])
+    assert answer.media_type == "application/zip"
+
+
+async def test_webhooks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of it runs."""
+    await run_page("webhooks.md")
+    assert "WebhookStatistics(received=0" in capsys.readouterr().out
+
+
+async def test_the_app_for_callbacks(folder: Path, emulator: WiroEmulator, unused_tcp_port: int) -> None:
+    """It serves: its run is woken by a call that comes to it."""
+    names = await run_page("webhooks.md", 1, unused_tcp_port)
+    server = uvicorn.Server(uvicorn.Config(names["app"], port=unused_tcp_port, log_config=None, lifespan="on", ws="none"))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        answer = await client.get(f"http://127.0.0.1:{unused_tcp_port}/paint")
+    server.should_exit = True
+    await serving
+    assert answer.json()["url"].startswith(emulator.base_url)
+    assert [callback.status for callback in emulator.ledger.callbacks] == [200]
+    assert (emulator.ledger.count("Task/Detail"), len(emulator.ledger.sockets)) == (1, 0)
+
+
+async def test_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every message of the library is on the page, with its level, and no others are."""
+    monkeypatch.setattr(logging, "basicConfig", lambda: None)
+    await run_page("logging.md")
+    logging.getLogger("wiro_async").setLevel(logging.NOTSET)
+    page = (ROOT / "docs" / "logging.md").read_text(encoding="utf-8")
+    listed = {(level, text) for level, text in re.findall(r"^\| (\w+) \| `(.+?)` \|", page, re.MULTILINE)}
+    assert listed == set(messages())
+
+
+def messages() -> Iterator[tuple[str, str]]:
+    """Level and template of every call of a logger in the package."""
+    for path in Path(wiro_async.__path__[0]).rglob("*.py"):
+        if path.parts[-2] in ("testing", "_demo", "cli"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(ast.Attribute(ast.Name("logger"), level), [ast.Constant(str() as text), *_]):
+                    yield ("error" if level == "exception" else level), text
