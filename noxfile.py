@@ -56,7 +56,7 @@ def tests(session: nox.Session) -> None:
         return
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "--numprocesses=4")
+    session.run("coverage", "run", "-m", "pytest", "--numprocesses=3")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -105,7 +106,7 @@ def until() -> Until:
     async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"not within {seconds} s: {inspect.getsource(condition).strip()}"
+            assert time.monotonic() < deadline, f"not within {seconds} s: {_told(condition)}"
             await asyncio.sleep(0.005)
 
     return until
@@ -134,13 +135,17 @@ def open_files() -> Callable[[], set[str]]:
     """What this process holds open, as the system tells it."""
 
     def held() -> set[str]:
-        folder = "/proc/self/fd"
         links = set[str]()
-        for name in os.listdir(folder):
-            try:
-                links.add(f"{name} {os.readlink(f'{folder}/{name}')}")
-            except FileNotFoundError:
-                continue
+        for entry in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):
+                links.add(f"{entry.name} {entry.readlink()}")
         return links
 
     return held
+
+
+def _told(condition: Callable[[], object]) -> str:
+    try:
+        return inspect.getsource(condition).strip()
+    except (OSError, TypeError):
+        return repr(condition)

@@ -27,7 +27,7 @@ PICTURE = bytes.fromhex(
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator: WiroEmulator) -> Iterator[Path]:
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator: WiroEmulator) -> Path:
     """Where the reader sits: a folder with a photo, and keys in the environment."""
     monkeypatch.setenv("WIRO_API_KEY", emulator.api_key)
     monkeypatch.setenv("WIRO_API_SECRET", emulator.api_secret or "")
@@ -35,7 +35,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator: WiroEmulat
     monkeypatch.setenv("WIRO_SOCKET_URL", emulator.socket_url)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.jpg").write_bytes(PICTURE)
-    yield tmp_path
+    return tmp_path
 
 
 async def run_page(name: str, most: int | None = None, port: int = 8000) -> dict[str, Any]:
@@ -72,9 +72,11 @@ async def test_webhooks(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
 async def test_the_app_for_callbacks(folder: Path, emulator: WiroEmulator, unused_tcp_port: int) -> None:
     """It serves: its run is woken by a call that comes to it."""
     names = await run_page("webhooks.md", 1, unused_tcp_port)
-    server = uvicorn.Server(uvicorn.Config(names["app"], port=unused_tcp_port, log_config=None, lifespan="on", ws="none"))
+    server = uvicorn.Server(
+        uvicorn.Config(names["app"], port=unused_tcp_port, log_config=None, lifespan="on", ws="none")
+    )
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
         answer = await client.get(f"http://127.0.0.1:{unused_tcp_port}/paint")

@@ -13,13 +13,13 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
 import httpx
-import psutil
 import pytest
 import pytest_asyncio
 
@@ -43,7 +43,7 @@ from wiro_async import (
     Timeouts,
     UnknownEvent,
 )
-from wiro_async._engine import limiter, poller, stopping
+from wiro_async._engine import limiter, stopping
 from wiro_async.testing import (
     CloseAfterTask,
     DelayAnswer,
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from tests.conftest import Until
     from wiro_async.testing._socket_faults import Forward, Line, Outgoing
 
+psutil = import_module("psutil")  # it has no types of its own
 HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 SHORT = {"seconds": 5, "events": 9}  # a tenth of a second, as the emulator runs fifty times as fast as life
 STUCK = "emulator/stuck"
@@ -89,15 +90,17 @@ async def impatient(emulator: WiroEmulator, hurried: None) -> AsyncIterator[Asyn
 @pytest.fixture
 def poor() -> Iterator[WiroEmulator]:
     """An emulator whose account may run five tasks at a time."""
-    with WiroEmulator(speed=50, balance=Decimal("59")) as running:
+    with WiroEmulator(speed=50, balance=Decimal(59)) as running:
         yield running
 
 
 def ids(emulator: WiroEmulator) -> list[str]:
+    """The ids of all that was submitted, in order."""
     return [submission.task_id for submission in emulator.ledger.submissions]
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
+    """How all tasks stand."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
@@ -479,6 +482,7 @@ Stop = Callable[["asyncio.Task[Any]"], Awaitable[None]]
 
 
 async def by_cancel(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]]) -> None:
+    """asyncio's own way."""
     task = asyncio.ensure_future(wait)
     await ready()
     task.cancel()
@@ -487,7 +491,9 @@ async def by_cancel(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]]) 
 
 
 async def by_fail_after(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]]) -> None:
-    with pytest.raises(TimeoutError):
+    """A deadline of anyio, around a task group of anyio."""
+
+    async def timed() -> None:
         with anyio.fail_after(60) as scope:
             async with anyio.create_task_group() as group:
 
@@ -498,8 +504,13 @@ async def by_fail_after(wait: Awaitable[Any], ready: Callable[[], Awaitable[None
                 group.start_soon(end)
                 await wait
 
+    with pytest.raises(TimeoutError):
+        await timed()
+
 
 async def by_timeout(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]]) -> None:
+    """A deadline of asyncio."""
+
     async def timed() -> None:
         async with asyncio.timeout(60) as scope:
             scopes.append(scope)
@@ -514,14 +525,22 @@ async def by_timeout(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]])
 
 
 async def by_task_group(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]]) -> None:
+    """A task group of asyncio whose other task fails."""
+
     async def run() -> None:
         await wait
 
-    with pytest.raises(ExceptionGroup, match="TaskGroup"):
+    async def fail() -> None:
+        await ready()
+        raise ZeroDivisionError
+
+    async def both() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(run())
-            await ready()
-            raise ZeroDivisionError
+            group.create_task(fail())
+
+    with pytest.raises(ExceptionGroup, match="TaskGroup"):
+        await both()
 
 
 WAYS = [by_cancel, by_fail_after, by_timeout, by_task_group]
@@ -733,7 +752,7 @@ async def test_4_request(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "model", "options"),
+    "phase, model, options",
     [
         ("run", STUCK, {"timeout": 0.4}),
         ("run", STUCK, {"timeout": Timeouts(run=0.4)}),
@@ -784,12 +803,13 @@ async def test_4_run_counts_from_the_submit(emulator: WiroEmulator, wiro: AsyncW
 async def test_4_a_handle_out_of_time_goes_on(emulator: WiroEmulator, wiro: AsyncWiro, wait: str) -> None:
     """Its own time-out ends the wait only, and another wait may follow."""
     task = await wiro.submit("emulator/sleeper", {"seconds": 30})
+
+    async def follow() -> None:
+        async for _ in task.events(timeout=0.2):
+            pass
+
     with pytest.raises(TaskTimeoutError) as caught:
-        if wait == "result":
-            await task.result(timeout=0.2)
-        else:
-            async for _ in task.events(timeout=0.2):
-                pass
+        await (task.result(timeout=0.2) if wait == "result" else follow())
     assert (caught.value.phase, caught.value.task_id) == ("run", task.id)
     assert (await task).succeeded
 
@@ -843,21 +863,15 @@ async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: None
     assert poor.ledger.count("Run/*") == 30
 
 
-async def test_5_a_429_slows_the_whole_session(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+async def test_5_a_429_slows_the_whole_session(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """After it nobody sends anything until the service said it may be."""
     emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "1"}))
-
-    async def list_tasks() -> None:
-        async for _ in wiro.tasks.list():
-            pass
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(list_tasks)
-        while emulator.ledger.count("Task/List") == 0 or emulator.ledger.calls[0].status is None:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
-        await wiro.submit("emulator/sleeper", SHORT)
+    listing = asyncio.ensure_future(anext(aiter(wiro.tasks.list()), None))
+    await until(lambda: wiro._engine.pace._open_at)
+    await wiro.submit("emulator/sleeper", SHORT)
+    await listing
     first, *others = emulator.ledger.calls
+    assert len(others) == 2
     assert all(call.at - first.at >= 0.98 for call in others)
 
 
@@ -865,6 +879,7 @@ async def test_5_a_429_slows_the_whole_session(emulator: WiroEmulator, wiro: Asy
 
 
 def connections_to(emulator: WiroEmulator) -> int:
+    """How many connections the system knows from here to the emulator."""
     port = int(emulator.base_url.rsplit(":", 1)[1].split("/")[0])
     return sum(
         bool(connection.raddr) and connection.raddr.port == port and connection.status != psutil.CONN_TIME_WAIT
@@ -912,10 +927,14 @@ async def test_9_breaking_out_of_a_loop_frees_at_once(wiro: AsyncWiro, listen: A
 async def test_9_an_error_in_a_loop_frees_at_once(wiro: AsyncWiro) -> None:
     """Whatever is raised between two events, nobody follows afterwards."""
     task = await wiro.submit(STUCK)
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with task.events() as events:
             async for _ in events:
                 raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert wiro.statistics().watched_tasks == 0
 
 
@@ -967,7 +986,7 @@ STRANGE = [
 def stranger() -> Iterator[WiroEmulator]:
     """An emulator with a model that says what nobody has heard before."""
     steps = [Step("task_accept"), Step("task_start"), *STRANGE, Step("task_end"), Step("task_postprocess_end")]
-    model = ModelScript("emulator/strange", lambda given: Script(tuple(attrs.evolve(s, after=0.3) for s in steps)))
+    model = ModelScript("emulator/strange", lambda given: Script(tuple(attrs.evolve(s, after=1.5) for s in steps)))
     with WiroEmulator(speed=50, models=[model]) as running:
         yield running
 

@@ -52,6 +52,7 @@ PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
     "0000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
 )
+NEED_EXTRAS = ("wiro_async.testing", "wiro_async._demo", "wiro_async.cli")
 QUICK = {"seconds": 5, "events": 9}
 HTML = "<html>Your request: x-api-key: {key} GET {url} {key}</html>"
 
@@ -70,8 +71,11 @@ def server(tls_context: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wir
 
 @pytest_asyncio.fixture
 async def session(server: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncWiro]:
+    """A hasty session with it."""
     monkeypatch.setattr(patience, "PACE", RetryPolicy(base=0.001, cap=0.002))
-    async with AsyncWiro(**server.options(), retry=RetryPolicy(attempts=3, base=0.01), timeout=Timeouts(request=1, run=20)) as wiro:
+    async with AsyncWiro(
+        **server.options(), retry=RetryPolicy(attempts=3, base=0.01), timeout=Timeouts(request=1, run=20)
+    ) as wiro:
         yield wiro
 
 
@@ -115,9 +119,9 @@ async def troubles(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, fold
                 witness.look(await act)
             except WiroError as error:
                 witness.catch(error)
-    for fault in (Respond(403, html), Respond(302, headers={"location": f"{output.url}x"}), Cut(0)):
+    for broken in (Respond(403, html), Respond(302, headers={"location": f"{output.url}x"}), Cut(0)):
         server.faults.clear()
-        server.faults.http("files/*", fault, times=None)
+        server.faults.http("files/*", broken, times=None)
         with pytest.raises(DownloadError) as caught:
             await output.save(folder / "x")
         witness.catch(caught.value)
@@ -131,12 +135,14 @@ async def life(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: 
     server.faults.output_lag = 1
     server.faults.socket(DropAfter(3), times=1)
     for mode in ("auto", "polling", "sse"):
-        view = wiro.with_options(progress=mode)  # type: ignore[arg-type]
+        view = wiro.with_options(progress=mode)
         handle = await view.submit("emulator/writer", {"prompt": "tides", "seconds": 5}, callback_url=url)
         async with handle.events() as events:
             witness.look(handle, handle.ref, events, [event async for event in events])
         result = await handle
-        witness.look(view, result, result.task, result.outputs, result.output, result.output.record, await handle.detail())
+        witness.look(
+            view, result, result.task, result.outputs, result.output, result.output.record, await handle.detail()
+        )
         paths = await result.save(folder / mode)
         witness.look(paths)
     uploaded = await wiro.files.upload(File(PNG, "a.png"))
@@ -186,13 +192,17 @@ async def test_wrong_keys_are_not_repeated(server: WiroEmulator) -> None:
     async with AsyncWiro("my-own-secret-key", base_url=server.base_url) as wiro:
         with pytest.raises(AuthenticationError) as caught:
             await wiro.tasks.detail("1")
-    assert "my-own-secret-key" not in f"{caught.value!r} {caught.value.message} {caught.value.errors} {caught.value.args}"
+    assert (
+        "my-own-secret-key" not in f"{caught.value!r} {caught.value.message} {caught.value.errors} {caught.value.args}"
+    )
     assert "is not known" in str(caught.value)
 
 
 async def test_passwords_in_addresses(unused_tcp_port: int) -> None:
     """A base URL may hold one; it is sent, and never shown."""
-    wiro = AsyncWiro("key", base_url=f"http://me:pa55word@127.0.0.1:{unused_tcp_port}/v1", retry=RetryPolicy(attempts=1))
+    wiro = AsyncWiro(
+        "key", base_url=f"http://me:pa55word@127.0.0.1:{unused_tcp_port}/v1", retry=RetryPolicy(attempts=1)
+    )
     async with wiro:
         assert repr(wiro) == f"AsyncWiro('http://127.0.0.1:{unused_tcp_port}/v1')"
         with pytest.raises(TransportError) as caught:
@@ -206,9 +216,8 @@ async def test_passwords_in_addresses(unused_tcp_port: int) -> None:
 def modules() -> Iterator[Any]:
     """All of the package but what needs extras."""
     for found in pkgutil.walk_packages(wiro_async.__path__, "wiro_async."):
-        if not found.name.startswith(("wiro_async.testing", "wiro_async._demo", "wiro_async.cli")):
-            if not found.name.endswith("__main__"):
-                yield importlib.import_module(found.name)
+        if not found.name.startswith(NEED_EXTRAS) and not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
 
 
 def test_records_do_not_show_what_holds_secrets() -> None:
@@ -227,7 +236,7 @@ def test_records_do_not_show_what_holds_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "safe"),
+    "text, safe",
     [
         ("GET https://cdn1.wiro.ai/KEY/0.png failed", "GET cdn1.wiro.ai/… failed"),
         ("(url='https://me:pw@host:1/a?token=x')", "(url='host:1/…')"),
@@ -265,5 +274,8 @@ async def test_an_error_shows_itself_redacted() -> None:
     assert str(error) == "see https://host/… (code 0)"
     assert repr(error) == "APIError('see https://host/… (code 0)')"
     assert repr(pickle.loads(pickle.dumps(error))) == repr(error)
-    assert repr(TaskTimeoutError("run", 1.0, "5", "SECRETTOKEN")) == f"TaskTimeoutError({str(TaskTimeoutError('run', 1.0, '5'))!r})"
+    assert (
+        repr(TaskTimeoutError("run", 1.0, "5", "SECRETTOKEN"))
+        == f"TaskTimeoutError({str(TaskTimeoutError('run', 1.0, '5'))!r})"
+    )
     await anyio.lowlevel.checkpoint()

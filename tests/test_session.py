@@ -33,6 +33,7 @@ QUICK = {"seconds": 3, "events": 9}
 
 
 def is_zero(statistics: Statistics) -> bool:
+    """Whether nothing is held."""
     return not any(attrs.astuple(statistics))
 
 
@@ -124,7 +125,7 @@ async def test_a_key_alone_is_enough_where_no_signature_is_asked() -> None:
 
 async def test_headers_instead_of_a_key(emulator: WiroEmulator) -> None:
     """Behind a proxy that adds the key, one's own headers are all that is sent."""
-    addresses = {"base_url": emulator.base_url, "socket_url": emulator.socket_url}
+    addresses: Any = {"base_url": emulator.base_url, "socket_url": emulator.socket_url}
     async with AsyncWiro(headers={"X-Team": "blue"}, **addresses) as wiro:
         with pytest.raises(AuthenticationError):
             await wiro.run("emulator/sleeper")
@@ -274,7 +275,7 @@ async def test_another_event_loop_is_refused(wiro: AsyncWiro) -> None:
     """A session belongs to one loop; elsewhere it says so instead of hanging."""
 
     def elsewhere() -> None:
-        asyncio.run(wiro.run("emulator/sleeper"))  # type: ignore[arg-type]
+        asyncio.run(wiro.run("emulator/sleeper"))
 
     await wiro.run("emulator/sleeper", QUICK)
     with pytest.raises(SessionClosedError, match="event loop"):
@@ -306,9 +307,10 @@ async def test_a_forgotten_session_warns(emulator: WiroEmulator) -> None:
     wiro = AsyncWiro(**emulator.options())
     await wiro.__aenter__()
     engine = wiro._engine
+    forgotten = [wiro]
+    del wiro
     with pytest.warns(ResourceWarning, match="not closed"):
-        del wiro
-        gc.collect()
+        forgotten.clear()
     await engine.aclose()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,13 @@ ONCE = RetryPolicy(attempts=1)
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
+    """Who signs the test's certificates."""
     return trustme.CA()
 
 
 @pytest.fixture(scope="module")
 def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its own certificate, in a file."""
     path = tmp_path_factory.mktemp("ca") / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
@@ -42,6 +44,7 @@ def behind() -> Iterator[WiroEmulator]:
 
 
 async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass one direction on."""
     with suppress(OSError):
         while data := await reader.read(65536):
             writer.write(data)
@@ -60,7 +63,7 @@ async def join(
 
 
 @asynccontextmanager
-async def listening(handle: Callable[..., Awaitable[None]], tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def listening(handle: Callable[..., Awaitable[None]], tls: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
     """A server on loopback, and nothing left of it afterwards."""
     tasks: set[asyncio.Task[Any]] = set()
 
@@ -131,10 +134,12 @@ async def test_a_name_that_does_not_fit(secured: dict[str, Any], authority: trus
     """A certificate of the right authority for another host."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("other.example").configure_cert(context)
-    async with listening(lambda reader, writer: pipe(reader, writer), context) as port:
-        async with AsyncWiro("key", base_url=f"https://127.0.0.1:{port}", verify=ca_file, retry=ONCE) as wiro:
-            with pytest.raises(ConnectionFailedError, match="certificate"):
-                await wiro.tasks.detail("1")
+    async with (
+        listening(pipe, context) as port,
+        AsyncWiro("key", base_url=f"https://127.0.0.1:{port}", verify=ca_file, retry=ONCE) as wiro,
+    ):
+        with pytest.raises(ConnectionFailedError, match="certificate"):
+            await wiro.tasks.detail("1")
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -143,8 +148,7 @@ async def test_no_certificates_there(tmp_path: Path, content: str | None) -> Non
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content, encoding="utf-8")
-    wiro = AsyncWiro("key", verify=path)
-    async with wiro:
+    async with AsyncWiro("key", verify=path) as wiro:
         with pytest.raises(ConfigurationError, match=r"verify is '.*ca\.pem', which holds no certificates"):
             await wiro.tasks.detail("1")
 
@@ -164,7 +168,7 @@ async def test_one_context_made_off_the_loop(
     async with AsyncWiro(**secured, verify=ca_file) as wiro:
         result = await wiro.run("emulator/sleeper", {"seconds": 10})
         url = str(result.output.url).replace(behind.base_url, secured["base_url"])
-        assert await wiro.download(url, ca_file.parent / "slept.txt")
+        await wiro.download(url, ca_file.parent / "slept.txt")
     assert behind.ledger.sockets
     assert len(made) == 1
     assert made[0] != threading.get_ident()
@@ -195,9 +199,9 @@ async def proxy() -> AsyncIterator[tuple[str, list[str]]]:
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, target, _ = head.split(" ", 2)
-        if method != "CONNECT" or "proxy-authorization: basic bWU6cGE1NXdvcmQ=" not in head.replace("Basic", "basic").replace(
-            "Proxy-Authorization", "proxy-authorization"
-        ):
+        if method != "CONNECT" or "proxy-authorization: basic bWU6cGE1NXdvcmQ=" not in head.replace(
+            "Basic", "basic"
+        ).replace("Proxy-Authorization", "proxy-authorization"):
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
             await writer.drain()
             return

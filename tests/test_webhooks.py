@@ -45,6 +45,7 @@ def slow_polls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest_asyncio.fixture
 async def receiver(wiro: AsyncWiro) -> WebhookReceiver:
+    """A receiver of the session."""
     return WebhookReceiver(wiro, secret=SECRET)
 
 
@@ -55,7 +56,7 @@ async def mounted(receiver: WebhookReceiver) -> AsyncIterator[str]:
     config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}/hooks/wiro"
@@ -71,14 +72,17 @@ async def call(receiver: WebhookReceiver, url: str, body: bytes = b"", method: s
 
 
 def about(task: Any) -> bytes:
+    """A body as Wiro is thought to post it."""
     return json.dumps({"tasklist": [{"id": task.id, "socketaccesstoken": task.token}]}).encode()
 
 
 def details(emulator: WiroEmulator) -> int:
+    """How often Task/Detail was asked."""
     return emulator.ledger.count("Task/Detail")
 
 
 async def confirmed(receiver: WebhookReceiver, until: Until) -> WebhookStatistics:
+    """The statistics when nothing is being confirmed any more."""
     await until(lambda: not receiver.statistics().pending)
     return receiver.statistics()
 
@@ -249,9 +253,9 @@ async def spoken(receiver: WebhookReceiver, url: str, messages: list[dict[str, A
     sent: list[Any] = []
 
     async def receive() -> Any:
-        if messages:
-            return messages.pop(0)
-        await asyncio.sleep(60)
+        if not messages:
+            await asyncio.sleep(60)
+        return messages.pop(0)
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -263,7 +267,8 @@ async def spoken(receiver: WebhookReceiver, url: str, messages: list[dict[str, A
 
 async def test_a_caller_that_hangs_up(receiver: WebhookReceiver) -> None:
     """Half a call is none, and nobody waits for an answer."""
-    messages = [{"type": "http.request", "body": b"22", "more_body": True}, {"type": "http.disconnect"}]
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"22", "more_body": True}]
+    messages.append({"type": "http.disconnect"})
     assert await spoken(receiver, receiver.url_for(BASE), messages) == (None, [])
     assert receiver.statistics() == WebhookStatistics(received=1, refused=1)
 
@@ -375,9 +380,7 @@ def wiro_url(receiver: WebhookReceiver, task: Any) -> str:
 
 
 @pytest.mark.parametrize("kind", ["function", "coroutine function", "failing"])
-async def test_on_end(
-    wiro: AsyncWiro, until: Until, kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_on_end(wiro: AsyncWiro, until: Until, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """Told once with every confirmed task, whoever waits for it; its errors are its own."""
     told: list[str] = []
 

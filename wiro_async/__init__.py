@@ -47,6 +47,7 @@ from wiro_async._protocol.events import (
     TextReset,
     UnknownEvent,
 )
+from wiro_async._protocol.files import Folder, UploadedFile
 from wiro_async._protocol.models import Model, ModelStats, PriceRule, Shelf
 from wiro_async._protocol.pricing import Estimate
 from wiro_async._protocol.retry import RetryPolicy
@@ -73,6 +74,7 @@ __all__ = [
     "EventStream",
     "File",
     "FileInput",
+    "Folder",
     "InsufficientBalanceError",
     "InvalidInputError",
     "Journal",
@@ -117,6 +119,7 @@ __all__ = [
     "ToolCall",
     "TransportError",
     "UnknownEvent",
+    "UploadedFile",
     "WebhookVerificationError",
     "WiroError",
     "__version__",

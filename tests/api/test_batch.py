@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from decimal import Decimal
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -31,10 +31,12 @@ STUCK = "emulator/stuck"
 
 
 def quick(n: int) -> dict[str, object]:
+    """The n-th input of a short run."""
     return {"n": n, "seconds": 4, "events": 9}
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
+    """How all tasks stand."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
@@ -55,7 +57,7 @@ async def test_every_input_gives_one_item(emulator: WiroEmulator, wiro: AsyncWir
 
 async def test_items_come_as_they_are_done(wiro: AsyncWiro) -> None:
     """The slow first one does not hold up the quick ones."""
-    inputs = [{"seconds": 30}, *(quick(n) for n in range(5))]
+    inputs: list[dict[str, object]] = [{"seconds": 30}, *(quick(n) for n in range(5))]
     async with wiro.batch(SLEEPER, inputs, concurrency=3) as batch:
         order = [item.index async for item in batch]
     assert order[-1] == 0
@@ -63,12 +65,12 @@ async def test_items_come_as_they_are_done(wiro: AsyncWiro) -> None:
 
 async def test_items_in_the_order_of_inputs(wiro: AsyncWiro) -> None:
     """order="input": the quick ones wait for the slow one before them."""
-    inputs = [{"seconds": 30}, *(quick(n) for n in range(20))]
+    inputs: list[dict[str, object]] = [{"seconds": 30}, *(quick(n) for n in range(20))]
     async with wiro.batch(SLEEPER, inputs, concurrency=3, order="input") as batch:
         assert [item.index async for item in batch] == list(range(21))
 
 
-@pytest.mark.parametrize(("order", "window"), [("completed", 12), ("input", 16)])
+@pytest.mark.parametrize("order, window", [("completed", 12), ("input", 16)])
 async def test_a_million_inputs_are_taken_as_they_are_needed(
     emulator: WiroEmulator, wiro: AsyncWiro, order: Any, window: int
 ) -> None:
@@ -114,10 +116,9 @@ async def test_never_more_than_wanted_at_a_time(wiro: AsyncWiro, until: Until) -
 
 async def test_auto_leaves_it_to_the_session() -> None:
     """ "auto" runs as many as the service allows."""
-    with WiroEmulator(speed=50, balance=Decimal("59")) as emulator:
-        async with AsyncWiro(**emulator.options()) as wiro:
-            async with wiro.batch(SLEEPER, map(quick, range(25))) as batch:
-                items = await batch.results()
+    with WiroEmulator(speed=50, balance=Decimal(59)) as emulator:
+        async with AsyncWiro(**emulator.options()) as wiro, wiro.batch(SLEEPER, map(quick, range(25))) as batch:
+            items = await batch.results()
     assert all(item.result for item in items)
     assert len(emulator.ledger.submissions) == 25
 
@@ -174,7 +175,8 @@ async def test_requests_of_several_models(emulator: WiroEmulator, wiro: AsyncWir
 
 async def test_mappings_and_requests_mixed(wiro: AsyncWiro) -> None:
     """With a model for all, a request may still name another."""
-    inputs = [quick(0), RunRequest("emulator/painter", {"prompt": "x", "width": 16, "height": 16, "seconds": 4})]
+    painting = {"prompt": "x", "width": 16, "height": 16, "seconds": 4}
+    inputs: list[Mapping[str, object] | RunRequest] = [quick(0), RunRequest("emulator/painter", painting)]
     async with wiro.batch(SLEEPER, inputs, concurrency=2) as batch:
         models = {item.result.task.model async for item in batch if item.result}
     assert models == {SLEEPER, "emulator/painter"}
@@ -206,7 +208,7 @@ async def test_failed_items_can_be_run_anew(wiro: AsyncWiro) -> None:
         assert len(await again.results()) == 2
 
 
-@pytest.mark.parametrize(("retries", "made"), [(0, 1), (2, 3)])
+@pytest.mark.parametrize("retries, made", [(0, 1), (2, 3)])
 async def test_failed_tasks_are_run_anew(emulator: WiroEmulator, wiro: AsyncWiro, retries: int, made: int) -> None:
     """As often as wished; the item tells how many tasks there were."""
     async with wiro.batch("emulator/failing", [{"seconds": 4}], concurrency=1, retries=retries) as batch:
@@ -220,9 +222,11 @@ async def test_a_retry_that_succeeds() -> None:
     exit_codes = iter("10")
     model = ModelScript("emulator/luck", lambda given: Script(timeline(3), exit_code=next(exit_codes)))
     with WiroEmulator(speed=50, models=[model]) as emulator:
-        async with AsyncWiro(**emulator.options()) as wiro:
-            async with wiro.batch("emulator/luck", [{}], concurrency=1, retries=3) as batch:
-                item = await anext(batch)
+        async with (
+            AsyncWiro(**emulator.options()) as wiro,
+            wiro.batch("emulator/luck", [{}], concurrency=1, retries=3) as batch,
+        ):
+            item = await anext(batch)
     assert item.result is not None
     assert (item.error, item.attempts) == (None, 2)
 
@@ -270,10 +274,14 @@ async def test_an_error_in_the_block_stops_it(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, error: type[BaseException]
 ) -> None:
     """The error itself comes through."""
-    with pytest.raises(error):
+
+    async def work() -> None:
         async with wiro.batch(STUCK, [{}] * 10, concurrency=2):
             await until(lambda: statuses(emulator) == ["task_start"] * 2)
             raise error
+
+    with pytest.raises(error):
+        await work()
     assert statuses(emulator) == ["task_cancel"] * 2
 
 
@@ -314,12 +322,10 @@ async def test_inputs_that_raise(emulator: WiroEmulator, wiro: AsyncWiro, is_asy
         for given in inputs():
             yield given
 
-    delivered: list[int] = []
-    with pytest.raises(ZeroDivisionError, match="in the inputs"):
-        async with wiro.batch(SLEEPER, async_inputs() if is_async else inputs(), concurrency=4) as batch:
-            async for item in batch:
-                delivered.append(item.index)
-    assert sorted(delivered) == [0, 1]
+    async with wiro.batch(SLEEPER, async_inputs() if is_async else inputs(), concurrency=4) as batch:
+        assert {(await anext(batch)).index, (await anext(batch)).index} == {0, 1}
+        with pytest.raises(ZeroDivisionError, match="in the inputs"):
+            await anext(batch)
     assert statuses(emulator) == ["task_postprocess_end"] * 2
 
 
@@ -407,7 +413,7 @@ async def test_a_batch_that_was_left(wiro: AsyncWiro, until: Until) -> None:
     """Asking on gives what was done, then says so."""
     async with wiro.batch(STUCK, [{}] * 5, concurrency=2) as batch:
         pass
-    with pytest.raises(Exception, match="left|closed"):
+    with pytest.raises(Exception, match=r"left|closed"):
         await anext(batch)
 
 
@@ -417,10 +423,13 @@ async def test_a_session_closed_under_a_batch(emulator: WiroEmulator, until: Unt
     async with wiro.batch(STUCK, [{}] * 10, concurrency=2) as batch:
         await until(lambda: statuses(emulator) == ["task_start"] * 2)
         await wiro.aclose()
-        with pytest.raises(SessionClosedError):
-            while True:
-                item = await anext(batch)
+
+        async def rest() -> None:
+            async for item in batch:
                 assert item.error is not None
+
+        with pytest.raises(SessionClosedError):
+            await rest()
     assert statuses(emulator) == ["task_cancel"] * 2
 
 

@@ -28,16 +28,19 @@ PNG = b"\x89PNG not really"
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
+    """A file whose name is not plain ASCII."""
     path = tmp_path / "Katze ü 猫.png"
     path.write_bytes(PNG)
     return path
 
 
 def uploads(emulator: WiroEmulator) -> list[Call]:
+    """The uploads that arrived, or began to."""
     return [call for call in emulator.ledger.calls if call.endpoint == "File/Upload"]
 
 
 async def pieces(*data: bytes) -> AsyncIterator[bytes]:
+    """An async iterator."""
     for piece in data:
         yield piece
 
@@ -55,7 +58,7 @@ async def test_a_path(emulator: WiroEmulator, wiro: AsyncWiro, picture: Path) ->
     assert (uploaded.size, uploaded.content_type, uploaded.folder_id) == (len(PNG), "image/png", "f1")
     assert uploaded.id == uploaded.raw["id"]
     assert uploaded.added_at is not None
-    assert await wiro.download(str(uploaded.url), picture.parent / "back")
+    await wiro.download(str(uploaded.url), picture.parent / "back")
     assert (picture.parent / "back").read_bytes() == PNG
 
 
@@ -73,7 +76,7 @@ async def test_the_same_file_twice(emulator: WiroEmulator, wiro: AsyncWiro, pict
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    "name, kind",
     [("a.mp3", "audio/mpeg"), ("a.PDF", "application/pdf"), ("a.unknown-kind", "application/octet-stream")],
 )
 async def test_content_types(emulator: WiroEmulator, wiro: AsyncWiro, name: str, kind: str) -> None:
@@ -156,9 +159,7 @@ async def test_too_large_for_the_service(emulator: WiroEmulator, wiro: AsyncWiro
     assert not emulator.ledger.calls
 
 
-async def test_too_large_on_the_way(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_large_on_the_way(emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be measured is broken off, and the service gets no whole file."""
     monkeypatch.setattr(files, "MAX_UPLOAD", 10)
     closed = False
@@ -191,9 +192,8 @@ async def test_files_that_are_not_there(emulator: WiroEmulator, wiro: AsyncWiro,
         await wiro.files.upload(tmp_path / "none.png")
     with pytest.raises(IsADirectoryError):
         await wiro.files.upload(tmp_path)
-    with pytest.raises(InvalidInputError, match="rb"), (tmp_path / "t.txt").open("w+", encoding="utf-8") as opened:
-        opened.write("text")
-        opened.seek(0)
+    (tmp_path / "t.txt").write_text("text", encoding="utf-8")
+    with (tmp_path / "t.txt").open(encoding="utf-8") as opened, pytest.raises(InvalidInputError, match="rb"):
         await wiro.files.upload(opened)  # type: ignore[arg-type]
     assert all(call.status is None for call in uploads(emulator))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from wiro_async import AsyncWiro, DownloadError, TaskResult
@@ -15,10 +16,12 @@ NAMES = ["..\\up.txt", "CON.txt", "a:b?.png", "same.png", "same.png"]
 
 
 async def painted(wiro: AsyncWiro, images: int = 1) -> TaskResult:
+    """A run with pictures."""
     return await wiro.run("emulator/painter", {**SMALL, "images": images})
 
 
 def script(*outputs: FileOutput) -> ModelScript:
+    """A model that leaves these files."""
     return ModelScript("emulator/maker", lambda given: Script(played(3, [Step("task_output")] * 3), outputs))
 
 
@@ -157,7 +160,7 @@ async def test_one_failed_download_of_several(emulator: WiroEmulator, wiro: Asyn
     emulator.faults.http("files/*", Respond(403, "no"))
     with pytest.raises(DownloadError, match="403"):
         await result.save(tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len([file async for file in anyio.Path(tmp_path).iterdir()]) == 2
 
 
 async def test_late_output_files_are_waited_for(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

@@ -82,23 +82,23 @@ async def test_a_model_that_is_none(emulator: WiroEmulator, wiro: AsyncWiro, mod
 
 
 @pytest.mark.parametrize(
-    ("value", "name"),
+    "value",
     [
-        (float("nan"), "strange"),
-        (float("inf"), "strange"),
-        ({1, 2}, "strange"),
-        (b"bytes", "strange"),
-        (object(), "strange"),
-        ({"inner": [1, float("nan")]}, "strange"),
-        ({1: "a key that is no text"}, "strange"),
-        ([b"bytes"], "strange"),
+        float("nan"),
+        float("inf"),
+        {1, 2},
+        b"bytes",
+        object(),
+        {"inner": [1, float("nan")]},
+        {1: "a key that is no text"},
+        [b"bytes"],
     ],
     ids=lambda value: type(value).__name__,
 )
-async def test_values_that_json_cannot_hold(emulator: WiroEmulator, wiro: AsyncWiro, value: object, name: str) -> None:
+async def test_values_that_json_cannot_hold(emulator: WiroEmulator, wiro: AsyncWiro, value: object) -> None:
     """The error names the parameter, and nothing is sent."""
-    with pytest.raises(InvalidInputError, match=name):
-        await wiro.run("emulator/sleeper", {"fine": 1, name: value})
+    with pytest.raises(InvalidInputError, match="strange"):
+        await wiro.run("emulator/sleeper", {"fine": 1, "strange": value})
     assert not emulator.ledger.calls
 
 
@@ -132,6 +132,7 @@ async def test_text_never_opens_a_file(emulator: WiroEmulator, wiro: AsyncWiro, 
 
 
 async def picture(wiro: AsyncWiro) -> bytes:
+    """A PNG."""
     return await (await wiro.run("emulator/painter", SMALL)).output.read()
 
 

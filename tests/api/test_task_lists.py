@@ -14,6 +14,7 @@ QUICK = {"seconds": 3, "events": 9}
 
 
 async def made(wiro: AsyncWiro, count: int, model: str = "emulator/queued") -> list[str]:
+    """The ids of some new tasks, in order."""
     return [str((await wiro.submit(model)).id) for _ in range(count)]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wiro_async import APIError, AsyncWiro, NotFoundError, Task
+from wiro_async import APIError, AsyncWiro, NotFoundError, Task, TaskHandle
 from wiro_async._api import tasks
 from wiro_async.testing import WiroEmulator
 
@@ -20,7 +20,13 @@ async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, 
     handle = await wiro.submit("emulator/queued")
     record = await wiro.tasks.detail(handle)
     assert isinstance(record, Task)
-    ref = {"handle": handle, "record": record, "token": str(handle.token), "id": str(handle.id)}[by]
+    refs: dict[str, TaskHandle | Task | str] = {
+        "handle": handle,
+        "record": record,
+        "token": str(handle.token),
+        "id": str(handle.id),
+    }
+    ref = refs[by]
     detail = await wiro.tasks.detail(ref)
     assert detail is not None
     assert (detail.id, detail.token, detail.model) == (handle.id, handle.token, "emulator/queued")

@@ -9,7 +9,7 @@ RUNS = 2000
 RUNS_PER_SESSION = 250
 FIRST_SEED = 1
 IMPATIENT = (
-    (submitter, "ANSWERED_GRACE", 0.6),
+    (submitter, "ANSWERED_GRACE", 2.0),
     (reconciler, "FIRST_LOOK", 0.05),
     (reconciler, "LOOK_CAP", 0.2),
     (poller, "FIRST_LOOK", 0.1),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import attrs
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -53,6 +54,7 @@ class FileServer:
         self.url = ""
 
     def normal(self, request: Headers) -> Reply:
+        """What a good server does."""
         tag = {} if self.etag is None else {"ETag": self.etag}
         wanted = re.fullmatch(r"bytes=(\d+)-", request.get("range", "")) if self.ranges else None
         if wanted is None or request.get("if-range") not in (None, self.etag):
@@ -64,6 +66,7 @@ class FileServer:
         return Reply(206, {"Content-Range": span, "Content-Length": total - first, **tag}, self.data[first:])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take one request."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             lines = [line.partition(": ") for line in head.split("\r\n")[1:] if line]
@@ -82,7 +85,7 @@ class FileServer:
         writer.write(reply.body if reply.cut is None else reply.body[: reply.cut])
         await writer.drain()
         if reply.reset:
-            while writer.transport.get_write_buffer_size():
+            while writer.transport.get_write_buffer_size():  # noqa: ASYNC110
                 await asyncio.sleep(0)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
@@ -107,6 +110,7 @@ async def wiro(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncWiro]:
 
 
 def output(wiro: AsyncWiro, url: str, size: int | None) -> Output:
+    """An output at a URL."""
     return Output(OutputRecord(url, "fox.bin", "", size, {}, {}), wiro._downloader)
 
 
@@ -140,6 +144,7 @@ def without_length(at: int) -> Trick:
 
 
 def respond(status: int, **headers: object) -> Trick:
+    """An answer without a body."""
     return lambda server, request: Reply(status, {"Content-Length": 0, **headers})
 
 
@@ -168,6 +173,7 @@ def wrong_range(server: FileServer, request: Headers) -> Reply:
 
 
 def nothing_left(server: FileServer, request: Headers) -> Reply:
+    """There is nothing behind the end."""
     return Reply(416, {"Content-Range": f"bytes */{SIZE}", "Content-Length": 0})
 
 
@@ -184,23 +190,21 @@ AFTER = {
 
 
 def is_clean(folder: Path, *names: str) -> bool:
+    """Whether a folder holds these files and nothing else."""
     return sorted(path.name for path in folder.iterdir()) == sorted(names)
 
 
 @pytest.mark.parametrize("after", AFTER, ids=str)
-@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("etag", ['"v1"', None], ids=["etag", "no-etag"])
-@pytest.mark.parametrize("size", [SIZE, None], ids=["size", "no-size"])
-async def test_cut_anywhere(
-    server: FileServer, wiro: AsyncWiro, tmp_path: Path, after: str, reset: bool, etag: str | None, size: int | None
-) -> None:
-    """Cut at every tenth, and met by anything afterwards: the file is whole, and the one that lies there now."""
+async def test_cut_anywhere(server: FileServer, wiro: AsyncWiro, tmp_path: Path, after: str, etag: str | None) -> None:
+    """Cut at every tenth, by an end or a reset, and met by anything afterwards: the file is whole, or not there."""
+    trick = AFTER[after]
     saved = []
-    for at in TENTHS:
-        server.data, server.etag, trick = DATA, etag, AFTER[after]
-        server.tricks = [cut(at, reset=reset), *([trick] if trick else [])]
+    for number, at in enumerate(TENTHS):
+        server.data, server.etag = DATA, etag
+        server.tricks = [cut(at, reset=number % 2 == 0), *([trick] if trick else [])]
         try:
-            path = await output(wiro, server.url, size).save(tmp_path / f"{at}.bin")
+            path = await output(wiro, server.url, SIZE if number % 3 else None).save(tmp_path / f"{at}.bin")
         except DownloadError:
             assert "range" not in server.requests[-1]
             assert trick in (wrong_range, nothing_left)
@@ -224,9 +228,7 @@ async def test_cut_at_every_tenth_of_one_download(server: FileServer, wiro: Asyn
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("trouble", ["no ranges", "no etag", "at the same byte"])
-async def test_cut_for_ever(
-    server: FileServer, wiro: AsyncWiro, tmp_path: Path, trouble: str, reset: bool
-) -> None:
+async def test_cut_for_ever(server: FileServer, wiro: AsyncWiro, tmp_path: Path, trouble: str, reset: bool) -> None:
     """What brings nothing new is given up after some attempts, and nothing is left of it."""
     server.ranges = trouble != "no ranges"
     server.etag = None if trouble == "no etag" else '"v1"'
@@ -263,9 +265,8 @@ async def test_streaming_over_a_cut(server: FileServer, wiro: AsyncWiro, etag: s
             async with output(wiro, server.url, SIZE).stream() as chunks:
                 async for chunk in chunks:
                     received += chunk
-        except DownloadError as error:
+        except DownloadError:
             assert etag != '"v1"'
-            assert "cannot go on from there" in str(error)
             assert DATA.startswith(received)
         else:
             assert received == DATA
@@ -305,9 +306,7 @@ async def test_a_file_that_is_refused(server: FileServer, wiro: AsyncWiro, statu
     assert len(server.requests) == 1
 
 
-async def test_three_minutes_are_enough(
-    server: FileServer, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_three_minutes_are_enough(server: FileServer, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then a file that is not there is given up."""
     monkeypatch.setattr(patience, "LAG_SECONDS", 0.05)
     server.always = respond(404)
@@ -342,7 +341,9 @@ async def test_no_key_goes_along(server: FileServer, wiro: AsyncWiro, tmp_path: 
     assert all(request["accept-encoding"] == "identity" for request in server.requests)
 
 
-@pytest.mark.parametrize("location", ["http://127.0.0.1:{port}/plain.bin", "//127.0.0.1:{port}/x", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "location", ["http://127.0.0.1:{port}/plain.bin", "//127.0.0.1:{port}/x", "file:///etc/passwd"]
+)
 async def test_never_from_https_to_http(location: str) -> None:
     """What was asked for under protection is not fetched without it."""
     from wiro_async._engine.fetching import _redirected
@@ -380,6 +381,22 @@ async def test_a_body_that_came_compressed(server: FileServer, wiro: AsyncWiro) 
     server.tricks.append(lambda _, request: Reply(200, headers, packed))
     assert await output(wiro, server.url, SIZE).read() == DATA
     assert "range" not in server.requests[1]
+
+
+async def test_a_transport_that_does_not_count(tmp_path: Path) -> None:
+    """Where nobody else sees that a body is too short, it is seen here, and the rest is fetched."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        start = int(request.headers.get("range", "bytes=0-")[6:-1])
+        headers = {"ETag": '"v1"', "Content-Length": str(SIZE - start)}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{SIZE - 1}/{SIZE}"
+        stream = httpx.ByteStream(DATA[start : start + SIZE // 3])
+        return httpx.Response(206 if start else 200, headers=headers, stream=stream)
+
+    async with AsyncWiro("key", transport=httpx.MockTransport(handler)) as wiro:
+        path = await wiro.download("http://files.test/fox.bin", tmp_path / "fox.bin")
+    assert path.read_bytes() == DATA
 
 
 async def test_the_most_bytes(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
@@ -452,8 +469,22 @@ async def test_the_name_of_a_url(server: FileServer, wiro: AsyncWiro, tmp_path: 
     assert (await wiro.download(output(wiro, server.url, SIZE), tmp_path / "new" / "x")).read_bytes() == DATA
 
 
-@pytest.mark.parametrize("url", ["", "fox.bin", "ftp://x/y", "http://", "http://x:99999/", "http://[", "http://x:0/"])
+@pytest.mark.parametrize(
+    "url", ["", "fox.bin", "ftp://x/y", "http://", "http://x:99999/", "http://[", "http://x:0/", "http://[::1]x/y"]
+)
 async def test_what_is_no_url(wiro: AsyncWiro, tmp_path: Path, url: str) -> None:
     """Said so."""
     with pytest.raises(DownloadError, match="cannot be fetched"):
         await wiro.download(url, tmp_path / "x")
+
+
+async def test_settings_that_cannot_work(
+    server: FileServer, wiro: AsyncWiro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told at once, in words that say what to change."""
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
+    with pytest.raises(
+        DownloadError, match=r"fox\.bin cannot be fetched: the environment asks for a proxy of the kind socks5"
+    ):
+        await wiro.download(server.url, tmp_path / "x")
+    assert is_clean(tmp_path)

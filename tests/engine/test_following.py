@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
@@ -198,7 +199,7 @@ async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: None
         def __init__(self, stream: Any) -> None:
             self.stream = stream
 
-        async def __aiter__(self) -> Any:
+        async def __aiter__(self) -> AsyncIterator[bytes]:
             async for chunk in self.stream:
                 yield chunk
                 if b"task_output" in chunk:

@@ -17,25 +17,29 @@ FOREVER = Timeouts()
 
 
 async def nothing() -> None:
-    return None
+    """No snapshot."""
 
 
 @pytest.fixture
 async def watcher() -> TaskWatcher:
+    """A watcher of a task of unknown age."""
     return TaskWatcher("7", "token", "owner/model", nothing, None)
 
 
-def task(status: str, **more: object) -> Task:
-    return Task.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, **more})  # type: ignore[dict-item]
+def task(status: str, exit_code: str | None = None) -> Task:
+    """A snapshot."""
+    return Task.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
 def hear(watcher: TaskWatcher, body: str) -> None:
+    """A message comes."""
     message = parse_frame(body.encode())
     assert message is not None
     watcher.receive(message)
 
 
 def numbers() -> Iterator[str]:
+    """Many different messages."""
     for number in range(20_000):
         yield f'{{"type":"task_{number}","id":"7"}}'
 
@@ -61,7 +65,7 @@ async def test_text_and_progress_that_nobody_read_are_merged(watcher: TaskWatche
         hear(
             watcher, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}'
         )
-    watcher.look(task("task_postprocess_end", pexit="0"), True)
+    watcher.look(task("task_postprocess_end", "0"), True)
     events = await read(buffer, watcher)
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["Once"]
     assert [event.fraction for event in events if isinstance(event, Progress)] == [0.3]
@@ -73,7 +77,7 @@ async def test_what_nobody_reads_is_bounded(watcher: TaskWatcher, monkeypatch: p
     watcher.listen(buffer)
     for body in numbers():
         hear(watcher, body)
-    watcher.look(task("task_postprocess_end", pexit="0"), True)
+    watcher.look(task("task_postprocess_end", "0"), True)
     assert len(await read(buffer, watcher)) == module.MAX_UNREAD
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
@@ -22,13 +21,17 @@ from wiro_async._protocol.filenames import (
 
 NASTY = st.one_of(
     st.text(max_size=300),
-    st.text(alphabet=st.sampled_from('./\\:*?"<>|~ \x00\x07\n\r\u202e\u200b\ud800AaÅå\u0041\u030aéßİI中🦊'), max_size=120),
-    st.sampled_from(["CON", "nul.txt", "com1.tar.gz", "Lpt¹", "aux .png", "CONIN$", "..", ".", "", "C:\\x", "//host/x"]),
+    st.text(
+        alphabet=st.sampled_from('./\\:*?"<>|~ \x00\x07\n\r\u202e\u200b\ud800AaÅå\u0041\u030aéßİI中🦊'), max_size=120
+    ),
+    st.sampled_from(
+        ["CON", "nul.txt", "com1.tar.gz", "Lpt¹", "aux .png", "CONIN$", "..", ".", "", "C:\\x", "//host/x"]
+    ),
 )
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    "given, expected",
     [
         ("0.png", "0.png"),
         ("../../etc/passwd", "_.._etc_passwd"),
@@ -93,7 +96,7 @@ def test_they_can_all_be_written(names: list[str], tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("names")
     for name in distinct_names(names):
         (folder / name).write_bytes(b"")
-    assert len(os.listdir(folder)) == len(names)
+    assert len(list(folder.iterdir())) == len(names)
 
 
 def test_clashing_names() -> None:

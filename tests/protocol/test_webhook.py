@@ -91,7 +91,7 @@ def test_json_bodies(body: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "expected"),
+    "body, kind, expected",
     [
         (urlencode({"taskid": "2221", "socketaccesstoken": "eDcC.t:o-k_en"}).encode(), "form", [BOTH]),
         (urlencode({"payload": json.dumps(TASK)}).encode(), "form", [BOTH]),

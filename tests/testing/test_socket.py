@@ -81,7 +81,7 @@ async def test_many_tasks_share_a_socket(api: "Api", slow: float) -> None:
 
 async def test_late_registration_hears_only_what_comes(api: "Api") -> None:
     """There is no replay, neither in the middle of a run nor after it."""
-    token = await api.run("sleeper", seconds=4)
+    token = await api.run("sleeper", seconds=40)
     await api.reached(token, "task_output")
     async with api.socket() as socket:
         await api.register(socket, token)

@@ -1,4 +1,4 @@
-"""Files that are being written: whole under their names, or not at all."""
+"""Files being received: whole under their name, or not at all."""
 
 from __future__ import annotations
 
@@ -11,178 +11,130 @@ import anyio
 import pytest
 
 from wiro_async._transport import filling as module
-from wiro_async._transport.filling import BUFFER, filling
+from wiro_async._transport.filling import filling
 
 
-async def test_it_appears_when_it_is_whole(tmp_path: Path) -> None:
-    """Not before; then nothing is beside it."""
-    path = tmp_path / "new" / "fox.bin"
-    async with filling(path, overwrite=False) as file:
-        await file.write(b"x" * BUFFER)
-        await file.write(b"y")
-        assert not path.exists()
-        (part,) = path.parent.iterdir()
-        assert part.name.startswith(".fox.bin.")
-    assert path.read_bytes() == b"x" * BUFFER + b"y"
-    assert file.path == path
-    assert os.listdir(path.parent) == ["fox.bin"]
+async def fill(path: Path, data: bytes = b"new", overwrite: bool = False) -> Path:
+    """Write a file and tell where it lies."""
+    async with filling(path, overwrite) as file:
+        await file.write(data)
+    return file.path
 
 
-async def test_restarting(tmp_path: Path) -> None:
-    """What was written is void, on disk or not yet."""
-    async with filling(tmp_path / "x", overwrite=False) as file:
-        await file.write(b"x" * (BUFFER + 5))
-        await file.write(b"x")
+def names(folder: Path) -> list[str]:
+    """What lies there."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+async def test_a_file(tmp_path: Path) -> None:
+    """Under its name, in a folder that is made if need be, open to others as far as the user lets it."""
+    path = tmp_path / "a" / "b" / "f.png"
+    assert await fill(path) == path
+    assert await anyio.Path(path).read_bytes() == b"new"
+    assert names(tmp_path) == ["f.png"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (await anyio.Path(path).stat()).st_mode & 0o777 == 0o666 & ~mask
+
+
+async def test_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small and big ones, in their order."""
+    monkeypatch.setattr(module, "BUFFER", 100)
+    pieces = [bytes([number]) * (number * 7 % 260) for number in range(100)]
+    async with filling(tmp_path / "f", False) as file:
+        for piece in pieces:
+            await file.write(piece)
+    assert await anyio.Path(tmp_path / "f").read_bytes() == b"".join(pieces)
+
+
+async def test_starting_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written is thrown away, on the disk and before."""
+    monkeypatch.setattr(module, "BUFFER", 2)
+    async with filling(tmp_path / "f", False) as file:
+        await file.write(b"wrong")
+        await file.write(b"w")
         await file.restart()
+        await file.write(b"right")
+    assert await anyio.Path(tmp_path / "f").read_bytes() == b"right"
+
+
+async def test_it_has_no_name_before_it_is_whole(tmp_path: Path) -> None:
+    """Nobody takes half a file for a whole one."""
+    async with filling(tmp_path / "f.png", False) as file:
+        await file.write(b"x")
+        assert "f.png" not in names(tmp_path)
+
+
+async def test_numbers(tmp_path: Path) -> None:
+    """A name that is taken gets one; files that end at the same time get different ones."""
+    assert [(await fill(tmp_path / "f.png")).name for _ in range(3)] == ["f.png", "f-2.png", "f-3.png"]
+    paths = await asyncio.gather(*(fill(tmp_path / "g.png", bytes([n])) for n in range(10)))
+    assert len(set(paths)) == 10
+    assert [await anyio.Path(path).read_bytes() for path in paths] == [bytes([n]) for n in range(10)]
+
+
+async def test_overwriting(tmp_path: Path) -> None:
+    """If asked to; the old file is there until then."""
+    path = anyio.Path(tmp_path / "f")
+    await path.write_bytes(b"old")
+    async with filling(tmp_path / "f", True) as file:
         await file.write(b"new")
-    assert (tmp_path / "x").read_bytes() == b"new"
+        assert await path.read_bytes() == b"old"
+    assert await path.read_bytes() == b"new"
+    assert names(tmp_path) == ["f"]
 
 
-@pytest.mark.parametrize("links", [True, False], ids=["links", "no-links"])
-async def test_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
-    """Also on a file system without links."""
-    if not links:
+async def test_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename does as well."""
 
-        def refuse(*arguments: object) -> None:
-            raise OSError("no links here")
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
 
-        monkeypatch.setattr(os, "link", refuse)
-    for number in (b"1", b"2", b"3"):
-        async with filling(tmp_path / "fox.tar.gz", overwrite=False) as file:
-            await file.write(number)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
-        "fox.tar.gz": b"1",
-        "fox.tar-2.gz": b"2",
-        "fox.tar-3.gz": b"3",
-    }
+    monkeypatch.setattr(os, "link", refuse)
+    assert [(await fill(tmp_path / "f.png")).name for _ in range(3)] == ["f.png", "f-2.png", "f-3.png"]
+    assert names(tmp_path) == ["f-2.png", "f-3.png", "f.png"]
 
 
-async def test_two_at_once_take_two_names(tmp_path: Path) -> None:
-    """Whoever is whole first has the name."""
-    async with filling(tmp_path / "x", overwrite=False) as late:
-        async with filling(tmp_path / "x", overwrite=False) as early:
-            await early.write(b"early")
-        await late.write(b"late")
-    assert (early.path.name, late.path.name) == ("x", "x-2")
+@pytest.mark.parametrize("error", [OSError("disk full"), RuntimeError("mine"), asyncio.CancelledError()])
+async def test_nothing_is_left_of_a_failure(tmp_path: Path, error: BaseException) -> None:
+    """The error comes through, the file of that name stays."""
+    await anyio.Path(tmp_path / "f").write_bytes(b"old")
+
+    async def fail() -> None:
+        async with filling(tmp_path / "f", True) as file:
+            await file.write(b"x")
+            raise error
+
+    with pytest.raises(type(error)):
+        await fail()
+    assert names(tmp_path) == ["f"]
+    assert await anyio.Path(tmp_path / "f").read_bytes() == b"old"
 
 
-async def test_an_error_leaves_nothing(tmp_path: Path, open_files: Callable[[], set[str]]) -> None:
-    """Neither a file nor an open descriptor; what was there stays."""
-    (tmp_path / "x").write_bytes(b"old")
-    with pytest.raises(LookupError):
-        async with filling(tmp_path / "x", overwrite=True) as file:
-            await file.write(b"new" * BUFFER)
-            raise LookupError
-    assert (tmp_path / "x").read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["x"]
-    assert not [name for name in open_files() if str(tmp_path) in name]
-
-
-@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
-async def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """The error is told before the file has its name, and nothing is left."""
-
-    def fail(*arguments: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module.os, step, fail)
-    with pytest.raises(OSError, match="No space left"):
-        async with filling(tmp_path / "x", overwrite=True) as file:
-            for _ in range(3):
-                await file.write(b"x" * BUFFER)
-    monkeypatch.undo()
-    assert os.listdir(tmp_path) == []
-
-
-async def test_an_error_of_the_disk_that_nobody_waits_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_cancelling_at_any_moment(
+    tmp_path: Path, open_files: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever left for another reason is not told of it, nor is the log."""
-
-    def fail(*arguments: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module.os, "write", fail)
-    with pytest.raises(LookupError):
-        async with filling(tmp_path / "x", overwrite=True) as file:
-            await file.write(b"x" * BUFFER)
-            raise LookupError
-    assert not caplog.text
-
-
-async def test_a_place_that_cannot_be(tmp_path: Path) -> None:
-    """The usual error, at once."""
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError, match="file"):
-        async with filling(tmp_path / "file" / "x", overwrite=False):
-            pytest.fail("it was opened")
-
-
-@pytest.mark.parametrize("way", ["task", "scope"])
-async def test_cancelling(tmp_path: Path, open_files: Callable[[], set[str]], way: str) -> None:
-    """While it is written: nothing is left."""
-    reached = anyio.Event()
-
-    async def write() -> None:
-        async with filling(tmp_path / "x", overwrite=False) as file:
-            await file.write(b"x" * BUFFER)
-            reached.set()
-            await asyncio.sleep(60)
-
-    if way == "task":
-        task = asyncio.create_task(write())
-        await reached.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    else:
-        async with anyio.create_task_group() as group:
-            group.start_soon(write)
-            await reached.wait()
-            group.cancel_scope.cancel()
-    assert os.listdir(tmp_path) == []
-    assert not [name for name in open_files() if str(tmp_path) in name]
-
-
-async def test_cancelled_before_it_is_open(tmp_path: Path) -> None:
-    """At every moment of the beginning."""
-    for rounds in range(12):
-
-        async def write() -> None:
-            async with filling(tmp_path / "x", overwrite=False):
-                await asyncio.sleep(60)
-
-        task = asyncio.create_task(write())
-        for _ in range(rounds):
+    """Either it is there and whole, or nothing is; and nothing stays open."""
+    monkeypatch.setattr(module, "BUFFER", 2)
+    before = open_files()
+    for steps in range(1, 30):
+        task = asyncio.create_task(fill(tmp_path / f"{steps}", b"whole", overwrite=True))
+        for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    while any(name.endswith(".part") for name in os.listdir(tmp_path)):
-        await asyncio.sleep(0.001)
-    assert os.listdir(tmp_path) == []
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0.005)
+    assert not [name for name in names(tmp_path) if name.endswith(".part")]
+    assert {await anyio.Path(tmp_path / name).read_bytes() for name in names(tmp_path)} <= {b"whole"}
+    assert not {name for name in open_files() - before if str(tmp_path) in name}
 
 
-async def test_a_folder_that_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some systems do not flush folders: the file is there all the same."""
-    plain = os.open
-
-    def no_folders(path: str, flags: int, mode: int = 0o777) -> int:
-        if Path(path).is_dir():
-            raise PermissionError("not a file")
-        return plain(path, flags, mode)
-
-    monkeypatch.setattr(module.os, "open", no_folders)
-    async with filling(tmp_path / "x", overwrite=False) as file:
-        await file.write(b"x")
-    assert (tmp_path / "x").read_bytes() == b"x"
-
-
-async def test_late_calls_do_nothing(tmp_path: Path) -> None:
-    """A thread that comes late finds nothing to open, write to or give a name."""
-    part = module._Part(tmp_path / "x")
-    part.discard()
-    part.open()
-    part.write(bytearray(b"x"))
-    assert part.publish(False) == tmp_path / "x"
-    assert os.listdir(tmp_path) == []
+async def test_errors_of_the_disk_come_through(tmp_path: Path) -> None:
+    """A folder that is a file, a name that is a folder."""
+    await anyio.Path(tmp_path / "file").write_bytes(b"")
+    await anyio.Path(tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="file"):
+        await fill(tmp_path / "file" / "f")
+    with pytest.raises(IsADirectoryError):
+        await fill(tmp_path / "folder", overwrite=True)
+    assert names(tmp_path) == ["file"]
