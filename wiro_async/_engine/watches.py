@@ -55,7 +55,6 @@ class Watches:
             watcher.on_end = lambda watcher: self._ended(watcher, ref)
             watcher.by_socket = ref.key in self._streams or mode == "callback"
             watcher.polls = UNHURRIED if mode == "callback" else 0
-            watcher.polls = int(watcher.by_socket)  # what tells of its end by other ways needs no early first look
             if not watcher.by_socket:
                 source.follow()
             self._poller.add(watcher)
