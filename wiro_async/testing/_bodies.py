@@ -37,14 +37,19 @@ async def _form(request: Request) -> tuple[dict[str, Json], tuple[Upload, ...]]:
     values: dict[str, list[str]] = {}
     files: list[Upload] = []
     try:
-        async with request.form(max_part_size=KEPT_BYTES) as form:
-            for name, item in form.multi_items():
-                if isinstance(item, UploadFile) and item.filename:
-                    files.append(await asyncio.to_thread(_upload, name, item))
-                else:
-                    values.setdefault(name, []).append(item if isinstance(item, str) else "")
+        form = await request.form(max_part_size=KEPT_BYTES)
     except MultiPartException:
         raise BAD from None
+    try:
+        for name, item in form.multi_items():
+            if isinstance(item, UploadFile) and item.filename:
+                files.append(await asyncio.to_thread(_upload, name, item))
+            else:
+                values.setdefault(name, []).append(item if isinstance(item, str) else "")
+    finally:  # not by `form.close()`, which waits, and so leaves files open where the request is being cancelled
+        for _, item in form.multi_items():
+            if isinstance(item, UploadFile):
+                item.file.close()
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}, tuple(files)
 
 
