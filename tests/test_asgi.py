@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import anyio
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -60,19 +59,15 @@ async def serving(wiro: AsyncWiro) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("path", ["/text", "/wait"])
-async def test_visitor_who_leaves_stops_the_task(path: str) -> None:
+async def test_visitor_who_leaves_stops_the_task(path: str, until: Callable[..., Awaitable[None]]) -> None:
     """Closing the connection in the middle of the answer kills the remote task within 6 s."""
     async with WiroEmulator(speed=20) as emulator, AsyncWiro(**emulator.options()) as wiro, serving(wiro) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: app\r\n\r\n".encode())
         await reader.readuntil(b"\r\n\r\n")
         await reader.read(1)
-        with anyio.fail_after(5):
-            while not emulator.ledger.submissions:
-                await anyio.sleep(0.01)
+        await until(lambda: emulator.ledger.submissions)
         writer.close()
         task_id = emulator.ledger.submissions[0].task_id
-        with anyio.fail_after(6):
-            while emulator.ledger.tasks[task_id].status != "task_cancel":
-                await anyio.sleep(0.01)
+        await until(lambda: emulator.ledger.tasks[task_id].status == "task_cancel", seconds=6)
         assert len(emulator.ledger.submissions) == 1

