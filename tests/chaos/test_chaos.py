@@ -368,11 +368,10 @@ async def _settled(emulator: WiroEmulator) -> list[str]:
 async def _still_held(wiro: AsyncWiro) -> Statistics:
     """What a session does not let go of; tasks that were left running are followed to their end while others wait."""
     for _ in range(100):
-        held = attrs.evolve(wiro.statistics(), sockets=0, background_tasks=0)
-        if held == NOTHING:
+        if attrs.evolve(wiro.statistics(), sockets=0, background_tasks=0) == NOTHING:
             break
         await asyncio.sleep(0.05)
-    return held
+    return attrs.evolve(wiro.statistics(), sockets=0, background_tasks=0)
 
 
 async def survive(seed: int, runs: int) -> tuple[Trial, list[str]]:
