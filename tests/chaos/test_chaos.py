@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("impatient")
 REGRESSIONS: list[tuple[int, int]] = []  # (seed, runs) of sessions that once failed
 
 IN_FLIGHT = 48  # callers at a time
-PATIENCE = 60.0  # seconds for a whole session
+PATIENCE = 240.0  # seconds for a whole session, on a machine that is busy otherwise
 STOPPED_WITHIN = 6.0
 NOTHING = Statistics(0, 0, 0, 0, 0, 0, 0)
 QUICK = (0.0, 1.0, 1.0, 4.0)  # seconds of a run, before the emulator's speed; some end before anybody listens
@@ -404,6 +404,7 @@ async def survive(seed: int, runs: int) -> tuple[Trial, list[str]]:
     return trial, problems
 
 
+@pytest.mark.timeout(300)
 async def test_everything_fails_but_the_runs(chaos_seed: int, chaos_runs: int) -> None:
     """Each run of a session full of faults is made once and ends truly, and nothing stays behind."""
     trial, problems = await survive(chaos_seed, chaos_runs)
