@@ -51,10 +51,10 @@ async def test_painter(api: "Api") -> None:
 
 async def test_painter_reports_progress(api: "Api") -> None:
     """Twelve steps, each with what a progress bar wants."""
-    heard = await api.follow("painter", prompt="a fox", width=16, height=16, seconds=12)
+    heard = await api.follow("painter", prompt="a fox", width=16, height=16, seconds=60)
     steps = [json.loads(message["message"]) for message in heard if message["type"] == "task_output"]
     assert [step["stepCurrent"] for step in steps] == [str(n) for n in range(1, 13)]
-    assert (steps[5]["percentage"], steps[5]["stepTotal"], steps[5]["remainingTime"]) == ("50", "12", "6.0s")
+    assert (steps[5]["percentage"], steps[5]["stepTotal"], steps[5]["remainingTime"]) == ("50", "12", "30.0s")
 
 
 async def test_mirror(api: "Api", emulator: WiroEmulator) -> None:
