@@ -35,7 +35,6 @@ from wiro_async import (
     SessionClosedError,
     StatusChanged,
     SubmissionUnknownError,
-    TaskCancelledError,
     TaskFinished,
     TaskHandle,
     TaskTimeoutError,
@@ -62,10 +61,12 @@ from wiro_async.testing import (
     ResetBefore,
     Respond,
     Rubbish,
+    RunInput,
     Script,
     SocketFault,
     Step,
     WiroEmulator,
+    timeline,
 )
 
 if TYPE_CHECKING:
@@ -181,6 +182,18 @@ async def test_1_identical_runs_do_not_steal_each_others_tasks(
     emulator.faults.http("Run/*", ResetAfter(), times=lost, after=(6 - lost) // 2)
     results = await asyncio.gather(*(impatient.run("emulator/sleeper", SHORT) for _ in range(6)))
     assert sorted(result.task.id for result in results) == ids(emulator)
+
+
+async def test_1_an_equal_run_under_way_keeps_its_task(
+    emulator: WiroEmulator, impatient: AsyncWiro, until: Until
+) -> None:
+    """One of two equal runs waits for its answer, the other has lost its own: the search tells their tasks apart."""
+    emulator.faults.http("Run/*", DelayAnswer(0.4))
+    emulator.faults.http("Run/*", ResetAfter())
+    waiting = asyncio.create_task(impatient.run("emulator/sleeper", SHORT))
+    await until(lambda: emulator.ledger.submissions)
+    lost = await impatient.run("emulator/sleeper", SHORT)
+    assert [(await waiting).task.id, lost.task.id] == ids(emulator)
 
 
 async def test_1_runs_of_different_parameters_are_told_apart(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
@@ -361,18 +374,18 @@ async def test_2_events_of_a_bad_socket_go_forward_and_end_once(
 
 
 async def test_2_a_healthy_socket_costs_one_run_and_two_details(emulator: WiroEmulator, patient: AsyncWiro) -> None:
-    """No polling, one socket, however many runs and listeners there are."""
+    """No polling, one socket, however many runs and listeners there are, and however long they take."""
 
     async def follow(n: int) -> None:
-        result = await patient.run("emulator/sleeper", {"seconds": 40, "n": n}, on_event=lambda event: None)
-        assert result.succeeded
+        given = {"seconds": 150, "events": 40, "n": n}
+        assert (await patient.run("emulator/sleeper", given, on_event=lambda event: None)).succeeded
 
-    await asyncio.gather(*map(follow, range(20)))
-    assert emulator.ledger.count("Run/*") == 20
-    assert 20 <= emulator.ledger.count("Task/Detail") <= 40
+    await asyncio.gather(*map(follow, range(10)))
+    assert emulator.ledger.count("Run/*") == 10
+    assert 10 <= emulator.ledger.count("Task/Detail") <= 15  # one each, and a few where this machine was slow
     assert emulator.ledger.count() == emulator.ledger.count("Run/*") + emulator.ledger.count("Task/Detail")
     assert len(emulator.ledger.sockets) == 1
-    assert len(emulator.ledger.sockets[0].tokens) == 20
+    assert len(emulator.ledger.sockets[0].tokens) == 10
 
 
 async def test_2_a_silent_socket_is_caught_up_with(emulator: WiroEmulator, patient: AsyncWiro) -> None:
@@ -449,13 +462,14 @@ async def test_2_a_list_that_is_empty_after_the_run(
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
-async def test_2_a_stored_task_error_is_not_the_end(
-    emulator: WiroEmulator, impatient: AsyncWiro, polling: AsyncWiro
-) -> None:
-    """It waits to be queued again."""
-    emulator.faults.stored_error = True
-    for wiro in (impatient, polling):
-        assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
+@pytest.mark.parametrize("mode", ["auto", "polling"])
+async def test_2_a_stored_task_error_is_not_the_end(hurried: None, mode: Any) -> None:
+    """It waits to be queued again, however long that takes."""
+    stumble = (Step("task_accept"), Step("task_error", stored=True, error="No worker.\n"), Step("task_queue", after=30))
+    model = ModelScript("emulator/stumbling", lambda given: Script((*stumble, *timeline(5))))
+    with WiroEmulator(speed=50, models=[model]) as emulator:
+        async with AsyncWiro(**emulator.options(), progress=mode) as wiro:
+            assert (await wiro.run("emulator/stumbling")).succeeded
 
 
 async def test_2_failed_polls_are_endured(emulator: WiroEmulator, polling: AsyncWiro) -> None:
@@ -699,15 +713,17 @@ async def test_3_closing_the_session_lets_nothing_new_begin(emulator: WiroEmulat
 
 
 async def test_3_closing_the_session_ends_the_line(poor: WiroEmulator, until: Until) -> None:
-    """Whoever waits for a place is told that there will be none."""
+    """Whoever waits for a place, among tasks that go on, is told that there will be none."""
     wiro = AsyncWiro(**poor.options())
-    runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(8)]
+    for _ in range(5):
+        await wiro.submit(STUCK)
+    runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(3)]
     await until(lambda: wiro.statistics().waiting_submissions == 3)
     await wiro.aclose()
     done, waiting = await asyncio.wait(runs, timeout=5)
     assert not waiting
-    assert all(isinstance(run.exception(), (SessionClosedError, TaskCancelledError)) for run in done)
-    assert statuses(poor) == ["task_cancel"] * 5
+    assert all(isinstance(run.exception(), SessionClosedError) for run in done)
+    assert statuses(poor) == ["task_start"] * 5
     assert not any(attrs.astuple(wiro.statistics()))
 
 
@@ -786,8 +802,8 @@ async def test_4_a_task_that_runs_is_not_out_of_queue_time(wiro: AsyncWiro) -> N
 
 async def test_4_a_lively_task_is_not_idle(wiro: AsyncWiro) -> None:
     """Every message starts the idle time-out anew."""
-    timeouts = Timeouts(idle=0.6)
-    assert (await wiro.run("emulator/sleeper", {"seconds": 60, "events": 40}, timeout=timeouts)).succeeded
+    timeouts = Timeouts(idle=0.8)
+    assert (await wiro.run("emulator/sleeper", {"seconds": 75, "events": 40}, timeout=timeouts)).succeeded
 
 
 async def test_4_run_counts_from_the_submit(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
@@ -797,6 +813,16 @@ async def test_4_run_counts_from_the_submit(emulator: WiroEmulator, wiro: AsyncW
         await wiro.run(STUCK, timeout=0.2)
     assert caught.value.phase == "run"
     assert statuses(emulator) == ["task_cancel"]
+
+
+async def test_4_run_counts_in_the_line_too(emulator: WiroEmulator) -> None:
+    """Waiting for a place is part of a run's time; nothing is sent after it."""
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+        await wiro.submit(STUCK)
+        with anyio.fail_after(5), pytest.raises(TaskTimeoutError, match="run time-out"):
+            await wiro.run(STUCK, timeout=0.2)
+        assert wiro.statistics().waiting_submissions == 0
+    assert len(emulator.ledger.submissions) == 1
 
 
 @pytest.mark.parametrize("wait", ["result", "events"])
@@ -925,7 +951,7 @@ async def test_9_breaking_out_of_a_loop_frees_at_once(wiro: AsyncWiro, listen: A
 
 
 async def test_9_an_error_in_a_loop_frees_at_once(wiro: AsyncWiro) -> None:
-    """Whatever is raised between two events, nobody follows afterwards."""
+    """Whatever is raised between two events, nobody follows afterwards, though its traceback holds the iterator."""
     task = await wiro.submit(STUCK)
 
     async def fail() -> None:
@@ -933,9 +959,10 @@ async def test_9_an_error_in_a_loop_frees_at_once(wiro: AsyncWiro) -> None:
             async for _ in events:
                 raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError) as caught:
         await fail()
     assert wiro.statistics().watched_tasks == 0
+    assert caught.type is ZeroDivisionError
 
 
 async def test_9_a_cancelled_loop_frees_at_once(wiro: AsyncWiro, until: Until) -> None:
@@ -982,12 +1009,17 @@ STRANGE = [
 ]
 
 
+def strange(given: RunInput) -> Script:
+    """All of `STRANGE`, after as long a wait as is wished."""
+    steps = [Step("task_start"), *STRANGE, Step("task_end"), Step("task_postprocess_end")]
+    first = Step("task_accept", after=given.number("wait", 0.3))
+    return Script((first, *(attrs.evolve(step, after=0.3) for step in steps)))
+
+
 @pytest.fixture
 def stranger() -> Iterator[WiroEmulator]:
     """An emulator with a model that says what nobody has heard before."""
-    steps = [Step("task_accept"), Step("task_start"), *STRANGE, Step("task_end"), Step("task_postprocess_end")]
-    model = ModelScript("emulator/strange", lambda given: Script(tuple(attrs.evolve(s, after=1.5) for s in steps)))
-    with WiroEmulator(speed=50, models=[model]) as running:
+    with WiroEmulator(speed=50, models=[ModelScript("emulator/strange", strange)]) as running:
         yield running
 
 
@@ -1008,8 +1040,7 @@ async def test_10_strange_messages_and_statuses_are_taken(
 async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, hurried: None) -> None:
     """They come as events of their own kind, as they were."""
     async with AsyncWiro(**stranger.options()) as session:
-        await session.run("emulator/strange")  # from here on the socket is open
-        task = await session.submit("emulator/strange")
+        task = await session.submit("emulator/strange", {"wait": 25})  # until then the socket is open
         events = [event async for event in task.events()]
     unknown = next(event for event in events if isinstance(event, UnknownEvent))
     assert unknown.type == "task_levitation"

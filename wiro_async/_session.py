@@ -496,13 +496,13 @@ class AsyncWiro:
         callback_url = callback_url or settings.next_url(self._options.callback_url)
         if callback_url is not None:
             callback_url = with_intent(callback_url, uuid4().hex)
-        by_events = self._options.progress == "sse"
+        mode = self._options.progress
         return RunPlan(
-            requests.run(model, given, callback_url, project_id, by_events),
+            requests.run(model, given, callback_url, project_id, mode == "sse"),
             Intent.of(model, given, callback_url),
             on_cancel,
             self._options.on_unknown,
-            by_events,
+            mode,
         )
 
 

@@ -96,6 +96,6 @@ def test_late_calls_do_nothing(tmp_path: Path) -> None:
     part = module._Part(tmp_path / "x")
     part.discard()
     part.open()
-    part.write(bytearray(b"x"))
+    part.write([b"x"])
     assert part.publish(False) == tmp_path / "x"
     assert names_in(tmp_path) == []

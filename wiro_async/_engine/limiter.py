@@ -1,7 +1,9 @@
 """How many tasks of this session may be in flight: learnt from refusals, shared by all its callers.
 
-Additive increase, multiplicative decrease: processes that share an account find fair shares without knowing of each
-other (Chiu and Jain 1989, doi.org/10.1016/0169-7552(89)90019-6).
+A refusal says that the account is full: this session keeps as many tasks as it has, and sends the next when one ends.
+Now and then it tries one more. If that is refused it gives up some slots, the more of them the greater its part of the
+account is, so that processes find fair shares without knowing of each other (additive increase, multiplicative
+decrease: Chiu and Jain 1989, doi.org/10.1016/0169-7552(89)90019-6).
 """
 
 from __future__ import annotations
@@ -14,8 +16,13 @@ import attrs
 
 from wiro_async._transport import clock
 
-DECREASE = 0.75
-OTHERS_SECONDS, OTHERS_CAP = 1.0, 15.0  # between looks, where none of our own tasks is left to wait for
+OPENING = 4.0  # runs that may be unanswered while no limit is known; half as many more after each round of answers,
+OPENING_SECONDS = 1.0  # or after so long without one
+YIELD = 0.2  # the share of its share that a session gives up when it is refused one more
+SLOWDOWN = 0.75  # what is left of the level after a 429
+LEAST_WINDOW, WINDOW = 2.0, 1.2  # one more is tried when as many tasks have ended, and as many for each slot
+SHARPEN = 4.0  # by which that number is divided when it was not refused
+OTHERS_SECONDS, OTHERS_CAP = 1.0, 3.0  # between tries, where none of our own tasks is left to wait for
 CEILING_SECONDS = 60.0  # for so long a limit that the service named is not passed
 OPEN = float("inf")
 
@@ -26,6 +33,12 @@ class Slot:
 
     number: int
     is_running: bool = False
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    granted: bool = False
+    news: anyio.Event = attrs.field(factory=anyio.Event)
 
 
 class Limiter:
@@ -43,16 +56,19 @@ class Limiter:
         self.on_line: Callable[[], None] = lambda: None
         self._most = OPEN if most is None else float(most)
         self.level = self._most
-        self._fast_until = 0.0
+        self._unanswered = OPENING
         self._ceiling, self._ceiling_until = OPEN, 0.0
         self._slots: dict[Slot, None] = {}
         self._running = 0
         self._numbers = 0
         self._decreased_at = 0
-        self._completed = 0
+        self._owed = 0.0  # fractions of slots to give up
+        self._window, self._completed = LEAST_WINDOW, 0
+        self._trying = False
+        self._full, self._full_until = False, 0.0  # until one of our tasks ends, or if we have none, that time
         self._refusals = 0
         self._reserved = 0
-        self._waiting: deque[anyio.Event] = deque()
+        self._waiting: deque[_Waiter] = deque()
 
     @property
     def in_flight(self) -> int:
@@ -68,9 +84,9 @@ class Limiter:
         """A slot, when there is one. Cancelling leaves the line.
 
         Args:
-            refused: stand first in line, and wait until a task has ended.
+            refused: stand first in line.
         """
-        if refused or self._waiting or not self._has_room():
+        if self._waiting or not self._has_room():
             await self._stand_in_line(refused)
         self._numbers += 1
         slot = Slot(self._numbers)
@@ -82,6 +98,12 @@ class Limiter:
         self._refusals = 0
         slot.is_running = True
         self._running += 1
+        self._unanswered += 0.5
+        if self._running >= self.level and self._trying:
+            self._trying = False
+            self._window = max(1.0, self._window / SHARPEN)
+        self.level = max(self.level, float(self._running))
+        self._admit()
 
     def end(self, slot: Slot) -> None:
         """Give it back: its task is over, or none was made. Doing it twice is harmless."""
@@ -89,78 +111,118 @@ class Limiter:
             return
         self._drop(slot)
         if slot.is_running:
+            self._full = False
             self._grow()
         self._admit()
 
     def refuse(self, slot: Slot, limit: int | None) -> None:
-        """Give it back: the service refused the task, for there are too many, or too many requests.
+        """Give it back: the service refused the task, for there are too many.
 
         Args:
             limit: how many it allows to the whole account, if it said so.
         """
-        if slot in self._slots:
-            self._drop(slot)
         self._refusals += 1
-        before = min(self.level, self.in_flight + 1.0)
+        self._full, self._full_until = True, self._next_look()
         if limit is not None:
             self._ceiling, self._ceiling_until = float(limit), anyio.current_time() + CEILING_SECONDS
-        if slot.number > self._decreased_at:  # otherwise it was sent before the last decrease: old news
-            self._decreased_at = self._numbers
-            self._completed = 0
-            self._decrease(before, limit)
+        if self._is_news(slot):
+            self._yield(limit)
+        self._admit()
+
+    def slow_down(self, slot: Slot) -> None:
+        """Give it back: the service refused the request, for there are too many a second."""
+        if self._is_news(slot):
+            self._set(int(self._running * SLOWDOWN), 1.0)
         self._admit()
 
     def open_wide(self) -> None:
         """Let everybody through, to be told that the session is closed."""
         self._most = self.level = OPEN
+        self._unanswered = OPEN
         self._admit()
 
-    def _decrease(self, before: float, limit: int | None) -> None:
-        if limit is not None and (self.level == OPEN or self._running >= limit):
-            self.level = max(1.0, float(limit))
-        else:
-            self.level = max(1.0, float(int(self._running * DECREASE)))
-        self._fast_until = before * DECREASE if limit is None else 0.0
+    def _is_news(self, slot: Slot) -> bool:
+        """Whether it was sent after the last refusal that told something."""
+        self._slots.pop(slot, None)
+        if slot.number <= self._decreased_at:
+            return False
+        self._decreased_at = self._numbers
+        return True
+
+    def _yield(self, limit: int | None) -> None:
+        level = self._running
+        if limit is None or level < limit:
+            self._owed += YIELD * level * (level / limit if limit else 1.0)
+            given, self._owed = divmod(self._owed, 1.0)
+            level -= int(given)
+        self._set(min(level, limit) if limit else level, max(LEAST_WINDOW, WINDOW * level))
+
+    def _set(self, level: int, window: float) -> None:
+        self.level = max(1.0, float(level))
+        self._window, self._completed = window, 0
+        self._trying = False
 
     def _grow(self) -> None:
         self._completed += 1
-        if self._completed < self.level and self.level >= self._fast_until:
-            return
-        self._completed = 0
-        ceiling = self._ceiling if anyio.current_time() < self._ceiling_until else OPEN
-        self.level = max(1.0, min(self._most, ceiling, self.level + 1))
+        if self._completed >= self._window and self._waiting:
+            self._completed = 0
+            self._trying = True
+            ceiling = self._ceiling if anyio.current_time() < self._ceiling_until else OPEN
+            self.level = max(1.0, min(self._most, ceiling, self.level + 1))
 
     def _drop(self, slot: Slot) -> None:
         del self._slots[slot]
         self._running -= slot.is_running
 
     def _has_room(self) -> bool:
-        return len(self._slots) + self._reserved < self.level
+        used = len(self._slots) + self._reserved
+        if self.level == OPEN:
+            return used - self._running < self._unanswered
+        return used < self.level and not self._is_full()
 
     def _admit(self) -> None:
         while self._waiting and self._has_room():
             self._reserved += 1
-            self._waiting.popleft().set()
+            waiter = self._waiting.popleft()
+            waiter.granted = True
+            waiter.news.set()
+        if self._waiting:
+            self._waiting[0].news.set()
 
     async def _stand_in_line(self, refused: bool) -> None:
-        turn = anyio.Event()
-        self._waiting.insert(0 if refused else len(self._waiting), turn)
+        waiter = _Waiter()
+        self._waiting.insert(0 if refused else len(self._waiting), waiter)
         self.on_line()
         try:
-            while not turn.is_set():
-                with anyio.CancelScope(deadline=self._next_look()):
-                    await turn.wait()
-                if not self._slots:
-                    self._admit()
+            while not waiter.granted:
+                await self._look(waiter)
         except BaseException:
-            if turn.is_set():
+            if waiter.granted:
                 self._reserved -= 1
-                self._admit()
             else:
-                self._waiting.remove(turn)
+                self._waiting.remove(waiter)
+            self._admit()
             raise
         self._reserved -= 1
 
+    async def _look(self, waiter: _Waiter) -> None:
+        """Wait for news. Where no task of ours can bring any, the first in line goes on after a while."""
+        waiter.news = anyio.Event()
+        deadline = self._next_try() if self._waiting[0] is waiter else OPEN
+        with anyio.CancelScope(deadline=deadline) as scope:
+            await waiter.news.wait()
+        if scope.cancelled_caught:
+            self._unanswered *= 1.5
+            self._admit()
+
+    def _is_full(self) -> bool:
+        return self._full and (self._running > 0 or anyio.current_time() < self._full_until)
+
+    def _next_try(self) -> float:
+        if self.level == OPEN:
+            return anyio.current_time() + OPENING_SECONDS
+        return self._full_until if self._full and not self._slots else OPEN
+
     def _next_look(self) -> float:
-        wait = min(OTHERS_CAP, OTHERS_SECONDS * 2.0 ** min(self._refusals, 10))
+        wait = min(OTHERS_CAP, OTHERS_SECONDS * 2.0 ** min(self._refusals - 1, 10))
         return anyio.current_time() + wait * (0.5 + clock.chance() / 2)

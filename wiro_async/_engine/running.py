@@ -7,9 +7,9 @@ import attrs
 from wiro_async._engine.limiter import OPEN, Limiter, Slot
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
-from wiro_async._engine.watches import Watches
+from wiro_async._engine.watches import WaitMode, Watches
 from wiro_async._errors import WiroError
-from wiro_async._types import Timeouts
+from wiro_async._types import ProgressMode, Timeouts
 
 MAX_UNFOLLOWED = 1000
 
@@ -19,6 +19,7 @@ class _Held:
     calls: TaskCalls
     ref: TaskRef
     slot: Slot
+    mode: ProgressMode
 
 
 class Running:
@@ -32,10 +33,10 @@ class Running:
         self._held: dict[str, _Held] = {}
         self._looked_after: set[str] = set()
 
-    def begin(self, calls: TaskCalls, ref: TaskRef, slot: Slot) -> None:
+    def begin(self, calls: TaskCalls, ref: TaskRef, slot: Slot, mode: ProgressMode) -> None:
         """A task was made with a slot."""
         self._limiter.start(slot)
-        self._held[ref.key] = _Held(calls, ref, slot)
+        self._held[ref.key] = _Held(calls, ref, slot, mode)
         if self._limiter.level == OPEN and len(self._held) > MAX_UNFOLLOWED:
             self.over(next(iter(self._held.values())).ref)
 
@@ -57,7 +58,8 @@ class Running:
                 self._nursery.start(self._follow, held)
 
     async def _follow(self, held: _Held) -> None:
-        watcher = self.watches.enter(held.calls, held.ref, "", "auto", None)
+        mode: WaitMode = "callback" if self.watches.will_be_told(held.ref) else held.mode
+        watcher = self.watches.enter(held.calls, held.ref, "", mode, None)
         try:
             await watcher.wait(watcher.since, Timeouts())
         except WiroError:

@@ -27,7 +27,7 @@ from wiro_async._errors import (
 from wiro_async._protocol.entities import Submitted
 from wiro_async._protocol.matching import Intent
 from wiro_async._protocol.requests import Request
-from wiro_async._types import OnCancel, OnUnknown
+from wiro_async._types import OnCancel, OnUnknown, ProgressMode
 
 ANSWER_SECONDS = 5.0
 MAX_AT_ONCE = 60  # runs being sent; fewer than the connections, so that none waits inside the HTTP pool
@@ -53,7 +53,7 @@ class RunPlan:
     Attributes:
         on_cancel: what becomes of its task if the caller goes away while it is submitted.
         on_unknown: "resubmit" sends it again if its answer was lost and its task is nowhere to be found.
-        by_events: whether its answer is to be an event stream.
+        mode: how it is followed; "sse" makes its answer an event stream.
         log: who writes it down.
     """
 
@@ -61,7 +61,7 @@ class RunPlan:
     intent: Intent
     on_cancel: OnCancel
     on_unknown: OnUnknown
-    by_events: bool = False
+    mode: ProgressMode = "auto"
     log: RunLog | None = None
 
 
@@ -122,7 +122,7 @@ class Submitter:
             except WiroError as error:
                 refused = False
                 if isinstance(error, RateLimitError):
-                    self._limiter.refuse(slot, None)
+                    self._limiter.slow_down(slot)
                 if not calls.sender.may_repeat(plan.request, error, tries):
                     raise
                 await calls.sender.pause(plan.request, error, tries)
@@ -213,7 +213,7 @@ class Submitter:
         self._reconciler.end(sending.attempt, sending.ref.task_id if sending.ref else None)
         if sending.ref is not None:
             self.on_made(sending.plan.intent.callback_url, sending.ref)
-            self._running.begin(sending.calls, sending.ref, sending.slot)
+            self._running.begin(sending.calls, sending.ref, sending.slot, sending.plan.mode)
         elif sending.abandoned or not isinstance(sending.error, (ConcurrencyLimitError, RateLimitError)):
             self._limiter.end(sending.slot)
         unwritten = sending.ref is not None and sending.error is not None
@@ -245,7 +245,7 @@ class Submitter:
         try:
             if sending.plan.log is not None:
                 await sending.plan.log.intend(sending.plan.intent)
-            if sending.plan.by_events:
+            if sending.plan.mode == "sse":
                 return await self._event_runs.start(sending.calls, sending.plan.request)
             answer = await sending.calls.sender.attempt(sending.plan.request)
         finally:

@@ -17,6 +17,7 @@ import anyio.to_thread
 from wiro_async._protocol.filenames import numbered
 
 BUFFER = 1024 * 1024
+MAX_PIECES = 1024  # however small they are
 NAME_SHOWN = 30  # characters of the name that the temporary one shows; of four bytes each at most
 
 
@@ -30,18 +31,20 @@ class Filling:
     def __init__(self, path: Path, part: _Part) -> None:
         self.path = path
         self._part = part
-        self._buffer = bytearray()
+        self._waiting: list[bytes] = []
+        self._size = 0
         self._writing: asyncio.Future[None] | None = None
 
     async def write(self, chunk: bytes) -> None:
         """Append some bytes. An error in writing them shows here or later, but before the file is given its name."""
-        self._buffer += chunk
-        if len(self._buffer) >= BUFFER:
+        self._waiting.append(chunk)
+        self._size += len(chunk)
+        if self._size >= BUFFER or len(self._waiting) >= MAX_PIECES:
             await self._flush()
 
     async def restart(self) -> None:
         """Throw away what was written."""
-        self._buffer.clear()
+        self._waiting, self._size = [], 0
         await self._settled()
         await anyio.to_thread.run_sync(self._part.clear)
 
@@ -53,8 +56,8 @@ class Filling:
 
     async def _flush(self) -> None:
         await self._settled()
-        data, self._buffer = self._buffer, bytearray()
-        self._writing = asyncio.get_running_loop().run_in_executor(None, self._part.write, data)
+        chunks, self._waiting, self._size = self._waiting, [], 0
+        self._writing = asyncio.get_running_loop().run_in_executor(None, self._part.write, chunks)
         self._writing.add_done_callback(_heed)
 
     async def _settled(self) -> None:
@@ -99,8 +102,8 @@ class _Part:
                 flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
                 self._descriptor = os.open(self._temporary, flags, 0o666)
 
-    def write(self, data: bytearray) -> None:
-        self._with_descriptor(lambda descriptor: _write_all(descriptor, data))
+    def write(self, chunks: list[bytes]) -> None:
+        self._with_descriptor(lambda descriptor: _write_all(descriptor, b"".join(chunks)))
 
     def clear(self) -> None:
         def clear(descriptor: int) -> None:
@@ -145,7 +148,7 @@ def _heed(writing: asyncio.Future[None]) -> None:
         writing.exception()
 
 
-def _write_all(descriptor: int, data: bytearray) -> None:
+def _write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]

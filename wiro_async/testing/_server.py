@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -12,7 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.protocol import State
 
-ACCEPTING = 4  # turns of the loop after which a connection that is being accepted is known
+ACCEPTING = 3  # turns of the loop after which a connection that is being accepted is known
 LINGER_NOT = struct.pack("ii", 1, 0)
 
 
@@ -103,15 +104,24 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close everything without waiting for anybody."""
-        for server in self.servers:
-            server.close()
-        for _ in range(ACCEPTING):
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, SocketConnection):
-                    connection.say_goodbye(1012)
-                connection.transport.abort()
-            await asyncio.sleep(0)
+        await self._stop_accepting()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, SocketConnection):
+                connection.say_goodbye(1012)
+            connection.transport.abort()
         tasks = list(self.server_state.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _stop_accepting(self) -> None:
+        """Close the listeners: not before what they accepted is known, for asyncio loses it otherwise."""
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listener in server.sockets:
+                with suppress(NotImplementedError):
+                    loop.remove_reader(listener.fileno())
+        for _ in range(ACCEPTING):
+            await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()

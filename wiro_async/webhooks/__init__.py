@@ -7,7 +7,8 @@
 Needs nothing that the SDK itself does not need.
 """
 
-from wiro_async.webhooks._receiver import WebhookReceiver, WebhookStatistics
+from wiro_async.webhooks._receiver import WebhookReceiver
+from wiro_async.webhooks._statistics import WebhookStatistics
 
 __all__ = ["WebhookReceiver", "WebhookStatistics"]
 

@@ -36,6 +36,7 @@ from wiro_async.webhooks._asgi import (
     lifespan,
     refuse_socket,
 )
+from wiro_async.webhooks._statistics import WebhookStatistics
 
 logger = logging.getLogger("wiro_async")
 OnEnd: TypeAlias = Callable[[Task], Awaitable[None] | None]
@@ -44,35 +45,6 @@ LIFETIME = 7 * 24 * 3600.0
 SHORTEST_SECRET = 16
 MAX_PENDING = 1000
 MAX_DONE = 10_000
-
-
-@attrs.define
-class WebhookStatistics:
-    """What became of the calls so far.
-
-    Attributes:
-        received: all of them.
-        confirmed: tasks that Task/Detail said were over; told to whoever waited.
-        duplicates: calls about tasks that had been confirmed, or were just being asked about.
-        forged: addresses that are not signed by this receiver's secrets, or belong to another task.
-        expired: addresses that were signed too long ago.
-        refused: calls that are no POST, too large or too slow.
-        unreadable: calls that name no task.
-        unconfirmed: tasks that Task/Detail does not know, or does not see as over, or could not be asked about.
-        dropped: calls that came while too many others were being confirmed; slow polling finds what they meant.
-        pending: how many are being confirmed at this moment.
-    """
-
-    received: int = 0
-    confirmed: int = 0
-    duplicates: int = 0
-    forged: int = 0
-    expired: int = 0
-    refused: int = 0
-    unreadable: int = 0
-    unconfirmed: int = 0
-    dropped: int = 0
-    pending: int = 0
 
 
 class WebhookReceiver:

@@ -35,7 +35,7 @@ def render(stats: BatchStats, history: History) -> str:
     """The page."""
     jinja2: Any = _needed("jinja2")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = resources.files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
+    template = resources.files("wiro_async._api.batch").joinpath("report.html.jinja").read_text(encoding="utf-8")
     page: str = environment.from_string(template).render(_facts(stats, history))
     return page
 

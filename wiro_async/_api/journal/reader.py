@@ -152,7 +152,7 @@ class Journal:
 
     def _export_csv(self, path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, SHOWN)
+            table: csv.DictWriter[str] = csv.DictWriter(file, SHOWN)
             table.writeheader()
             for item in self.items():
                 row: dict[str, object] = {**item.as_json()}

@@ -1,0 +1,165 @@
+"""Do processes that share an account share its limit? Throughput next to the ideal, and refusals for each run.
+
+python benchmarks/fairness.py [--clients 3] [--items 150] [--seconds 2] [--limit 20] [--only naive]
+
+Every client is a process with a batch of its own, `concurrency="auto"`; none knows of the others. The ideal has as
+many tasks in flight as the account allows from the first to the last. "naive" tries again after a jittered back-off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import heapq
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Generator
+from random import Random, random
+from typing import Any
+
+import attrs
+
+from wiro_async import AsyncWiro
+from wiro_async._engine.limiter import Limiter, Slot
+
+TARGETS = {1: (0.97, 0.16), 3: (0.94, 0.16)}  # clients: least share of the ideal, most refusals a run
+BACKOFF, BACKOFF_CAP = 0.5, 8.0
+
+
+@attrs.frozen
+class Figures:
+    share: float
+    refusals: float
+    seconds: list[float]
+
+
+class NaiveLimiter(Limiter):
+    """Everybody at once; who is refused sleeps, each time for longer, and tries again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tries: dict[object, int] = {}
+
+    async def acquire(self, *, refused: bool = False) -> Slot:
+        caller = asyncio.current_task()
+        if refused:
+            self._tries[caller] = tries = self._tries.get(caller, 0) + 1
+            await asyncio.sleep(random() * min(BACKOFF_CAP, BACKOFF * 2.0**tries))
+        else:
+            self._tries[caller] = 0
+        return Slot(0)
+
+    def start(self, slot: Slot) -> None: ...
+    def end(self, slot: Slot) -> None: ...
+    def refuse(self, slot: Slot, limit: int | None) -> None: ...
+
+
+def durations(client: int, items: int, seconds: float) -> list[float]:
+    dice = Random(client)
+    return [seconds * dice.uniform(0.5, 1.5) for _ in range(items)]
+
+
+async def client(number: int, items: int, seconds: float, options: dict[str, Any], naive: bool) -> None:
+    """Wait for the word, run the batch, tell when it was done."""
+    inputs = [{"prompt": f"{number}/{n}", "seconds": s} for n, s in enumerate(durations(number, items, seconds))]
+    async with AsyncWiro(**options) as wiro:
+        if naive:
+            wiro._engine.limiter = wiro._engine.submitter._limiter = wiro._engine.running._limiter = NaiveLimiter()
+        await wiro.run("emulator/sleeper", {"prompt": "warm-up", "seconds": 0})
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        async with wiro.batch("emulator/sleeper", inputs, concurrency="auto") as batch:
+            async for item in batch:
+                assert item.error is None, item.error
+    print(time.time(), flush=True)
+
+
+@contextlib.contextmanager
+def emulator(limit: int) -> Generator[dict[str, Any]]:
+    """The service in a process of its own; its limit follows from the balance."""
+    command = [sys.executable, "-m", "wiro_async.testing", "--balance", str(10 * limit + 9)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.stdin.close()
+
+
+def trial(clients: int, items: int, seconds: float, limit: int, naive: bool) -> Figures:
+    """Let them all run at once."""
+    with emulator(limit) as options:
+        command = [sys.executable, __file__, "--options", json.dumps(options), "--items", str(items)]
+        command += ["--seconds", str(seconds), *(["--only", "naive"] if naive else [])]
+        running = [
+            subprocess.Popen(
+                [*command, "--client", str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for number in range(clients)
+        ]
+        for process in running:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        start = time.time()
+        ends = [float(process.communicate("go\n")[0]) for process in _told(running)]
+        with urllib.request.urlopen(options["base_url"].removesuffix("/v1") + "/_emulator/ledger") as answer:
+            ledger = json.load(answer)
+    made = len(ledger["submissions"])
+    assert made == clients * (items + 1)
+    refused = sum(count for endpoint, count in ledger["calls"].items() if endpoint.startswith("Run/")) - made
+    work = [durations(number, items, seconds) for number in range(clients)]
+    best = ideal([task for tasks in zip(*work, strict=True) for task in tasks], limit)
+    return Figures(best / (max(ends) - start), refused / (clients * items), [end - start for end in ends])
+
+
+def _told(running: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return running
+
+
+def ideal(tasks: list[float], limit: int) -> float:
+    """Seconds that the account needs for these tasks, in this order, with no gap between them."""
+    free = [0.0] * limit
+    for task in tasks:
+        heapq.heapreplace(free, free[0] + task)
+    return max(free)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, nargs="*", default=[1, 3], help="how many processes")
+    parser.add_argument("--items", type=int, default=150, help="runs of each")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="what a run takes, half as much to half as much again"
+    )
+    parser.add_argument("--limit", type=int, default=20, help="how many tasks the account may run")
+    parser.add_argument("--only", choices=("wiro", "naive"))
+    parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--options", type=json.loads, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.client is not None:
+        asyncio.run(client(given.client, given.items, given.seconds, given.options, given.only == "naive"))
+        return
+    missed = False
+    for clients in given.clients:
+        for kind in ("wiro", "naive") if given.only is None else (given.only,):
+            figures = trial(clients, given.items, given.seconds, given.limit, kind == "naive")
+            ends = ", ".join(f"{seconds:.1f}" for seconds in sorted(figures.seconds))
+            print(
+                f"{clients} x {given.items} runs, {kind:5}: {figures.share:6.1%} of the ideal, "
+                f"{figures.refusals:.2f} refusals a run, ended after {ends} s",
+                flush=True,
+            )
+            share, refusals = TARGETS.get(clients, (0.0, float("inf")))
+            missed |= kind == "wiro" and (figures.share < share or figures.refusals > refusals)
+    sys.exit(missed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""A thousand runs in one session: it holds no more at the end than it did half-way."""
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wiro_async import AsyncWiro
+from wiro_async._engine.engine import Statistics
+from wiro_async.testing import WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
+RUNS, IN_FLIGHT = 500, 50
+FORGOTTEN = 0.5  # seconds until every poll that was planned has come due
+NOISE = 10
+NOTHING = Statistics(0, 0, 0, 0, 0, 0, 0)
+
+
+def held() -> Counter[str]:
+    """How many objects there are of each of this library's classes."""
+    gc.collect()
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in map(type, gc.get_objects()))
+    ours = (name for name in names if name.startswith("wiro_async."))
+    return Counter(name for name in ours if not name.startswith("wiro_async.testing."))
+
+
+async def use(wiro: AsyncWiro, numbers: Iterator[int]) -> None:
+    """Runs of several kinds, one after the other."""
+    for number in numbers:
+        given = {"prompt": f"intent {number}", "seconds": 1}
+        if number % 5 == 1:
+            async with wiro.stream("emulator/writer", given) as stream:
+                await stream.result()
+        elif number % 5 == 2:
+            task = await wiro.submit("emulator/sleeper", given)
+            assert [event async for event in task.events()]
+        elif number % 20 == 3:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await wiro.run("emulator/sleeper", {**given, "seconds": 100_000})
+        else:
+            assert (await wiro.run("emulator/sleeper", given)).succeeded
+
+
+async def half(wiro: AsyncWiro) -> Counter[str]:
+    """Half of the runs, and what is held when they are over."""
+    numbers = iter(range(RUNS))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(IN_FLIGHT):
+            group.create_task(use(wiro, numbers))
+    await asyncio.sleep(FORGOTTEN)
+    return held()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_nothing_grows(emulator: WiroEmulator, open_files: Callable[[], set[str]], until: "Until") -> None:
+    """The second half leaves no object, and closing leaves no socket and no task."""
+
+    def sockets() -> int:
+        return sum("socket:" in name for name in open_files())
+
+    tasks, before = asyncio.all_tasks(), sockets()
+    async with AsyncWiro(**emulator.options()) as wiro:
+        first = await half(wiro)
+        second = await half(wiro)
+        grown = {name: count for name, count in (second - first).items() if count > NOISE}
+        assert not grown, f"held after {RUNS} more runs: {grown}"
+        assert sockets() > before
+    assert wiro.statistics() == NOTHING
+    assert asyncio.all_tasks() == tasks
+    await until(lambda: sockets() <= before)

@@ -1,0 +1,287 @@
+"""Limiters that share an account, in a loop whose clock jumps: how well they use it, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import selectors
+from collections.abc import Callable, Coroutine, Mapping
+from itertools import chain
+from random import Random
+from statistics import mean
+from typing import Any
+
+import attrs
+import pytest
+
+from wiro_async._engine import limiter as module
+from wiro_async._engine.limiter import OPENING, Limiter, Slot
+from wiro_async._transport import clock
+
+SEEDS = range(4)
+ROUND_TRIP, NEWS = 0.05, 0.05  # seconds until a run is answered, and until its end is known
+TASK = 10.0
+
+
+class JumpingClock(selectors.SelectSelector):
+    """Waits for nothing: where the loop would sleep, its clock goes on instead."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        assert ready or timeout is not None, "everybody waits, and nothing will ever happen"
+        self.now += 0.0 if ready else timeout or 0.0
+        return ready
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """A loop on such a clock."""
+
+    def __init__(self) -> None:
+        self._clock = JumpingClock()
+        super().__init__(self._clock)
+        self._clock_resolution = 1e-9
+
+    def time(self) -> float:
+        return self._clock.now
+
+
+def jump(story: Coroutine[Any, Any, None]) -> None:
+    """Tell a story in no time."""
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(story)
+
+
+@attrs.define
+class Account:
+    """What the service allows, and what it was asked."""
+
+    limit: int
+    dice: Random
+    running: int = 0
+    refusals: int = 0
+
+    async def run(self, limiter: Limiter, seconds: float) -> None:
+        """One task, submitted as often as it takes."""
+        slot = await limiter.acquire()
+        while not await self._is_taken(limiter, slot):
+            slot = await limiter.acquire(refused=True)
+        await asyncio.sleep(seconds)
+        self.running -= 1
+        await asyncio.sleep(NEWS * self.dice.uniform(0.5, 1.5))
+        limiter.end(slot)
+
+    async def _is_taken(self, limiter: Limiter, slot: Slot) -> bool:
+        await asyncio.sleep(ROUND_TRIP * self.dice.uniform(0.25, 0.75))
+        taken = self.running < self.limit
+        self.running += taken
+        await asyncio.sleep(ROUND_TRIP / 2)
+        if taken:
+            limiter.start(slot)
+        else:
+            self.refusals += 1
+            limiter.refuse(slot, self.limit)
+        return taken
+
+
+def ideal(tasks: list[float], limit: int) -> float:
+    """Seconds for these tasks without a gap between them."""
+    free = [0.0] * limit
+    for task in tasks:
+        heapq.heapreplace(free, free[0] + task)
+    return max(free)
+
+
+@attrs.define
+class Trial:
+    """So many sessions with so many tasks each, `apart` seconds one after the other, on one account."""
+
+    sessions: int
+    tasks: int
+    limit: int = 20
+    apart: float = 0.0
+    shares: list[float] = attrs.field(factory=list[float])
+    refusals: list[float] = attrs.field(factory=list[float])
+
+    def play(self, monkeypatch: pytest.MonkeyPatch) -> Trial:
+        for seed in SEEDS:
+            dice = Random(seed)
+            monkeypatch.setattr(clock, "chance", dice.random)
+            jump(self._story(Account(self.limit, dice), dice))
+        return self
+
+    async def _story(self, account: Account, dice: Random) -> None:
+        work = [[TASK * dice.uniform(0.8, 1.2) for _ in range(self.tasks)] for _ in range(self.sessions)]
+        async with asyncio.TaskGroup() as group:
+            for number, tasks in enumerate(work):
+                group.create_task(self._session(account, tasks, number * self.apart))
+        best = ideal(list(chain.from_iterable(zip(*work, strict=True))), self.limit)
+        self.shares.append(best / asyncio.get_running_loop().time())
+        self.refusals.append(account.refusals / (self.tasks * self.sessions))
+
+    async def _session(self, account: Account, tasks: list[float], begin: float) -> None:
+        await asyncio.sleep(begin)
+        limiter = Limiter()
+        async with asyncio.TaskGroup() as group:
+            for seconds in tasks:
+                group.create_task(account.run(limiter, seconds))
+
+
+@pytest.mark.parametrize(
+    "trial, share, refusals",
+    [
+        (Trial(1, 300), 0.97, 0.1),
+        (Trial(3, 150), 0.93, 0.17),
+        (Trial(3, 150, apart=0.5), 0.9, 0.18),
+        (Trial(5, 90), 0.91, 0.26),
+        (Trial(2, 400, limit=100), 0.9, 0.12),
+        (Trial(3, 40, limit=3), 0.9, 1.0),
+    ],
+    ids=["alone", "three", "one after the other", "five", "many", "few"],
+)
+def test_the_account_is_used_without_asking_much(
+    monkeypatch: pytest.MonkeyPatch, trial: Trial, share: float, refusals: float
+) -> None:
+    """Sessions that know nothing of each other use nearly all that is allowed, and are seldom refused."""
+    trial.play(monkeypatch)
+    assert mean(trial.shares) >= share
+    assert mean(trial.refusals) <= refusals
+
+
+async def _always(account: Account, limiter: Limiter, callers: int) -> None:
+    async def use() -> None:
+        while True:
+            await account.run(limiter, TASK * account.dice.uniform(0.5, 1.5))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(callers):
+            group.create_task(use())
+
+
+def test_who_comes_late_gets_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that one session has filled is shared with a second one before long."""
+
+    async def story() -> None:
+        account = Account(20, Random(1))
+        early, late = Limiter(), Limiter()
+        first = asyncio.create_task(_always(account, early, 40))
+        await asyncio.sleep(5 * TASK)
+        assert early.in_flight == 20
+        second = asyncio.create_task(_always(account, late, 40))
+        await asyncio.sleep(20 * TASK)
+        held: list[int] = []
+        for _ in range(100):
+            await asyncio.sleep(TASK / 10)
+            held.append(late.in_flight)
+        assert 5 < mean(held) < 15
+        assert not first.done()
+        assert not second.done()
+
+    monkeypatch.setattr(clock, "chance", Random(2).random)
+    jump(story())
+
+
+async def taken(limiter: Limiter, count: int) -> list[Slot]:
+    """So many running tasks."""
+    slots: list[Slot] = []
+    for _ in range(count):
+        slots.append(await limiter.acquire())
+        limiter.start(slots[-1])
+    return slots
+
+
+def told(story: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """A test told on a jumping clock."""
+
+    def test() -> None:
+        jump(story())
+
+    test.__doc__ = story.__doc__
+    return test
+
+
+@told
+async def test_few_unanswered_at_first() -> None:
+    """While no limit is known, few runs are sent unanswered; each answer, or a second, allows more."""
+    limiter = Limiter()
+    callers = [asyncio.create_task(limiter.acquire()) for _ in range(50)]
+    await asyncio.sleep(0.5)
+    assert limiter.in_flight == OPENING
+    for caller in callers[: int(OPENING)]:
+        limiter.start(caller.result())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert limiter.in_flight == OPENING + 1.5 * OPENING
+    await asyncio.sleep(60)
+    assert limiter.in_flight == 50
+
+
+@told
+async def test_whoever_is_refused_waits_for_an_end() -> None:
+    """Nothing is sent into an account that is full, until a task of one's own ends."""
+    limiter = Limiter()
+    running = await taken(limiter, 3)
+    limiter.refuse(await limiter.acquire(), 20)
+    caller = asyncio.create_task(limiter.acquire(refused=True))
+    await asyncio.sleep(3600)
+    assert not caller.done()
+    limiter.end(running[0])
+    await asyncio.sleep(0.1)
+    assert caller.done()
+
+
+@told
+async def test_without_own_tasks_it_tries_again_after_a_while() -> None:
+    """Others may have filled the account: only time helps, and one caller at a time is sent to look."""
+    limiter = Limiter()
+    limiter.refuse(await limiter.acquire(), 20)
+    callers = [asyncio.create_task(limiter.acquire(refused=True)) for _ in range(5)]
+    await asyncio.sleep(0.4)
+    assert limiter.in_flight == 0
+    await asyncio.sleep(module.OTHERS_CAP)
+    assert limiter.in_flight == 1
+    first = next(caller for caller in callers if caller.done())
+    limiter.refuse(first.result(), 20)
+    callers.remove(first)
+    callers.pop().cancel()
+    await asyncio.sleep(2 * module.OTHERS_CAP)
+    assert limiter.in_flight == 1
+
+
+@told
+async def test_a_429_takes_a_quarter_and_regrows_fast() -> None:
+    """Too many requests: fewer tasks at once, and from then on one more with each that ends."""
+    limiter = Limiter()
+    running = await taken(limiter, 8)
+    limiter.slow_down(await limiter.acquire())
+    assert limiter.level == 6
+    callers = [asyncio.create_task(limiter.acquire()) for _ in range(10)]
+    await asyncio.sleep(1)
+    for slot in running[:3]:
+        limiter.end(slot)
+    assert limiter.level == 9
+    await asyncio.sleep(0.1)
+    assert sum(caller.done() for caller in callers) == 4  # next to five that still run
+
+
+@told
+async def test_the_services_number_is_not_passed_for_a_minute() -> None:
+    """After that it may have changed."""
+    limiter = Limiter()
+    levels: Mapping[str, list[float]] = {"soon": [], "later": []}
+    running = await taken(limiter, 3)
+    limiter.refuse(await limiter.acquire(), 3)
+    callers = [asyncio.create_task(limiter.acquire()) for _ in range(60)]
+    for when in levels:
+        for _ in range(20):
+            limiter.end(running.pop(0))
+            await asyncio.sleep(0.1)
+            levels[when].append(limiter.level)
+            for caller in [caller for caller in callers if caller.done()]:
+                callers.remove(caller)
+                limiter.start(caller.result())
+                running.append(caller.result())
+        await asyncio.sleep(module.CEILING_SECONDS)
+    assert max(levels["soon"]) == 3
+    assert max(levels["later"]) > 3

@@ -1,0 +1,315 @@
+"""Submitting, searching and stopping: the corners that promises do not spell out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from wiro_async import (
+    AsyncWiro,
+    AuthenticationError,
+    InvalidInputError,
+    RetryPolicy,
+    SessionClosedError,
+    SubmissionUnknownError,
+    Timeouts,
+)
+from wiro_async._engine import limiter, reconciler, running, stopping, submitter
+from wiro_async._engine.sender import Pace
+from wiro_async.testing import Delay, DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
+SHORT = {"seconds": 5, "events": 9}
+STUCK = "emulator/stuck"
+
+
+def statuses(emulator: WiroEmulator) -> list[str]:
+    """How all tasks stand."""
+    return [task.status for task in emulator.ledger.tasks.values()]
+
+
+async def test_the_search_goes_through_all_pages(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lost run may be pages away, behind what others made meanwhile."""
+    monkeypatch.setattr(reconciler, "PAGE", 2)
+    emulator.faults.list_lag = 0.2
+    emulator.faults.http("Run/*", ResetAfter())
+    lost = asyncio.create_task(wiro.run("emulator/sleeper", {**SHORT, "n": 0}))
+    async with AsyncWiro(**emulator.options()) as other:
+        for n in range(1, 6):
+            await other.submit("emulator/sleeper", {**SHORT, "n": n})
+        assert (await lost).task.parameters["n"] == "0"
+    assert len(emulator.ledger.submissions) == 6
+
+
+async def test_the_search_ends_at_what_is_too_old(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks from before the run was sent are not looked through."""
+    monkeypatch.setattr(reconciler, "PAGE", 1)
+    monkeypatch.setattr(reconciler, "SKEW", -3600.0)
+    await wiro.submit(STUCK)
+    emulator.faults.http("Run/*", ResetBefore())
+    with pytest.raises(SubmissionUnknownError):
+        await wiro.with_options(timeout=Timeouts(request=0.5)).submit(STUCK)
+    starts = [call.parameters["start"] for call in emulator.ledger.calls if call.endpoint == "Task/List"]
+    assert set(starts) == {"0"}
+
+
+async def test_rows_of_a_list_may_lack_fields(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """Then Task/Detail is asked for the whole of them."""
+    emulator.faults.http("Run/*", ResetAfter())
+    made = asyncio.create_task(wiro.submit("emulator/sleeper", {**SHORT, "n": 1}))
+    await until(lambda: emulator.ledger.submissions)
+    rows = [{"id": emulator.ledger.submissions[0].task_id}]
+    emulator.faults.http("Task/List", Respond(200, json.dumps({"result": True, "tasklist": rows})), times=None)
+    assert (await made).id == rows[0]["id"]
+
+
+async def test_known_tasks_are_bounded(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many a session makes, it remembers the newest."""
+    monkeypatch.setattr(reconciler, "MAX_KNOWN", 3)
+    for _ in range(5):
+        await wiro.submit("emulator/sleeper", SHORT)
+    assert len(wiro._engine.submitter._reconciler._known) == 3
+
+
+async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So are the tasks that somebody submitted and never looked at again."""
+    monkeypatch.setattr(running, "MAX_UNFOLLOWED", 3)
+    for _ in range(5):
+        await wiro.submit(STUCK)
+    assert len(wiro._engine.running._held) == 3
+    assert wiro._engine.limiter.in_flight == 3
+
+
+async def test_places_of_tasks_that_vanished_are_given_back(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If one that nobody follows cannot be asked about, its place is not kept for ever."""
+    monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
+    with WiroEmulator(speed=50, balance=Decimal(1000)) as emulator:
+        async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
+            held = await wiro.submit(STUCK)
+            gone = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
+            emulator.faults.http("Task/Detail", gone, when=lambda call: call.parameters.get("tasktoken") == held.token)
+            with anyio.fail_after(10):
+                assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
+
+
+async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(emulator: WiroEmulator, hurried: None) -> None:
+    """Tasks that nobody follows are polled, too."""
+    async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
+        await wiro.submit("emulator/sleeper", SHORT)
+        assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
+    assert not emulator.ledger.sockets
+
+
+async def test_more_places_than_the_limit_are_not_kept(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a limit is known, older tasks than it allows must be over."""
+    monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
+    with WiroEmulator(speed=50, balance=Decimal(29)) as emulator:
+        async with AsyncWiro(**emulator.options()) as wiro:
+            for _ in range(6):
+                await (await wiro.submit("emulator/sleeper", SHORT)).stop()
+            emulator.faults.http("Task/Detail", Delay(0.1), times=None)
+            with anyio.fail_after(20):
+                results = await asyncio.gather(*(wiro.run("emulator/sleeper", SHORT) for _ in range(4)))
+    assert all(result.succeeded for result in results)
+
+
+async def test_a_refused_key_ends_a_submit(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """No retry, no search, and no place kept."""
+    emulator.faults.http("Run/*", Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}'))
+    with pytest.raises(AuthenticationError):
+        await wiro.run(STUCK)
+    assert wiro._engine.limiter.in_flight == 0
+    assert emulator.ledger.count() == 1
+
+
+async def test_refusals_without_end_are_told(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """After the policy's attempts a 429 goes to the caller."""
+    emulator.faults.http("Run/*", Respond(429, "{}", headers={"retry-after": "0"}), times=None)
+    view = wiro.with_options(retry=RetryPolicy(attempts=3, base=0.01))
+    with pytest.raises(Exception, match="429"):
+        await view.run(STUCK)
+    assert emulator.ledger.count("Run/*") == 3
+    assert wiro._engine.limiter.in_flight == 0
+
+
+async def test_a_run_that_cannot_be_sent_gives_its_place_back(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """A bad file is found only while it is sent."""
+
+    class Broken:
+        def read(self, size: int = -1) -> bytes:
+            raise OSError("broken")
+
+        def seekable(self) -> bool:
+            return False
+
+    with pytest.raises(Exception, match="broken"):
+        await wiro.run("emulator/sleeper", {"image": Broken()})
+    assert wiro._engine.limiter.in_flight == 0
+    assert wiro.statistics().submissions == 0
+
+
+async def test_cancelled_while_waiting_to_be_sent(
+    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many are sent at once; who leaves that queue leaves nothing behind."""
+    monkeypatch.setattr(submitter, "MAX_AT_ONCE", 2)
+    emulator.faults.http("Run/*", DelayAnswer(0.3), times=None)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(4)]
+        await until(lambda: wiro._engine.limiter.in_flight == 4)
+        for run in runs[2:]:
+            run.cancel()
+        await asyncio.wait(runs[2:])
+        assert wiro._engine.limiter.in_flight == 2
+        await until(lambda: wiro.statistics().owned_tasks == 2)
+        assert len(emulator.ledger.submissions) == 2
+        for run in runs:
+            run.cancel()
+        await asyncio.wait(runs)
+
+
+async def test_closed_while_waiting_to_be_sent(
+    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those behind are told, and not sent any more."""
+    monkeypatch.setattr(submitter, "MAX_AT_ONCE", 2)
+    emulator.faults.http("Run/*", DelayAnswer(0.3), times=None)
+    wiro = AsyncWiro(**emulator.options())
+    runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(4)]
+    await until(lambda: wiro._engine.limiter.in_flight == 4 and len(emulator.ledger.submissions) == 2)
+    await wiro.aclose()
+    results = await asyncio.gather(*runs, return_exceptions=True)
+    assert all(isinstance(result, SessionClosedError) for result in results)
+    assert statuses(emulator) == ["task_cancel"] * 2
+
+
+async def test_closed_while_nothing_answers(
+    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer is awaited for so long only."""
+    monkeypatch.setattr(submitter, "ANSWER_SECONDS", 0.1)
+    emulator.faults.http("Run/*", Delay(1.0))
+    wiro = AsyncWiro(**emulator.options())
+    submitting = asyncio.create_task(wiro.submit(STUCK))
+    await until(lambda: emulator.ledger.count("Run/*"))
+    with anyio.fail_after(0.8):
+        await wiro.aclose()
+    with pytest.raises(SessionClosedError):
+        await submitting
+
+
+async def test_closed_in_the_moment_of_an_answer(
+    emulator: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is there and the caller has not woken up: the task is stopped, for it is nobody's."""
+    wiro = AsyncWiro(**emulator.options())
+    settle = wiro._engine.submitter._settle
+    answered = asyncio.Event()
+
+    async def settle_and_tell(sending: submitter._Sending) -> None:
+        answered.set()  # whoever waits for this wakes up before the caller
+        await settle(sending)
+
+    monkeypatch.setattr(wiro._engine.submitter, "_settle", settle_and_tell)
+
+    async def close() -> None:
+        await answered.wait()
+        await wiro.aclose()
+
+    closing = asyncio.create_task(close())
+    with pytest.raises(SessionClosedError) as caught:
+        await wiro.submit(STUCK)
+    await closing
+    assert caught.value.task_id == emulator.ledger.submissions[0].task_id
+    assert statuses(emulator) == ["task_cancel"]
+
+
+async def test_cancelled_in_the_moment_of_an_answer(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller is cancelled after the answer came and before it woke up: the task is stopped."""
+    settle = wiro._engine.submitter._settle
+
+    async def settle_and_cancel(sending: submitter._Sending) -> None:
+        await settle(sending)
+        submitting.cancel()
+
+    monkeypatch.setattr(wiro._engine.submitter, "_settle", settle_and_cancel)
+    submitting = asyncio.create_task(wiro.submit(STUCK))
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    assert statuses(emulator) == ["task_cancel"]
+
+
+async def test_a_task_between_queue_and_start_is_stopped(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither cancel nor kill may work for a moment: both are tried until one does."""
+    monkeypatch.setattr(stopping, "TRY_AGAIN", 0.02)
+    task = await wiro.submit(STUCK)
+    refusal = Respond(200, '{"result":false,"errors":[{"code":1,"message":"Task is not in a cancellable state."}]}')
+    emulator.faults.http("Task/Cancel", refusal, times=3)
+    emulator.faults.http("Task/Kill", refusal, times=3)
+    assert await task.stop()
+    assert emulator.ledger.count("Task/Kill") == 4
+
+
+async def test_a_stop_that_fails_is_logged(
+    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cancellation goes through; the log names the task that may still run."""
+    view = wiro.with_options(retry=RetryPolicy(attempts=1))
+    running_task = asyncio.create_task(view.run(STUCK))
+    await until(lambda: wiro.statistics().owned_tasks)
+    emulator.faults.http("Task/*", Respond(500, "<html>", "text/html"), times=None)
+    running_task.cancel()
+    with caplog.at_level(logging.WARNING, "wiro_async"), pytest.raises(asyncio.CancelledError):
+        await running_task
+    assert "could not be stopped" in caplog.text
+    assert wiro.statistics().owned_tasks == 0
+
+
+async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+    """A stop that was under way when the session began to close is finished."""
+    wiro = AsyncWiro(**emulator.options())
+    running_task = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: wiro.statistics().owned_tasks and statuses(emulator) == ["task_start"])
+    emulator.faults.http("Task/Cancel", Delay(0.2))
+    running_task.cancel()
+    await asyncio.wait([running_task], timeout=0.05)
+    await wiro.aclose()
+    assert statuses(emulator) == ["task_cancel"]
+    await asyncio.wait([running_task])
+
+
+async def test_an_input_that_is_refused_here_holds_nothing(wiro: AsyncWiro) -> None:
+    """What is wrong before it is sent takes no place."""
+    with pytest.raises(InvalidInputError):
+        await wiro.run("nowhere")
+    assert wiro._engine.limiter.in_flight == 0
+
+
+async def test_the_services_clock() -> None:
+    """Its Date header tells how far it is from ours; a strange one tells nothing."""
+    pace = Pace()
+    assert pace.offset == 0.0
+    pace.note_date(None)
+    assert pace.offset == 0.0
+    pace.note_date("Thu, 01 Jan 2099 00:00:00 GMT")
+    assert pace.offset > 10**9
+    pace.note_date("yesterday")
+    assert pace.offset == 0.0
