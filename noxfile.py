@@ -17,6 +17,7 @@ nox.options.error_on_missing_interpreters = False
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
 BUILT: list[Path] = []
+COVERED: list[str] = []
 
 # pyenv's shims answer only for the version that is switched on: look where the interpreters lie, too.
 for folder in sorted(Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob("versions/3.1[1-9].*/bin")):
@@ -48,17 +49,20 @@ def install(session: nox.Session, *requirements: str, extras: str) -> None:
 
 @nox.session(python=PYTHONS, reuse_venv=True)
 def tests(session: nox.Session) -> None:
-    """The test suite against the installed wheel, with branch coverage; arguments go to pytest."""
+    """The test suite against the installed wheel, the first time with branch coverage; arguments go to pytest."""
     install(session, *groups("tests"), extras="demo,report")
     session.env["WIRO_TEST_INSTALLED"] = "1"
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
-        return
-    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
-    session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "--numprocesses=3")
-    session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report")
+    elif COVERED:
+        session.run("python", "-m", "pytest", "--numprocesses=4")
+    else:
+        COVERED.append(session.name)
+        session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
+        session.run("coverage", "erase")
+        session.run("coverage", "run", "-m", "pytest", "--numprocesses=4")
+        session.run("coverage", "combine", "--quiet")
+        session.run("coverage", "report")
 
 
 @nox.session(reuse_venv=True)

@@ -35,6 +35,7 @@ from wiro_async import (
     SessionClosedError,
     StatusChanged,
     SubmissionUnknownError,
+    Task,
     TaskFinished,
     TaskHandle,
     TaskTimeoutError,
@@ -43,6 +44,7 @@ from wiro_async import (
     UnknownEvent,
 )
 from wiro_async._engine import limiter, stopping
+from wiro_async._engine.task_calls import TaskCalls
 from wiro_async.testing import (
     CloseAfterTask,
     DelayAnswer,
@@ -172,6 +174,32 @@ async def test_1_a_task_that_is_listed_late_is_found(emulator: WiroEmulator, imp
     assert (await impatient.run("emulator/sleeper", SHORT)).succeeded
     assert emulator.ledger.count("Task/List") > 1
     assert len(emulator.ledger.submissions) == 1
+
+
+Page = Callable[..., Awaitable[list[Task]]]
+
+
+def _three_a_page(page: Page) -> Page:
+    """A service that gives at most three tasks a page, however many are asked for."""
+
+    async def short(calls: TaskCalls, start: int, limit: int, *others: object) -> list[Task]:
+        return await page(calls, start, min(limit, 3), *others)
+
+    return short
+
+
+async def test_1_a_task_on_a_later_page_is_found(
+    emulator: WiroEmulator, impatient: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages that are shorter than asked for are not the end of the list."""
+    monkeypatch.setattr(TaskCalls, "page", _three_a_page(TaskCalls.page))
+    emulator.faults.list_lag = 0.3
+    emulator.faults.http("Run/*", ResetAfter())
+    lost = asyncio.create_task(impatient.run("emulator/sleeper", {**SHORT, "which": "lost"}))
+    others = [impatient.run("emulator/sleeper", {**SHORT, "which": number}) for number in range(8)]
+    await asyncio.gather(lost, *others)
+    assert len(emulator.ledger.submissions) == 9
+    assert lost.result().succeeded
 
 
 @pytest.mark.parametrize("lost", [1, 3, 6])
@@ -793,6 +821,16 @@ async def test_4_the_phases(
     assert [error.task_id] == ids(emulator)
     assert error.last_status == ("task_queue" if model == QUEUED else "task_start")
     assert wiro.task(error.token).token == emulator.ledger.submissions[0].token
+
+
+async def test_4_waiting_for_a_place_counts_as_queueing(emulator: WiroEmulator) -> None:
+    """What never started is out of queue time, wherever it was kept waiting; nothing is sent for it."""
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+        holder = await wiro.submit(STUCK)
+        with pytest.raises(TaskTimeoutError, match=r"queue time-out of 0\.3 s passed before there was a task"):
+            await wiro.run(STUCK, timeout=60, queue_timeout=0.3)
+        await holder.stop()
+    assert len(emulator.ledger.submissions) == 1
 
 
 async def test_4_a_task_that_runs_is_not_out_of_queue_time(wiro: AsyncWiro) -> None:

@@ -276,7 +276,7 @@ class TaskTimeoutError(TaskError, TimeoutError):
     """A time-out ended the wait for a task.
 
     Attributes:
-        phase: which time-out it was: "request", "queue", "run" or "idle".
+        phase: which time-out it was: "queue", "run" or "idle"; that of a request gives a `RequestTimeoutError`.
         seconds: its length.
         last_task: the last state the service told, if any.
         last_status: the last status seen, by any way.
@@ -301,6 +301,8 @@ class TaskTimeoutError(TaskError, TimeoutError):
         self.last_status = last_status
 
     def _text(self) -> str:
+        if self.task_id is None and self.token is None:
+            return f"the {self.phase} time-out of {self.seconds:g} s passed before there was a task"
         return (
             f"task {self.task_id}: the {self.phase} time-out of {self.seconds:g} s passed, "
             f"last status {self.last_status or 'unknown'}; wiro.task(error.token) picks it up again"

@@ -10,10 +10,8 @@ from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, Unpack, overload
-from uuid import uuid4
 
 import anyio
-import attrs
 
 from wiro_async._api import options as settings
 from wiro_async._api.batch import (
@@ -32,6 +30,7 @@ from wiro_async._api.batch import (
 from wiro_async._api.callbacks import CallbackDesk
 from wiro_async._api.files import Files
 from wiro_async._api.handle import EventStream, Following, TaskHandle
+from wiro_async._api.launching import Launch, Launcher
 from wiro_async._api.models import Models
 from wiro_async._api.options import USER_AGENT, Options
 from wiro_async._api.outputs import Output
@@ -41,13 +40,10 @@ from wiro_async._api.tasks import Tasks
 from wiro_async._engine.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
 from wiro_async._engine.sender import Sender
-from wiro_async._engine.submitter import RunLog, RunPlan
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
-from wiro_async._errors import InvalidInputError, TaskTimeoutError
-from wiro_async._protocol import requests
+from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskEvent
-from wiro_async._protocol.matching import Intent, with_intent
 from wiro_async._protocol.retry import RetryPolicy
 from wiro_async._redaction import without_login
 from wiro_async._types import CallbackURL, CheckInputs, Input, OnCancel, OnUnknown, ProgressMode, Timeouts
@@ -165,6 +161,7 @@ class AsyncWiro:
         self._callbacks = CallbackDesk(engine.callbacks, engine.nursery, self._following)
         is_same = origin is not None and origin._options.credentials == options.credentials
         self.models: Models = origin.models.sharing(sender) if origin and is_same else Models(sender, engine.nursery)
+        self._launcher = Launcher(engine, self._following, self.models, options)
 
     def __repr__(self) -> str:
         return f"AsyncWiro({without_login(self._base_url)!r})"
@@ -267,7 +264,8 @@ class AsyncWiro:
         """
         start = anyio.current_time()
         timeouts = Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
-        handle = await self._submit_within(timeouts, model, input, callback_url, project_id, on_cancel, check)
+        launch = Launch(model, input, callback_url, project_id, on_cancel, check)
+        handle = await self._launcher.submit_within(timeouts, launch)
         async with self._engine.stopper.owning(self._calls, handle.ref, on_cancel):
             if on_event is None:
                 return await handle.result_since(start, timeouts)
@@ -286,7 +284,7 @@ class AsyncWiro:
 
         Cancelling it *during* the submit stops the task that was being made. Arguments and errors as in `run`.
         """
-        return await self._submit(model, input, callback_url, project_id, "stop", check)
+        return await self._launcher.submit(Launch(model, input, callback_url, project_id, check=check))
 
     def stream(
         self,
@@ -303,12 +301,8 @@ class AsyncWiro:
         `async with wiro.stream(…) as stream: async for delta in stream: …`, then `await stream.result()`. Leaving
         it before the end stops the task. Arguments and errors as in `run`.
         """
-        return TextStream(
-            lambda: self._submit(model, input, callback_url, project_id, on_cancel, check),
-            self._following,
-            self._engine.stopper,
-            on_cancel,
-        )
+        launch = Launch(model, input, callback_url, project_id, on_cancel, check)
+        return TextStream(lambda: self._launcher.submit(launch), self._following, self._engine.stopper, on_cancel)
 
     def task(self, token: str | None = None, *, taskid: str | None = None) -> TaskHandle:
         """Pick up a run again from its token, or its id. Makes no request."""
@@ -411,8 +405,9 @@ class AsyncWiro:
             progress,
         )
         engine = self._engine
-        runs = Runs(self._plan_request, self._following, engine.submitter, engine.stopper, on_exit)
-        return Batch(runs, engine.nursery, engine.open, model, wanted, options, self._estimate_request)
+        launcher = self._launcher
+        runs = Runs(launcher.plan_item, self._following, engine.submitter, engine.stopper, on_exit)
+        return Batch(runs, engine.nursery, engine.open, model, wanted, options, launcher.estimate_item)
 
     @overload
     async def map(
@@ -447,63 +442,6 @@ class AsyncWiro:
                     raise item.error
                 results.append(item.result or item.error)  # type: ignore[arg-type]
         return results
-
-    async def _estimate_request(self, request: RunRequest) -> Decimal:
-        return (await self.models.estimate(request.model, request.input)).total
-
-    async def _plan_request(self, request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:
-        plan = await self._plan(request.model, request.input, request.callback_url, None, on_exit, None)
-        return plan if log is None else attrs.evolve(plan, log=log)
-
-    async def _submit_within(
-        self,
-        timeouts: Timeouts,
-        model: str,
-        inputs: Input | None,
-        callback_url: str | None,
-        project_id: str | None,
-        on_cancel: OnCancel,
-        check: bool | None,
-    ) -> TaskHandle:
-        with anyio.move_on_after(timeouts.run):
-            return await self._submit(model, inputs, callback_url, project_id, on_cancel, check)
-        raise TaskTimeoutError("run", timeouts.run or 0.0)
-
-    async def _submit(
-        self,
-        model: str,
-        inputs: Input | None,
-        callback_url: str | None,
-        project_id: str | None,
-        on_cancel: OnCancel,
-        check: bool | None,
-    ) -> TaskHandle:
-        plan = await self._plan(model, inputs, callback_url, project_id, on_cancel, check)
-        await self._engine.warm("polling" if plan.intent.callback_url else self._options.progress)
-        ref = await self._engine.submitter.submit(self._calls, plan)
-        return TaskHandle(ref, model, self._following, anyio.current_time())
-
-    async def _plan(
-        self,
-        model: str,
-        inputs: Input | None,
-        callback_url: str | None,
-        project_id: str | None,
-        on_cancel: OnCancel,
-        check: bool | None,
-    ) -> RunPlan:
-        given = await self.models.prepared(model, inputs, self._options.check_inputs, check)
-        callback_url = callback_url or settings.next_url(self._options.callback_url)
-        if callback_url is not None:
-            callback_url = with_intent(callback_url, uuid4().hex)
-        mode = self._options.progress
-        return RunPlan(
-            requests.run(model, given, callback_url, project_id, mode == "sse"),
-            Intent.of(model, given, callback_url),
-            on_cancel,
-            self._options.on_unknown,
-            mode,
-        )
 
 
 async def _pass_on(events: EventStream, listener: Listener) -> Task:

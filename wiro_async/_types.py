@@ -16,7 +16,7 @@ OnUnknown: TypeAlias = Literal["raise", "resubmit"]
 CheckInputs: TypeAlias = Literal["auto"] | bool
 CallbackURL: TypeAlias = str | Callable[[], str]
 OnProgress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
-TimeoutPhase: TypeAlias = Literal["request", "queue", "run", "idle"]
+TimeoutPhase: TypeAlias = Literal["queue", "run", "idle"]
 
 
 @attrs.frozen
@@ -82,6 +82,13 @@ class Timeouts:
         if value is None:
             return default
         return value if isinstance(value, Timeouts) else attrs.evolve(default, run=value)
+
+    @property
+    def before_start(self) -> tuple[TimeoutPhase, float | None]:
+        """The name and the length of the time-out that is first to end the wait for a start."""
+        if self.queue is None or (self.run is not None and self.run <= self.queue):
+            return "run", self.run
+        return "queue", self.queue
 
     def with_queue(self, seconds: float | None) -> Timeouts:
         """The same with another queue time-out, if one is given."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection
 from datetime import UTC, datetime
 
@@ -42,7 +42,7 @@ class Reconciler:
     """Knows the tasks of this session and the runs under way, which tells its own tasks from lost ones."""
 
     def __init__(self) -> None:
-        self._known: dict[str, None] = {}
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._under_way: dict[str, set[Attempt]] = defaultdict(set)
         self._undecided: dict[str, set[Attempt]] = defaultdict(set)
         self._locks: dict[str, anyio.Lock] = {}
@@ -117,22 +117,25 @@ class Reconciler:
             return TaskRef(task.id, task.token)
 
     async def _listed(self, calls: TaskCalls, attempt: Attempt) -> list[Task]:
-        found: list[Task] = []
-        start = 0
+        found: dict[str, Task] = {}
+        seen: set[str] = set()
         while True:
-            page = await calls.page(start, PAGE)
+            page = await calls.page(len(seen), PAGE)
             since = datetime.fromtimestamp(attempt.began + calls.sender.pace.offset - SKEW, UTC)
             recent = [task for task in page if task.created_at is None or task.created_at >= since]
-            strangers = [task for task in recent if task.id not in self._known]
-            found += [task for task in strangers if attempt.intent.matches(await _whole(calls, task))]
-            if len(recent) < PAGE:
-                return found
-            start += PAGE
+            new = {task.id: task for task in recent if task.id not in seen}
+            strangers = [task for task in new.values() if task.id not in self._known]
+            found |= {task.id: task for task in strangers if attempt.intent.matches(await _whole(calls, task))}
+            seen |= new.keys()
+            if (
+                len(recent) < len(page) or not new
+            ):  # a page may be shorter than asked for: only older tasks end the list
+                return list(found.values())
 
     def _know(self, task_id: str) -> None:
         self._known[task_id] = None
         if len(self._known) > MAX_KNOWN:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
 
 
 def unknown(intent: Intent, error: WiroError, candidates: list[Task] | None = None) -> SubmissionUnknownError:

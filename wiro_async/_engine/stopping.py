@@ -10,7 +10,15 @@ import anyio
 
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
-from wiro_async._errors import APIError, TaskTimeoutError, WiroError
+from wiro_async._errors import (
+    APIError,
+    DecodingError,
+    RateLimitError,
+    ServerError,
+    TaskTimeoutError,
+    TransportError,
+    WiroError,
+)
 from wiro_async._types import OnCancel
 
 logger = logging.getLogger("wiro_async")
@@ -35,6 +43,17 @@ async def stop_task(calls: TaskCalls, ref: TaskRef) -> bool:
         if task is not None and task.is_over:
             return task.was_cancelled
         await anyio.sleep(TRY_AGAIN)
+
+
+async def _stop_in_spite_of_faults(calls: TaskCalls, ref: TaskRef) -> None:
+    while True:
+        try:
+            await stop_task(calls, ref)
+        except (TransportError, DecodingError, RateLimitError, ServerError) as error:
+            logger.debug("task %s: not stopped yet: %s", ref.task_id, error)
+            await anyio.sleep(TRY_AGAIN)
+        else:
+            return
 
 
 class Stopper:
@@ -95,7 +114,7 @@ class Stopper:
     async def _stop(self, calls: TaskCalls, ref: TaskRef, done: anyio.Event) -> None:
         try:
             with anyio.move_on_after(STOP_SECONDS) as scope:
-                await stop_task(calls, ref)
+                await _stop_in_spite_of_faults(calls, ref)
             if scope.cancelled_caught:
                 logger.warning("task %s could not be stopped within %s s", ref.task_id, STOP_SECONDS)
         except WiroError as error:

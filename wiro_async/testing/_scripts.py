@@ -73,6 +73,8 @@ class RunInput:
     def text(self, name: str, default: str = "") -> str:
         """A parameter as text."""
         value = self.parameters.get(name)
+        if isinstance(value, bool):
+            return str(value).lower()
         return default if value is None or value == "" else str(value)
 
     def number(self, name: str, default: float) -> float:

@@ -51,10 +51,11 @@ class Runs:
         start = anyio.current_time()
         timeouts = self._timeouts(request)
         ref: TaskRef | None = None
-        with anyio.move_on_after(timeouts.run):
+        phase, seconds = timeouts.before_start
+        with anyio.move_on_after(seconds):
             ref = await self._submitter.submit(self._following.calls, await self.plan(request, log))
         if ref is None:
-            raise TaskTimeoutError("run", timeouts.run or 0.0)
+            raise TaskTimeoutError(phase, seconds or 0.0)
         return await self._ended(TaskHandle(ref, request.model, self._following, anyio.current_time()), start, timeouts)
 
     async def follow(self, request: RunRequest, ref: TaskRef) -> TaskResult:
