@@ -71,6 +71,8 @@ def intent_of(callback_url: str) -> str | None:
 
 def _canonical(value: JSON) -> str:
     text = form_text(value).strip()
+    if text[:1].isalpha():
+        return text
     if text[:1] in ("{", "["):
         inner = decode_or_none(text)
         return text if inner is None else encode(_sorted(inner)).decode()

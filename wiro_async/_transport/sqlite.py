@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import anyio
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Connection: TypeAlias = "sqlite3.Connection"
 T = TypeVar("T")
-MOST_TOGETHER = 1000
 BUSY_SECONDS = 5.0
 
 
@@ -53,7 +52,9 @@ class Database:
     def __init__(self, path: Path, prepare: Callable[[Connection], None]) -> None:
         self.path = path
         self._prepare = prepare
-        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._asked: list[_Call] = []
+        self._batches: SimpleQueue[list[_Call] | None] = SimpleQueue()
+        self._is_busy = False
         self._broken: JournalError | None = None
         self._loop: asyncio.AbstractEventLoop
         self._ended = anyio.Event()
@@ -76,7 +77,7 @@ class Database:
 
     def put(self, operation: Callable[[Connection], object]) -> None:
         """Have something written soon. If that fails, everything after it does."""
-        self._calls.put(_Call(operation, None))
+        self._ask(_Call(operation, None))
 
     async def do(self, operation: Callable[[Connection], T]) -> T:
         """The operation's value, once what it wrote is on the disk. Cancelling does not undo it.
@@ -87,14 +88,15 @@ class Database:
         if self._closing:
             raise JournalError(f"the journal {self.path} is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._calls.put(_Call(operation, future))
+        self._ask(_Call(operation, future))
         return await future
 
     def close(self) -> None:
         """Close it, after all that was asked for. `aclose` also waits for that."""
         if not self._closing:
             self._closing = True
-            self._calls.put(None)
+            self._hand_over()
+            self._batches.put(None)
 
     async def aclose(self) -> None:
         """Close it, and release the lock. Raises `JournalError` if something could not be written."""
@@ -121,24 +123,33 @@ class Database:
         finally:
             self._tell(self._ended.set)
 
-    def _work(self, connection: Connection) -> None:
-        open_still = True
-        while open_still:
-            calls = self._waiting()
-            open_still = calls[-1] is not None
-            together = [call for call in calls if call is not None]
-            if together:
-                self._carry_out(connection, together)
-                self._tell(_deliver, [call for call in together if call.future is not None])
+    def _ask(self, call: _Call) -> None:
+        self._asked.append(call)
+        if not self._is_busy:
+            self._is_busy = True
+            self._loop.call_soon(self._hand_over)
 
-    def _waiting(self) -> list[_Call | None]:
-        calls = [self._calls.get()]
-        while len(calls) < MOST_TOGETHER and calls[-1] is not None:
-            try:
-                calls.append(self._calls.get_nowait())
-            except Empty:
-                break
-        return calls
+    def _hand_over(self) -> None:
+        """One batch at a time: what is asked for meanwhile shares the next commit, and no call wakes the thread."""
+        self._is_busy = bool(self._asked)
+        if self._asked:
+            self._batches.put(self._asked)
+            self._asked = []
+
+    def _work(self, connection: Connection) -> None:
+        while (calls := self._batches.get()) is not None:
+            self._carry_out(connection, calls)
+            self._tell(self._deliver, calls)
+
+    def _deliver(self, calls: list[_Call]) -> None:
+        for call in calls:
+            if call.future is None or call.future.done():
+                continue
+            if call.error is not None:
+                call.future.set_exception(call.error)
+            else:
+                call.future.set_result(call.value)
+        self._loop.call_soon(self._hand_over)  # after those who go on now, and may ask again
 
     def _carry_out(self, connection: Connection, calls: list[_Call]) -> None:
         try:
@@ -245,15 +256,3 @@ def _sync_folder(path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _deliver(calls: list[_Call]) -> None:
-    for call in calls:
-        future = call.future
-        assert future is not None
-        if future.done():
-            continue
-        if call.error is not None:
-            future.set_exception(call.error)
-        else:
-            future.set_result(call.value)

@@ -22,12 +22,10 @@ from wiro_async._transport import clock
 from wiro_async._transport.sqlite import Connection, Database
 
 ROW = "state, attempts, digest, callback_url, intended_at, task_id, token, record, saved"
-INTEND = """
-INSERT INTO items (key, digest, model, input, state, attempts, fingerprint, callback_url, intended_at)
-VALUES (:key, :digest, :model, :input, 'undecided', 1, :fingerprint, :callback_url, :now)
-ON CONFLICT (key) DO UPDATE SET state = 'undecided', attempts = attempts + :again,
-    fingerprint = :fingerprint, callback_url = :callback_url, intended_at = :now,
-    task_id = NULL, token = NULL, ended_at = NULL, cost = NULL, record = NULL, error = NULL, saved = NULL
+INTEND = "INSERT INTO items VALUES (?, ?, ?, ?, 'undecided', 1, ?, ?, ?, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
+INTEND_AGAIN = """
+UPDATE items SET state = 'undecided', attempts = attempts + ?, fingerprint = ?, callback_url = ?, intended_at = ?,
+    task_id = NULL, token = NULL, ended_at = NULL, cost = NULL, record = NULL, error = NULL, saved = NULL WHERE key = ?
 """
 REMEMBER = "INSERT INTO former SELECT fingerprint, task_id FROM items WHERE key = ? AND task_id IS NOT NULL"
 NOTE = "UPDATE items SET state = 'submitted', task_id = ?, token = ? WHERE key = ?"
@@ -94,12 +92,13 @@ class JournalWriter:
         self.opened_at = 0.0
         self.locked_at = 0.0
         self.spent = Decimal(0)
+        self._is_new = False
 
     async def open(self) -> None:
         """Lock it, check it, see what it holds. Raises `JournalError`."""
         await self._database.open()
         self.opened_at, self.locked_at = clock.now(), anyio.current_time()
-        self.spent = await self._database.do(_spent)
+        self.spent, self._is_new = await self._database.do(_contents)
 
     async def aclose(self) -> None:
         """Close it, when the last run under way has been settled. Raises `JournalError` if not all was written."""
@@ -128,7 +127,9 @@ class JournalWriter:
         if self._refusal is not None:
             raise self._refusal
         try:
-            return await self._database.do(lambda connection: _entered(connection, index, own_key, digest))
+            return await self._database.do(
+                lambda connection: _entered(connection, index, own_key, digest, self._is_new)
+            )
         except JournalError as error:
             self._refusal = error
             raise
@@ -143,21 +144,14 @@ class JournalWriter:
     async def intend(self, entry: Entry, model: str, intent: Intent) -> None:
         """An item is about to be sent: returns once that is on the disk."""
         now, again = clock.now(), entry.ref is not None
-        values = {
-            "key": entry.key,
-            "digest": entry.digest,
-            "model": model,
-            "input": entry.given.decode(),
-            "fingerprint": journal_keys.short(intent.fingerprint),
-            "callback_url": intent.callback_url,
-            "now": now,
-            "again": again,
-        }
+        values = (journal_keys.short(intent.fingerprint), intent.callback_url, now)
 
         def write(connection: Connection) -> None:
-            if again:
-                connection.execute(REMEMBER, (entry.key,))
-            connection.execute(INTEND, values)
+            if entry.state is None:
+                connection.execute(INTEND, (entry.key, entry.digest, model, entry.given.decode(), *values))
+                return
+            connection.execute(REMEMBER, (entry.key,))
+            connection.execute(INTEND_AGAIN, (again, *values, entry.key))
 
         await self._database.do(write)
         entry.attempts += again or not entry.attempts
@@ -193,12 +187,12 @@ def _statement(sql: str, values: tuple[object, ...]) -> Callable[[Connection], N
     return write
 
 
-def _entered(connection: Connection, index: int, own_key: str | None, digest: str) -> Entry:
+def _entered(connection: Connection, index: int, own_key: str | None, digest: str, is_new: bool) -> Entry:
     times: int = connection.execute(TAKE, (own_key or digest,)).fetchone()[0]
     key = own_key or journal_keys.nth(digest, times)
     if index == 0:
         _check_first(connection, key)
-    row = connection.execute(f"SELECT {ROW} FROM items WHERE key = ?", (key,)).fetchone()
+    row = None if is_new else connection.execute(f"SELECT {ROW} FROM items WHERE key = ?", (key,)).fetchone()
     repeated = own_key is not None and times > 1
     if row is None:
         return Entry(key, digest, is_repeated=repeated)
@@ -235,6 +229,7 @@ def _equals(connection: Connection, fingerprint: bytes, before: float) -> Equals
     return Equals(ids, undecided if kinds == 1 else 0)
 
 
-def _spent(connection: Connection) -> Decimal:
-    costs = connection.execute("SELECT cost, count(*) FROM items WHERE cost IS NOT NULL GROUP BY cost")
-    return sum((Decimal(cost) * count for cost, count in costs), Decimal(0))
+def _contents(connection: Connection) -> tuple[Decimal, bool]:
+    """What its items have cost, and whether it has none."""
+    rows = connection.execute("SELECT cost, count(*) FROM items GROUP BY cost").fetchall()
+    return sum((Decimal(cost) * count for cost, count in rows if cost is not None), Decimal(0)), not rows
