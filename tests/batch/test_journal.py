@@ -216,6 +216,28 @@ async def test_undecided_items_with_different_files_are_not_guessed(
     assert len(emulator.ledger.submissions) == 2
 
 
+async def test_undecided_items_are_decided_by_hand(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """One is said to be a certain task, which is followed; the other to be none, so it is submitted."""
+    requests = [RunRequest("emulator/mirror", {"inputImage": File(bytes([n]), "a.png")}, f"{n}") for n in (1, 2)]
+    await through(emulator, requests, journal)
+    rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL")
+    items = await through(emulator, requests, journal, journal_grace=0.1)
+    assert isinstance(items[0].error, SubmissionUnknownError)
+    task = min(items[0].error.candidates, key=lambda task: int(task.id))
+
+    def decide() -> None:
+        with Journal.open(journal) as seen:
+            seen.decide("1", task)
+            seen.decide("2", None)
+            with pytest.raises(JournalError, match="no undecided item '1'"):
+                seen.decide("1", None)
+
+    await anyio.to_thread.run_sync(decide)
+    errors = [item.error for item in await through(emulator, requests, journal)]  # these are no pictures
+    tasks = [error.task.id for error in errors if isinstance(error, TaskFailedError)]
+    assert tasks == [task.id, emulator.ledger.submissions[2].task_id]
+
+
 async def test_the_intent_is_on_disk_before_the_run_and_the_token_right_after(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until
 ) -> None:

@@ -127,9 +127,7 @@ class Reconciler:
             strangers = [task for task in new.values() if task.id not in self._known]
             found |= {task.id: task for task in strangers if attempt.intent.matches(await _whole(calls, task))}
             seen |= new.keys()
-            if (
-                len(recent) < len(page) or not new
-            ):  # a page may be shorter than asked for: only older tasks end the list
+            if len(recent) < len(page) or not new:  # not for a short page: the service may give fewer than asked for
                 return list(found.values())
 
     def _know(self, task_id: str) -> None:

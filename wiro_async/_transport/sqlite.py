@@ -170,6 +170,14 @@ class Database:
             self._loop.call_soon_threadsafe(function, *arguments)
 
 
+@contextmanager
+def writing(path: Path) -> Generator[Connection]:
+    """One transaction in this thread, under the lock. Raises `JournalError`, also if somebody else has the lock."""
+    with closing(_locked(path)), closing(_opened(path)) as connection, _damage_told(path), connection:
+        connection.execute("BEGIN")
+        yield connection
+
+
 def reader(path: Path, check: Callable[[Connection], None]) -> Connection:
     """A connection that only reads, also while another process writes. Raises `JournalError`."""
     if not path.is_file():

@@ -18,9 +18,10 @@ from wiro_async._errors import JournalError
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.json import JSON, decode, encode
 from wiro_async._protocol.values import as_decimal, as_dict
-from wiro_async._transport.sqlite import Connection, reader
+from wiro_async._transport.sqlite import Connection, reader, writing
 
 COLUMNS = "key, model, input, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record"
+DECIDE = "UPDATE items SET state = ?, task_id = ?, token = ? WHERE key = ? AND state = 'undecided'"
 SHOWN = ("key", "model", "state", "attempts", "task_id", "cost", "error", "intended_at", "ended_at", "saved", "input")
 
 
@@ -132,6 +133,21 @@ class Journal:
         with closing(self._connection.cursor()) as cursor:
             for row in cursor.execute(f"SELECT {COLUMNS} FROM items{chosen[0]} ORDER BY rowid", chosen[1]):
                 yield _item(row)
+
+    def decide(self, key: str, task: Task | None) -> None:
+        """Say what became of an undecided item, when the service's list of tasks could not tell a batch.
+
+        Args:
+            task: the one that was made for it, such as one of the `candidates` of its `SubmissionUnknownError`: the
+                next batch with this journal follows it. None says that none was made: it is submitted, and billed.
+
+        Raises:
+            JournalError: there is no undecided item of that name, or a batch uses the journal at this moment.
+        """
+        state, ids = ("refused", (None, None)) if task is None else ("submitted", (task.id, task.token))
+        with writing(self.path) as connection:
+            if connection.execute(DECIDE, (state, *ids, key)).rowcount != 1:
+                raise JournalError(f"the journal {self.path} has no undecided item {key!r}")
 
     def export(self, path: str | os.PathLike[str]) -> Path:
         """Write all items to a file: CSV if it ends in ".csv", JSON Lines if in ".jsonl". Tokens stay out.
