@@ -1,0 +1,28 @@
+"""Sessions and accounts that the promises are tried on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+
+import pytest
+import pytest_asyncio
+
+from wiro_async import AsyncWiro, RetryPolicy, Timeouts
+from wiro_async.testing import WiroEmulator
+
+LIMIT = RetryPolicy(base=0.02, cap=1.0)
+
+
+@pytest_asyncio.fixture
+async def impatient(emulator: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
+    """A session that gives up an HTTP call, and a search for a lost run, soon."""
+    async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=1.0), retry=LIMIT) as session:
+        yield session
+
+
+@pytest.fixture
+def poor() -> Iterator[WiroEmulator]:
+    """An emulator whose account may run five tasks at a time."""
+    with WiroEmulator(speed=50, balance=Decimal(59)) as running:
+        yield running

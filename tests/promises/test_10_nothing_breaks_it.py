@@ -1,0 +1,94 @@
+"""Promise 10. Nothing new breaks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+
+from wiro_async import AsyncWiro, Progress, UnknownEvent
+from wiro_async.testing import (
+    Duplicate,
+    ModelScript,
+    Reorder,
+    Respond,
+    Rubbish,
+    RunInput,
+    Script,
+    SocketFault,
+    Step,
+    WiroEmulator,
+)
+
+STRANGE = [
+    Step("task_levitation", {"height": "3 m"}),
+    Step("task_levitation", None, stored=True),
+    Step("task_output", 12),
+    Step("task_output", [1, None, {"a": []}]),
+    Step("task_output", {"type": "progressGenerate", "percentage": 60, "stepCurrent": None, "stepTotal": "many"}),
+    Step("task_output", {"type": "progressGenerate", "percentage": "70%", "speed": {}, "remainingTime": "soon"}),
+    Step("task_output", '{"type":"progressGenerate","percentage":"80"}'),
+    Step("task_output", {"type": "answer", "raw": None, "answer": None, "thinking": "text", "isThinking": "no"}),
+    Step("task_output", {"type": "answer", "segments": [{"type": "smell", "text": 5}, None, "x"]}),
+    Step("task_error", None, log="half a line"),
+    Step("", ""),
+    Step("task_output", "x" * 100_000),
+]
+
+
+def strange(given: RunInput) -> Script:
+    """All of `STRANGE`, after as long a wait as is wished."""
+    steps = [Step("task_start"), *STRANGE, Step("task_end"), Step("task_postprocess_end")]
+    first = Step("task_accept", after=given.number("wait", 0.3))
+    return Script((first, *(attrs.evolve(step, after=0.3) for step in steps)))
+
+
+@pytest.fixture
+def stranger() -> Iterator[WiroEmulator]:
+    """An emulator with a model that says what nobody has heard before."""
+    with WiroEmulator(speed=50, models=[ModelScript("emulator/strange", strange)]) as running:
+        yield running
+
+
+@pytest.mark.parametrize("faults", [[], [Duplicate()], [Reorder(0.01)], [Rubbish()]], ids=repr)
+@pytest.mark.parametrize("mode", ["auto", "polling"])
+async def test_10_strange_messages_and_statuses_are_taken(
+    stranger: WiroEmulator, hurried: None, faults: list[SocketFault], mode: Any
+) -> None:
+    """Unknown, null, wrongly typed, twice or in the wrong order: the run ends as it should."""
+    for fault in faults:
+        stranger.faults.socket(fault)
+    async with AsyncWiro(**stranger.options(), progress=mode) as wiro:
+        result = await wiro.run("emulator/strange", on_event=lambda event: None)
+        assert result.succeeded
+        assert (await wiro.run("emulator/strange")).succeeded
+
+
+async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, hurried: None) -> None:
+    """They come as events of their own kind, as they were."""
+    async with AsyncWiro(**stranger.options()) as session:
+        task = await session.submit("emulator/strange", {"wait": 25})  # until then the socket is open
+        events = [event async for event in task.events()]
+    unknown = next(event for event in events if isinstance(event, UnknownEvent))
+    assert unknown.type == "task_levitation"
+    assert unknown.raw["message"] == {"height": "3 m"}
+    assert [event.fraction for event in events if isinstance(event, Progress)][-1] == 0.8
+
+
+async def test_10_a_strange_detail_is_taken(emulator: WiroEmulator, polling: AsyncWiro) -> None:
+    """Numbers as numbers, text as null, lists as text, keys that are new: read for what they mean."""
+    row = {
+        "id": 7, "socketaccesstoken": None, "status": "task_postprocess_end", "pexit": 0, "outputs": None,
+        "parameters": '{"a":"1"}', "totalcost": 0.5, "elapsedseconds": None, "starttime": "soon", "mood": "good",
+        "debugoutput": None, "categories": 5,
+    }  # fmt: skip
+    body = json.dumps({"result": "true", "errors": None, "total": None, "tasklist": [row, None]})
+    emulator.faults.http("Task/Detail", Respond(200, body))
+    result = await polling.task("token").result()
+    assert (result.task.id, result.cost, result.elapsed, result.outputs) == ("7", Decimal("0.5"), None, ())
+    assert result.task.parameters == {"a": "1"}
+    assert result.task.raw["mood"] == "good"

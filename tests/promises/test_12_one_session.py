@@ -1,0 +1,55 @@
+"""Promise 12. One session, one loop, any number of tasks."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from wiro_async import AsyncWiro, SessionClosedError
+from wiro_async.testing import WiroEmulator
+
+SHORT = {"seconds": 5, "events": 9}  # a tenth of a second, as the emulator runs fifty times as fast as life
+STUCK = "emulator/stuck"
+
+
+def statuses(emulator: WiroEmulator) -> list[str]:
+    """How all tasks stand."""
+    return [task.status for task in emulator.ledger.tasks.values()]
+
+
+def test_12_a_second_loop_with_a_new_session(emulator: WiroEmulator) -> None:
+    """`asyncio.run` after `asyncio.run`, also when the first was interrupted in the middle."""
+
+    async def interrupted() -> None:
+        async with AsyncWiro(**emulator.options()) as wiro:
+            async with asyncio.timeout(0.1):
+                await wiro.run(STUCK)
+
+    async def whole() -> bool:
+        async with AsyncWiro(**emulator.options()) as wiro:
+            return (await wiro.run("emulator/sleeper", SHORT)).succeeded
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(interrupted())
+    assert asyncio.run(whole())
+    assert statuses(emulator) == ["task_cancel", "task_postprocess_end"]
+
+
+async def test_12_another_loop_is_refused(wiro: AsyncWiro) -> None:
+    """Use from another loop is told, and harms nobody."""
+
+    async def elsewhere() -> None:
+        await wiro.submit("emulator/sleeper")
+
+    with pytest.raises(SessionClosedError, match="another event loop"):
+        await asyncio.to_thread(asyncio.run, elsewhere())
+    assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
+
+
+async def test_12_hundreds_of_tasks_share_one_session(emulator: WiroEmulator, patient: AsyncWiro) -> None:
+    """150 at once: no pool runs dry, one socket, two calls a run and at most one more."""
+    results = await asyncio.gather(*(patient.run("emulator/sleeper", {"seconds": 40, "n": n}) for n in range(150)))
+    assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(150)]
+    assert len(emulator.ledger.sockets) == 1
+    assert emulator.ledger.count() <= 450

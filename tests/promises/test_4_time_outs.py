@@ -1,0 +1,117 @@
+"""Promise 4. Time-outs are four and named."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import anyio
+import pytest
+
+from wiro_async import AsyncWiro, RequestTimeoutError, RetryPolicy, TaskTimeoutError, Timeouts
+from wiro_async.testing import DelayAnswer, WiroEmulator
+
+STUCK = "emulator/stuck"
+QUEUED = "emulator/queued"
+
+
+def ids(emulator: WiroEmulator) -> list[str]:
+    """The ids of all that was submitted, in order."""
+    return [submission.task_id for submission in emulator.ledger.submissions]
+
+
+def statuses(emulator: WiroEmulator) -> list[str]:
+    """How all tasks stand."""
+    return [task.status for task in emulator.ledger.tasks.values()]
+
+
+async def test_4_request(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """An HTTP call without an answer in time."""
+    emulator.faults.http("Task/Detail", DelayAnswer(1.0))
+    view = wiro.with_options(timeout=Timeouts(request=0.1), retry=RetryPolicy(attempts=1))
+    task = await wiro.submit(STUCK)
+    with pytest.raises(RequestTimeoutError, match=r"0\.1 s"):
+        await view.tasks.detail(task)
+
+
+@pytest.mark.parametrize(
+    "phase, model, options",
+    [
+        ("run", STUCK, {"timeout": 0.4}),
+        ("run", STUCK, {"timeout": Timeouts(run=0.4)}),
+        ("queue", QUEUED, {"queue_timeout": 0.4}),
+        ("queue", QUEUED, {"timeout": Timeouts(queue=0.4, run=60)}),
+        ("idle", STUCK, {"timeout": Timeouts(idle=0.4)}),
+    ],
+    ids=["run", "run of Timeouts", "queue", "queue of Timeouts", "idle"],
+)
+@pytest.mark.parametrize("mode", ["auto", "polling"])
+async def test_4_the_phases(
+    emulator: WiroEmulator, wiro: AsyncWiro, hurried: None, phase: str, model: str, options: Any, mode: Any
+) -> None:
+    """The error says which one passed, how long it was, the last status, and which task to go on with."""
+    began = time.monotonic()
+    with pytest.raises(TaskTimeoutError, match=phase) as caught:
+        await wiro.with_options(progress=mode).run(model, on_cancel="leave", **options)
+    assert 0.35 <= time.monotonic() - began < 2
+    error = caught.value
+    assert isinstance(error, TimeoutError)
+    assert (error.phase, error.seconds) == (phase, 0.4)
+    assert [error.task_id] == ids(emulator)
+    assert error.last_status == ("task_queue" if model == QUEUED else "task_start")
+    assert wiro.task(error.token).token == emulator.ledger.submissions[0].token
+
+
+async def test_4_waiting_for_a_place_counts_as_queueing(emulator: WiroEmulator) -> None:
+    """What never started is out of queue time, wherever it was kept waiting; nothing is sent for it."""
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+        holder = await wiro.submit(STUCK)
+        with pytest.raises(TaskTimeoutError, match=r"queue time-out of 0\.3 s passed before there was a task"):
+            await wiro.run(STUCK, timeout=60, queue_timeout=0.3)
+        await holder.stop()
+    assert len(emulator.ledger.submissions) == 1
+
+
+async def test_4_a_task_that_runs_is_not_out_of_queue_time(wiro: AsyncWiro) -> None:
+    """The queue time-out ends when the task starts."""
+    assert (await wiro.run("emulator/sleeper", {"seconds": 40}, queue_timeout=0.6)).succeeded
+
+
+async def test_4_a_lively_task_is_not_idle(wiro: AsyncWiro) -> None:
+    """Every message starts the idle time-out anew."""
+    timeouts = Timeouts(idle=0.8)
+    assert (await wiro.run("emulator/sleeper", {"seconds": 75, "events": 40}, timeout=timeouts)).succeeded
+
+
+async def test_4_run_counts_from_the_submit(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The wall clock includes the submit itself; what it made is stopped."""
+    emulator.faults.http("Run/*", DelayAnswer(0.5))
+    with pytest.raises(TaskTimeoutError) as caught:
+        await wiro.run(STUCK, timeout=0.2)
+    assert caught.value.phase == "run"
+    assert statuses(emulator) == ["task_cancel"]
+
+
+async def test_4_run_counts_in_the_line_too(emulator: WiroEmulator) -> None:
+    """Waiting for a place is part of a run's time; nothing is sent after it."""
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+        await wiro.submit(STUCK)
+        with anyio.fail_after(5), pytest.raises(TaskTimeoutError, match="run time-out"):
+            await wiro.run(STUCK, timeout=0.2)
+        assert wiro.statistics().waiting_submissions == 0
+    assert len(emulator.ledger.submissions) == 1
+
+
+@pytest.mark.parametrize("wait", ["result", "events"])
+async def test_4_a_handle_out_of_time_goes_on(emulator: WiroEmulator, wiro: AsyncWiro, wait: str) -> None:
+    """Its own time-out ends the wait only, and another wait may follow."""
+    task = await wiro.submit("emulator/sleeper", {"seconds": 30})
+
+    async def follow() -> None:
+        async for _ in task.events(timeout=0.2):
+            pass
+
+    with pytest.raises(TaskTimeoutError) as caught:
+        await (task.result(timeout=0.2) if wait == "result" else follow())
+    assert (caught.value.phase, caught.value.task_id) == ("run", task.id)
+    assert (await task).succeeded

@@ -1,0 +1,78 @@
+"""Promise 5. Concurrency finds its level."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from wiro_async import AsyncWiro
+from wiro_async._engine import limiter
+from wiro_async.testing import Respond, WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
+
+SHORT = {"seconds": 5, "events": 9}  # a tenth of a second, as the emulator runs fifty times as fast as life
+STUCK = "emulator/stuck"
+
+
+async def test_5_a_limit_is_learnt_and_kept(poor: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of 40 runs succeed on 5 places, waiting for each other and not for a timer, with few refusals."""
+    monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
+    async with AsyncWiro(**poor.options()) as wiro:
+        with anyio.fail_after(30):
+            results = await asyncio.gather(*(wiro.run("emulator/sleeper", {**SHORT, "n": n}) for n in range(40)))
+    assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(40)]
+    assert len(poor.ledger.submissions) == 40
+    assert poor.ledger.count("Run/*") - 40 <= 50  # of the first 40 at once 35 are refused, afterwards hardly any
+
+
+async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: None, until: Until) -> None:
+    """Where none of its own tasks is left to wait for, a session looks again from time to time."""
+    async with AsyncWiro(**poor.options()) as other, AsyncWiro(**poor.options()) as wiro:
+        taken = [await other.submit(STUCK) for _ in range(5)]
+        running = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
+        await until(lambda: poor.ledger.count("Run/*") >= 8 and wiro.statistics().waiting_submissions == 1)
+        await taken[0].kill()
+        assert (await running).succeeded
+    assert len(poor.ledger.submissions) == 6
+
+
+async def test_5_tasks_that_nobody_follows_are_looked_after(
+    poor: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Submitted and left alone, they take places; the session learns when those are free again."""
+    monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
+    async with AsyncWiro(**poor.options()) as wiro:
+        with anyio.fail_after(30):
+            handles = [await wiro.submit("emulator/sleeper", SHORT) for _ in range(12)]
+            assert [(await handle).succeeded for handle in handles] == [True] * 12
+    assert len(poor.ledger.submissions) == 12
+
+
+async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: None) -> None:
+    """With max_concurrency no refusal ever comes, whoever submits: runs, maps and views share it."""
+    async with AsyncWiro(**poor.options(), max_concurrency=5) as wiro:
+        view = wiro.with_options(timeout=60)
+        results, _ = await asyncio.gather(
+            wiro.map("emulator/sleeper", [SHORT] * 15),
+            asyncio.gather(*(view.run("emulator/sleeper", SHORT) for _ in range(15))),
+        )
+    assert len(results) == 15
+    assert poor.ledger.count("Run/*") == 30
+
+
+async def test_5_a_429_slows_the_whole_session(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """After it nobody sends anything until the service said it may be."""
+    emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "1"}))
+    listing = asyncio.ensure_future(anext(aiter(wiro.tasks.list()), None))
+    await until(lambda: wiro._engine.pace._open_at)
+    await wiro.submit("emulator/sleeper", SHORT)
+    await listing
+    first, *others = emulator.ledger.calls
+    assert len(others) == 2
+    assert all(call.at - first.at >= 0.98 for call in others)

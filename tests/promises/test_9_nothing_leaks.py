@@ -1,0 +1,111 @@
+"""Promise 9. Nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import attrs
+import pytest
+
+from wiro_async import AsyncWiro, TaskHandle
+from wiro_async.testing import WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
+psutil = import_module("psutil")  # it has no types of its own
+
+STUCK = "emulator/stuck"
+QUEUED = "emulator/queued"
+
+
+def connections_to(emulator: WiroEmulator) -> int:
+    """How many connections the system knows from here to the emulator."""
+    port = int(emulator.base_url.rsplit(":", 1)[1].split("/")[0])
+    return sum(
+        bool(connection.raddr) and connection.raddr.port == port and connection.status != psutil.CONN_TIME_WAIT
+        for connection in psutil.Process().net_connections("inet")
+    )
+
+
+async def test_9_after_closing_nothing_is_left(
+    emulator: WiroEmulator, hurried: None, until: Until, open_files: Callable[[], set[str]], tmp_path: Path
+) -> None:
+    """No task, socket, connection or file, after everything was used and left half-way."""
+    before = open_files()
+    async with AsyncWiro(**emulator.options()) as wiro:
+        result = await wiro.run("emulator/painter", {"prompt": "x", "width": 64, "height": 64, "seconds": 3})
+        async with result.output.stream() as chunks:
+            async for _ in chunks:
+                break
+        await result.save(tmp_path)
+        async for _ in (await wiro.submit(STUCK)).events():
+            break
+        async with wiro.stream("emulator/writer", {"prompt": "x"}) as stream:
+            await anext(stream)
+        async with wiro.batch(STUCK, [{}] * 9, concurrency=3):
+            pass
+        assert connections_to(emulator) > 0
+    assert not any(attrs.astuple(wiro.statistics()))
+    await until(lambda: not emulator.ledger.open_sockets)
+    await until(lambda: not connections_to(emulator))
+    await until(lambda: not {name for name in open_files() - before if "socket" not in name})
+
+
+@pytest.mark.parametrize("listen", [TaskHandle.events, TaskHandle.text_deltas])
+async def test_9_breaking_out_of_a_loop_frees_at_once(wiro: AsyncWiro, listen: Any) -> None:
+    """No `async with` is needed: the loop's end is the iterator's end."""
+    task = await wiro.submit("emulator/writer", {"prompt": "x", "seconds": 100})
+    async with anyio.create_task_group():
+        async for _ in listen(task):
+            assert wiro.statistics().watched_tasks == 1
+            break
+    await asyncio.sleep(0)  # an abandoned generator is closed by the loop, in its next turn
+    await asyncio.sleep(0)
+    assert wiro.statistics().watched_tasks == 0
+
+
+async def test_9_an_error_in_a_loop_frees_at_once(wiro: AsyncWiro) -> None:
+    """Whatever is raised between two events, nobody follows afterwards, though its traceback holds the iterator."""
+    task = await wiro.submit(STUCK)
+
+    async def fail() -> None:
+        async with task.events() as events:
+            async for _ in events:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await fail()
+    assert wiro.statistics().watched_tasks == 0
+    assert caught.type is ZeroDivisionError
+
+
+async def test_9_a_cancelled_loop_frees_at_once(wiro: AsyncWiro, until: Until) -> None:
+    """So does cancellation, without a context manager."""
+    task = await wiro.submit(QUEUED)
+
+    async def follow() -> None:
+        async for _ in task.events():
+            pass
+
+    following = asyncio.create_task(follow())
+    await until(lambda: wiro.statistics().watched_tasks)
+    following.cancel()
+    await asyncio.wait([following])
+    del following
+    assert wiro.statistics().watched_tasks == 0
+
+
+async def test_9_a_download_that_is_left_frees_its_connection(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Not reading on ends the request."""
+    result = await wiro.run("emulator/painter", {"prompt": "x", "width": 512, "height": 512, "seconds": 3})
+    async with result.output.stream() as chunks:
+        async for _ in chunks:
+            assert wiro.statistics().requests == 1
+            break
+    assert wiro.statistics().requests == 0
