@@ -16,6 +16,7 @@ import anyio
 from wiro_async._api import options as settings
 from wiro_async._api.batch import (
     Batch,
+    BatchItem,
     BatchOptions,
     BatchSettings,
     Concurrency,
@@ -336,13 +337,13 @@ class AsyncWiro:
     @overload
     def batch(
         self,
-        model_or_requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
+        model_or_requests: Iterable[RunRequest | BatchItem] | AsyncIterable[RunRequest | BatchItem],
         inputs: None = None,
         **settings: Unpack[BatchSettings],
     ) -> Batch: ...
     def batch(
         self,
-        model_or_requests: str | Iterable[RunRequest] | AsyncIterable[RunRequest],
+        model_or_requests: str | Iterable[RunRequest | BatchItem] | AsyncIterable[RunRequest | BatchItem],
         inputs: Inputs | None = None,
         *,
         concurrency: Concurrency = "auto",
@@ -361,7 +362,8 @@ class AsyncWiro:
         """Run many inputs at a time: `async with wiro.batch(…) as batch: async for item in batch: …`.
 
         Args:
-            model_or_requests: one model for all `inputs`, or an iterable of `RunRequest`s.
+            model_or_requests: one model for all `inputs`, or an iterable of `RunRequest`s, or of items of an earlier
+                batch, which are run anew under their keys.
             inputs: a sync or async iterable of parameter mappings (or `RunRequest`s), taken one by one.
             concurrency: how many run at a time; "auto" leaves it to the session, which learns what the service allows.
             order: give items as they are "completed", or in "input" order.

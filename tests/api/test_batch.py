@@ -203,9 +203,11 @@ async def test_errors_come_with_their_items(emulator: WiroEmulator, wiro: AsyncW
 async def test_failed_items_can_be_run_anew(wiro: AsyncWiro) -> None:
     """Their requests make another batch."""
     async with wiro.batch("emulator/failing", [{"seconds": 4}, {"seconds": 4}], concurrency=2) as batch:
-        failed = [item.request async for item in batch if item.error]
+        failed = [item async for item in batch if item.error]
     async with wiro.batch(failed) as again:
-        assert len(await again.results()) == 2
+        assert sorted(item.key for item in await again.results()) == ["0", "1"]
+    async with wiro.batch(item.request for item in failed[1:]) as again:
+        assert [item.key for item in await again.results()] == ["0"]
 
 
 @pytest.mark.parametrize("retries, made", [(0, 1), (2, 3)])
@@ -229,6 +231,21 @@ async def test_a_retry_that_succeeds() -> None:
             item = await anext(batch)
     assert item.result is not None
     assert (item.error, item.attempts) == (None, 2)
+
+
+async def test_only_some_failures_are_worth_a_retry(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """`retry_if` is asked about each, and decides."""
+    asked: list[str] = []
+
+    def passes_by(error: TaskFailedError) -> bool:
+        asked.append(error.task.log or error.task.error_log)
+        return "memory" in asked[-1]
+
+    inputs = [{"seconds": 4, "reason": "Out of memory."}, {"seconds": 4, "reason": "No such voice."}]
+    async with wiro.batch("emulator/failing", inputs, concurrency=1, retries=2, retry_if=passes_by) as batch:
+        attempts = [item.attempts async for item in batch]
+    assert attempts == [3, 1]
+    assert len(asked) == 3
 
 
 async def test_refusals_are_not_retried(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
@@ -307,6 +324,23 @@ async def test_cancelled_while_submitting(emulator: WiroEmulator, wiro: AsyncWir
     async with wiro.batch(STUCK, [{}] * 10, concurrency=3):
         await until(lambda: len(emulator.ledger.submissions) == 3)
     assert statuses(emulator) == ["task_cancel"] * 3
+
+
+async def test_inputs_that_are_left_are_ended(wiro: AsyncWiro, until: Until) -> None:
+    """An asynchronous generator is closed with the batch, also while it waits for its next input."""
+    ended: list[str] = []
+
+    async def inputs() -> AsyncIterator[dict[str, object]]:
+        try:
+            yield {}
+            await anyio.sleep_forever()
+        finally:
+            ended.append("ended")
+
+    async with wiro.batch(STUCK, inputs(), concurrency=2):
+        await until(lambda: wiro.statistics().watched_tasks)
+        assert not ended
+    assert ended == ["ended"]
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["generator", "async generator"])

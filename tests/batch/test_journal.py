@@ -251,6 +251,19 @@ async def test_the_intent_is_on_disk_before_the_run_and_the_token_right_after(
         assert (await batch.results())[0].error is None
 
 
+async def test_left_while_the_answer_is_under_way(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """The task that was being made is stopped and written down; started again, the item is run anew, once."""
+    emulator.faults.http("Run/*", DelayAnswer(0.3))
+    async with wiro.batch(SLEEPER, [{"seconds": 20}], journal=journal):
+        while not emulator.ledger.submissions:  # noqa: ASYNC110 - the emulator's thread tells nobody
+            await anyio.sleep(0.005)
+    assert [task.status for task in emulator.ledger.tasks.values()] == ["task_cancel"]
+    (item,) = await through(emulator, [{"seconds": 20}], journal)
+    assert item.result is not None
+    assert len(emulator.ledger.submissions) == 2
+    assert await counts(journal) == {"succeeded": 1}
+
+
 async def test_failures_come_back_until_retries_are_raised(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
 ) -> None:

@@ -6,12 +6,14 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from typing import TypeAlias
 
 import anyio
+import attrs
 
-from wiro_async._api.batch.items import RunRequest
+from wiro_async._api.batch.items import BatchItem, RunRequest
 from wiro_async._errors import InvalidInputError
 from wiro_async._types import Input
 
-Inputs: TypeAlias = Iterable[Input | RunRequest] | AsyncIterable[Input | RunRequest]
+Given: TypeAlias = Input | RunRequest | BatchItem
+Inputs: TypeAlias = Iterable[Given] | AsyncIterable[Given]
 
 
 class Requests:
@@ -26,7 +28,7 @@ class Requests:
         self._lock = anyio.Lock(fast_acquire=True)
         self._closed = False
         self.taken = 0
-        self._source: AsyncIterator[Input | RunRequest] | Iterator[Input | RunRequest]
+        self._source: AsyncIterator[Given] | Iterator[Given]
         self._source = aiter(inputs) if isinstance(inputs, AsyncIterable) else iter(inputs)
 
     def close(self) -> None:
@@ -66,6 +68,8 @@ class Requests:
     def _request(self, given: object) -> RunRequest:
         if isinstance(given, RunRequest):
             return given
+        if isinstance(given, BatchItem):
+            return attrs.evolve(given.request, key=given.key)
         if self._model is not None and isinstance(given, Mapping):
             return RunRequest(self._model, given)
         wanted = "a RunRequest" if self._model is None else "a mapping of parameters or a RunRequest"
