@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from wiro_async import AsyncWiro, RequestTimeoutError, RetryPolicy, TaskTimeoutError, Timeouts
+from wiro_async import AsyncWiro, RequestTimeoutError, RetryPolicy, RunRequest, TaskTimeoutError, Timeouts
 from wiro_async.testing import DelayAnswer, WiroEmulator
 
 STUCK = "emulator/stuck"
@@ -32,6 +32,23 @@ async def test_4_request(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     task = await wiro.submit(STUCK)
     with pytest.raises(RequestTimeoutError, match=r"0\.1 s"):
         await view.tasks.detail(task)
+
+
+@pytest.mark.parametrize("way", ["run", "batch"])
+async def test_4_request_of_one_call(emulator: WiroEmulator, wiro: AsyncWiro, way: str) -> None:
+    """The answer to the submit is not waited for longer than the call says; the task is found, and followed."""
+    emulator.faults.http("Run/*", DelayAnswer(30.0))
+    timeouts = Timeouts(request=0.3)
+    with anyio.fail_after(20):
+        if way == "run":
+            result = await wiro.run("emulator/sleeper", {"seconds": 1}, timeout=timeouts)
+        else:
+            async with wiro.batch([RunRequest("emulator/sleeper", {"seconds": 1}, timeout=timeouts)]) as batch:
+                (item,) = await batch.results()
+            assert item.result is not None
+            result = item.result
+    assert result.succeeded
+    assert len(emulator.ledger.submissions) == 1
 
 
 @pytest.mark.parametrize(

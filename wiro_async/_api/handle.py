@@ -31,6 +31,10 @@ class Following:
     mode: ProgressMode
     timeouts: Timeouts
 
+    def within(self, timeouts: Timeouts) -> Following:
+        """The same with other time-outs."""
+        return attrs.evolve(self, calls=self.calls.within(timeouts.request), timeouts=timeouts)
+
     async def enter(
         self, ref: TaskRef, model: str, made_at: float | None, *, just_the_end: bool = False
     ) -> TaskWatcher:
@@ -108,7 +112,8 @@ class TaskHandle:
     async def result_since(self, start: float, timeouts: Timeouts) -> TaskResult:
         """Wait for the result with time-outs that count from `start`, a time of the event loop."""
         if self._over is None:
-            watcher = await self._following.enter(self._ref, self.model, self._made_at, just_the_end=True)
+            following = self._following.within(timeouts)
+            watcher = await following.enter(self._ref, self.model, self._made_at, just_the_end=True)
             try:
                 self._end(await watcher.wait(start, timeouts))
             finally:
@@ -131,7 +136,8 @@ class TaskHandle:
 
     def events_since(self, start: float, timeouts: Timeouts) -> EventStream:
         """Follow it with time-outs that count from `start`, a time of the event loop."""
-        return EventStream(self._ref, self.model, self._following, self._made_at, timeouts, start, self._end)
+        following = self._following.within(timeouts)
+        return EventStream(self._ref, self.model, following, self._made_at, start, self._end)
 
     async def text_deltas(self) -> AsyncIterator[TextDelta | TextReset]:
         """An LLM's text as it is written: only what is new, from its beginning.
@@ -186,7 +192,6 @@ class EventStream:
         model: str,
         following: Following,
         made_at: float | None,
-        timeouts: Timeouts,
         start: float,
         on_over: Callable[[Task], None],
     ) -> None:
@@ -194,7 +199,6 @@ class EventStream:
         self._model = model
         self._following = following
         self._made_at = made_at
-        self._timeouts = timeouts
         self._start = start
         self._on_over = on_over
         self._buffer = EventBuffer()
@@ -217,7 +221,7 @@ class EventStream:
             raise StopAsyncIteration
         watcher = await self._opened()
         try:
-            event = await self._buffer.next(watcher, self._start, self._timeouts)
+            event = await self._buffer.next(watcher, self._start, self._following.timeouts)
         except TaskTimeoutError:
             self.close()
             raise

@@ -43,16 +43,13 @@ class Launcher:
 
     async def submit(self, launch: Launch) -> TaskHandle:
         """Make the task, once. Errors as of `AsyncWiro.submit`."""
-        plan = await self._plan(launch)
-        await self.engine.warm("polling" if plan.intent.callback_url else self._options.progress)
-        ref = await self.engine.submitter.submit(self.following.calls, plan)
-        return TaskHandle(ref, launch.model, self.following, anyio.current_time())
+        return await self._submit(launch, self.following)
 
     async def submit_within(self, timeouts: Timeouts, launch: Launch) -> TaskHandle:
         """The same within the time-outs that count before there is a task."""
         phase, seconds = timeouts.before_start
         with anyio.move_on_after(seconds):
-            return await self.submit(launch)
+            return await self._submit(launch, self.following.within(timeouts))
         raise TaskTimeoutError(phase, seconds or 0.0)
 
     async def plan_item(self, request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:
@@ -63,6 +60,12 @@ class Launcher:
     async def estimate_item(self, request: RunRequest) -> Decimal:
         """What an item of a batch may cost."""
         return (await self.models.estimate(request.model, request.input)).total
+
+    async def _submit(self, launch: Launch, following: Following) -> TaskHandle:
+        plan = await self._plan(launch)
+        await self.engine.warm("polling" if plan.intent.callback_url else self._options.progress)
+        ref = await self.engine.submitter.submit(following.calls, plan)
+        return TaskHandle(ref, launch.model, following, anyio.current_time())
 
     async def _plan(self, launch: Launch) -> RunPlan:
         options = self._options

@@ -36,6 +36,12 @@ class TaskCalls:
     sender: Sender
     on_stopped: Callable[[TaskRef], None]
 
+    def within(self, seconds: float | None) -> TaskCalls:
+        """The same with so much time for the answer to each."""
+        if seconds == self.sender.timeout:
+            return self
+        return attrs.evolve(self, sender=attrs.evolve(self.sender, timeout=seconds))
+
     async def detail(self, ref: TaskRef) -> Task | None:
         """The task as it is now; None while the service does not list it yet."""
         tasks = tasks_of(await self.sender.call(requests.task_detail(ref.task_id, ref.token)))

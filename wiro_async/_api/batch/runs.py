@@ -53,7 +53,8 @@ class Runs:
         ref: TaskRef | None = None
         phase, seconds = timeouts.before_start
         with anyio.move_on_after(seconds):
-            ref = await self._submitter.submit(self._following.calls, await self.plan(request, log))
+            calls = self._following.calls.within(timeouts.request)
+            ref = await self._submitter.submit(calls, await self.plan(request, log))
         if ref is None:
             raise TaskTimeoutError(phase, seconds or 0.0)
         return await self._ended(TaskHandle(ref, request.model, self._following, anyio.current_time()), start, timeouts)
