@@ -12,8 +12,8 @@ import anyio
 import attrs
 import pytest
 
-from wiro_async import AsyncWiro, TaskHandle
-from wiro_async.testing import WiroEmulator
+from wiro_async import AsyncWiro, SessionClosedError, TaskHandle
+from wiro_async.testing import Respond, WiroEmulator
 
 if TYPE_CHECKING:
     from tests.conftest import Until
@@ -31,6 +31,18 @@ def connections_to(emulator: WiroEmulator) -> int:
         bool(connection.raddr) and connection.raddr.port == port and connection.status != psutil.CONN_TIME_WAIT
         for connection in psutil.Process().net_connections("inet")
     )
+
+
+async def test_9_closing_ends_pauses_between_attempts(emulator: WiroEmulator, until: Until) -> None:
+    """A call that was told to come back in a minute hears of it at once."""
+    emulator.faults.http("Task/Detail", Respond(429, headers={"Retry-After": "60"}), times=None)
+    wiro = AsyncWiro(**emulator.options())
+    async with wiro:
+        looking = asyncio.create_task(wiro.tasks.detail("7"))
+        await until(lambda: emulator.ledger.count("Task/Detail"))
+        await anyio.sleep(0.1)
+    with anyio.fail_after(5), pytest.raises(SessionClosedError):
+        await looking
 
 
 async def test_9_after_closing_nothing_is_left(

@@ -118,6 +118,7 @@ class Engine:
             if self.nursery.is_open:
                 await self.submitter.aclose()
                 await self.stopper.aclose()
+                self.pace.close()
                 self.watches.fail_all(SessionClosedError("the session was closed while this was waited for"))
             await self.nursery.aclose()
             await self.http.aclose()

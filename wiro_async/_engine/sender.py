@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 import anyio
 import attrs
 
-from wiro_async._errors import RateLimitError, TransportError, WiroError
+from wiro_async._errors import RateLimitError, SessionClosedError, TransportError, WiroError
 from wiro_async._protocol.auth import Credentials
 from wiro_async._protocol.entities import Submitted
 from wiro_async._protocol.json import JSON, decode_or_none
@@ -34,6 +34,7 @@ class Pace:
     def __init__(self) -> None:
         self._open_at = 0.0
         self._date: tuple[str, float] | None = None
+        self._closed = anyio.Event()
 
     @property
     def offset(self) -> float:
@@ -56,10 +57,19 @@ class Pace:
         self._open_at = max(self._open_at, anyio.current_time() + seconds)
 
     async def wait(self) -> None:
-        """Until sending is allowed."""
-        if self._open_at > anyio.current_time():
-            await anyio.sleep_until(self._open_at)
-            await self.wait()
+        """Until sending is allowed. Raises `SessionClosedError` if the session is closed meanwhile."""
+        while (seconds := self._open_at - anyio.current_time()) > 0:
+            await self.sleep(seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait between two attempts. Raises `SessionClosedError` if the session is closed meanwhile."""
+        with anyio.move_on_after(seconds):
+            await self._closed.wait()
+            raise SessionClosedError("the session was closed while a call waited to be repeated")
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        self._closed.set()
 
 
 @attrs.frozen
@@ -107,7 +117,7 @@ class Sender:
             self.pace.hold(delay)
             await self.pace.wait()
         else:
-            await anyio.sleep(delay)
+            await self.pace.sleep(delay)
 
     def may_repeat(self, request: Request, error: WiroError, attempt: int) -> bool:
         """Whether another attempt does no harm, and the retry policy allows it."""
