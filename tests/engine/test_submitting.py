@@ -269,9 +269,14 @@ async def test_a_task_between_queue_and_start_is_stopped(
 
 
 async def test_a_stop_that_fails_is_logged(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, caplog: pytest.LogCaptureFixture
+    emulator: WiroEmulator,
+    wiro: AsyncWiro,
+    until: Until,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The cancellation goes through; the log names the task that may still run."""
+    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.5)
     view = wiro.with_options(retry=RetryPolicy(attempts=1))
     running_task = asyncio.create_task(view.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -281,6 +286,19 @@ async def test_a_stop_that_fails_is_logged(
         await running_task
     assert "could not be stopped" in caplog.text
     assert wiro.statistics().owned_tasks == 0
+
+
+async def test_a_stop_outlives_faults(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """What the service cannot do now it may do in a moment."""
+    view = wiro.with_options(retry=RetryPolicy(attempts=1))
+    running_task = asyncio.create_task(view.run(STUCK))
+    await until(lambda: wiro.statistics().owned_tasks)
+    emulator.faults.http("Task/Cancel", Respond(502, "<html>", "text/html"))
+    emulator.faults.http("Task/Kill", Respond(500))
+    running_task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running_task
+    assert statuses(emulator) == ["task_cancel"]
 
 
 async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: None, until: Until) -> None:

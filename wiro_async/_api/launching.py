@@ -26,7 +26,7 @@ class Launch:
 
     model: str
     input: Input | None = None
-    callback_url: str | None = None
+    callback_url: str | None = attrs.field(default=None, repr=False)
     project_id: str | None = None
     on_cancel: OnCancel = "stop"
     check: bool | None = None
