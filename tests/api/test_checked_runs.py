@@ -153,6 +153,17 @@ async def test_when_inputs_are_checked(
     assert len(emulator.ledger.submissions) == (not refused)
 
 
+async def test_names_that_a_model_does_not_tell(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Where the schema is known by chance they pass, for models take more than they tell; slips of the pen do not."""
+    await wiro.models.get("family/text-to-image")
+    assert (await wiro.run("family/text-to-image", {"prompt": "a fox", "undocumented": 1})).succeeded
+    with pytest.raises(InvalidInputError, match="did you mean"):
+        await wiro.run("family/text-to-image", {"prompt": "a fox", "prompt_": "1K"})
+    with pytest.raises(InvalidInputError, match="undocumented"):
+        await wiro.run("family/text-to-image", {"prompt": "a fox", "undocumented": 1}, check=True)
+    assert len(emulator.ledger.submissions) == 1
+
+
 async def test_a_batch_is_checked_item_by_item(checking: AsyncWiro, emulator: WiroEmulator) -> None:
     """The model is asked for once, wrong items never leave."""
     inputs: list[dict[str, Any]] = [{"prompt": "x"}, BAD, {"prompt": "y"}]

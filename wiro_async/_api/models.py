@@ -147,17 +147,19 @@ class Models:
         """An input as it will be sent, checked if that is wanted.
 
         Args:
-            use: whether the model's parameters are used: if known, always, or never.
+            use: whether the model's parameters are used: if known, always, or never. If they only happen to be known,
+                names that are like none of them pass.
             check: True fetches and uses them whatever `use` says; False finds no fault with the input.
         """
-        if check is True or use is True:
+        is_wanted = check is True or use is True
+        if is_wanted:
             model: Model | None = await self.get(slug)
         else:
             model = self.known(slug) if use == "auto" else None
         if model is None:
             return RunInput.of(input)
         if check is not False:
-            _check(model, input)
+            _check(model, input, is_strict=is_wanted)
         return routed(input, model.parameters)
 
     async def _whole(self, model: str | Model) -> Model:
@@ -230,7 +232,7 @@ class Models:
             return {}
 
 
-def _check(model: Model, input: Input | None) -> None:
-    problems = checking.check(model, input)
+def _check(model: Model, input: Input | None, is_strict: bool = True) -> None:
+    problems = [problem for problem in checking.check(model, input) if is_strict or not problem.is_doubtful]
     if problems:
         raise checking.refusal(model, problems)

@@ -29,12 +29,14 @@ class Problem:
         given: what was given, in words.
         allowed: what would be right, in words.
         suggestion: what was probably meant.
+        is_doubtful: an unknown name that is like no known one; models may take more than they tell.
     """
 
     name: str
     given: str
     allowed: str
     suggestion: str | None = None
+    is_doubtful: bool = False
 
     def __str__(self) -> str:
         meant = f"; did you mean {self.suggestion!r}?" if self.suggestion is not None else ""
@@ -71,7 +73,8 @@ def _unknown(model: Model, given: Given) -> Iterator[Problem]:
     for name, value in given.values.items():
         if name not in known:
             allowed = f"only {', '.join(given.parameters)}"
-            yield Problem(str(name), described(value), allowed, closest(str(name), known))
+            meant = closest(str(name), known)
+            yield Problem(str(name), described(value), allowed, meant, is_doubtful=meant is None)
 
 
 def closest(name: str, known: Sequence[str]) -> str | None:

@@ -131,7 +131,7 @@ def reason_of(error: Exception | None) -> str:
     if isinstance(error, TaskFailedError):
         lines = (error.task.error_log or error.task.log).strip().splitlines()
         return lines[-1][:200] if lines else "failed without saying why"
-    return f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def step_of(seconds: float) -> int:
