@@ -262,8 +262,8 @@ async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, hu
     """The connection goes; the handle's task goes on."""
     async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
         task = await wiro.submit("emulator/stuck")
-        assert wiro.statistics().background_tasks == 1
-    assert wiro.statistics().background_tasks == 0
+        assert (wiro.statistics().background_tasks, wiro.statistics().requests) == (1, 1)
+    assert (wiro.statistics().background_tasks, wiro.statistics().requests) == (0, 0)
     assert not emulator.ledger.tasks[str(task.id)].finished
 
 

@@ -38,7 +38,7 @@ class Statistics:
         waiting_submissions: runs that wait for others to end, because so many are allowed at a time.
         watched_tasks: tasks that somebody waits for or follows.
         owned_tasks: tasks that are stopped when the session closes, or are being stopped.
-        requests: HTTP calls and downloads under way.
+        requests: HTTP calls, event streams and downloads under way.
         sockets: open WebSockets.
         background_tasks: asyncio tasks of the session besides its own one.
     """

@@ -76,18 +76,18 @@ class Deadline:
 
 
 class HttpTransport:
-    """Makes calls over one pool of connections. What exceeds its limits waits here, before its time-out begins."""
+    """Makes calls over one pool of connections. What exceeds its limits waits here, before its time-out begins.
+
+    Attributes:
+        in_flight: calls, event streams and downloads under way.
+    """
 
     def __init__(self, tls: Tls, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._backend = _backend(tls, transport)
         self._closed = False
+        self.in_flight = 0
         self._calls = anyio.Semaphore(MAX_CALLS, fast_acquire=True)
         self._downloads = anyio.Semaphore(MAX_DOWNLOADS, fast_acquire=True)
-
-    @property
-    def in_flight(self) -> int:
-        """Calls and downloads under way."""
-        return MAX_CALLS - self._calls.value + MAX_DOWNLOADS - self._downloads.value
 
     async def post(
         self,
@@ -166,6 +166,7 @@ class HttpTransport:
         if self._closed:
             raise SessionClosedError("the session is closed")
         upload = None if isinstance(content, bytes) else Upload(content, deadline.put_off)
+        self.in_flight += 1
         try:
             exchange = await deadline.keep(
                 self._backend.send(method, url, headers, upload or content, deadline.connect, timeout)
@@ -179,6 +180,7 @@ class HttpTransport:
                 raise upload.error from None  # why the body broke off says more than that it did
             raise
         finally:
+            self.in_flight -= 1
             if upload is not None:
                 await upload.settled()
 
