@@ -49,6 +49,12 @@ EXAMPLES: dict[type[errors.WiroError], tuple[Any, ...]] = {
     errors.TaskFailedError: (TASK,),
     errors.TaskCancelledError: (TASK,),
     errors.TaskTimeoutError: ("queue", 2.5, "2221", TOKEN, TASK, "task_queue"),
+    errors.AnswerError: ("of no use", (TASK, TASK)),
+    errors.ResponseFormatError: ("{", "no JSON", (TASK,)),
+    errors.FinishReasonError: ("length", "Once upon", (TASK,)),
+    errors.ToolError: ("get_weather", "call_1", "KeyError: 'Paris'", (TASK,)),
+    errors.TurnLimitError: (3, (TASK, TASK)),
+    errors.ConversationBusyError: ("busy",),
     errors.DownloadError: ("broke off",),
     errors.BudgetExceededError: ("no room",),
     errors.JournalError: ("in use",),
@@ -138,6 +144,14 @@ def test_the_first_note_stays() -> None:
             "task 2221: the queue time-out of 2.5 s passed, last status unknown",
         ),
         (errors.TaskTimeoutError("run", 60.0, "1", "t", None, "task_start"), "last status task_start"),
+        (
+            errors.ResponseFormatError("{", "no JSON", [TASK]),
+            "task 2221: the answer is not as asked for: no JSON; it says '{'",
+        ),
+        (errors.ResponseFormatError("x" * 999, "no JSON"), "x" * 200 + "…'"),
+        (errors.FinishReasonError("length", "Once"), "the model stopped by 'length' after 'Once'"),
+        (errors.ToolError("look", "call_1", "KeyError: 1", [TASK]), "task 2221: tool 'look' failed: KeyError: 1"),
+        (errors.TurnLimitError(3, [TASK]), "task 2221: the model still asks for tools after 3 runs"),
     ],
 )
 def test_words(error: errors.WiroError, words: str) -> None:

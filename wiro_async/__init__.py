@@ -1,21 +1,25 @@
 """wiro_async: the async SDK for Wiro. Every public name, and nothing else."""
 
 from wiro_async._api.batch import Batch, BatchItem, BatchStats, RunRequest
+from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
 from wiro_async._api.handle import EventStream, TaskHandle
 from wiro_async._api.journal import Journal, JournalItem
 from wiro_async._api.outputs import Output
-from wiro_async._api.results import TaskFinished, TaskResult, ToolCall
+from wiro_async._api.results import ParsedResult, TaskFinished, TaskResult
 from wiro_async._api.stream import TextStream
 from wiro_async._engine.engine import Statistics
 from wiro_async._errors import (
+    AnswerError,
     APIError,
     AuthenticationError,
     BudgetExceededError,
     ConcurrencyLimitError,
     ConfigurationError,
     ConnectionFailedError,
+    ConversationBusyError,
     DecodingError,
     DownloadError,
+    FinishReasonError,
     InsufficientBalanceError,
     InvalidInputError,
     JournalError,
@@ -23,6 +27,7 @@ from wiro_async._errors import (
     PermissionDeniedError,
     RateLimitError,
     RequestTimeoutError,
+    ResponseFormatError,
     ServerError,
     SessionClosedError,
     SubmissionUnknownError,
@@ -30,10 +35,13 @@ from wiro_async._errors import (
     TaskError,
     TaskFailedError,
     TaskTimeoutError,
+    ToolError,
     TransportError,
+    TurnLimitError,
     WebhookVerificationError,
     WiroError,
 )
+from wiro_async._protocol.calls import ToolCall, ToolOutput
 from wiro_async._protocol.entities import OutputRecord, Task
 from wiro_async._protocol.events import (
     CostUpdate,
@@ -58,6 +66,7 @@ from wiro_async._version import __version__
 
 __all__ = [
     "APIError",
+    "AnswerError",
     "AsyncWiro",
     "AuthenticationError",
     "Batch",
@@ -67,6 +76,8 @@ __all__ = [
     "ConcurrencyLimitError",
     "ConfigurationError",
     "ConnectionFailedError",
+    "Conversation",
+    "ConversationBusyError",
     "CostUpdate",
     "DecodingError",
     "DownloadError",
@@ -74,6 +85,7 @@ __all__ = [
     "EventStream",
     "File",
     "FileInput",
+    "FinishReasonError",
     "Folder",
     "InsufficientBalanceError",
     "InvalidInputError",
@@ -88,12 +100,14 @@ __all__ = [
     "Output",
     "OutputRecord",
     "Parameter",
+    "ParsedResult",
     "PermissionDeniedError",
     "PriceRule",
     "Progress",
     "RateLimitError",
     "Reconnected",
     "RequestTimeoutError",
+    "ResponseFormatError",
     "RetryPolicy",
     "RunRequest",
     "ServerError",
@@ -117,7 +131,12 @@ __all__ = [
     "TextStream",
     "Timeouts",
     "ToolCall",
+    "ToolError",
+    "ToolOutput",
     "TransportError",
+    "TurnLimitError",
+    "TurnResult",
+    "TurnStream",
     "UnknownEvent",
     "UploadedFile",
     "WebhookVerificationError",

@@ -21,6 +21,12 @@ WiroError
 │   ├── TaskFailedError
 │   ├── TaskCancelledError
 │   └── TaskTimeoutError            also a TimeoutError
+├── AnswerError                     a run ended well, but its answer is not what was asked for
+│   ├── ResponseFormatError
+│   ├── FinishReasonError
+│   ├── ToolError
+│   └── TurnLimitError
+├── ConversationBusyError           you: one turn at a time
 ├── DownloadError                   an output could not be fetched; the result itself stands
 ├── BudgetExceededError             a batch reached its budget
 ├── JournalError                    a batch journal cannot be used
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from wiro_async._protocol.entities import Task
 
 LOG_LINES_SHOWN = 5
+TEXT_SHOWN = 200
 
 
 class WiroError(Exception):
@@ -309,6 +316,114 @@ class TaskTimeoutError(TaskError, TimeoutError):
         )
 
 
+class AnswerError(WiroError):
+    """An LLM's run ended well and is paid for, but its answer is not what was asked for.
+
+    Attributes:
+        tasks: the runs of the turn so far, each with all that it gave; the last one is meant.
+    """
+
+    def __init__(self, message: str = "", tasks: Sequence[Task] = ()) -> None:
+        super().__init__(message, tuple(tasks))
+        self._note(tasks)
+
+    @property
+    def task(self) -> Task | None:
+        """The run whose answer it is."""
+        return self.tasks[-1] if self.tasks else None
+
+    def _note(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tuple(tasks)
+        if self.tasks:
+            self.with_task(self.tasks[-1].id, self.tasks[-1].token)
+
+    def _text(self) -> str:
+        return str(self.args[0])
+
+    def _about(self, said: str) -> str:
+        return f"task {self.task_id}: {said}" if self.task_id else said
+
+
+class ResponseFormatError(AnswerError):
+    """The answer does not have the form that `response_model` asks for.
+
+    Attributes:
+        text: the whole answer.
+        problem: what is wrong with it.
+    """
+
+    def __init__(self, text: str, problem: str, tasks: Sequence[Task] = ()) -> None:
+        super().__init__()
+        self.args = (text, problem, tuple(tasks))
+        self.text = text
+        self.problem = problem
+        self._note(tasks)
+
+    def _text(self) -> str:
+        return self._about(f"the answer is not as asked for: {self.problem}; it says {_shortened(self.text)}")
+
+
+class FinishReasonError(AnswerError):
+    """The model stopped for a reason that `raise_on_finish` names.
+
+    Attributes:
+        finish_reason: such as "length" or "content_filter".
+        text: what it had written until then.
+    """
+
+    def __init__(self, finish_reason: str, text: str, tasks: Sequence[Task] = ()) -> None:
+        super().__init__()
+        self.args = (finish_reason, text, tuple(tasks))
+        self.finish_reason = finish_reason
+        self.text = text
+        self._note(tasks)
+
+    def _text(self) -> str:
+        return self._about(f"the model stopped by {self.finish_reason!r} after {_shortened(self.text)}")
+
+
+class ToolError(AnswerError):
+    """A tool failed, where `on_tool_error="raise"` asks to be told; its own error is the cause.
+
+    Attributes:
+        name: the tool.
+        call_id: which of its calls.
+        problem: what it said.
+    """
+
+    def __init__(self, name: str, call_id: str, problem: str, tasks: Sequence[Task] = ()) -> None:
+        super().__init__()
+        self.args = (name, call_id, problem, tuple(tasks))
+        self.name = name
+        self.call_id = call_id
+        self.problem = problem
+        self._note(tasks)
+
+    def _text(self) -> str:
+        return self._about(f"tool {self.name!r} failed: {self.problem}")
+
+
+class TurnLimitError(AnswerError):
+    """The model still asks for tools after `max_turns` runs; those calls were not made.
+
+    Attributes:
+        limit: how many runs a turn may take.
+    """
+
+    def __init__(self, limit: int, tasks: Sequence[Task] = ()) -> None:
+        super().__init__()
+        self.args = (limit, tuple(tasks))
+        self.limit = limit
+        self._note(tasks)
+
+    def _text(self) -> str:
+        return self._about(f"the model still asks for tools after {self.limit} runs; max_turns allows more")
+
+
+class ConversationBusyError(WiroError):
+    """The conversation is still in another turn: wait for its end, or start another conversation."""
+
+
 class DownloadError(WiroError):
     """An output file could not be fetched whole. The run itself succeeded: try the download again, not the run."""
 
@@ -330,3 +445,7 @@ def _failure_text(task: Task) -> str:
     reason = ":\n  " + "\n  ".join(lines) if lines else " without saying why"
     code = "no exit code" if task.exit_code is None else f"exit code {task.exit_code}"
     return f"task {task.id} of {task.model or 'an unknown model'} failed ({code}){reason}"
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]}…")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from decimal import Decimal
-from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, Unpack, overload
-
-import anyio
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
 from wiro_async._api import options as settings
 from wiro_async._api.batch import (
@@ -29,13 +26,15 @@ from wiro_async._api.batch import (
     Runs,
 )
 from wiro_async._api.callbacks import CallbackDesk
+from wiro_async._api.conversation import ChatSettings, Conversation
 from wiro_async._api.files import Files
-from wiro_async._api.handle import EventStream, Following, TaskHandle
-from wiro_async._api.launching import Launch, Launcher
+from wiro_async._api.forms import ResponseModel, Schema
+from wiro_async._api.handle import Following, TaskHandle
+from wiro_async._api.launching import Launch, Launcher, Listener, RunSettings
 from wiro_async._api.models import Models
 from wiro_async._api.options import USER_AGENT, Options
 from wiro_async._api.outputs import Output
-from wiro_async._api.results import TaskResult
+from wiro_async._api.results import ParsedResult, TaskResult
 from wiro_async._api.stream import TextStream
 from wiro_async._api.tasks import Tasks
 from wiro_async._engine.downloader import Downloader
@@ -43,8 +42,7 @@ from wiro_async._engine.engine import Engine, Statistics
 from wiro_async._engine.sender import Sender
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.entities import Task
-from wiro_async._protocol.events import TaskEvent
+from wiro_async._protocol.json import JSON
 from wiro_async._protocol.retry import RetryPolicy
 from wiro_async._redaction import without_login
 from wiro_async._types import CallbackURL, CheckInputs, Input, OnCancel, OnUnknown, ProgressMode, Timeouts
@@ -54,7 +52,7 @@ if TYPE_CHECKING:
 
     from wiro_async._transport.tls import Verify
 
-Listener = Callable[[TaskEvent], Awaitable[None] | None]
+T = TypeVar("T")
 
 
 class AsyncWiro:
@@ -228,6 +226,18 @@ class AsyncWiro:
         """What the session holds at this moment; all zero after `aclose()`."""
         return self._engine.statistics()
 
+    @overload
+    async def run(
+        self, model: str, input: Input | None = None, *, response_model: None = None, **settings: Unpack[RunSettings]
+    ) -> TaskResult: ...
+    @overload
+    async def run(
+        self, model: str, input: Input | None = None, *, response_model: type[T], **settings: Unpack[RunSettings]
+    ) -> ParsedResult[T]: ...
+    @overload
+    async def run(
+        self, model: str, input: Input | None = None, *, response_model: Schema, **settings: Unpack[RunSettings]
+    ) -> ParsedResult[JSON]: ...
     async def run(
         self,
         model: str,
@@ -240,6 +250,7 @@ class AsyncWiro:
         on_event: Listener | None = None,
         on_cancel: OnCancel = "stop",
         check: bool | None = None,
+        response_model: ResponseModel[T] | None = None,
     ) -> TaskResult:
         """Run a model and wait for its result. https://wiro.ai/docs/run-a-model
 
@@ -256,21 +267,21 @@ class AsyncWiro:
             on_cancel: "leave" lets the task go on when this is cancelled or out of time.
             check: True finds all that is wrong with the input by the model's own parameters, which are asked for
                 once, before anything is sent; False finds no fault; if not given, as the session's `check_inputs`.
+            response_model: what an LLM's answer is to be: an attrs class, a dataclass, a TypedDict, a pydantic model,
+                or a JSON schema; it comes as `result.parsed`. Needs the extra `tools`.
 
         Raises:
             InvalidInputError: the model or an input is wrong; nothing was sent, or the service refused it.
+            ResponseFormatError: the answer does not fit `response_model`; the error holds its text and its task.
             SubmissionUnknownError: the answer to the submit was lost; it was not sent again.
             TaskFailedError, TaskCancelledError: it ended without a result.
             TaskTimeoutError: a time-out passed.
         """
-        start = anyio.current_time()
-        timeouts = Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
         launch = Launch(model, input, callback_url, project_id, on_cancel, check)
-        handle = await self._launcher.submit_within(timeouts, launch)
-        async with self._engine.stopper.owning(self._calls, handle.ref, on_cancel):
-            if on_event is None:
-                return await handle.result_since(start, timeouts)
-            return self._following.result(await _pass_on(handle.events_since(start, timeouts), on_event))
+        timeouts = self._launcher.timeouts(timeout, queue_timeout)
+        if response_model is not None:
+            return await self._launcher.run_parsed(launch, timeouts, on_event, response_model)
+        return await self._launcher.run(launch, timeouts, on_event)
 
     async def submit(
         self,
@@ -304,6 +315,33 @@ class AsyncWiro:
         """
         launch = Launch(model, input, callback_url, project_id, on_cancel, check)
         return TextStream(lambda: self._launcher.submit(launch), self._following, self._engine.stopper, on_cancel)
+
+    def conversation(
+        self,
+        model: str,
+        session_id: str | None = None,
+        *,
+        previous_task_token: str | None = None,
+        user_id: str | None = None,
+        **settings: Unpack[ChatSettings],
+    ) -> Conversation:
+        """A conversation with an LLM, which may call tools. https://wiro.ai/docs/run-a-model
+
+        `await chat.send("…")`, or `async with chat.stream("…") as stream: async for event in stream: …`. Makes no
+        request.
+
+        Args:
+            model: "owner/model".
+            session_id: under which the service keeps the conversation, at most 256 bytes of UTF-8; generated if not
+                given.
+            previous_task_token: where to go on: the `previous_task_token` of a conversation that was left.
+            user_id: for the older chat models, which remember by `session_id` and `user_id` alone.
+            settings: for all turns; `Conversation` tells what they mean.
+
+        Raises:
+            InvalidInputError: a setting is wrong.
+        """
+        return Conversation(self._launcher, model, session_id, previous_task_token, user_id, settings)
 
     def task(self, token: str | None = None, *, taskid: str | None = None) -> TaskHandle:
         """Pick up a run again from its token, or its id. Makes no request."""
@@ -444,13 +482,3 @@ class AsyncWiro:
                     raise item.error
                 results.append(item.result or item.error)  # type: ignore[arg-type]
         return results
-
-
-async def _pass_on(events: EventStream, listener: Listener) -> Task:
-    async with events:
-        async for event in events:
-            answer = listener(event)
-            if isawaitable(answer):
-                await answer
-    assert events.over is not None
-    return events.over

@@ -191,6 +191,6 @@ async def test_views_share_what_is_known(wiro: AsyncWiro, emulator: WiroEmulator
 async def test_unknown_references(wiro: AsyncWiro) -> None:
     """What is no name of a model is refused as everywhere, also where models are looked up."""
     with pytest.raises(InvalidInputError, match="owner/model"):
-        await wiro.run(7, {})  # type: ignore[arg-type]
+        await wiro.run(7, {})  # type: ignore[call-overload]
     assert wiro.models.known("family/chat") is None
     assert isinstance(await wiro.models.get("family/chat"), Model)

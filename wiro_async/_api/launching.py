@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from inspect import isawaitable
+from typing import TypeAlias, TypedDict, TypeVar
 from uuid import uuid4
 
 import anyio
 import attrs
 
 from wiro_async._api.batch import RunRequest
-from wiro_async._api.handle import Following, TaskHandle
+from wiro_async._api.forms import AnswerForm, ResponseModel, check_form
+from wiro_async._api.handle import EventStream, Following, TaskHandle
 from wiro_async._api.models import Models
 from wiro_async._api.options import Options, next_url
+from wiro_async._api.results import ParsedResult, TaskResult
 from wiro_async._engine.engine import Engine
 from wiro_async._engine.submitter import RunLog, RunPlan
 from wiro_async._errors import TaskTimeoutError
 from wiro_async._protocol import requests
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.events import TaskEvent
 from wiro_async._protocol.matching import Intent, with_intent
 from wiro_async._types import Input, OnCancel, Timeouts
+
+T = TypeVar("T")
+Listener: TypeAlias = Callable[[TaskEvent], Awaitable[None] | None]
+
+
+class RunSettings(TypedDict, total=False):
+    """Keyword arguments of `AsyncWiro.run`, which tells what they mean."""
+
+    timeout: float | Timeouts | None
+    queue_timeout: float | None
+    callback_url: str | None
+    project_id: str | None
+    on_event: Listener | None
+    on_cancel: OnCancel
+    check: bool | None
 
 
 @attrs.frozen
@@ -52,6 +74,28 @@ class Launcher:
             return await self._submit(launch, self.following.within(timeouts))
         raise TaskTimeoutError(phase, seconds or 0.0)
 
+    def timeouts(self, timeout: float | Timeouts | None, queue_timeout: float | None) -> Timeouts:
+        """Those of one run, else the session's."""
+        return Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
+
+    async def run(self, launch: Launch, timeouts: Timeouts, on_event: Listener | None = None) -> TaskResult:
+        """Make the task and wait for its result. Errors as of `AsyncWiro.run`."""
+        start = anyio.current_time()
+        handle = await self.submit_within(timeouts, launch)
+        async with self.engine.stopper.owning(self.following.calls, handle.ref, launch.on_cancel):
+            if on_event is None:
+                return await handle.result_since(start, timeouts)
+            return self.following.result(await _pass_on(handle.events_since(start, timeouts), on_event))
+
+    async def run_parsed(
+        self, launch: Launch, timeouts: Timeouts, on_event: Listener | None, wanted: ResponseModel[T]
+    ) -> ParsedResult[T]:
+        """The same, with an answer of a form. Raises `ResponseFormatError` too."""
+        form = await AnswerForm.of(wanted)
+        check_form(self.models.known(launch.model))
+        result = await self.run(attrs.evolve(launch, input=form.asked_for(launch.input)), timeouts, on_event)
+        return ParsedResult(result.task, self.following.downloader, form)
+
     async def plan_item(self, request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:
         """How an item of a batch is run."""
         plan = await self._plan(Launch(request.model, request.input, request.callback_url, on_cancel=on_exit))
@@ -81,3 +125,13 @@ class Launcher:
             options.on_unknown,
             mode,
         )
+
+
+async def _pass_on(events: EventStream, listener: Listener) -> Task:
+    async with events:
+        async for event in events:
+            answer = listener(event)
+            if isawaitable(answer):
+                await answer
+    assert events.over is not None
+    return events.over

@@ -5,45 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import anyio
 import attrs
 
+from wiro_async._api import schemas
+from wiro_async._api.forms import AnswerForm, reading
 from wiro_async._api.outputs import Output
 from wiro_async._api.zipping import zipped
 from wiro_async._engine.downloader import Downloader
-from wiro_async._errors import DownloadError, WiroError
+from wiro_async._errors import DownloadError, ResponseFormatError, WiroError
+from wiro_async._protocol.calls import ASKS, ToolCall, calls_in
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskEvent
 from wiro_async._protocol.filenames import distinct_names
 from wiro_async._protocol.json import JSON
 from wiro_async._protocol.text import TextSnapshot
-from wiro_async._protocol.values import as_text, as_text_or_none
 
-TOOL_CALL_TYPES = ("function_call", "custom_tool_call")
+T = TypeVar("T")
 EMPTY = TextSnapshot("", "")
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can tell
-
-
-@attrs.frozen
-class ToolCall:
-    """A call that an LLM asks for.
-
-    Attributes:
-        call_id: what its output must be sent back under.
-        name: the tool.
-        arguments: JSON text (for a custom tool its plain input).
-        status: only a "completed" call may be run.
-    """
-
-    id: str
-    call_id: str
-    name: str
-    arguments: str
-    status: str
-    raw: Mapping[str, JSON] = attrs.field(repr=False)
 
 
 class TaskResult:
@@ -91,12 +75,17 @@ class TaskResult:
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The calls that the model asks for."""
-        return tuple(_tool_call(segment) for segment in self.segments if segment.get("type") in TOOL_CALL_TYPES)
+        return calls_in(self.segments)
 
     @property
     def finish_reason(self) -> str | None:
         """Why an LLM stopped: "stop", "tool_calls", "length", "content_filter" or "error"."""
         return self._snapshot.finish_reason
+
+    @property
+    def asks_for_tools(self) -> bool:
+        """Whether its calls wait to be run: only then may they be, and of them the completed ones."""
+        return self.finish_reason == ASKS and bool(self.tool_calls)
 
     @property
     def usage(self) -> Mapping[str, JSON]:
@@ -112,6 +101,18 @@ class TaskResult:
     def elapsed(self) -> float | None:
         """Seconds the model ran."""
         return self.task.elapsed
+
+    def parse(self, kind: type[T]) -> T:
+        """An LLM's answer as a value: `result.parse(Weather)`. JSON between code fences will do.
+
+        Args:
+            kind: an attrs class, a dataclass, a TypedDict, a pydantic model, or such as `list[str]`.
+
+        Raises:
+            ResponseFormatError: the answer does not fit; the error holds the text and the task.
+            ConfigurationError: the library for it is not installed: `pip install 'wiro-async[tools]'`.
+        """
+        return reading(partial(schemas.decoded_as, kind=kind), self.text, [self.task], self.finish_reason)
 
     async def save(
         self, directory: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None
@@ -167,6 +168,24 @@ class TaskResult:
         return next(filter(None, snapshots), EMPTY)
 
 
+class ParsedResult(TaskResult, Generic[T]):
+    """A finished run whose answer was asked for by `response_model`, and fits."""
+
+    def __init__(
+        self, task: Task, downloader: Downloader, form: AnswerForm[T], tasks: Sequence[Task] | None = None
+    ) -> None:
+        super().__init__(task, downloader)
+        self._tasks = tasks or [task]
+        self._values = [] if self.asks_for_tools else [form.read(self.text, self._tasks, self.finish_reason)]
+
+    @property
+    def parsed(self) -> T:
+        """The answer. Raises `ResponseFormatError` while the model asks for tools instead."""
+        if not self._values:
+            raise ResponseFormatError(self.text, "the model asks for tools first", self._tasks)
+        return self._values[0]
+
+
 @attrs.frozen
 class TaskFinished(TaskEvent):
     """The task is over and was not cancelled: the last event.
@@ -183,14 +202,3 @@ def _raise_first(failures: Sequence[Exception]) -> None:
         for other in failures[1:]:
             failure.add_note(f"and another one: {other}")
         raise failure
-
-
-def _tool_call(segment: Mapping[str, JSON]) -> ToolCall:
-    return ToolCall(
-        as_text(segment.get("id")),
-        as_text(segment.get("call_id")),
-        as_text(segment.get("name")),
-        as_text_or_none(segment.get("arguments")) or as_text(segment.get("input")),
-        as_text(segment.get("status")),
-        segment,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from wiro_async._protocol import status as states
+from wiro_async._protocol.calls import ToolCall, calls_in
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import (
     Progress,
@@ -41,6 +42,7 @@ class TaskState:
     text: TextFold = attrs.field(factory=TextFold)
     _rank: int = -1
     _fractions: dict[str, float] = attrs.field(factory=dict)
+    _calls: dict[str, ToolCall] = attrs.field(factory=dict)
 
     @property
     def started(self) -> bool:
@@ -95,7 +97,12 @@ class TaskState:
             text: str = getattr(self.text, kind)
             if text:
                 events.append(TextDelta(text, kind, index, status=self.status))
-        return events
+        return [*events, *self._calls.values()]
+
+    def _new_calls(self, snapshot: TextSnapshot) -> list[ToolCall]:
+        calls = [call for call in calls_in(snapshot.segments) if call.is_complete and call.call_id not in self._calls]
+        self._calls |= {call.call_id: call for call in calls}
+        return calls
 
     def _heed(self, status: str) -> bool:
         if states.is_over(status):
@@ -133,4 +140,4 @@ class TaskState:
             if change.reset:
                 events.append(TextReset(change.kind, status=self.status, raw=raw))
             events.append(TextDelta(change.text, change.kind, change.index, status=self.status, raw=raw))
-        return events
+        return [*events, *self._new_calls(snapshot)] if snapshot.segments else events

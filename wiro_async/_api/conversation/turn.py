@@ -1,0 +1,107 @@
+"""One turn: a run, the tools it calls, the run that gets their outputs, and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Generic
+
+import attrs
+
+from wiro_async._api.conversation.options import ChatOptions
+from wiro_async._api.conversation.results import TurnResult
+from wiro_async._api.conversation.state import ChatState, wire
+from wiro_async._api.forms import AnswerForm
+from wiro_async._api.launching import Launch, Launcher
+from wiro_async._api.results import T, TaskResult
+from wiro_async._api.tools import Toolbox
+from wiro_async._errors import FinishReasonError, InvalidInputError, TurnLimitError
+from wiro_async._protocol.calls import ToolCall, ToolOutput
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.turns import continuation, tool_names, turn_problems
+from wiro_async._types import Timeouts
+
+
+@attrs.define(eq=False)
+class Turn(Generic[T]):
+    """What a turn is made of, and what it has come to.
+
+    Attributes:
+        given: the input of the run that comes next.
+    """
+
+    launcher: Launcher
+    model: str
+    state: ChatState
+    options: ChatOptions
+    toolbox: Toolbox
+    form: AnswerForm[T]
+    given: Mapping[str, object]
+    results: list[TaskResult] = attrs.field(factory=list)
+    outputs: list[ToolOutput] = attrs.field(factory=list)
+    open_outputs: Sequence[ToolOutput] = ()
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Those of each run."""
+        return self.launcher.timeouts(self.options.timeout, self.options.queue_timeout)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The runs so far."""
+        return [result.task for result in self.results]
+
+    def launch(self) -> Launch:
+        """The run that comes next. Raises `InvalidInputError` if its input contradicts itself."""
+        problems = [f"{name}: given {given}; allowed {allowed}" for name, given, allowed in turn_problems(self.given)]
+        if problems:
+            raise InvalidInputError(message=f"this turn cannot be sent: {'; '.join(problems)}", errors=problems)
+        options = self.options
+        return Launch(
+            self.model, self.given, options.callback_url, options.project_id, options.on_cancel, options.check
+        )
+
+    async def run(self) -> TurnResult[T]:
+        """All of it."""
+        while True:
+            result = await self.launcher.run(self.launch(), self.timeouts)
+            if not await self.goes_on(result):
+                return self.finished()
+
+    async def goes_on(self, result: TaskResult) -> bool:
+        """Take the result of a run, and run the tools it asks for. Whether there is another run to come.
+
+        Raises:
+            FinishReasonError, TurnLimitError, ToolError: what the options want to be raised.
+        """
+        self.results.append(result)
+        self.state.count(result)
+        if result.finish_reason in self.options.raise_on_finish:
+            raise FinishReasonError(result.finish_reason or "", result.text, self.tasks)
+        calls = [call for call in result.tool_calls if call.is_complete] if result.asks_for_tools else []
+        ours = self._ours(calls)
+        if not ours:
+            return False
+        is_left_to_caller = len(ours) < len(calls)
+        if len(self.results) >= self.options.max_turns and not is_left_to_caller:
+            raise TurnLimitError(self.options.max_turns, self.tasks)
+        outputs = await self.toolbox.run(ours, self.tasks)
+        self.outputs += outputs
+        if is_left_to_caller:
+            self.open_outputs = outputs
+            return False
+        told = wire({output.call_id: output.output for output in outputs})
+        self.given = continuation({**self.given, "previousTaskToken": result.task.token}, told)
+        return True
+
+    def finished(self) -> TurnResult[T]:
+        """What it gave; the conversation goes on from there. Raises `ResponseFormatError`."""
+        downloader = self.launcher.following.downloader
+        turn = TurnResult(self.results, self.outputs, self.open_outputs, downloader, self.form)
+        self.state.move_on(turn)
+        return turn
+
+    def _ours(self, calls: Sequence[ToolCall]) -> list[ToolCall]:
+        if not self.options.run_tools:
+            return []
+        declared = [*tool_names(self.toolbox.declarations), *tool_names(self.options.parameters.get("tools"))]
+        return [call for call in calls if self.toolbox.runs(call, declared)]

@@ -1,0 +1,22 @@
+"""Sums of what LLMs count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wiro_async._protocol.json import JSON
+from wiro_async._protocol.values import as_dict
+
+
+def summed(one: Mapping[str, JSON], other: Mapping[str, JSON]) -> dict[str, JSON]:
+    """The counters of two runs, added name by name, those of details too."""
+    return {
+        name: _added(one.get(name), other.get(name)) for name in (*one, *(name for name in other if name not in one))
+    }
+
+
+def _added(one: JSON, other: JSON) -> JSON:
+    if isinstance(one, dict) or isinstance(other, dict):
+        return summed(as_dict(one), as_dict(other))
+    numbers = [value for value in (one, other) if isinstance(value, int | float) and not isinstance(value, bool)]
+    return sum(numbers) if numbers else other if one is None else one
