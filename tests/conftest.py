@@ -41,7 +41,7 @@ def no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def libraries_loaded() -> None:
     """What sessions import at first use is there already, so that no test's timing depends on being the first."""
-    for name in ("aiohttp", "httpx_aiohttp", "websockets.asyncio.client", "PIL.Image"):
+    for name in ("aiohttp", "httpx_aiohttp", "websockets.asyncio.client", "PIL.Image", "msgspec.json", "jsonschema"):
         importlib.import_module(name)
 
 

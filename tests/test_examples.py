@@ -27,10 +27,17 @@ def example(tmp_path: Path, wiro_emulator: WiroEmulator) -> Example:
         "PYTHONWARNINGS": "error",
     }
 
-    def run(name: str, *arguments: str) -> str:
+    def run(name: str, *arguments: str, said: str = "") -> str:
         command = [sys.executable, str(EXAMPLES / name), *arguments]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False
+            command,
+            input=said,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         assert not done.stderr
@@ -58,6 +65,14 @@ def test_stream(example: Example) -> None:
     assert "\x1b[2m" in shown
     assert "tides" in shown
     assert "tokens, $" in shown.splitlines()[-1]
+
+
+def test_chat(example: Example) -> None:
+    """Each line is a turn; the clock is looked at, and its time told."""
+    shown = example("chat.py", "emulator/assistant", said="What time is it?\nAnd now?\n\n").splitlines()
+    assert "get_time {}" in shown[0]
+    assert "get_time says 20" in shown[2]
+    assert shown[-1].startswith("2 turns, ")
 
 
 def test_batch(example: Example, tmp_path: Path) -> None:

@@ -231,7 +231,9 @@ MESSAGES = [{"role": "user", "content": "hi"}]
         ({}, ["prompt"]),
         ({"prompt": "hi", "messages": MESSAGES}, ["messages"]),
         ({"toolOutputs": [{}], "prompt": "hi"}, ["previousTaskToken", "prompt"]),
-        ({"toolOutputs": [{}], "previousTaskToken": "t", "tools": [{}], "messages": MESSAGES}, ["messages", "tools"]),
+        ({"toolOutputs": [{}], "previousTaskToken": "t", "tools": [{}], "session_id": "s"}, ["tools"]),
+        ({"prompt": "hi", "previousTaskToken": "t"}, ["session_id"]),
+        ({"prompt": " \n"}, ["prompt"]),
         ({"prompt": "hi", "session_id": "ü" * 128}, []),
         ({"prompt": "hi", "session_id": "ü" * 129}, ["session_id"]),
         ({"prompt": "hi", "user_idd": "u"}, ["user_idd"]),
@@ -246,7 +248,7 @@ def test_what_is_said_of_turns() -> None:
     """What contradicts itself, and what would be right."""
     assert list(map(str, check(LLM, {"session_id": "\ud800" * 100}))) == [
         "prompt: given nothing; allowed text, or messages instead",
-        "session_id: given 100 characters; allowed at most 256 bytes of UTF-8",
+        "session_id: given 300 bytes; allowed at most 256 bytes of UTF-8",
     ]
     assert list(map(str, check(LLM, {"prompt": "hi", "messages": MESSAGES}))) == [
         "messages: given together with prompt; allowed either messages or prompt"

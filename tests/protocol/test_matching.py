@@ -45,6 +45,7 @@ def test_values_echoed_as_text(given: dict[str, Any]) -> None:
         ({"n": 4}, {"n": "5"}, False),
         ({"on": True}, {"on": "true"}, True),
         ({"o": {"a": 1, "b": [2]}}, {"o": '{"b":["2"],"a":"1"}'}, True),
+        ({"o": {"a": False, "b": [True, None]}}, {"o": {"a": "false", "b": ["true", None]}}, True),
         ({"o": [1, 2]}, {"o": "[2,1]"}, False),
         ({"p": "x", "q": None, "r": ""}, {"p": "x"}, True),
         ({"p": "x"}, {"p": "x", "projectid": "7", "callbackUrl": "u"}, True),

@@ -16,7 +16,9 @@ async def test_list_in_pages(api: "Api") -> None:
     assert [tool["slugproject"] for tool in page["tool"]] == ["writer", "mirror"]
     assert all(tool["parameters"] is None for tool in page["tool"])
     newest = await api.post("Tool/List", {"order": "DESC", "limit": "1", "slugowner": "emulator"})
-    assert newest["tool"][0]["slugproject"] == "echo"
+    assert newest["tool"][0]["id"] == max(
+        str(model.tool["id"]) for model in STANDARD if model.slug.startswith("emulator/")
+    )
 
 
 async def test_list_filters(api: "Api") -> None:
@@ -26,7 +28,7 @@ async def test_list_filters(api: "Api") -> None:
         return [tool["slugproject"] for tool in (await api.post("Tool/List", filters))["tool"]]
 
     assert await found(search="PAINTS") == ["painter"]
-    assert await found(categories=["llm"], slugowner="emulator") == ["writer"]
+    assert {"writer", "assistant"} <= set(await found(categories=["llm"], slugowner="emulator"))
     assert await found(tags=["fast"]) == ["painter"]
     assert await found(slugowner="somebody") == []
 

@@ -136,7 +136,7 @@ async def test_writer_calls_tools(api: "Api", tools: Any) -> None:
         ({"prompt": "x", "messages": [{}]}, "Request parameters are invalid."),
         ({"toolOutputs": [{}]}, "Request parameters are invalid."),
         ({"toolOutputs": [{}], "previousTaskToken": "t", "prompt": "x"}, "Request parameters are invalid."),
-        ({"toolOutputs": [{}], "previousTaskToken": "t"}, None),
+        ({"toolOutputs": [{}], "previousTaskToken": "t"}, "Request parameters are invalid."),
         ({"messages": [{"role": "user"}], "tools": ["odd"]}, None),
         ({"prompt": "x", "tools": [{"function": "odd"}]}, None),
     ],

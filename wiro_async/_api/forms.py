@@ -63,10 +63,10 @@ class AnswerForm(Generic[T]):
 
 
 def reading(read: Callable[[str], T], text: str, tasks: Sequence[Task], finish_reason: str | None) -> T:
-    """What `read` makes of the JSON in an answer. Raises `ResponseFormatError` for a ValueError."""
+    """What `read` makes of the JSON in an answer. Raises `ResponseFormatError` for any error."""
     try:
         return read(json_text(text))
-    except ValueError as error:
+    except Exception as error:  # whatever a class of the caller's raises, the answer is paid for
         why = f" (the model stopped by {finish_reason!r})" if finish_reason not in (None, "stop") else ""
         raise ResponseFormatError(text, f"{error}{why}", tasks) from error
 

@@ -43,7 +43,7 @@ class TaskResult:
         self.outputs = tuple(Output(record, downloader) for record in task.outputs)
 
     def __repr__(self) -> str:
-        return f"TaskResult(task={self.task!r}, outputs={list(self.outputs)!r})"
+        return f"{type(self).__name__}(task={self.task!r}, outputs={list(self.outputs)!r})"
 
     @property
     def output(self) -> Output:

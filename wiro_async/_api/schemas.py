@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from importlib import import_module
 from types import ModuleType
@@ -86,7 +86,10 @@ def arguments_of(function: Callable[..., object], name: str) -> type:
 
 def arguments_in(text: str, held: type) -> dict[str, object]:
     """A model's arguments, by name. Raises ValueError for text that does not fit what `arguments_of` made."""
-    struct: object = decoded_as(text, held)
+    try:
+        struct: object = decoded_as(text, held)
+    except ValueError as error:
+        raise ValueError(f"the arguments do not fit: {error}") from error
     arguments: dict[str, object] = _msgspec().structs.asdict(struct)
     return arguments
 
@@ -100,7 +103,7 @@ def _validate(validator: Validator, value: JSON) -> None:
 def _default(parameter: inspect.Parameter) -> tuple[object, ...]:
     if parameter.default is parameter.empty:
         return ()
-    if isinstance(parameter.default, SCALARS):
+    if isinstance(parameter.default, Hashable):
         return (parameter.default,)
     return (_msgspec().field(default_factory=partial(_itself, parameter.default)),)
 

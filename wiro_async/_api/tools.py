@@ -69,10 +69,9 @@ class Toolbox:
 
     functions: Mapping[str, FunctionTool]
     declarations: Sequence[Mapping[str, object]]
-    on_error: OnToolError = "tell"
 
     @classmethod
-    async def of(cls, tools: Tools, on_error: OnToolError) -> Toolbox:
+    async def of(cls, tools: Tools) -> Toolbox:
         """Check tools. Raises `InvalidInputError`, and `ConfigurationError` if a library is missing."""
         if any(not isinstance(tool, Mapping) for tool in tools):
             await schemas.load()
@@ -84,13 +83,15 @@ class Toolbox:
             raise InvalidInputError(
                 message=f"two tools are called {' and two '.join(sorted(twice))}; names tell them apart"
             )
-        return cls({tool.name: tool for tool in ours.values()}, told, on_error)
+        return cls({tool.name: tool for tool in ours.values()}, told)
 
     def runs(self, call: ToolCall, declared: Sequence[str]) -> bool:
         """Whether a call is answered here: it is of a function, or of nothing that was declared."""
         return call.name in self.functions or call.name not in declared
 
-    async def run(self, calls: Sequence[ToolCall], tasks: Sequence[Task] = ()) -> list[ToolOutput]:
+    async def run(
+        self, calls: Sequence[ToolCall], on_error: OnToolError, tasks: Sequence[Task] = ()
+    ) -> list[ToolOutput]:
         """Run calls at the same time. Cancelling cancels them all; threads of plain functions are left to end.
 
         Raises:
@@ -104,14 +105,14 @@ class Toolbox:
                 given[index] = await self._output(call)
             except Exception as error:
                 failed.append((call, error))
-                if self.on_error == "raise":
+                if on_error == "raise":
                     group.cancel_scope.cancel()
                 given[index] = ToolOutput(call.call_id, call.name, f"Error: {_told(error)}", failed=True)
 
         async with anyio.create_task_group() as group:
             for index, call in enumerate(calls):
                 group.start_soon(run, index, call)
-        if failed and self.on_error == "raise":
+        if failed and on_error == "raise":
             call, error = failed[0]
             raise ToolError(call.name, call.call_id, _told(error), tasks) from error
         return [given[index] for index in range(len(calls))]

@@ -89,7 +89,7 @@ def _sorted(value: JSON) -> JSON:
             return {name: _sorted(value[name]) for name in sorted(value)}
         case list():
             return [_sorted(item) for item in value]
-        case bool() | None:
-            return value
+        case None:
+            return None
         case _:
             return _canonical(value)

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import orjson
 
+from ._assistant import ASSISTANT
 from ._families import FAMILIES
 from ._realtime import ECHO
 from ._records import Json
@@ -225,4 +226,15 @@ QUEUED = ModelScript(
     tool={"id": "617", "title": "Queued", "description": "Never leaves the queue.", "categories": ["test"]},
 )
 
-STANDARD: tuple[ModelScript, ...] = (PAINTER, WRITER, MIRROR, SLEEPER, FAILING, STUCK, QUEUED, ECHO, *FAMILIES)
+STANDARD: tuple[ModelScript, ...] = (
+    PAINTER,
+    WRITER,
+    ASSISTANT,
+    MIRROR,
+    SLEEPER,
+    FAILING,
+    STUCK,
+    QUEUED,
+    ECHO,
+    *FAMILIES,
+)

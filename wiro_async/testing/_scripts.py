@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 import attrs
+import orjson
 
 from ._records import Generation, Json, RefusedError, Upload
 
@@ -62,13 +63,24 @@ class Script:
 
 
 @attrs.frozen
+class EarlierRun:
+    """A run of a model before this one, as `previousTaskToken` names it: what it was given, and its raw output."""
+
+    model: str
+    parameters: Mapping[str, Json]
+    succeeded: bool
+    content: Mapping[str, Json]
+
+
+@attrs.frozen
 class RunInput:
-    """What a run was given. `fetch` resolves URLs of the emulator's own files."""
+    """What a run was given. `fetch` resolves URLs of the emulator's own files, `earlier` tokens of runs."""
 
     parameters: Mapping[str, Json]
     files: Mapping[str, Sequence[Upload]]
     generation: Generation
     fetch: Callable[[str], bytes | None]
+    earlier: Callable[[str], EarlierRun | None] = lambda token: None
 
     def text(self, name: str, default: str = "") -> str:
         """A parameter as text."""
@@ -83,6 +95,17 @@ class RunInput:
             return float(self.text(name, str(default)))
         except ValueError:
             raise RefusedError(0, f"Request parameter [{name}] must be integer or float") from None
+
+    def json(self, name: str) -> Json:
+        """A parameter that is JSON, or JSON text as multipart bodies have it."""
+        value = self.parameters.get(name)
+        if not isinstance(value, str) or value[:1] not in ("{", "["):
+            return value
+        try:
+            decoded: Json = orjson.loads(value)
+        except ValueError:
+            raise RefusedError(0, f"Request parameter [{name}] must be JSON") from None
+        return decoded
 
     def integer(self, name: str, default: int) -> int:
         """A parameter as a whole number."""

@@ -14,8 +14,9 @@ from ._files import FileStore, StoredFile
 from ._ledger import Ledger
 from ._player import Player
 from ._records import Call, Generation, Json, RefusedError, Submission, TaskSnapshot, Upload
-from ._scripts import ModelScript, RunInput, Script, Step
+from ._scripts import EarlierRun, ModelScript, RawOutput, RunInput, Script, Step
 from ._tasks import EmulatedTask, row
+from ._turns import check_turn
 
 FIRST_ID = 3066517
 REQUEUE = (
@@ -64,6 +65,14 @@ class Service:
         """The task with this token or id."""
         return self._tokens.get(token) if token else self.tasks.get(task_id)
 
+    def earlier(self, token: str) -> EarlierRun | None:
+        """The run with this token, as one that goes on from it sees it."""
+        task = self.find(token=token) if token else None
+        if task is None:
+            return None
+        contents = [output.content for output in task.outputs if isinstance(output, RawOutput)]
+        return EarlierRun(task.model.slug, task.given, task.pexit == "0", contents[0] if contents else {})
+
     def submit(self, slug: str, call: Call) -> EmulatedTask:
         """Accept a run and start it, or refuse it."""
         model = self.models.get(slug)
@@ -71,7 +80,9 @@ class Service:
             raise RefusedError(1, "slug-owner-project-not-exist")
         generation = self._next_generation()
         files = _by_field(call.files)
-        script = model.play(RunInput(call.parameters, files, generation, self.files.fetch))
+        given = RunInput(call.parameters, files, generation, self.files.fetch, self.earlier)
+        check_turn(model, given)
+        script = model.play(given)
         self._check_limits()
         task = self._create(model, script, generation, call)
         self.player.start(task)
@@ -128,6 +139,7 @@ class Service:
             callback_url=callback_url,
             project_id=project_id or "716",
             ordinal=ordinal,
+            given=given,
         )
         if self.faults.quirks(ordinal).stored_error:
             task.script = attrs.evolve(script, steps=(*REQUEUE, *script.steps))

@@ -50,6 +50,7 @@ class EmulatedTask:
     callback_url: str = ""
     project_id: str = "716"
     ordinal: int = 0
+    given: Mapping[str, Json] = attrs.field(factory=dict[str, Json])
     created: float = attrs.field(factory=time.time)
     history: list[tuple[float, str]] = attrs.field(init=False)
     log: list[tuple[float, str, str]] = attrs.field(factory=list[tuple[float, str, str]], init=False)

@@ -6,11 +6,10 @@ from decimal import Decimal
 import attrs
 import orjson
 
-from ._records import Json, RefusedError
+from ._records import Json
 from ._scripts import ModelScript, RawOutput, RunInput, Script, Step, timeline
 
 MESSAGES = 40
-NEW_TURN = ("prompt", "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format")
 TOKEN_PRICE = Decimal("0.00001")
 
 
@@ -22,6 +21,7 @@ class Draft:
     thinking: str
     answer: str
     calls: tuple[dict[str, Json], ...] = ()
+    finish: str = ""
     done: bool = False
 
     @property
@@ -69,13 +69,12 @@ class Draft:
         return {**body, "thinking": [self.thinking], "answer": [self.answer]}
 
     def _ending(self) -> dict[str, Json]:
-        return {"finishreason": "tool_calls" if self.calls else "stop", "usage": self.usage}
+        return {"finishreason": self.finish or ("tool_calls" if self.calls else "stop"), "usage": self.usage}
 
 
 def _write(given: RunInput) -> Script:
     from ._writer import compose
 
-    _check_turn(given)
     prompt = given.text("prompt") or given.text("messages") or given.text("toolOutputs")
     thinking, answer = compose(prompt)
     calls = _calls(given)
@@ -89,17 +88,6 @@ def _write(given: RunInput) -> Script:
         (RawOutput(final.content(segmented)),),
         cost=TOKEN_PRICE * int(str(final.usage["total_tokens"])),
     )
-
-
-def _check_turn(given: RunInput) -> None:
-    """A turn is a prompt, or messages, or the outputs of tools for the task before."""
-    if given.has("toolOutputs"):
-        if any(given.has(name) for name in NEW_TURN) or not given.has("previousTaskToken"):
-            raise RefusedError(0, "Request parameters are invalid.")
-    elif given.has("prompt") and given.has("messages"):
-        raise RefusedError(0, "Request parameters are invalid.")
-    elif not given.has("prompt") and not given.has("messages"):
-        raise RefusedError(0, "Request parameter [prompt] required")
 
 
 def _drafts(prompt: str, thinking: Sequence[str], answer: Sequence[str]) -> list[Draft]:

@@ -65,6 +65,7 @@ class Conversation:
         self.model = model
         self._launcher = launcher
         self._options = ChatOptions(**settings)
+        self._toolbox: Toolbox | None = None
         self._state = ChatState(_checked(session_id), previous_task_token, user_id)
 
     def __repr__(self) -> str:
@@ -164,7 +165,7 @@ class Conversation:
     ) -> Turn[Any]:
         messages, outputs = settings.pop("messages", None), settings.pop("tool_outputs", None)
         options = self._options.for_turn(settings)
-        toolbox = await Toolbox.of(options.tools, options.on_tool_error)
+        toolbox = await self._with_tools(options)
         given: dict[str, object] = {**options.parameters, **self._state.own, **_said(prompt, messages, outputs)}
         given |= {"tools": toolbox.declarations} if toolbox.declarations else {}
         given |= {name: getattr(options, name) for name in OF_TOOLS[1:] if getattr(options, name) is not None}
@@ -176,6 +177,14 @@ class Conversation:
         if outputs is not None:
             given = continuation(given, self._state.answers(outputs))
         return Turn(self._launcher, self.model, self._state, options, toolbox, form, given)
+
+    async def _with_tools(self, options: ChatOptions) -> Toolbox:
+        """The toolbox, kept as long as the tools are those of the conversation."""
+        if options.tools is not self._options.tools:
+            return await Toolbox.of(options.tools)
+        if self._toolbox is None:
+            self._toolbox = await Toolbox.of(options.tools)
+        return self._toolbox
 
 
 def _said(prompt: Prompt | None, messages: Messages | None, outputs: ToolOutputs | None) -> dict[str, object]:

@@ -84,7 +84,7 @@ class Turn(Generic[T]):
         is_left_to_caller = len(ours) < len(calls)
         if len(self.results) >= self.options.max_turns and not is_left_to_caller:
             raise TurnLimitError(self.options.max_turns, self.tasks)
-        outputs = await self.toolbox.run(ours, self.tasks)
+        outputs = await self.toolbox.run(ours, self.options.on_tool_error, self.tasks)
         self.outputs += outputs
         if is_left_to_caller:
             self.open_outputs = outputs

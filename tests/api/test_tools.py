@@ -1,0 +1,296 @@
+"""Tools: what a model is told of them, and how they are run."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+
+from wiro_async import ConfigurationError, InvalidInputError, ToolCall, ToolError, WiroError
+from wiro_async._api import schemas
+from wiro_async._api.tools import FunctionTool, Toolbox
+
+
+class Unit(enum.Enum):
+    C = "celsius"
+    F = "fahrenheit"
+
+
+@attrs.frozen
+class Place:
+    """Where on earth."""
+
+    latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)]
+    longitude: float
+
+
+@dataclass
+class Note:
+    text: str
+
+
+class Card(pydantic.BaseModel):
+    text: str
+
+
+async def get_weather(
+    city: Annotated[str, "the city's name"],
+    unit: Unit = Unit.C,
+    days: int = 1,
+    tags: list[str] = ["a"],  # noqa: B006
+) -> dict[str, object]:
+    """Tell the weather of a city.
+
+    It is always fine.
+    """
+    return {"city": city, "unit": unit, "days": days, "tags": tags}
+
+
+def near(place: Place, kind: Literal["café", "museum"] | None = None) -> str:
+    """What is near a place."""
+    return f"{kind or 'nothing'} at {place.latitude:g}, {place.longitude:g}"
+
+
+class Counter:
+    """Counts."""
+
+    count = 0
+
+    def add(self, number: int) -> int:
+        """Add to what there is."""
+        self.count += number
+        return self.count
+
+    async def __call__(self, by: int) -> Note:
+        return Note(str(self.add(by)))
+
+
+def call(name: str, arguments: str = "{}", call_id: str = "c1") -> ToolCall:
+    """What a model asks for."""
+    return ToolCall(id="f1", call_id=call_id, name=name, arguments=arguments, status="completed")
+
+
+async def output(function: Callable[..., object], arguments: str = "{}") -> Any:
+    """What one call of one tool gives."""
+    toolbox = await Toolbox.of([function])
+    [given] = await toolbox.run([call(next(iter(toolbox.functions)), arguments)], "tell")
+    return given.output
+
+
+def test_what_the_model_is_told() -> None:
+    """Name, docstring, types, descriptions, defaults, what is required."""
+    assert FunctionTool.of(get_weather).declaration == {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "Tell the weather of a city.\n\nIt is always fine.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "city": {"type": "string", "description": "the city's name"},
+                    "unit": {"$ref": "#/$defs/Unit", "default": "celsius"},
+                    "days": {"type": "integer", "default": 1},
+                    "tags": {"type": "array", "items": {"type": "string"}},
+                },
+                "required": ["city"],
+                "additionalProperties": False,
+                "$defs": {"Unit": {"title": "Unit", "enum": ["celsius", "fahrenheit"]}},
+            },
+        },
+    }
+
+
+def test_methods_partials_and_callables() -> None:
+    """Anything that can be called by name."""
+    tools = [FunctionTool.of(tool) for tool in (Counter().add, partial(near, kind="café"), Counter())]
+    assert [tool.name for tool in tools] == ["add", "near", "Counter"]
+    described = [tool.declaration["function"] for tool in tools]
+    assert [sorted(d["parameters"]["properties"]) for d in described if isinstance(d, dict)] == [  # type: ignore[index, call-overload, arg-type]
+        ["number"],
+        ["kind", "place"],
+        ["by"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "tool,words",
+    [
+        (lambda x: x, "x has no type"),
+        (lambda *args: args, r"takes \*args; tools take arguments by name"),
+        (print, "takes .*; tools take arguments by name"),
+        (7, "a tool is 7; give a function"),
+        (lambda: 0, None),
+    ],
+)
+async def test_what_cannot_be_a_tool(tool: Any, words: str | None) -> None:
+    """The error names the tool and the remedy."""
+    if words is None:
+        assert (await Toolbox.of([tool])).declarations
+        return
+    with pytest.raises(InvalidInputError, match=words):
+        await Toolbox.of([tool])
+
+
+async def test_types_that_have_no_schema() -> None:
+    """Neither foreign classes nor names that nobody knows."""
+
+    def odd(thing: Counter) -> None: ...
+
+    def lost(thing: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(InvalidInputError, match=r"tool odd has no JSON schema: .*Counter"):
+        await Toolbox.of([odd])
+    with pytest.raises(InvalidInputError, match="tool lost: name 'Nowhere'"):
+        await Toolbox.of([lost])
+
+
+async def test_two_tools_of_one_name() -> None:
+    """Nobody could tell which one is meant."""
+    with pytest.raises(InvalidInputError, match="two tools are called near"):
+        await Toolbox.of([near, {"type": "function", "function": {"name": "near"}}])
+
+
+async def test_arguments_become_what_the_types_say() -> None:
+    """Enums, attrs classes and defaults; the result is plain JSON."""
+    assert await output(get_weather, '{"city": "Paris", "unit": "fahrenheit"}') == {
+        "city": "Paris",
+        "unit": "fahrenheit",
+        "days": 1,
+        "tags": ["a"],
+    }
+    assert await output(near, '{"place": {"latitude": 48, "longitude": 2}, "kind": "café"}') == "café at 48, 2"
+    assert await output(Counter(), '{"by": 2}') == {"text": "2"}
+
+
+@pytest.mark.parametrize(
+    "result,told",
+    [
+        (None, None),
+        ([1, 2.5, "x"], [1, 2.5, "x"]),
+        (Card(text="hi"), {"text": "hi"}),
+        ({"cards": [Card(text="hi")], 7: Note("x")}, {"cards": [{"text": "hi"}], "7": {"text": "x"}}),
+        (float("nan"), "Error: InvalidInputError: what give returned is nan, which JSON cannot hold"),
+        (Counter(), "Error: TypeError: a Counter cannot be written as JSON"),
+    ],
+)
+async def test_results_become_plain_json(result: object, told: object) -> None:
+    """Or an error that the model is told."""
+
+    def give() -> object:
+        return result
+
+    given = await output(give)
+    assert given == told or (isinstance(told, str) and given.startswith(told))
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        ('{"city": 7}', "Error: ValueError: the arguments do not fit: Expected `str`, got `int` - at `$.city`"),
+        ("{}", "Error: ValueError: the arguments do not fit: Object missing required field `city`"),
+        ('{"city": "x", "country": "y"}', "Object contains unknown field `country`"),
+        ('{"city": ', "the arguments do not fit"),
+        ("[]", "Expected `object`, got `array`"),
+    ],
+)
+async def test_bad_arguments_go_back_to_the_model(arguments: str, words: str) -> None:
+    """It is told what is wrong; the function is not called."""
+    assert words in await output(get_weather, arguments)
+
+
+async def test_a_tool_that_nobody_has() -> None:
+    """The model is told which there are."""
+    toolbox = await Toolbox.of([near])
+    [given] = await toolbox.run([call("far")], "tell")
+    assert (given.failed, given.output) == (True, "Error: LookupError: there is no tool 'far', only near")
+
+
+async def test_calls_run_at_the_same_time() -> None:
+    """Each waits for the other; outputs come in the order of the calls."""
+    barrier = asyncio.Barrier(2)
+
+    async def meet(name: str) -> str:
+        await barrier.wait()
+        return name
+
+    toolbox = await Toolbox.of([meet])
+    calls = [call("meet", '{"name": "a"}', "c1"), call("meet", '{"name": "b"}', "c2")]
+    given = await toolbox.run(calls, "tell")
+    assert [(one.call_id, one.output) for one in given] == [("c1", "a"), ("c2", "b")]
+
+
+async def test_plain_functions_run_in_threads() -> None:
+    """So that they never hold up the loop."""
+
+    def where() -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+    assert await output(where) is False
+
+
+async def test_cancelling_reaches_the_tools() -> None:
+    """All of them, whatever they wait for."""
+    started, cancelled = asyncio.Event(), list[str]()
+
+    async def wait(name: str) -> None:
+        try:
+            started.set()
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(name)
+            raise
+
+    toolbox = await Toolbox.of([wait])
+    running = asyncio.create_task(
+        toolbox.run([call("wait", '{"name": "a"}'), call("wait", '{"name": "b"}', "c2")], "tell")
+    )
+    await started.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sorted(cancelled) == ["a", "b"]
+
+
+async def test_an_error_that_is_to_be_raised() -> None:
+    """With the tool's own error as the cause; other calls are cancelled."""
+
+    async def fail() -> None:
+        raise KeyError("Paris")
+
+    async def wait() -> None:
+        await asyncio.sleep(60)
+
+    toolbox = await Toolbox.of([fail, wait])
+    with pytest.raises(ToolError, match="tool 'fail' failed: KeyError: 'Paris'") as caught:
+        await toolbox.run([call("wait", call_id="c2"), call("fail")], "raise")
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert (caught.value.name, caught.value.call_id) == ("fail", "c1")
+
+
+@pytest.mark.parametrize("validation", [False, True])
+async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, validation: bool) -> None:
+    """The error names what to install."""
+    monkeypatch.setitem(sys.modules, "jsonschema" if validation else "msgspec", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'wiro-async\[tools\]'"):
+        await schemas.load(validation=validation)
+
+
+async def test_raw_schemas_need_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are passed on as they are, and never run."""
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    raw = {"type": "function", "function": {"name": "far"}}
+    toolbox = await Toolbox.of([raw])
+    assert toolbox.declarations == [raw]
+    assert not toolbox.runs(call("far"), ["far"])
+    with pytest.raises(WiroError):
+        await Toolbox.of([near])

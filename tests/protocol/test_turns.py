@@ -1,0 +1,120 @@
+"""What follows a turn, and how its calls are found."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wiro_async import File, ToolCall
+from wiro_async._protocol.calls import calls_in
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.messages import Message
+from wiro_async._protocol.task_state import TaskState
+from wiro_async._protocol.turns import continuation, tool_names
+from wiro_async._protocol.usage import summed
+
+CALL = {"type": "function_call", "id": "f1", "call_id": "c1", "name": "look", "arguments": "{}", "status": "completed"}
+
+
+def said(*segments: dict[str, Any]) -> Message:
+    """A message with the timeline so far."""
+    return Message("task_output", "1", "", {"type": "task_output", "message": {"segments": list(segments)}})
+
+
+def test_a_turn_of_outputs_has_nothing_new() -> None:
+    """All that is new goes, and so do files; the rest stays as it was."""
+    turn: dict[str, Any] = {
+        "prompt": "hi",
+        "messages": [],
+        "tools": [{}],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "response_format": {},
+        "inputImage": Path("x.png"),
+        "inputs": ["https://example.com/x.png", File(b"x", "x")],
+        "stream": io.BytesIO(),
+        "temperature": 0.5,
+        "user_id": "u",
+        "session_id": "s",
+        "previousTaskToken": "t",
+    }
+    outputs: list[dict[str, Any]] = [{"call_id": "c1", "output": 12}]
+    assert continuation(turn, outputs) == {
+        "temperature": 0.5,
+        "user_id": "u",
+        "session_id": "s",
+        "previousTaskToken": "t",
+        "toolOutputs": outputs,
+    }
+
+
+@pytest.mark.parametrize(
+    "tools,names",
+    [
+        ([{"type": "function", "function": {"name": "a"}}, {"type": "function", "name": "b"}], ["a", "b"]),
+        ('[{"function": {"name": "a"}}]', ["a"]),
+        ([{"type": "web_search"}, "odd"], ["", ""]),
+        (None, []),
+        ("odd", []),
+    ],
+)
+def test_names_of_tools(tools: object, names: list[str]) -> None:
+    """In either spelling, as JSON text too, and never an error."""
+    assert tool_names(tools) == names
+
+
+def test_calls_of_both_kinds() -> None:
+    """Functions have JSON arguments, custom tools plain input; text is no call."""
+    custom = {"type": "custom_tool_call", "call_id": "c2", "name": "sql", "input": "SELECT 1", "status": "incomplete"}
+    first, second = calls_in([{"type": "answer", "text": "so"}, CALL, custom])
+    assert (first.id, first.call_id, first.name, first.arguments, first.is_complete) == ("f1", "c1", "look", "{}", True)
+    assert (second.arguments, second.is_complete, second.raw) == ("SELECT 1", False, custom)
+
+
+def test_a_call_becomes_an_event_once_it_is_complete() -> None:
+    """Not before, not twice, in spite of repeats; who comes late is told."""
+    state = TaskState()
+    growing = {**CALL, "status": "in_progress", "arguments": "{"}
+    messages = [said(growing), said(CALL), said(growing), said(CALL), said(CALL, {**CALL, "call_id": "c2"})]
+    told = [[e.call_id for e in state.receive(message) if isinstance(e, ToolCall)] for message in messages]
+    assert told == [[], ["c1"], [], [], ["c2"]]
+    assert [e.call_id for e in state.so_far() if isinstance(e, ToolCall)] == ["c1", "c2"]
+
+
+def test_a_call_that_only_the_snapshot_tells() -> None:
+    """Without a socket the event comes with the end."""
+    content = {"segments": [CALL], "finishreason": "tool_calls"}
+    record: dict[str, Any] = {
+        "id": "1",
+        "status": "task_postprocess_end",
+        "pexit": "0",
+        "outputs": [{"content": content}],
+    }
+    assert [type(event).__name__ for event in TaskState().look(Task.from_wire(record))][-1] == "ToolCall"
+
+
+def test_sums_of_usage() -> None:
+    """Counters are added by name, details too; what is no number stays."""
+    one: dict[str, Any] = {
+        "input_tokens": 3,
+        "output_tokens_details": {"reasoning_tokens": 1},
+        "tier": "fast",
+        "flag": True,
+    }
+    other: dict[str, Any] = {
+        "input_tokens": 4,
+        "output_tokens": 2,
+        "output_tokens_details": {"reasoning_tokens": 2},
+        "tier": "slow",
+    }
+    assert summed({}, one) == one
+    assert summed(one, other) == {
+        "input_tokens": 7,
+        "output_tokens": 2,
+        "output_tokens_details": {"reasoning_tokens": 3},
+        "tier": "fast",
+        "flag": True,
+    }
