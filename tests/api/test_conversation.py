@@ -381,7 +381,23 @@ async def test_an_answer_of_the_wrong_form(emulator: WiroEmulator, wiro: AsyncWi
     assert chat.cost == sum(task.cost or 0 for task in caught.value.tasks)
 
 
+async def test_a_form_that_a_model_does_not_take(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Where the session knows that, nothing is sent."""
+    await wiro.models.get("family/document-reader")
+    with pytest.raises(InvalidInputError, match="takes no response_format"):
+        await wiro.conversation("family/document-reader", check=False).send("What is it?", response_model=Weather)
+    assert not emulator.ledger.submissions
+
+
 # Streams
+
+
+async def test_a_stream_without_a_socket(polling: AsyncWiro) -> None:
+    """Calls and text come with what the polls tell."""
+    chat = polling.conversation(MODEL, input=QUICK, tools=[get_time], run_tools=True)
+    async with chat.stream("How is it in Rome?") as stream:
+        events = [event async for event in stream]
+    assert [type(event) for event in events if not isinstance(event, TextDelta)] == [ToolCall, ToolOutput]
 
 
 async def test_a_stream_of_a_turn(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

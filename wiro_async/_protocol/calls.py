@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import attrs
 
@@ -60,6 +60,12 @@ class ToolOutput(TaskEvent):
 def calls_in(segments: Sequence[Mapping[str, JSON]]) -> tuple[ToolCall, ...]:
     """The calls of a timeline, complete or not, in order."""
     return tuple(_call(segment) for segment in segments if segment.get("type") in TYPES)
+
+
+def is_complete_call(segment: Mapping[str, JSON], known: Container[object] = ()) -> bool:
+    """Whether a segment is a call that the model has completed, and that is not among the known ids."""
+    is_call = segment.get("type") in TYPES and segment.get("status") == COMPLETED
+    return is_call and as_text(segment.get("call_id")) not in known
 
 
 def _call(segment: Mapping[str, JSON]) -> ToolCall:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from wiro_async._protocol import status as states
-from wiro_async._protocol.calls import ToolCall, calls_in
+from wiro_async._protocol.calls import ToolCall, calls_in, is_complete_call
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import (
     Progress,
@@ -99,8 +99,8 @@ class TaskState:
                 events.append(TextDelta(text, kind, index, status=self.status))
         return [*events, *self._calls.values()]
 
-    def _new_calls(self, snapshot: TextSnapshot) -> list[ToolCall]:
-        calls = [call for call in calls_in(snapshot.segments) if call.is_complete and call.call_id not in self._calls]
+    def _new_calls(self, snapshot: TextSnapshot) -> tuple[ToolCall, ...]:
+        calls = calls_in([part for part in snapshot.segments if is_complete_call(part, self._calls)])
         self._calls |= {call.call_id: call for call in calls}
         return calls
 
