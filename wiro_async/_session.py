@@ -325,21 +325,9 @@ class AsyncWiro:
         user_id: str | None = None,
         **settings: Unpack[ChatSettings],
     ) -> Conversation:
-        """A conversation with an LLM, which may call tools. https://wiro.ai/docs/run-a-model
+        """A conversation with an LLM, which may call tools: `await chat.send("…")`, or `chat.stream("…")`.
 
-        `await chat.send("…")`, or `async with chat.stream("…") as stream: async for event in stream: …`. Makes no
-        request.
-
-        Args:
-            model: "owner/model".
-            session_id: under which the service keeps the conversation, at most 256 bytes of UTF-8; generated if not
-                given.
-            previous_task_token: where to go on: the `previous_task_token` of a conversation that was left.
-            user_id: for the older chat models, which remember by `session_id` and `user_id` alone.
-            settings: for all turns; `Conversation` tells what they mean.
-
-        Raises:
-            InvalidInputError: a setting is wrong.
+        `Conversation` tells what the arguments mean. Makes no request. Raises `InvalidInputError` for wrong settings.
         """
         return Conversation(self._launcher, model, session_id, previous_task_token, user_id, settings)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from importlib import import_module
@@ -25,7 +26,9 @@ BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ON
 
 async def load(*, validation: bool = False) -> None:
     """Import the libraries off the loop, before they are first used. Raises `ConfigurationError` without them."""
-    await anyio.to_thread.run_sync(_jsonschema if validation else _msgspec)
+    library = "jsonschema" if validation else "msgspec"
+    if sys.modules.get(library) is None:
+        await anyio.to_thread.run_sync(_library, library)
 
 
 def schema_of(kind: object, name: str) -> dict[str, JSON]:

@@ -40,6 +40,9 @@ class Conversation:
         model: "owner/model".
 
     Args:
+        session_id: under which the service keeps it, at most 256 bytes of UTF-8; generated if not given.
+        previous_task_token: where to go on: the `previous_task_token` of a conversation that was left.
+        user_id: for the older chat models, which remember by `session_id` and `user_id` alone.
         input: parameters of the model for every run, such as a system prompt; a turn's are added to them. Files are
             sent with the first run of each turn only.
         tools: functions with type hints, async or not, whose docstrings tell the model what they do; and schemas of
