@@ -59,7 +59,7 @@ class ChatOptions:
     raise_on_finish: Sequence[str] = ()
     timeout: float | Timeouts | None = None
     queue_timeout: float | None = None
-    callback_url: str | None = None
+    callback_url: str | None = attrs.field(default=None, repr=False)
     project_id: str | None = None
     on_cancel: OnCancel = "stop"
     check: bool | None = None
