@@ -13,11 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-import psutil  # type: ignore[import-untyped]
 
 from wiro_async import AsyncWiro
 from wiro_async._api.batch import RunRequest
@@ -28,6 +27,7 @@ from wiro_async._engine.task_calls import TaskRef
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.matching import Intent
 
+psutil: Any = import_module("psutil")  # it has no types
 CONCURRENCY = 100
 MEGABYTE = 2**20
 LIMITS = {"plain_us": 40.0, "journal_us": 250.0, "million_mb": 30.0}
