@@ -1,11 +1,14 @@
 """The examples, each run as a program of its own, against the emulator."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from wiro_async.testing import WiroEmulator
@@ -15,9 +18,9 @@ Example = Callable[..., str]
 
 
 @pytest.fixture
-def example(tmp_path: Path, wiro_emulator: WiroEmulator) -> Example:
-    """Runs an example in an empty directory and gives what it printed."""
-    environment = {
+def environment(wiro_emulator: WiroEmulator) -> dict[str, str]:
+    """How an example finds the emulator."""
+    return {
         **os.environ,
         "WIRO_API_KEY": wiro_emulator.api_key,
         "WIRO_API_SECRET": wiro_emulator.api_secret or "",
@@ -26,6 +29,11 @@ def example(tmp_path: Path, wiro_emulator: WiroEmulator) -> Example:
         "PYTHONIOENCODING": "utf-8",
         "PYTHONWARNINGS": "error",
     }
+
+
+@pytest.fixture
+def example(tmp_path: Path, environment: dict[str, str]) -> Example:
+    """Runs an example in an empty directory and gives what it printed."""
 
     def run(name: str, *arguments: str, said: str = "") -> str:
         command = [sys.executable, str(EXAMPLES / name), *arguments]
@@ -89,6 +97,26 @@ def test_pick_up(example: Example, tmp_path: Path) -> None:
     token = example("pick_up.py", "start", "a fox", "emulator/painter").strip()
     assert example("pick_up.py", "finish", token).strip() == "picture.png"
     assert (tmp_path / "picture.png").is_file()
+
+
+def test_web_app(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Serves its page and answers until Ctrl-C. What visitors see of it is in web_app/."""
+    command = [sys.executable, str(EXAMPLES / "web_app.py"), "0", "emulator/writer", "emulator/painter"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, encoding="utf-8", bufsize=1
+    ) as server:
+        try:
+            assert server.stderr is not None
+            address = next(filter(None, (re.search(r"http://127\S+", line) for line in server.stderr))).group()
+            assert "<title>Ask" in httpx.get(address).text
+            told = httpx.post(f"{address}/answer", json={"prompt": "tides"}, timeout=30).text
+        finally:
+            server.send_signal(signal.SIGINT)
+        said = server.stderr.read()
+    assert "event: delta" in told
+    assert "event: done" in told
+    assert "Traceback" not in said
+    assert server.returncode == 0
 
 
 def test_every_example_says_what_it_needs() -> None:

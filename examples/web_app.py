@@ -1,0 +1,149 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["wiro-async", "fastapi>=0.135", "uvicorn>=0.30"]
+# ///
+"""A web page that shows an answer while it is written and a picture while it is painted.
+
+python web_app.py [port] [owner/text-model] [owner/picture-model]
+
+Who closes the tab, or presses Stop, stops the models: nobody pays for what nobody sees. Each question is billed, so
+put a login before this page, and a limit, when you show it to the world.
+"""
+
+import logging
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+from uuid import uuid4
+
+import anyio
+import uvicorn
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, StringConstraints
+
+from wiro_async import (
+    AsyncWiro,
+    EventStream,
+    InvalidInputError,
+    Progress,
+    StatusChanged,
+    TaskFailedError,
+    TaskHandle,
+    TextReset,
+    WiroError,
+)
+
+PAGE = Path(__file__).with_suffix(".html")
+# As what a browser may get outputs from our own address: never as HTML or SVG, which could bring scripts.
+PICTURES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+logger = logging.getLogger("uvicorn.error")
+routes = APIRouter()
+
+
+class Question(BaseModel):
+    """What a visitor asks."""
+
+    prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+
+
+def create_app(text_model: str = "openai/gpt-5-2", picture_model: str = "google/nano-banana-pro") -> FastAPI:
+    """The app. One session with Wiro serves all visitors; it reads its key from WIRO_API_KEY."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[dict[str, object]]:
+        with TemporaryDirectory(prefix="pictures-") as folder:
+            app.mount("/pictures", StaticFiles(directory=folder))
+            async with AsyncWiro() as wiro:
+                models = {"text_model": text_model, "picture_model": picture_model}
+                yield {"wiro": wiro, "folder": Path(folder), **models}  # what `request.state` holds
+
+    app = FastAPI(lifespan=lifespan)
+    app.include_router(routes)
+    return app
+
+
+@routes.get("/")
+async def page() -> FileResponse:
+    return FileResponse(PAGE)
+
+
+# POST, not the GET of a browser's EventSource: that one would ask again by itself when its line breaks, and each time
+# a new run would be billed. When the visitor leaves, FastAPI cancels the generator, and that stops the task.
+@routes.post("/answer", response_class=EventSourceResponse)
+async def answer(question: Question, request: Request) -> AsyncIterator[ServerSentEvent]:
+    wiro: AsyncWiro = request.state.wiro
+    try:
+        async with wiro.stream(request.state.text_model, {"prompt": question.prompt}) as stream:
+            async for delta in stream:
+                if isinstance(delta, TextReset):
+                    yield told("reset", kind=delta.kind)
+                else:
+                    yield told("delta", kind=delta.kind, text=delta.text)
+            result = await stream.result()
+        tokens = result.usage.get("total_tokens")
+        yield told("done", reason=result.finish_reason, tokens=tokens, seconds=result.elapsed)
+    except WiroError as error:
+        yield told("failed", message=explained(error))
+
+
+@routes.post("/picture", response_class=EventSourceResponse)
+async def picture(question: Question, request: Request) -> AsyncIterator[ServerSentEvent]:
+    wiro: AsyncWiro = request.state.wiro
+    try:
+        task = await wiro.submit(request.state.picture_model, {"prompt": question.prompt})
+        async with owning(task) as events:
+            async for event in events:
+                if isinstance(event, Progress):
+                    yield told("progress", fraction=event.fraction, eta=event.eta)
+                elif isinstance(event, StatusChanged):
+                    yield told("status", status=event.status)
+        result = await task  # raises TaskFailedError or TaskCancelledError if there is none
+        name = f"{uuid4().hex}{PICTURES.get(result.output.content_type, '.bin')}"
+        await result.output.save(request.state.folder / name, max_bytes=50 * 2**20)
+        yield told("done", url=f"/pictures/{name}", seconds=result.elapsed)
+    except WiroError as error:
+        yield told("failed", message=explained(error))
+
+
+@asynccontextmanager
+async def owning(task: TaskHandle) -> AsyncGenerator[EventStream]:
+    """The events of a task, which is stopped if they are left before its end."""
+    async with task.events() as events:
+        try:
+            yield events
+        finally:
+            if events.over is None:
+                with anyio.move_on_after(5, shield=True), suppress(WiroError):
+                    await task.stop()
+
+
+def told(event: str, **data: object) -> ServerSentEvent:
+    """A server-sent event."""
+    return ServerSentEvent(event=event, data=data)
+
+
+def explained(error: WiroError) -> str:
+    """What a visitor is told; the rest goes to the log."""
+    logger.warning("task %s: %s", error.task_id, error)
+    match error:
+        case InvalidInputError():
+            return f"That cannot be asked: {error}"
+        case TaskFailedError():
+            return "The model gave up on this one. Try to put it differently."
+        case _:
+            return "The model cannot be reached just now. Please try again in a moment."
+
+
+def main(port: str = "8000", *models: str) -> None:
+    # Visitors in the middle of an answer get three seconds when the server is stopped.
+    uvicorn.run(create_app(*models), port=int(port), timeout_graceful_shutdown=3)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
