@@ -78,7 +78,7 @@ async def test_progress_and_then_the_picture(emulator: WiroEmulator, serving: Se
         ("/answer", "emulator/stuck", None),
         ("/answer", "emulator/queued", None),
         ("/picture", "emulator/painter", "progress"),
-        ("/picture", "emulator/stuck", None),
+        ("/picture", "emulator/stuck", "status"),
     ],
 )
 async def test_who_leaves_stops_the_task(
