@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
+import httpx
 import pytest
 import pytest_asyncio
 import trustme
@@ -127,6 +129,23 @@ async def test_a_certificate_that_nobody_knows(
         with pytest.raises(ConnectionFailedError, match="certificate verify failed") as caught:
             await wiro.run("emulator/sleeper", QUICK)
     assert caught.value.sent is False
+    assert not behind.ledger.calls
+
+
+@pytest.mark.parametrize("transport", ["the built-in one", "httpx's own"])
+async def test_a_certificate_is_not_tried_again(
+    behind: WiroEmulator, secured: dict[str, Any], tmp_path: Path, transport: str
+) -> None:
+    """It would be the same the next time: the error comes at once, and says what to do."""
+    secured["retry"] = RetryPolicy(attempts=5, base=60, cap=60, jitter=0)
+    own = None if transport == "the built-in one" else httpx.AsyncHTTPTransport(verify=ssl.create_default_context())
+    async with AsyncWiro(**secured, transport=own) as wiro:
+        with anyio.fail_after(15):
+            with pytest.raises(ConnectionFailedError, match=r"certificate verify failed.*verify=") as caught:
+                await wiro.run("emulator/sleeper", QUICK)
+            with pytest.raises(DownloadError, match=r"certificate verify failed.*verify="):
+                await wiro.download(f"{secured['base_url']}/KEY/x.bin", tmp_path / "x.bin")
+    assert (caught.value.sent, caught.value.lasting) == (False, True)
     assert not behind.ledger.calls
 
 

@@ -90,11 +90,13 @@ class TransportError(WiroError):
 
     Attributes:
         sent: whether any byte of the request may have left. False only where it provably did not.
+        lasting: whether the next attempt would end alike, as with a certificate that is not trusted.
     """
 
-    def __init__(self, message: str = "", sent: bool = True) -> None:
-        super().__init__(message, sent)
+    def __init__(self, message: str = "", sent: bool = True, lasting: bool = False) -> None:
+        super().__init__(message, sent, lasting)
         self.sent = sent
+        self.lasting = lasting
 
     def _text(self) -> str:
         return str(self.args[0])

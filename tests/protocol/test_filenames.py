@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -104,6 +105,13 @@ def test_clashing_names() -> None:
     assert distinct_names(["a.png", "A.PNG", "a-2.png", "a.png"]) == ["a.png", "A-3.PNG", "a-2.png", "a-4.png"]
     assert distinct_names(["straße", "STRASSE"]) == ["straße", "STRASSE-2"]
     assert distinct_names(["", ""]) == ["output", "output-2"]
+
+
+def test_very_many_equal_names() -> None:
+    """Each finds its number at once: thousands take no longer than they must."""
+    with patch("wiro_async._protocol.filenames.numbered", wraps=numbered) as made:
+        assert distinct_names(["a.png"] * 3000)[-1] == "a-3000.png"
+    assert made.call_count < 10_000
 
 
 def test_long_names_keep_their_suffix() -> None:

@@ -153,3 +153,10 @@ def test_an_encoded_body_promises_nothing() -> None:
     assert (offer.length, offer.validator) == (None, None)
     assert Offer.of(200, {"content-encoding": "identity", "content-length": "5"}).length == 5
     assert Offer.of(200, {"content-length": "five"}).length is None
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "٣", "-1", "1e3", " "])
+def test_numbers_that_are_none(number: str) -> None:
+    """A server may tell what it likes: no answer's head is an error of ours."""
+    assert whole(content_length=number).length is None
+    assert part(content_range=f"bytes 0-{number}/{number}").span is None

@@ -117,6 +117,29 @@ def test_an_empty_run() -> None:
     assert body(requests.run("a/b", RunInput.of(None), None, None)) == {}
 
 
+HALF = "an emoji cut in two: \ud83d"
+
+
+@pytest.mark.parametrize(
+    "given, named",
+    [
+        ({"prompt": HALF}, r"^prompt has half of a surrogate pair at character 21.*errors='replace'"),
+        ({"o": {"a": [HALF]}}, r"^o\['a'\]\[0\] has half"),
+        ({"o": {HALF: 1}}, r"^the key '.*' of o has half"),
+        ({HALF: 1}, r"^the parameter name '.*' has half"),
+        ({"image": [File(b"1", "1.png"), f"https://host/{HALF}"]}, "^image has half"),
+    ],
+)
+def test_halves_of_characters(given: dict[str, object], named: str) -> None:
+    """Refused by name: as JSON the service may not read them, in a form they would be question marks."""
+    with pytest.raises(InvalidInputError, match=named) as caught:
+        run(given)
+    str(caught.value).encode()
+    for name, ours in (("callback_url", (HALF, None)), ("project_id", (None, HALF))):
+        with pytest.raises(InvalidInputError, match=f"^{name} has half"):
+            requests.run("a/b", RunInput.of({}), *ours)
+
+
 def test_files_make_it_multipart() -> None:
     """Values become text, files stay apart, in the order given."""
     path, data = Path("dir/photo.jpg"), File(b"1", "1.png")

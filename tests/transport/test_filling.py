@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import anyio
 import pytest
@@ -71,6 +72,16 @@ async def test_numbers(tmp_path: Path) -> None:
     paths = await asyncio.gather(*(fill(tmp_path / "g.png", bytes([n])) for n in range(10)))
     assert len(set(paths)) == 10
     assert [await anyio.Path(path).read_bytes() for path in paths] == [bytes([n]) for n in range(10)]
+
+
+async def test_numbers_after_very_many(tmp_path: Path) -> None:
+    """The next one is found without trying all that are taken, gaps or not."""
+    for number in (1, *range(2, 400), 700):
+        (tmp_path / (f"f-{number}.png" if number > 1 else "f.png")).touch()
+    with patch.object(module, "numbered", wraps=module.numbered) as tried:
+        assert (await fill(tmp_path / "f.png")).name == "f-400.png"
+    assert tried.call_count < 40
+    assert names(tmp_path).count("f-400.png") == 1
 
 
 async def test_overwriting(tmp_path: Path) -> None:

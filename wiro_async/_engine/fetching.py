@@ -75,6 +75,8 @@ class Fetch:
             except _AgainError as again:
                 await self._pause(again, again.weight, again.asked)
             except TransportError as error:
+                if error.lasting:
+                    raise DownloadError(f"{shown_url(self.url)} cannot be fetched: {error}") from error.__cause__
                 await self._pause(error, BROKEN)
 
     async def _attempt(self) -> AsyncGenerator[bytes | None, None]:

@@ -35,12 +35,15 @@ def distinct_names(names: Iterable[str], fallback: str = FALLBACK) -> list[str]:
     safe = [safe_name(name, fallback) for name in names]
     taken = set(map(same_file_key, safe))
     seen: set[str] = set()
+    numbers: dict[str, int] = {}
     distinct: list[str] = []
     for name in safe:
-        candidate, number = name, 1
+        number = numbers.get(name, 1)
+        candidate = name if number == 1 else numbered(name, number)
         while same_file_key(candidate) in seen or (number > 1 and same_file_key(candidate) in taken):
             number += 1
             candidate = numbered(name, number)
+        numbers[name] = number
         seen.add(same_file_key(candidate))
         distinct.append(candidate)
     return distinct

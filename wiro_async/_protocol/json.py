@@ -48,8 +48,10 @@ def decode_or_none(data: bytes | str) -> JSON:
 def checked(value: object, name: str) -> JSON:
     """The value with plain JSON types only; `InvalidInputError` names the part that cannot be sent."""
     match value:
-        case None | bool() | str() | int():
+        case None | bool() | int():
             return value
+        case str():
+            return encodable(value, name)
         case float():
             if not math.isfinite(value):
                 raise InvalidInputError(message=f"{name} is {value}, which JSON cannot hold; give a finite number")
@@ -61,9 +63,22 @@ def checked(value: object, name: str) -> JSON:
     raise InvalidInputError(message=f"{name} is a {_described(value)}")
 
 
+def encodable(text: str, name: str) -> str:
+    """The text. Raises `InvalidInputError` if UTF-8 cannot hold it, for then nobody knows what would arrive."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInputError(
+                message=f"{name} has half of a surrogate pair at character {error.start}, which cannot be sent: was it "
+                "cut in two there? text.encode(errors='replace').decode() has a question mark instead"
+            ) from None
+    return text
+
+
 def _checked_key(key: object, name: str) -> str:
     if isinstance(key, str):
-        return key
+        return encodable(key, f"the key {key!r} of {name}")
     raise InvalidInputError(message=f"{name} has the key {key!r}, a {type(key).__name__}; JSON keys are strings")
 
 

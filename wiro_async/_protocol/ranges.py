@@ -8,7 +8,8 @@ from email.utils import parsedate_to_datetime
 
 import attrs
 
-CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.IGNORECASE | re.ASCII)
+LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 WHOLE, PART, NOT_SATISFIABLE = 200, 206, 416
 
@@ -40,7 +41,7 @@ class Offer:
         length = headers.get("content-length", "")
         return cls(
             status,
-            int(length) if length.isdecimal() else None,
+            int(length) if LENGTH.fullmatch(length) else None,
             _span(headers.get("content-range", "")),
             etag,
             etag or (None if told else _strong_date(headers)),

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import attrs
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.json import JSON, checked, encode
+from wiro_async._protocol.json import JSON, checked, encodable, encode
 from wiro_async._types import File
 
 EVENTS = "/sync?stream=true"
@@ -70,6 +70,7 @@ class RunInput:
         for name, value in mapping_of(given).items():
             if not isinstance(name, str):
                 raise InvalidInputError(message=f"input has the key {name!r}; parameter names are strings")
+            encodable(name, f"the parameter name {name!r}")
             try:
                 _sort_parameter(name, value, values, files)
             except RecursionError:
@@ -83,9 +84,9 @@ def run(
     """`Run`: starts a billed task."""
     values = dict(given.values)
     if callback_url is not None:
-        values["callbackUrl"] = callback_url
+        values["callbackUrl"] = encodable(callback_url, "callback_url")
     if project_id is not None:
-        values["projectid"] = project_id
+        values["projectid"] = encodable(project_id, "project_id")
     path = f"Run/{model_path(model)}{EVENTS if by_events else ''}"
     if not given.parts:
         return Request(path, encode(values), repeatable=False)
@@ -179,7 +180,7 @@ def _add(name: str, value: JSON, values: dict[str, JSON]) -> None:
 
 def _checked_url(item: object, name: str) -> str:
     if isinstance(item, str):
-        return item
+        return encodable(item, name)
     raise InvalidInputError(message=f"{name} has a {type(item).__name__} beside files; give paths, files or URLs")
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Protocol
 
 import anyio
 
+from wiro_async._errors import ConnectionFailedError
+
+TRUST = "; if that certificate is right, have its authority trusted: verify=…"
 ADDRESS = re.compile(r"(\w+://)(?:[^/\s'\"]*@)?([^/\s'\")]*)(?:/[^\s'\")]*)?")
 
 
@@ -98,6 +102,17 @@ class Upload:
         with anyio.CancelScope(shield=True):
             async with self._busy:
                 pass
+
+
+def unconnected(error: BaseException) -> ConnectionFailedError:
+    """The error for a connection that was never made: a certificate that is not trusted now will not be soon."""
+    text, cause = reason(error)
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, ssl.SSLCertVerificationError):
+        link = link.__cause__ or link.__context__
+    failed = ConnectionFailedError(f"no connection: {text}{TRUST if link else ''}", False, link is not None)
+    failed.__cause__ = cause
+    return failed
 
 
 def reason(error: BaseException) -> tuple[str, BaseException | None]:

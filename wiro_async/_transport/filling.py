@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from bisect import bisect
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from itertools import count
 from pathlib import Path
 from threading import Lock
 from uuid import uuid4
@@ -158,18 +158,33 @@ def _named(temporary: Path, path: Path, overwrite: bool) -> Path:
     if overwrite:
         os.replace(temporary, path)
         return path
-    for number in count(1):
-        candidate = path if number == 1 else path.with_name(numbered(path.name, number))
+    candidate = path
+    while True:
         try:
             os.link(temporary, candidate)  # unlike a rename, this never replaces a file
         except FileExistsError:
+            candidate = _free(path)
             continue
         except OSError:  # a file system without links
             if candidate.exists():
+                candidate = _free(path)
                 continue
             os.replace(temporary, candidate)
         return candidate
-    raise AssertionError("there is always another number")
+
+
+def _free(path: Path) -> Path:
+    """The path with a number that no file has: the least, if none is missing in between. It looks at few."""
+    last = 2
+    while os.path.lexists(_with_number(path, last)):
+        last *= 2
+    numbers = range(last // 2 + 1, last + 1)
+    place = bisect(numbers, False, key=lambda number: not os.path.lexists(_with_number(path, number)))
+    return _with_number(path, numbers[place])
+
+
+def _with_number(path: Path, number: int) -> Path:
+    return path.with_name(numbered(path.name, number))
 
 
 def _sync_folder(folder: Path) -> None:

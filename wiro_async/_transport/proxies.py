@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from urllib.request import getproxies, proxy_bypass
 
 from wiro_async._errors import ConfigurationError
@@ -25,6 +26,15 @@ def proxy_for(scheme: str, host: str) -> str | None:
     if kind.lower() in ("http", "https"):
         return proxy
     raise ConfigurationError(
-        f"the environment asks for a proxy of the kind {kind}://, which needs a transport of your own: "
-        "AsyncWiro(transport=httpx.AsyncHTTPTransport(proxy=…))"
+        f"{_variable(scheme)} asks for a proxy of the kind {kind}://, which needs a transport of your own: AsyncWiro("
+        "transport=httpx.AsyncHTTPTransport(proxy=…)), with httpx[socks] for SOCKS; or set NO_PROXY to go without it"
     )
+
+
+def _variable(scheme: str) -> str:
+    """Who asks for a proxy."""
+    names = (f"{scheme}_proxy", "all_proxy")
+    variables = (
+        variable for name in names for variable, value in os.environ.items() if value and variable.lower() == name
+    )
+    return next(variables, "this machine's configuration")

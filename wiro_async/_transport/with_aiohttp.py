@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError, RequestTimeoutError
-from wiro_async._transport.exchange import reason
+from wiro_async._transport.exchange import reason, unconnected
 from wiro_async._transport.proxies import proxy_for
 from wiro_async._transport.tls import Tls
 
@@ -119,8 +119,8 @@ def mapped_errors(silence: float | None) -> Generator[None]:
     try:
         yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
-        text, cause = reason(error)
-        raise ConnectionFailedError(f"no connection: {text}", False) from cause
+        failed = unconnected(error)
+        raise failed from failed.__cause__
     except TimeoutError as error:
         raise RequestTimeoutError(f"no sign of an answer within {silence} s", True) from reason(error)[1]
     except (aiohttp.NonHttpUrlClientError, ValueError) as error:  # aiohttp.InvalidURL is a ValueError

@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError, RequestTimeoutError
-from wiro_async._transport.exchange import reason
+from wiro_async._transport.exchange import reason, unconnected
 
 
 class HttpxBackend:
@@ -77,9 +77,10 @@ def mapped_errors(silence: float | None) -> Generator[None]:
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise ConfigurationError(f"no HTTP request: {reason(error)[0]}") from None
     except Exception as error:  # whatever a transport lets through, the request may have left
-        text, cause = reason(error)
         if _is_unconnected(error):
-            raise ConnectionFailedError(f"no connection: {text}", False) from cause
+            failed = unconnected(error)
+            raise failed from failed.__cause__
+        text, cause = reason(error)
         if _is_timeout(error):
             raise RequestTimeoutError(f"no sign of an answer within {silence} s", True) from cause
         raise ConnectionFailedError(f"the connection failed: {text}", True) from cause
