@@ -11,6 +11,7 @@ from unittest.mock import patch
 import anyio
 import pytest
 
+from wiro_async._protocol.filenames import numbered
 from wiro_async._transport import filling as module
 from wiro_async._transport.filling import filling
 
@@ -78,7 +79,7 @@ async def test_numbers_after_very_many(tmp_path: Path) -> None:
     """The next one is found without trying all that are taken, gaps or not."""
     for number in (1, *range(2, 400), 700):
         (tmp_path / (f"f-{number}.png" if number > 1 else "f.png")).touch()
-    with patch.object(module, "numbered", wraps=module.numbered) as tried:
+    with patch.object(module, "numbered", wraps=numbered) as tried:
         assert (await fill(tmp_path / "f.png")).name == "f-400.png"
     assert tried.call_count < 40
     assert names(tmp_path).count("f-400.png") == 1

@@ -45,7 +45,7 @@ def test_which_proxy(
 def test_a_kind_that_needs_a_transport_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message tells which variable, and the way, and no password."""
     monkeypatch.setenv("ALL_PROXY", "socks5://me:s3cret@q:1")
-    with pytest.raises(ConfigurationError, match="ALL_PROXY asks .* socks5://.*transport=.* NO_PROXY") as caught:
+    with pytest.raises(ConfigurationError, match=r"ALL_PROXY asks .* socks5://.*transport=.* NO_PROXY") as caught:
         proxy_for("https", "api.test")
     assert "s3cret" not in str(caught.value)
 
