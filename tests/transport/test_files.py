@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -206,6 +207,28 @@ async def test_a_reader_that_is_cancelled_leaves_nothing_open(
         with pytest.raises(asyncio.CancelledError):
             await task
     assert not {name for name in open_files() - before if "f.bin" in name}
+
+
+async def test_a_reader_that_is_cancelled_again_and_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As aiohttp does with the body of a request that is answered early: even so the file is closed."""
+    sources: list[files._PathSource] = []
+    read = files._PathSource.read
+
+    def slow(source: files._PathSource) -> bytes:
+        sources.append(source)
+        time.sleep(0.05)
+        return read(source)
+
+    monkeypatch.setattr(files._PathSource, "read", slow)
+    task = asyncio.create_task(sent(path))
+    while not sources:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.2)
+    assert sources[0]._file is None or sources[0]._file.closed
+    assert sources[0].read() == b""
 
 
 @pytest.mark.parametrize("data", ["photo.png", None, 7, ["a"]], ids=repr)

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from threading import Lock
-from typing import IO
+from typing import IO, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -18,6 +18,7 @@ import anyio.to_thread
 from wiro_async._errors import InvalidInputError
 from wiro_async._types import File
 
+T = TypeVar("T")
 CHUNK = 1024 * 1024
 READING = Lock()  # reading an open file moves its position and puts it back; nobody else may read it meanwhile
 
@@ -126,38 +127,45 @@ async def _of_file(data: os.PathLike[str] | IO[bytes]) -> AsyncGenerator[bytes, 
             ahead = _in_thread(source.read)
             yield piece
     finally:
+        closing = _in_thread(source.close)  # begun before anything is awaited: a second cancellation may come any time
         with anyio.CancelScope(shield=True):
-            await asyncio.wait([ahead])
-            await anyio.to_thread.run_sync(source.close)
+            await asyncio.wait([closing])
 
 
-def _in_thread(read: Callable[[], bytes]) -> asyncio.Future[bytes]:
-    future = asyncio.get_running_loop().run_in_executor(None, read)
+def _in_thread(act: Callable[[], T]) -> asyncio.Future[T]:
+    future = asyncio.get_running_loop().run_in_executor(None, act)
     future.add_done_callback(_heed)
     return future
 
 
-def _heed(future: asyncio.Future[bytes]) -> None:
+def _heed(future: asyncio.Future[T]) -> None:
     """An error that comes when nobody reads any more is no news."""
     if not future.cancelled():
         future.exception()
 
 
 class _PathSource:
-    """A file that is opened when it is first read. Its methods are called in threads, one at a time."""
+    """A file that is opened when it is first read. Its methods are called in threads. Nothing is read after the close."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: IO[bytes] | None = None
+        self._lock = Lock()
+        self._is_over = False
 
     def read(self) -> bytes:
-        if self._file is None:
-            self._file = self._path.open("rb", buffering=0)
-        return self._file.read(CHUNK)
+        with self._lock:
+            if self._is_over:
+                return b""
+            if self._file is None:
+                self._file = self._path.open("rb", buffering=0)
+            return self._file.read(CHUNK)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        with self._lock:
+            self._is_over = True
+            if self._file is not None:
+                self._file.close()
 
 
 class _OpenSource:
@@ -167,9 +175,12 @@ class _OpenSource:
     def __init__(self, data: IO[bytes]) -> None:
         self._data = data
         self._next: int | None = None
+        self._is_over = False
 
     def read(self) -> bytes:
         with READING:
+            if self._is_over:
+                return b""
             start = _position(self._data)
             if start is None:
                 return self._data.read(CHUNK)
@@ -182,7 +193,9 @@ class _OpenSource:
             return piece
 
     def close(self) -> None:
-        """It is the user's to close."""
+        """Read no more: the file itself is the user's to close."""
+        with READING:
+            self._is_over = True
 
 
 def _size(path: Path) -> int | None:

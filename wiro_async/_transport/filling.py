@@ -178,9 +178,9 @@ def _free(path: Path) -> Path:
     last = 2
     while os.path.lexists(_with_number(path, last)):
         last *= 2
-    numbers = range(last // 2 + 1, last + 1)
+    numbers = range(last // 2 + 1, last)
     place = bisect(numbers, False, key=lambda number: not os.path.lexists(_with_number(path, number)))
-    return _with_number(path, numbers[place])
+    return _with_number(path, numbers.start + place)
 
 
 def _with_number(path: Path, number: int) -> Path:
