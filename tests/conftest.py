@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakSet
 
 import pytest
 import pytest_asyncio
@@ -62,6 +64,61 @@ def leak_check(request: pytest.FixtureRequest) -> None:
     function = getattr(request, "function", None)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         request.getfixturevalue("no_leftovers")
+
+
+class Heard(logging.Handler):
+    """Keeps what is logged, at any level."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the line, its traceback and its arguments."""
+        self.texts.append(f"{self.format(record)} {record.args!r}")
+
+
+def secrets_of(server: WiroEmulator) -> set[str]:
+    """All that an emulator knows and nobody else may see."""
+    found = {server.api_key, str(server.api_secret)}
+    found |= {task.token for task in server.ledger.tasks.values()}
+    found |= set(server._service.files._files)
+    found |= {call.headers["x-signature"] for call in list(server.ledger.calls) if "x-signature" in call.headers}
+    for submission in list(server.ledger.submissions):
+        found |= {part for part in submission.callback_url.split("?")[0].split("/") if len(part) > 40}
+    return {secret for secret in found if len(secret) >= 8}
+
+
+@pytest.fixture(scope="session")
+def emulators() -> Iterator[WeakSet[WiroEmulator]]:
+    """All that were started and are still known to somebody."""
+    known = WeakSet[WiroEmulator]()
+    start = WiroEmulator.start
+
+    def started(server: WiroEmulator) -> None:
+        known.add(server)
+        start(server)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WiroEmulator, "start", started)
+        yield known
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_in_the_log(emulators: WeakSet[WiroEmulator]) -> Iterator[None]:
+    """Whatever a test does, no key, token, signature or access key of an emulator is logged, at no level."""
+    heard, loggers = Heard(), [logging.getLogger("wiro_async"), logging.getLogger("asyncio")]
+    loggers[0].setLevel(logging.DEBUG)
+    for logger in loggers:
+        logger.addHandler(heard)
+    yield
+    loggers[0].setLevel(logging.NOTSET)
+    for logger in loggers:
+        logger.removeHandler(heard)
+    if text := "\n".join(heard.texts):
+        for server in emulators:
+            leaked = {secret for secret in secrets_of(server) if secret in text}
+            assert not leaked, f"logged: {leaked}\n{text}"
 
 
 @pytest.fixture(scope="session")

@@ -484,7 +484,7 @@ async def test_settings_that_cannot_work(
     """Told at once, in words that say what to change."""
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
     with pytest.raises(
-        DownloadError, match=r"fox\.bin cannot be fetched: the environment asks for a proxy of the kind socks5"
+        DownloadError, match=r"fox\.bin cannot be fetched: http_proxy asks for a proxy of the kind socks5"
     ):
         await wiro.download(server.url, tmp_path / "x")
     assert is_clean(tmp_path)

@@ -145,7 +145,7 @@ def _heed(future: asyncio.Future[T]) -> None:
 
 
 class _PathSource:
-    """A file that is opened when it is first read. Its methods are called in threads. Nothing is read after the close."""
+    """A file that is opened when it is first read. Its methods are called in threads; nothing is read after `close`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
