@@ -89,6 +89,12 @@ def secrets_of(server: WiroEmulator) -> set[str]:
     return {secret for secret in found if len(secret) >= 8}
 
 
+@pytest.fixture
+def known_secrets() -> Callable[[WiroEmulator], set[str]]:
+    """The same for tests that look elsewhere."""
+    return secrets_of
+
+
 @pytest.fixture(scope="session")
 def emulators() -> Iterator[WeakSet[WiroEmulator]]:
     """All that were started and are still known to somebody."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 import pytest_asyncio
 import uvicorn
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -49,19 +51,27 @@ async def receiver(wiro: AsyncWiro) -> WebhookReceiver:
     return WebhookReceiver(wiro, secret=SECRET)
 
 
-@pytest_asyncio.fixture
-async def mounted(receiver: WebhookReceiver) -> AsyncIterator[str]:
-    """The address of an app on loopback in which the receiver is mounted."""
-    app = Starlette(routes=[Mount("/hooks/wiro", receiver)])
+@asynccontextmanager
+async def served(app: Any) -> AsyncGenerator[str]:
+    """The address on loopback of an app in which a receiver is mounted."""
     config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}/hooks/wiro"
-    server.should_exit = True
-    await serving
+    try:
+        yield f"http://127.0.0.1:{port}/hooks/wiro"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@pytest_asyncio.fixture
+async def mounted(receiver: WebhookReceiver) -> AsyncIterator[str]:
+    """The same for an app of Starlette."""
+    async with served(Starlette(routes=[Mount("/hooks/wiro", receiver)])) as address:
+        yield address
 
 
 async def call(receiver: WebhookReceiver, url: str, body: bytes = b"", method: str = "POST", **headers: str) -> int:
@@ -96,6 +106,49 @@ async def test_a_run_is_woken_by_its_callback(
     assert (emulator.ledger.count("Run/*"), details(emulator), len(emulator.ledger.sockets)) == (1, 1, 0)
     assert receiver.statistics() == WebhookStatistics(received=1, confirmed=1)
     assert "wiro_intent=" in emulator.ledger.callbacks[0].url
+
+
+def by_fastapi(receiver: WebhookReceiver) -> Any:
+    """Mounted beside routes."""
+    app = FastAPI()
+    app.mount("/hooks/wiro", receiver)
+    return app
+
+
+def by_hand(receiver: WebhookReceiver) -> Any:
+    """As `asgi.py` does it beside Django, which mounts nothing itself."""
+
+    async def dispatch(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan" or scope["path"].startswith("/hooks/wiro/"):
+            await receiver(scope, receive, send)
+
+    return dispatch
+
+
+def with_a_slash(receiver: WebhookReceiver) -> Any:
+    """As Litestar mounts it: without the path of the mount, and with a slash at the end."""
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path", "").removeprefix("/hooks/wiro")
+        await receiver({**scope, "path": f"{path}/", "root_path": ""}, receive, send)
+
+    return mounted
+
+
+def alone(receiver: WebhookReceiver) -> Any:
+    """The only app of a server."""
+    return receiver
+
+
+@pytest.mark.parametrize("mount", [by_fastapi, by_hand, with_a_slash, alone])
+async def test_where_it_can_be_mounted(
+    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, mount: Callable[[WebhookReceiver], Any]
+) -> None:
+    """Anything that speaks ASGI."""
+    async with served(mount(receiver)) as address:
+        assert (await wiro.run("emulator/sleeper", QUICK, callback_url=receiver.url_for(address))).succeeded
+    assert receiver.statistics() == WebhookStatistics(received=1, confirmed=1)
+    assert not emulator.ledger.sockets
 
 
 async def test_a_batch_without_sockets(

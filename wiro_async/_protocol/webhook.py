@@ -72,8 +72,8 @@ def address(base: str, segment: str) -> str:
 
 
 def segment_of(url: str) -> str:
-    """The last part of a URL's path."""
-    return urlsplit(url).path.rsplit("/", 1)[-1]
+    """The last part of a URL's path; Litestar hands paths over with a slash behind them."""
+    return urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1]
 
 
 def ids_in(body: bytes, content_type: str) -> list[TaskIds]:
