@@ -81,6 +81,7 @@ async def test_everything_from_the_environment(emulator: WiroEmulator, monkeypat
         {"base_url": "api.wiro.test/v1"},
         {"socket_url": "https://wiro.test"},
         {"socket_url": "ws://"},
+        {"base_url": "https://["},
         {"progress": "telepathy"},
     ],
     ids=str,

@@ -110,6 +110,7 @@ BAD: list[tuple[str, object, Item, str, str]] = [
     ("fileinput", [JPEG, JPEG], {}, "2 files", "at most 1"),
     ("multifileinput", [JPEG] * 3, {"maxinputlenght": "2"}, "3 files", "at most 2"),
     ("combinefileinput", {"url": "x"}, {}, "{'url': 'x'}", "files or URLs"),
+    ("fileinput", "https://[::1/a.png", {}, "a URL that cannot be read", "a file or a URL"),
 ]  # fmt: skip
 
 

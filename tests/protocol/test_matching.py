@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.matching import Intent, intent_of, with_intent
 from wiro_async._protocol.requests import RunInput, form_text
@@ -80,6 +81,14 @@ def test_a_callback_settles_it() -> None:
     assert not intent({"p": "x"}, mine).matches(echo({"p": "x"}, other))
     assert not intent({"p": "x"}).matches(echo({"p": "x"}, other))
     assert intent({"p": "x"}).matches(echo({"p": "x"}, "https://plain"))
+
+
+@pytest.mark.parametrize("url", ["", "my.app/SECRET", "ftp://my.app/SECRET", "https://", "https://[/SECRET", 7])
+def test_what_nobody_can_call(url: Any) -> None:
+    """Refused before a run is billed whose end would be told to nobody."""
+    with pytest.raises(InvalidInputError, match=r"callback_url is not an address .* https://") as caught:
+        with_intent(url, "1")
+    assert "SECRET" not in str(caught.value)
 
 
 @given(st.text("abc=&?#/%+", max_size=10), st.uuids().map(lambda one: one.hex))

@@ -58,10 +58,10 @@ def test_where_it_is_put() -> None:
     assert address("https://my.app", "x.y") == "https://my.app/x.y"
     url = with_intent(address("http://my.app:8000/hooks?tenant=7", "x.y"), "1234")
     assert url == "http://my.app:8000/hooks/x.y?tenant=7&wiro_intent=1234"
-    assert segment_of(url) == segment_of("/hooks/x.y/") == segment_of("/x.y") == "x.y"
+    assert segment_of(url) == segment_of("/hooks/x.y/") == segment_of("/x.y") == segment_of("//[/x.y") == "x.y"
 
 
-@pytest.mark.parametrize("base", ["", "my.app/wiro", "ftp://my.app", "https://", "https://my.app/#x"])
+@pytest.mark.parametrize("base", ["", "my.app/wiro", "ftp://my.app", "https://", "https://[", "https://my.app/#x"])
 def test_a_base_that_is_none(base: str) -> None:
     """The service could not call it."""
     with pytest.raises(ConfigurationError, match="base is"):

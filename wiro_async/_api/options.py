@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 import attrs
 
 from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.auth import Credentials
 from wiro_async._protocol.retry import RetryPolicy
+from wiro_async._protocol.values import as_address
 from wiro_async._redaction import without_login
 from wiro_async._types import CallbackURL, CheckInputs, OnUnknown, ProgressMode, Timeouts
 from wiro_async._version import __version__
@@ -123,8 +123,7 @@ def next_url(source: CallbackURL | None) -> str | None:
 
 def _url(given: str | None, variable: str, default: str, schemes: tuple[str, str]) -> str:
     url = given or os.environ.get(variable) or default
-    parts = urlsplit(url)
-    if parts.scheme not in schemes or not parts.hostname:
+    if as_address(url, schemes) is None:
         raise ConfigurationError(
             f"{variable} is {without_login(url)!r}; give an address that starts with {' or '.join(schemes)}://"
         )

@@ -70,8 +70,17 @@ def files_in(value: object) -> list[object]:
 def name_of(file: object) -> str:
     """The name of a file, of a file behind a URL, or ""."""
     if isinstance(file, str):
-        return urlsplit(file).path.rpartition("/")[2]
+        return urlsplit(file).path.rpartition("/")[2] if is_readable(file) else ""
     return as_file(file).name if is_file(file) else ""
+
+
+def is_readable(url: str) -> bool:
+    """Whether a URL is built as one must be, which "http://[" is not."""
+    try:
+        urlsplit(url)
+    except ValueError:
+        return False
+    return True
 
 
 def media_of(file: object) -> str | None:

@@ -8,9 +8,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
 
+from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.json import JSON, decode_or_none, encode
 from wiro_async._protocol.requests import RunInput, form_text
+from wiro_async._protocol.values import as_address
 
 INTENT = "wiro_intent"
 NOT_PARAMETERS = frozenset({"callbackurl", "projectid"})
@@ -58,8 +60,17 @@ def fingerprint(model: str, values: Mapping[str, JSON], ignored: frozenset[str])
 
 
 def with_intent(callback_url: str, intent_id: str) -> str:
-    """The callback URL with an id in its query, by which its task can be told from all others."""
-    parts = urlsplit(callback_url)
+    """The callback URL with an id in its query, by which its task can be told from all others.
+
+    Raises:
+        InvalidInputError: it is none. It is not shown, as it may hold a secret.
+    """
+    parts = as_address(callback_url)
+    if parts is None:
+        raise InvalidInputError(
+            message="callback_url is not an address that the service can call; give one that starts with https:// "
+            "or http://, and a host"
+        )
     query = [*parse_qsl(parts.query, keep_blank_values=True), (INTENT, intent_id)]
     return urlunsplit(parts._replace(query=urlencode(query)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal, InvalidOperation
+from urllib.parse import SplitResult, urlsplit
 
 from wiro_async._protocol.json import JSON, decode_or_none
 
@@ -47,6 +48,15 @@ def as_decimal(value: JSON) -> Decimal | None:
     except InvalidOperation:
         return None
     return number if number.is_finite() else None
+
+
+def as_address(value: object, schemes: tuple[str, str] = ("http", "https")) -> SplitResult | None:
+    """The parts of an address that can be called; None for anything else."""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return parts if parts and parts.scheme in schemes and parts.hostname else None
 
 
 def as_seconds(value: JSON) -> float | None:

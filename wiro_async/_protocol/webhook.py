@@ -11,13 +11,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from email import message_from_bytes
 from typing import Literal, TypeAlias
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlunsplit
 
 import attrs
 
 from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.json import JSON, decode_or_none
-from wiro_async._protocol.values import as_text
+from wiro_async._protocol.values import as_address, as_text
 
 Verdict: TypeAlias = Literal["good", "forged", "expired"]
 PURPOSE = b"wiro_async callback 1:"
@@ -65,15 +65,15 @@ def verdict(secrets: Sequence[bytes], segment: str, now: float) -> Verdict:
 
 def address(base: str, segment: str) -> str:
     """The URL of a callback below a base. Raises `ConfigurationError` for a base that is none."""
-    parts = urlsplit(base)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+    parts = as_address(base)
+    if parts is None or parts.fragment:
         raise ConfigurationError(f"base is {base!r}; give the address where the receiver is mounted, with http(s)://")
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{segment}"))
 
 
 def segment_of(url: str) -> str:
     """The last part of a URL's path; Litestar hands paths over with a slash behind them."""
-    return urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1]
+    return re.split("[?#]", url, maxsplit=1)[0].rstrip("/").rpartition("/")[2]
 
 
 def ids_in(body: bytes, content_type: str) -> list[TaskIds]:

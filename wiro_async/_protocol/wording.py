@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from reprlib import Repr
 
-from wiro_async._protocol.inputs import media_of, name_of
+from wiro_async._protocol.inputs import is_readable, media_of, name_of
 from wiro_async._protocol.requests import is_file
 from wiro_async._protocol.schema import CHOICES, NUMBERS, TEXTS, Parameter
 
@@ -53,6 +53,8 @@ def file_faults(parameter: Parameter, files: list[object]) -> Iterator[tuple[str
     for file in files:
         if isinstance(file, str) and LOCAL_PATH.search(file) and not ADDRESS.match(file):
             yield f"{short.repr(file)}, which is text", f"a URL, or Path({short.repr(file)}) to upload it"
+        elif isinstance(file, str) and not is_readable(file):
+            yield "a URL that cannot be read", wanted(parameter)
         elif not isinstance(file, str) and not is_file(file):
             yield described(file), wanted(parameter)
         elif parameter.media and media_of(file) not in (None, *PLAYS[parameter.media]):
