@@ -13,7 +13,7 @@ put a login before this page, and a limit, when you show it to the world.
 import logging
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import anyio
 import uvicorn
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
@@ -68,24 +68,37 @@ def create_app(text_model: str = "openai/gpt-5-2", picture_model: str = "google/
     return app
 
 
+async def ending() -> AsyncIterator[AsyncExitStack]:
+    """What ends with the request, whether or not its answer was read to the end.
+
+    An `async with` around a `yield` would not do: FastAPI may drop a generator that waits there, and then its end comes
+    when the garbage collector finds it.
+    """
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+Ending = Annotated[AsyncExitStack, Depends(ending)]
+
+
 @routes.get("/")
 async def page() -> FileResponse:
     return FileResponse(PAGE)
 
 
 # POST, not the GET of a browser's EventSource: that one would ask again by itself when its line breaks, and each time
-# a new run would be billed. When the visitor leaves, FastAPI cancels the generator, and that stops the task.
+# a new run would be billed. When the visitor leaves, the request ends, and that stops the task.
 @routes.post("/answer", response_class=EventSourceResponse)
-async def answer(question: Question, request: Request) -> AsyncIterator[ServerSentEvent]:
+async def answer(question: Question, request: Request, ending: Ending) -> AsyncIterator[ServerSentEvent]:
     wiro: AsyncWiro = request.state.wiro
     try:
-        async with wiro.stream(request.state.text_model, {"prompt": question.prompt}) as stream:
-            async for delta in stream:
-                if isinstance(delta, TextReset):
-                    yield told("reset", kind=delta.kind)
-                else:
-                    yield told("delta", kind=delta.kind, text=delta.text)
-            result = await stream.result()
+        stream = await ending.enter_async_context(wiro.stream(request.state.text_model, {"prompt": question.prompt}))
+        async for delta in stream:
+            if isinstance(delta, TextReset):
+                yield told("reset", kind=delta.kind)
+            else:
+                yield told("delta", kind=delta.kind, text=delta.text)
+        result = await stream.result()
         tokens = result.usage.get("total_tokens")
         yield told("done", reason=result.finish_reason, tokens=tokens, seconds=result.elapsed)
     except WiroError as error:
@@ -93,16 +106,15 @@ async def answer(question: Question, request: Request) -> AsyncIterator[ServerSe
 
 
 @routes.post("/picture", response_class=EventSourceResponse)
-async def picture(question: Question, request: Request) -> AsyncIterator[ServerSentEvent]:
+async def picture(question: Question, request: Request, ending: Ending) -> AsyncIterator[ServerSentEvent]:
     wiro: AsyncWiro = request.state.wiro
     try:
         task = await wiro.submit(request.state.picture_model, {"prompt": question.prompt})
-        async with owning(task) as events:
-            async for event in events:
-                if isinstance(event, Progress):
-                    yield told("progress", fraction=event.fraction, eta=event.eta)
-                elif isinstance(event, StatusChanged):
-                    yield told("status", status=event.status)
+        async for event in await ending.enter_async_context(owning(task)):
+            if isinstance(event, Progress):
+                yield told("progress", fraction=event.fraction, eta=event.eta)
+            elif isinstance(event, StatusChanged):
+                yield told("status", status=event.status)
         result = await task  # raises TaskFailedError or TaskCancelledError if there is none
         name = f"{uuid4().hex}{PICTURES.get(result.output.content_type, '.bin')}"
         await result.output.save(request.state.folder / name, max_bytes=50 * 2**20)

@@ -68,6 +68,13 @@ def serving(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Serving:
     return serving
 
 
+@pytest.fixture
+def unhurried() -> Iterator[WiroEmulator]:
+    """An emulator that leaves a busy machine the time to see what happens on the way."""
+    with WiroEmulator(speed=1.5) as emulator:
+        yield emulator
+
+
 @attrs.define
 class Tab:
     """One page of the browser, driven by its DevTools. https://chromedevtools.github.io/devtools-protocol/"""

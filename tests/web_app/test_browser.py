@@ -36,26 +36,27 @@ def statuses(emulator: WiroEmulator) -> list[str]:
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
-async def test_an_answer_and_a_picture(serving: Serving, browsing: Browsing, wiro: AsyncWiro) -> None:
+async def test_an_answer_and_a_picture(
+    unhurried: WiroEmulator, serving: Serving, browsing: Browsing, wiro: AsyncWiro
+) -> None:
     """Text that grows, thoughts folded away, a bar that fills, and in the end all of both."""
-    with WiroEmulator(speed=2) as emulator:
-        async with serving(emulator) as address, browsing() as tab:
-            await tab.goto(address)
-            await tab.js(WATCH)
-            await tab.ask("Tides & <b>storms</b>")
-            await tab.until(f"String({STATES}) == 'done,done'")
-            text, thoughts = await tab.js(TEXT), await tab.js("document.querySelector('.thought').textContent")
-            assert await tab.js(
-                "document.querySelector('img').decode().then(() => document.querySelector('img').naturalWidth)"
-            )
-            shown = Image.open(io.BytesIO(base64.b64decode((await tab.call("Page.captureScreenshot"))["data"])))
-            assert await tab.js("document.querySelector('details').open") is False
-            bars, lengths = await tab.js("[bars, lengths]")
-            assert not tab.said
+    async with serving(unhurried) as address, browsing() as tab:
+        await tab.goto(address)
+        await tab.js(WATCH)
+        await tab.ask("Tides & <b>storms</b>")
+        await tab.until(f"String({STATES}) == 'done,done'")
+        text, thoughts = await tab.js(TEXT), await tab.js("document.querySelector('.thought').textContent")
+        assert await tab.js(
+            "document.querySelector('img').decode().then(() => document.querySelector('img').naturalWidth)"
+        )
+        shown = Image.open(io.BytesIO(base64.b64decode((await tab.call("Page.captureScreenshot"))["data"])))
+        assert await tab.js("document.querySelector('details').open") is False
+        bars, lengths = await tab.js("[bars, lengths]")
+        assert not tab.said
     result = await wiro.run("emulator/writer", {"prompt": "Tides & <b>storms</b>"})
     for seen in (bars, lengths):
         assert seen == sorted(seen)
-        assert len(set(seen)) > 4
+        assert len(set(seen)) > 2
     assert text == result.text
     assert thoughts == result.thinking
     assert len(shown.convert("RGB").getcolors(10**6) or ()) > 500
