@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._http_faults import Cut, Delay, DelayAnswer, HttpFault, ResetAfter, ResetBefore, Respond
     from ._ledger import Ledger
     from ._models import STANDARD
+    from ._realtime import Voice, VoiceSession
     from ._records import (
         Call,
         CallbackRecord,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         CloseAfterTask,
         DelayMessages,
         DropAfter,
+        DropAfterAudio,
         Duplicate,
         HalfOpen,
         Mute,
@@ -66,6 +68,7 @@ __all__ = [
     "DelayAnswer",
     "DelayMessages",
     "DropAfter",
+    "DropAfterAudio",
     "Duplicate",
     "Faults",
     "FileOutput",
@@ -95,6 +98,8 @@ __all__ = [
     "Submission",
     "TaskSnapshot",
     "Upload",
+    "Voice",
+    "VoiceSession",
     "WiroEmulator",
     "evenly",
     "progress",
@@ -108,6 +113,7 @@ _HOMES = (
     "_faults",
     "_http_faults",
     "_models",
+    "_realtime",
     "_records",
     "_scripts",
     "_socket_faults",

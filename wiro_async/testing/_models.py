@@ -7,7 +7,6 @@ import orjson
 
 from ._assistant import ASSISTANT
 from ._families import FAMILIES
-from ._realtime import ECHO
 from ._records import Json
 from ._scripts import (
     CLOSING,
@@ -22,6 +21,7 @@ from ._scripts import (
     progress,
     timeline,
 )
+from ._voices import COUNTING, ECHO, TONE
 from ._writer_model import WRITER
 
 PAINTER_PRICE = Decimal("0.04")
@@ -236,5 +236,7 @@ STANDARD: tuple[ModelScript, ...] = (
     STUCK,
     QUEUED,
     ECHO,
+    TONE,
+    COUNTING,
     *FAMILIES,
 )

@@ -66,12 +66,18 @@ class Submission:
 
 @attrs.define(eq=False)
 class SocketRecord:
-    """One WebSocket connection: when it was open, and which tokens it registered, in order."""
+    """One WebSocket connection: when it was open, and which tokens it registered, in order.
+
+    `messages` counts what was sent to it, audio included; `asked` has the types of all messages from it, `heard` the
+    bytes of audio in each frame from it.
+    """
 
     opened_at: float
     headers: Mapping[str, str] = attrs.field(repr=False)
     tokens: list[str] = attrs.field(factory=list[str])
     messages: int = 0
+    asked: list[str] = attrs.field(factory=list[str])
+    heard: list[int] = attrs.field(factory=list[int])
     closed_at: float | None = None
 
 

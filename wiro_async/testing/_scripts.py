@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import orjson
 
 from ._records import Generation, Json, RefusedError, Upload
+
+if TYPE_CHECKING:
+    from ._realtime import Voice, VoiceSession
 
 
 @attrs.frozen
@@ -52,14 +55,15 @@ Outputs: TypeAlias = tuple[FileOutput | RawOutput, ...]
 class Script:
     """A whole run. Without a closing step it never ends; `outputs` may be a function, called in a thread.
 
-    A `realtime` run says back the audio it hears, and goes on to its end when the client ends the session.
+    A `realtime` run is a session: what makes its voice is called for each, and the run goes on to its end when the
+    client ends the session.
     """
 
     steps: tuple[Step, ...]
     outputs: Outputs | Callable[[], Outputs] = ()
     exit_code: str = "0"
     cost: Decimal = Decimal("0.001")
-    realtime: bool = False
+    realtime: "Callable[[VoiceSession], Voice] | None" = None
 
 
 @attrs.frozen

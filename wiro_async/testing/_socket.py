@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from ._messages import WELCOME
-from ._realtime import RealtimeSession
+from ._realtime import VoiceSession
 from ._records import Json, SocketRecord
 from ._server import SocketConnection
 from ._service import Service
@@ -18,6 +18,7 @@ from ._socket_faults import Forward, Outgoing, RefuseUpgrade
 from ._tasks import EmulatedTask, TaskMessage
 
 PATH = "/socket/v1"
+READY = "task_stream_ready"
 
 
 async def serve_socket(service: Service, socket: WebSocket) -> None:
@@ -50,7 +51,7 @@ class SocketLine:
     record: SocketRecord
     forward: Forward = attrs.field(init=False)
     _tasks: dict[str, EmulatedTask] = attrs.field(factory=dict[str, EmulatedTask], init=False)
-    _sessions: dict[str, RealtimeSession] = attrs.field(factory=dict[str, RealtimeSession], init=False)
+    _sessions: dict[str, VoiceSession] = attrs.field(factory=dict[str, VoiceSession], init=False)
 
     def __attrs_post_init__(self) -> None:
         self.forward = self._send
@@ -62,6 +63,7 @@ class SocketLine:
                 self._take(text)
             else:
                 self._hear(message["bytes"])
+                await self.connection.writable.wait()  # who does not read is not listened to
 
     def forget(self) -> None:
         """Stop watching all tasks."""
@@ -95,6 +97,7 @@ class SocketLine:
             return
         token = str(body.get("tasktoken", ""))
         session = self._sessions.get(token)
+        self.record.asked.append(str(body.get("type")))
         if body.get("type") == "task_info":
             self._register(token)
         elif session and body.get("type") == "task_session_interrupt":
@@ -103,9 +106,10 @@ class SocketLine:
             session.end()
 
     def _hear(self, frame: bytes) -> None:
-        token, bar, _ = frame.partition(b"|")
+        token, bar, pcm = frame.partition(b"|")
         if bar and (session := self._sessions.get(token.decode(errors="replace"))):
-            session.hear(frame)
+            self.record.heard.append(len(pcm))
+            session.hear(pcm)
 
     def _register(self, token: str) -> None:
         if token not in self.record.tokens:
@@ -115,16 +119,28 @@ class SocketLine:
             return
         ordinal = self.record.tokens.index(token)
         self._tasks[token] = task
-        if task.script.realtime:
-            self._sessions[token] = RealtimeSession(task, self.service.player, self.connection)
+        session = self._session(task, ordinal) if task.script.realtime else None
 
         def watch(message: TaskMessage) -> None:
             self.forward(Outgoing(message.type, message.payload, message.over, ordinal))
+            if session is not None and message.type == READY:
+                session.begin()
             if message.over:
                 self._tasks.pop(token, None)
 
         task.watchers[self] = watch
 
+    def _session(self, task: EmulatedTask, ordinal: int) -> VoiceSession:
+        prefix = f"{task.token}|".encode()
+
+        def say(pcm: bytes) -> None:
+            self.forward(Outgoing("audio", prefix + pcm, ordinal=ordinal, binary=True))
+
+        session = self._sessions[task.token] = VoiceSession(task, self.service.player, say)
+        if any(status == READY for _, status in task.history):
+            asyncio.get_running_loop().call_soon(session.begin)
+        return session
+
     def _send(self, message: Outgoing) -> None:
         self.record.messages += 1
-        self.connection.push(message.payload)
+        self.connection.push(message.payload, binary=message.binary)

@@ -19,12 +19,16 @@ RUBBISH = (
 
 @attrs.frozen
 class Outgoing:
-    """A message on its way. `ordinal` is the place of its task among the connection's tokens, -1 if none."""
+    """A message on its way. `ordinal` is the place of its task among the connection's tokens, -1 if none.
+
+    Audio is `binary`, and its type is "audio".
+    """
 
     type: str
     payload: bytes
     over: bool = False
     ordinal: int = -1
+    binary: bool = False
 
 
 Forward: TypeAlias = Callable[[Outgoing], None]
@@ -107,6 +111,26 @@ class DropAfter:
     def wrap(self, line: Line, forward: Forward) -> Forward:
         """Count, then drop."""
         return _counting(self.messages, forward, line.drop)
+
+
+@attrs.frozen
+class DropAfterAudio:
+    """Drop the connection abruptly after n frames of audio were sent to it."""
+
+    frames: int
+
+    def wrap(self, line: Line, forward: Forward) -> Forward:
+        """Count, then drop."""
+        left = self.frames
+
+        def send(message: Outgoing) -> None:
+            nonlocal left
+            forward(message)
+            left -= message.binary
+            if left <= 0:
+                line.drop()
+
+        return send
 
 
 @attrs.frozen
