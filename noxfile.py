@@ -59,7 +59,7 @@ def install(session: nox.Session, *requirements: str, extras: str) -> None:
 @nox.session(python=PYTHONS, reuse_venv=True)
 def tests(session: nox.Session) -> None:
     """The test suite against the installed wheel, the first time with branch coverage; arguments go to pytest."""
-    install(session, *groups("tests"), extras="demo,report,tools")
+    install(session, *groups("tests"), extras="demo,report,tools,audio")
     session.env["WIRO_TEST_INSTALLED"] = "1"
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
@@ -78,7 +78,8 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, floors and types."""
     extras = PYPROJECT["project"]["optional-dependencies"]
-    optional = [requirement for name in ("cli", "emulator", "report", "tools") for requirement in extras[name]]
+    names = ("cli", "emulator", "report", "tools", "audio")
+    optional = [requirement for name in names for requirement in extras[name]]
     session.install(*PYPROJECT["project"]["dependencies"], *optional, *groups("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")

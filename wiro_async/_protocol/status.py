@@ -24,9 +24,10 @@ ORDER: Final = (
     "task_postprocess_start",
     FINISHED,
 )
-RANK: Final = {status: rank for rank, status in enumerate(ORDER)} | {
-    "task_stream_ready": ORDER.index(STARTED),
-    CANCELLED: len(ORDER),
+READY: Final = "task_stream_ready"  # a realtime session takes audio
+RANK: Final = {status: 2 * rank for rank, status in enumerate(ORDER)} | {
+    READY: 2 * ORDER.index(STARTED) + 1,
+    CANCELLED: 2 * len(ORDER),
 }
 STARTED_RANK: Final = RANK[STARTED]
 

@@ -23,6 +23,7 @@ OPEN_SECONDS = 10.0
 SEND_SECONDS = 20.0
 CLOSE_SECONDS = 1.0
 PING_SECONDS = 20.0
+NORMAL_CLOSURE = 1000
 
 
 class Discreet(logging.LoggerAdapter[logging.Logger]):
@@ -54,6 +55,28 @@ class Socket:
         except TimeoutError as error:
             raise ConnectionFailedError(f"the socket took nothing for {SEND_SECONDS:g} s") from error
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether the other side answers a ping within so many seconds."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            with anyio.move_on_after(seconds):
+                await (await self._connection.ping())
+                return True
+        except ConnectionClosed:
+            pass
+        return False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been closed, as far as is known."""
+        return self._connection.close_code is None
+
+    @property
+    def closed_politely(self) -> bool:
+        """Whether the other side closed it, and as one does when all is said."""
+        return self._connection.close_code == NORMAL_CLOSURE
+
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """The frames received, text as UTF-8, until the socket is closed by either side."""
         from websockets.exceptions import ConnectionClosed
@@ -66,9 +89,16 @@ class Socket:
 
 
 @asynccontextmanager
-async def connected(url: str, user_agent: str, tls: Tls, compression: bool) -> AsyncGenerator[Socket, None]:
-    """A socket, closed on leaving. Raises `ConnectionFailedError` if it cannot be opened."""
-    connection = await _connect(url, user_agent, tls, compression)
+async def connected(
+    url: str, user_agent: str, tls: Tls, compression: bool, pings: bool = True
+) -> AsyncGenerator[Socket, None]:
+    """A socket, closed on leaving. Raises `ConnectionFailedError` if it cannot be opened.
+
+    Args:
+        pings: whether it is lost if a ping is not answered in time. False for a reader who may be slow on purpose, for
+            the answers wait behind what was not read: who is that asks by `Socket.answers`.
+    """
+    connection = await _connect(url, user_agent, tls, compression, pings)
     try:
         yield Socket(connection)
     finally:
@@ -84,7 +114,7 @@ async def _closed(connection: ClientConnection) -> None:
         connection.transport.abort()
 
 
-async def _connect(url: str, user_agent: str, tls: Tls, compression: bool) -> ClientConnection:
+async def _connect(url: str, user_agent: str, tls: Tls, compression: bool, pings: bool) -> ClientConnection:
     secure = url.startswith("wss")
     await anyio.to_thread.run_sync(_load, tls if secure else None)
     from websockets.asyncio.client import connect
@@ -99,7 +129,7 @@ async def _connect(url: str, user_agent: str, tls: Tls, compression: bool) -> Cl
             max_size=MAX_MESSAGE,
             open_timeout=OPEN_SECONDS,
             close_timeout=CLOSE_SECONDS,
-            ping_interval=PING_SECONDS,
+            ping_interval=PING_SECONDS if pings else None,
             ping_timeout=PING_SECONDS,
             logger=logger,
         )

@@ -1,0 +1,175 @@
+"""Audio frames, pacing, and what a realtime session's messages say."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiro_async import CostUpdate, InvalidInputError, LogLine, StatusChanged, Transcript, TurnEnded, UnknownEvent
+from wiro_async._protocol.messages import Message, parse_frame
+from wiro_async._protocol.realtime import (
+    BYTES_PER_SECOND,
+    FRAME_BYTES,
+    AudioChunk,
+    Chunker,
+    Pacer,
+    audio_prefix,
+    command,
+    is_about,
+    pcm_view,
+    told_by,
+)
+from wiro_async._protocol.task_state import TaskState
+
+SIZES = st.lists(st.one_of(st.integers(0, 20), st.integers(9_500, 9_700), st.integers(0, 40_000)), max_size=12)
+
+
+@given(SIZES, st.binary(min_size=1, max_size=64))
+def test_any_sizes_become_frames_of_one_size(sizes: list[int], pattern: bytes) -> None:
+    """Joined, the frames are what was given; only the last is shorter, and only half a sample is left."""
+    total = sum(sizes)
+    pcm = (pattern * (total // len(pattern) + 1))[:total]
+    chunker, frames, start = Chunker(), list[bytes](), 0
+    for size in sizes:
+        frames += chunker.feed(memoryview(pcm)[start : start + size])
+        start += size
+        assert sum(map(len, frames)) == start // FRAME_BYTES * FRAME_BYTES
+    assert {len(frame) for frame in frames} <= {FRAME_BYTES}
+    rest = chunker.flush()
+    assert len(rest) % 2 == 0
+    assert b"".join(frames) + rest == pcm[: total // 2 * 2]
+    assert chunker.flush() == b""
+    assert b"".join([*chunker.feed(memoryview(b"\0" * FRAME_BYTES))])[: total % 2] == pcm[total // 2 * 2 :]
+
+
+def test_frames_that_are_not_taken_are_dropped() -> None:
+    """A sender that was cancelled in the middle of a piece goes on after it."""
+    chunker = Chunker()
+    next(iter(chunker.feed(memoryview(b"a" * 3 * FRAME_BYTES + b"b"))))
+    assert chunker.feed(memoryview(b"c")) == ()
+    assert chunker.flush() == b"bc"
+
+
+@given(st.lists(st.floats(0, 0.5), min_size=2, max_size=30))
+def test_paced_audio_is_never_early(pauses: list[float]) -> None:
+    """Whatever the caller does in between, each frame leaves when those before it have been spoken, or later."""
+    pacer, now, sent = Pacer(), 100.0, list[float]()
+    for pause in pauses:
+        now += pause
+        now += pacer.delay(now, FRAME_BYTES)
+        sent.append(now)
+    seconds = FRAME_BYTES / BYTES_PER_SECOND
+    assert all(at - sent[0] >= seconds * place - 1.0 - 1e-6 for place, at in enumerate(sent))
+    if not any(pauses[1:]):
+        assert sent[-1] - sent[0] == pytest.approx(seconds * (len(sent) - 1))
+
+
+def test_a_long_pause_is_not_made_up_for() -> None:
+    """Who comes back after a minute starts anew."""
+    pacer = Pacer()
+    assert pacer.delay(100.0, FRAME_BYTES) == 0.0
+    assert pacer.delay(160.0, FRAME_BYTES) == 0.0
+    assert pacer.delay(160.0, FRAME_BYTES) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    "audio", [b"\1\2", bytearray(b"\1\2"), memoryview(b"\1\2"), array("h", [513]), memoryview(array("h", [513]))]
+)
+def test_what_is_audio(audio: Any) -> None:
+    """Bytes, and arrays of 16-bit numbers."""
+    assert bytes(pcm_view(audio)) == b"\1\2"
+
+
+@pytest.mark.parametrize(
+    "audio,words",
+    [
+        ("hello", "a str is not audio"),
+        (None, "a NoneType"),
+        ([1, 2], "a list"),
+        (array("f", [0.5]), "format 'f'"),
+        (memoryview(bytes(8)).cast("B", (2, 4)), "2 dimensions"),
+        (memoryview(bytes(8))[::2], "gaps"),
+    ],
+)
+def test_what_is_not(audio: Any, words: str) -> None:
+    """The error says what was given and what is wanted."""
+    with pytest.raises(InvalidInputError, match=words) as caught:
+        pcm_view(audio)
+    assert "16-bit, little-endian, mono, 24 kHz" in str(caught.value)
+
+
+def message(kind: str, payload: Any = None, **extra: Any) -> Message:
+    """A message as it comes."""
+    parsed = parse_frame(json.dumps({"type": kind, "id": "7", "message": payload, "result": True, **extra}))
+    assert parsed is not None
+    return parsed
+
+
+def test_a_session_in_messages() -> None:
+    """Each becomes the event that it is; words are kept as they came."""
+    state = TaskState()
+    told = [
+        *told_by(message("task_stream_ready"), state),
+        *told_by(message("task_output", "Loading weights"), state),
+        *told_by(message("task_output", "TRANSCRIPT_USER: What is this?"), state),
+        *told_by(message("task_output", 'TRANSCRIPT_AI:{"a": 1}'), state),
+        *told_by(message("task_stream_end"), state),
+        *told_by(message("task_cost", turnCost="0.1", cumulativeCost=0.3, usage={"input_tokens": 3}), state),
+        *told_by(message("task_smell", "roses"), state),
+    ]
+    kinds = [StatusChanged, StatusChanged, LogLine, Transcript, Transcript, TurnEnded, CostUpdate, UnknownEvent]
+    assert [type(event) for event in told] == kinds
+    user, assistant, _, cost = told[3:7]
+    assert isinstance(user, Transcript)
+    assert isinstance(assistant, Transcript)
+    assert isinstance(cost, CostUpdate)
+    assert (user.role, user.text) == ("user", " What is this?")
+    assert (assistant.role, assistant.text) == ("assistant", '{"a": 1}')
+    assert (cost.turn, cost.total, cost.raw["usage"]) == ("0.1", "0.3", {"input_tokens": 3})
+    assert state.started
+    assert told[0].status == "task_stream_ready"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text() | st.sampled_from(["TRANSCRIPT_AI:", "{}"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from(["task_output", "task_cost", "task_stream_end", "task_stream_ready", "task_error"]) | st.text(),
+    JSON,
+)
+def test_nothing_is_raised(kind: str, payload: Any) -> None:
+    """Whatever a message holds."""
+    told_by(message(kind, payload, turnCost=payload, cumulativeCost=payload), TaskState())
+
+
+def test_whose_message_it_is() -> None:
+    """One that names another task is not ours; one that names none is."""
+    assert is_about(message("task_cost"), "7", "token")
+    assert is_about(message("task_cost"), None, "token")
+    assert is_about(Message("task_cost", "", "", {}), "7", "token")
+    assert is_about(Message("task_cost", "", "token", {}), "7", "token")
+    assert not is_about(message("task_cost"), "8", "token")
+    assert not is_about(Message("task_cost", "7", "other", {}), "7", "token")
+    assert not is_about(Message("connected", "", "", {}), "7", "token")
+
+
+def test_frames_and_commands() -> None:
+    """As the service wants them."""
+    assert audio_prefix("a-T.o_k:en") == b"a-T.o_k:en|"
+    assert json.loads(command("task_session_end", "t")) == {"type": "task_session_end", "tasktoken": "t"}
+
+
+def test_an_audio_chunk() -> None:
+    """It knows how long it plays, and does not show its bytes."""
+    chunk = AudioChunk(bytes(FRAME_BYTES))
+    assert chunk.seconds == pytest.approx(0.2)
+    assert repr(chunk) == "AudioChunk(status='', data=<9600 bytes>)"

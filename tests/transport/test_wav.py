@@ -1,0 +1,187 @@
+"""WAV files in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import struct
+import sys
+import tracemalloc
+import wave
+from array import array
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wiro_async import ConfigurationError, InvalidInputError
+from wiro_async.audio import BYTES_PER_SECOND, SAMPLE_RATE, read_wav, write_wav
+
+
+def make(path: Path, pcm: bytes, rate: int = SAMPLE_RATE, channels: int = 1, width: int = 2) -> Path:
+    """A WAV file."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, width, rate, 0, "NONE", "not compressed"))
+        file.writeframes(pcm)
+    return path
+
+
+def content(path: Path) -> tuple[tuple[int, int, int], bytes]:
+    """The shape and the samples of a file."""
+    with wave.open(str(path), "rb") as file:
+        return (file.getframerate(), file.getnchannels(), file.getsampwidth()), file.readframes(file.getnframes())
+
+
+async def read(path: Path) -> bytes:
+    """All of a file."""
+    return b"".join([piece async for piece in read_wav(path)])
+
+
+@pytest.mark.parametrize("size", [0, 2, BYTES_PER_SECOND, 3 * BYTES_PER_SECOND + 502])
+async def test_a_round_trip(tmp_path: Path, size: int) -> None:
+    """What is written is read, and is what others write."""
+    pcm = os.urandom(size)
+    assert await write_wav(tmp_path / "a.wav", pcm) == size / BYTES_PER_SECOND
+    assert (tmp_path / "a.wav").read_bytes() == make(tmp_path / "b.wav", pcm).read_bytes()
+    assert await read(tmp_path / "a.wav") == pcm
+
+
+async def pieces(pcm: bytes, size: int) -> AsyncIterator[bytes]:
+    """Audio in pieces."""
+    for start in range(0, len(pcm), size):
+        yield pcm[start : start + size]
+
+
+@pytest.mark.parametrize("size", [1, 3, 9600, 100_001])
+async def test_chunks_of_any_size(tmp_path: Path, size: int) -> None:
+    """Also where they cut samples in two; half a sample at the end is dropped."""
+    pcm = os.urandom(60_001 if size == 1 else 200_001)
+    seconds = await write_wav(tmp_path / "a.wav", pieces(pcm, size))
+    assert content(tmp_path / "a.wav") == ((SAMPLE_RATE, 1, 2), pcm[:-1])
+    assert seconds == (len(pcm) - 1) / BYTES_PER_SECOND
+    await write_wav(tmp_path / "b.wav", [pcm[start : start + size] for start in range(0, len(pcm), size)])
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+async def test_a_recording_that_is_cut_short(tmp_path: Path, error: type[BaseException]) -> None:
+    """It can be played as far as it came, and its source is closed."""
+    closed = False
+
+    async def source() -> AsyncIterator[bytes]:
+        nonlocal closed
+        try:
+            yield b"\1\2" * 100
+            raise error
+        finally:
+            closed = True
+
+    with pytest.raises(error):
+        await write_wav(tmp_path / "a.wav", source())
+    assert content(tmp_path / "a.wav") == ((SAMPLE_RATE, 1, 2), b"\1\2" * 100)
+    assert closed
+
+
+async def test_leaving_early_closes_the_file(tmp_path: Path, open_files: Callable[[], set[str]]) -> None:
+    """Nothing stays open."""
+    path = make(tmp_path / "a.wav", bytes(200_000))
+    reading = read_wav(path)
+    await anext(reading)
+    assert any("a.wav" in link for link in open_files())
+    await reading.aclose()
+    assert not any("a.wav" in link for link in open_files())
+
+
+async def test_constant_memory(tmp_path: Path) -> None:
+    """A long file is never held whole."""
+    make(tmp_path / "a.wav", bytes(30_000_000))
+    tracemalloc.start()
+    try:
+        await write_wav(tmp_path / "b.wav", read_wav(tmp_path / "a.wav"))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 3_000_000
+    assert (tmp_path / "b.wav").stat().st_size == (tmp_path / "a.wav").stat().st_size
+
+
+def sine(rate: int, seconds: float, scale: float = 0.5) -> Iterator[float]:
+    """A note."""
+    return (scale * math.sin(2 * math.pi * 440 * at / rate) for at in range(int(rate * seconds)))
+
+
+ENCODERS: dict[int, Callable[[float], bytes]] = {
+    1: lambda value: bytes([round(value * 127) + 128]),
+    2: lambda value: struct.pack("<h", round(value * 32767)),
+    3: lambda value: struct.pack("<i", round(value * 8388607))[:3],
+    4: lambda value: struct.pack("<i", round(value * 2147483647)),
+}
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 24_000, 44_100, 48_000])
+@pytest.mark.parametrize("channels,width", [(1, 2), (2, 2), (1, 1), (2, 3), (6, 4)])
+async def test_other_shapes_are_converted(tmp_path: Path, rate: int, channels: int, width: int) -> None:
+    """The same note comes out: as long, as loud, as high."""
+    pcm = b"".join(ENCODERS[width](value) * channels for value in sine(rate, 1.5))
+    samples = array("h", await read(make(tmp_path / "a.wav", pcm, rate, channels, width)))
+    assert abs(len(samples) - 36_000) <= 1
+    wanted = [round(value * 32767) for value in sine(SAMPLE_RATE, 1.5)]
+    middle = slice(2000, -2000)
+    error = max(abs(got - want) for got, want in zip(samples[middle], wanted[middle], strict=False))
+    assert error <= (300 if width == 1 else 40)
+
+
+async def test_loud_audio_is_not_wrapped(tmp_path: Path) -> None:
+    """Resampling overshoots; that is cut, not turned into its opposite."""
+    pcm = b"".join(ENCODERS[2](1.0 if value >= 0 else -1.0) for value in sine(44_100, 0.5))
+    samples = array("h", await read(make(tmp_path / "a.wav", pcm, 44_100)))
+    assert max(samples) == 32767
+    turns = sum((before > 0) != (after > 0) for before, after in pairwise(samples))
+    assert turns <= 442
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"RIFF", b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\3\0\1\0" + bytes(20), b"\x89PNG\r\n\x1a\n" * 9]
+)
+async def test_what_is_no_wav_file(tmp_path: Path, data: bytes) -> None:
+    """The error names the file."""
+    (tmp_path / "odd.wav").write_bytes(data)
+    with pytest.raises(InvalidInputError, match=r"odd\.wav is not a WAV file with PCM samples"):
+        await read(tmp_path / "odd.wav")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=80))
+def test_no_header_breaks_it(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    """Whatever stands in a file, it is read or refused."""
+    path = tmp_path_factory.mktemp("wav") / "odd.wav"
+    path.write_bytes(b"RIFF\x24\0\0\0WAVE" + data)
+
+    async def attempt() -> None:
+        with pytest.raises(InvalidInputError):
+            await read(path)
+
+    asyncio.run(attempt())
+
+
+async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """As everywhere in Python."""
+    with pytest.raises(FileNotFoundError):
+        await read(tmp_path / "none.wav")
+    with pytest.raises(FileNotFoundError):
+        await write_wav(tmp_path / "nowhere" / "none.wav", b"")
+
+
+async def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs no conversion is read; for the rest the error says what to install, and what the file is like."""
+    monkeypatch.delitem(sys.modules, "wiro_async._transport.resampling", raising=False)
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert await read(make(tmp_path / "a.wav", b"\1\2")) == b"\1\2"
+    with pytest.raises(
+        ConfigurationError, match=r"b\.wav has 44100 Hz, 2 .* 16 bit.*pip install 'wiro-async\[audio\]'"
+    ):
+        await read(make(tmp_path / "b.wav", bytes(8), 44_100, 2))

@@ -1,0 +1,11 @@
+"""Audio for realtime sessions: WAV files in and out, and the numbers of its format.
+
+async with wiro.realtime("owner/model") as session:
+    await session.send_stream(read_wav("question.wav"))
+    await write_wav("answer.wav", session.audio(turns=1))
+"""
+
+from wiro_async._protocol.realtime import BYTES_PER_SECOND, FRAME_BYTES, SAMPLE_RATE
+from wiro_async._transport.wav import read_wav, write_wav
+
+__all__ = ["BYTES_PER_SECOND", "FRAME_BYTES", "SAMPLE_RATE", "read_wav", "write_wav"]
