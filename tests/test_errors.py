@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import wiro_async
 from wiro_async import _errors as errors
 from wiro_async._protocol.entities import Task
+from wiro_async._protocol.realtime import Transcript
 
 TOKEN = "eDcCm5yyTOKEN"
 TASK = Task.from_wire(
@@ -26,6 +28,7 @@ TASK = Task.from_wire(
         "outputs": [{"url": f"https://cdn1.wiro.ai/{TOKEN}/0.png"}],
     }
 )
+SAID = Transcript("user", "hello", raw={"tasktoken": TOKEN})
 API = (97, 200, "too poor", ("too poor", "really"))
 EXAMPLES: dict[type[errors.WiroError], tuple[Any, ...]] = {
     errors.WiroError: ("wrong",),
@@ -55,6 +58,7 @@ EXAMPLES: dict[type[errors.WiroError], tuple[Any, ...]] = {
     errors.ToolError: ("get_weather", "call_1", "KeyError: 'Paris'", (TASK,)),
     errors.TurnLimitError: (3, (TASK, TASK)),
     errors.ConversationBusyError: ("busy",),
+    errors.RealtimeClosedError: ("lost", "2221", TOKEN, True, (SAID,), 9600, 19200, Decimal("0.002"), TASK),
     errors.DownloadError: ("broke off",),
     errors.BudgetExceededError: ("no room",),
     errors.JournalError: ("in use",),

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,17 @@ def test_batch(example: Example, tmp_path: Path) -> None:
     assert shown.splitlines()[-1].startswith("3 done, 0 failed, $0.12")
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names == {"00001.png", "00003.png", "00004.png"}
+
+
+def test_voice(example: Example, tmp_path: Path) -> None:
+    """The echo's answer is the question, bit for bit."""
+    with wave.open(str(tmp_path / "question.wav"), "wb") as file:
+        file.setparams((1, 2, 24_000, 0, "NONE", "not compressed"))
+        file.writeframes(os.urandom(50_000))
+    shown = example("voice.py", "question.wav", "answer.wav", "emulator/echo", "1")
+    assert "assistant: I heard turn 1." in shown
+    assert shown.splitlines()[-1].startswith("answer.wav: 1.04167 s, $0.002")
+    assert (tmp_path / "answer.wav").read_bytes() == (tmp_path / "question.wav").read_bytes()
 
 
 def test_pick_up(example: Example, tmp_path: Path) -> None:

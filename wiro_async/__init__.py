@@ -5,6 +5,7 @@ from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
 from wiro_async._api.handle import EventStream, TaskHandle
 from wiro_async._api.journal import Journal, JournalItem
 from wiro_async._api.outputs import Output
+from wiro_async._api.realtime import RealtimeSession
 from wiro_async._api.results import ParsedResult, TaskFinished, TaskResult
 from wiro_async._api.stream import TextStream
 from wiro_async._engine.engine import Statistics
@@ -26,6 +27,7 @@ from wiro_async._errors import (
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
+    RealtimeClosedError,
     RequestTimeoutError,
     ResponseFormatError,
     ServerError,
@@ -58,6 +60,7 @@ from wiro_async._protocol.events import (
 from wiro_async._protocol.files import Folder, UploadedFile
 from wiro_async._protocol.models import Model, ModelStats, PriceRule, Shelf
 from wiro_async._protocol.pricing import Estimate
+from wiro_async._protocol.realtime import AudioChunk, Transcript, TurnEnded
 from wiro_async._protocol.retry import RetryPolicy
 from wiro_async._protocol.schema import Option, Parameter
 from wiro_async._session import AsyncWiro
@@ -68,6 +71,7 @@ __all__ = [
     "APIError",
     "AnswerError",
     "AsyncWiro",
+    "AudioChunk",
     "AuthenticationError",
     "Batch",
     "BatchItem",
@@ -105,6 +109,8 @@ __all__ = [
     "PriceRule",
     "Progress",
     "RateLimitError",
+    "RealtimeClosedError",
+    "RealtimeSession",
     "Reconnected",
     "RequestTimeoutError",
     "ResponseFormatError",
@@ -133,7 +139,9 @@ __all__ = [
     "ToolCall",
     "ToolError",
     "ToolOutput",
+    "Transcript",
     "TransportError",
+    "TurnEnded",
     "TurnLimitError",
     "TurnResult",
     "TurnStream",

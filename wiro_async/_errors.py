@@ -20,7 +20,8 @@ WiroError
 ├── TaskError                       a run ended without a result
 │   ├── TaskFailedError
 │   ├── TaskCancelledError
-│   └── TaskTimeoutError            also a TimeoutError
+│   ├── TaskTimeoutError            also a TimeoutError
+│   └── RealtimeClosedError         a realtime session was lost, or takes no more audio
 ├── AnswerError                     a run ended well, but its answer is not what was asked for
 │   ├── ResponseFormatError
 │   ├── FinishReasonError
@@ -43,7 +44,10 @@ from typing import TYPE_CHECKING, Self
 from wiro_async._redaction import redacted
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from wiro_async._protocol.entities import Task
+    from wiro_async._protocol.realtime import Transcript
 
 LOG_LINES_SHOWN = 5
 TEXT_SHOWN = 200
@@ -285,7 +289,8 @@ class TaskTimeoutError(TaskError, TimeoutError):
     """A time-out ended the wait for a task.
 
     Attributes:
-        phase: which time-out it was: "queue", "run" or "idle"; that of a request gives a `RequestTimeoutError`.
+        phase: which time-out it was: "queue", "run" or "idle"; that of a request gives a `RequestTimeoutError`. "end"
+            if a realtime session was asked to end and did not.
         seconds: its length.
         last_task: the last state the service told, if any.
         last_status: the last status seen, by any way.
@@ -424,6 +429,41 @@ class TurnLimitError(AnswerError):
 
 class ConversationBusyError(WiroError):
     """The conversation is still in another turn: wait for its end, or start another conversation."""
+
+
+class RealtimeClosedError(TaskError):
+    """A realtime session lost its socket, and with it its end; or it is over and takes no more audio.
+
+    Audio that came before can still be read from the session: this is raised after it.
+
+    Attributes:
+        lost: whether the socket was lost. False for a session that ended as it should.
+        transcripts: what was said so far.
+        sent, received: bytes of audio.
+        cost: US dollars so far, as far as the service told.
+        task: the task's last state, if it was told.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        task_id: str | None = None,
+        token: str | None = None,
+        lost: bool = False,
+        transcripts: Sequence[Transcript] = (),
+        sent: int = 0,
+        received: int = 0,
+        cost: Decimal | None = None,
+        task: Task | None = None,
+    ) -> None:
+        super().__init__(message, task_id, token)
+        self.args = (*self.args, lost, tuple(transcripts), sent, received, cost, task)
+        self.lost = lost
+        self.transcripts = tuple(transcripts)
+        self.sent = sent
+        self.received = received
+        self.cost = cost
+        self.task = task
 
 
 class DownloadError(WiroError):

@@ -34,6 +34,7 @@ from wiro_async._api.launching import Launch, Launcher, Listener, RunSettings
 from wiro_async._api.models import Models
 from wiro_async._api.options import USER_AGENT, Options
 from wiro_async._api.outputs import Output
+from wiro_async._api.realtime import RealtimeSession
 from wiro_async._api.results import ParsedResult, TaskResult
 from wiro_async._api.stream import TextStream
 from wiro_async._api.tasks import Tasks
@@ -330,6 +331,25 @@ class AsyncWiro:
         `Conversation` tells what the arguments mean. Makes no request. Raises `InvalidInputError` for wrong settings.
         """
         return Conversation(self._launcher, model, session_id, previous_task_token, user_id, settings)
+
+    def realtime(
+        self,
+        model: str,
+        input: Input | None = None,
+        *,
+        timeout: float | Timeouts | None = None,
+        queue_timeout: float | None = None,
+        project_id: str | None = None,
+        check: bool | None = None,
+    ) -> RealtimeSession:
+        """Talk with a realtime model: `async with wiro.realtime(…) as session: …`. https://wiro.ai/docs/realtime-voice
+
+        Nothing is submitted if no socket can be opened. Arguments and errors as in `run`, but that `queue_timeout`
+        counts until the model is ready for audio.
+        """
+        timeouts = Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
+        launch = Launch(model, input, None, project_id, check=check)
+        return RealtimeSession(self._launcher.without_socket(), launch, timeouts)
 
     def task(self, token: str | None = None, *, taskid: str | None = None) -> TaskHandle:
         """Pick up a run again from its token, or its id. Makes no request."""

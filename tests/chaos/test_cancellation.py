@@ -188,7 +188,15 @@ async def use_submit(wiro: AsyncWiro, given: Mapping[str, object]) -> TaskHandle
     return await wiro.submit("emulator/sleeper", given)
 
 
-USES: tuple[Use, ...] = (use_run, use_listener, use_stream, use_batch, use_submit)
+async def use_realtime(wiro: AsyncWiro, given: Mapping[str, object]) -> object:
+    """`realtime`: some audio out and back, and the end."""
+    async with wiro.realtime("emulator/echo", given) as session:
+        await session.send_audio(bytes(25_000))
+        await session.end()
+        return [event async for event in session]
+
+
+USES: tuple[Use, ...] = (use_run, use_listener, use_stream, use_batch, use_submit, use_realtime)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -250,7 +258,7 @@ async def test_no_task_survives_its_cancelled_caller(
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
-@pytest.mark.parametrize("use", [use_run, use_listener, use_stream, use_batch])
+@pytest.mark.parametrize("use", [use_run, use_listener, use_stream, use_batch, use_realtime])
 async def test_cancelled_up_to_the_result(emulator: WiroEmulator, use: Use, late: bool) -> None:
     """A run that ends can be cancelled at each of its steps, the last one too, and the session is unhurt."""
     with stepping() as stepper:

@@ -67,6 +67,10 @@ class Launcher:
         """Make the task, once. Errors as of `AsyncWiro.submit`."""
         return await self._submit(launch, self.following)
 
+    def without_socket(self) -> Launcher:
+        """The same for tasks that are followed in another way than by the shared socket."""
+        return attrs.evolve(self, options=attrs.evolve(self._options, progress="polling"))
+
     async def submit_within(self, timeouts: Timeouts, launch: Launch) -> TaskHandle:
         """The same within the time-outs that count before there is a task."""
         phase, seconds = timeouts.before_start

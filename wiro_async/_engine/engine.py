@@ -14,6 +14,7 @@ from wiro_async._engine.hub import SocketHub
 from wiro_async._engine.limiter import Limiter
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.poller import Poller
+from wiro_async._engine.realtime import Realtime
 from wiro_async._engine.running import Running
 from wiro_async._engine.sender import Pace
 from wiro_async._engine.stopping import Stopper
@@ -83,6 +84,7 @@ class Engine:
         self.watches = self.running.watches = Watches(self.poller, self.hub, self.running.over)
         self.callbacks = Callbacks(self.watches)
         self.stopper = Stopper(self.nursery)
+        self.realtime = Realtime(self.nursery, self.stopper, self.watches, self._connect_realtime)
         event_runs = EventRuns(self.nursery, self.watches)
         self.submitter = Submitter(self.nursery, self.stopper, self.limiter, self.running, event_runs)
         self.submitter.on_made = self.callbacks.note
@@ -95,7 +97,7 @@ class Engine:
             len(self.watches),
             len(self.stopper),
             self.http.in_flight,
-            self.hub.open_sockets,
+            self.hub.open_sockets + len(self.realtime),
             self.nursery.count,
         )
 
@@ -117,6 +119,7 @@ class Engine:
         with anyio.CancelScope(shield=True):
             if self.nursery.is_open:
                 await self.submitter.aclose()
+                await self.realtime.aclose()
                 await self.stopper.aclose()
                 self.pace.close()
                 self.watches.fail_all(SessionClosedError("the session was closed while this was waited for"))
@@ -125,3 +128,6 @@ class Engine:
 
     def _connect(self) -> AbstractAsyncContextManager[Socket]:
         return connected(self._socket_url, self.user_agent, self._tls, self._compression)
+
+    def _connect_realtime(self) -> AbstractAsyncContextManager[Socket]:
+        return connected(self._socket_url, self.user_agent, self._tls, compression=False, pings=False)
