@@ -2,12 +2,14 @@
 
 from wiro_async._api.batch import Batch, BatchItem, BatchStats, RunRequest
 from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
-from wiro_async._api.handle import EventStream, TaskHandle
+from wiro_async._api.following import EventStream
+from wiro_async._api.handle import TaskHandle
 from wiro_async._api.journal import Journal, JournalItem
 from wiro_async._api.outputs import Output
 from wiro_async._api.realtime import RealtimeSession
 from wiro_async._api.results import ParsedResult, TaskFinished, TaskResult
 from wiro_async._api.stream import TextStream
+from wiro_async._api.text_deltas import TextDeltas
 from wiro_async._engine.engine import Statistics
 from wiro_async._errors import (
     AnswerError,
@@ -133,6 +135,7 @@ __all__ = [
     "TaskResult",
     "TaskTimeoutError",
     "TextDelta",
+    "TextDeltas",
     "TextReset",
     "TextStream",
     "Timeouts",

@@ -28,8 +28,9 @@ from wiro_async._api.batch import (
 from wiro_async._api.callbacks import CallbackDesk
 from wiro_async._api.conversation import ChatSettings, Conversation
 from wiro_async._api.files import Files
+from wiro_async._api.following import Following
 from wiro_async._api.forms import ResponseModel, Schema
-from wiro_async._api.handle import Following, TaskHandle
+from wiro_async._api.handle import TaskHandle
 from wiro_async._api.launching import Launch, Launcher, Listener, RunSettings
 from wiro_async._api.models import Models
 from wiro_async._api.options import USER_AGENT, Options

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -20,6 +21,7 @@ from wiro_async import (
     TaskCancelledError,
     TaskFailedError,
     TaskFinished,
+    TaskTimeoutError,
     TextDelta,
 )
 from wiro_async._protocol.status import ORDER
@@ -317,6 +319,44 @@ async def test_delete_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     detail = await task.detail()
     assert detail is not None
     assert detail.outputs == ()
+
+
+@pytest.mark.parametrize("leave", [lambda deltas: deltas, aclosing])
+async def test_leaving_text_deltas(wiro: AsyncWiro, leave: Any) -> None:
+    """By `async with`, of its own or `contextlib.aclosing`: nobody follows any more, and there is no more text."""
+    task = await wiro.submit("emulator/writer", {**STORY, "seconds": 500})
+    async with leave(task.text_deltas()) as deltas:
+        first = await anext(deltas)
+        assert wiro.statistics().watched_tasks == 1
+    assert wiro.statistics().watched_tasks == 0
+    assert deltas.thinking_so_far == first.text
+    assert deltas.text_so_far == ""
+    assert [delta async for delta in deltas] == []
+    await task.stop()
+
+
+async def test_text_deltas_of_a_failed_task(wiro: AsyncWiro) -> None:
+    """Half an answer must not be taken for a whole one."""
+    task = await wiro.submit("emulator/failing", {"seconds": 5})
+    with pytest.raises(TaskFailedError, match="CUDA"):
+        async for _ in task.text_deltas():
+            pass
+    stopped = await wiro.submit("emulator/writer", {**STORY, "seconds": 500})
+    deltas = stopped.text_deltas()
+    await anext(deltas)
+    await stopped.stop()
+    with pytest.raises(TaskCancelledError):
+        async for _ in deltas:
+            pass
+
+
+async def test_text_deltas_within_a_time(wiro: AsyncWiro) -> None:
+    """As long as one is willing to wait."""
+    task = await wiro.submit("emulator/stuck")
+    with pytest.raises(TaskTimeoutError):
+        async for _ in task.text_deltas(timeout=0.05):
+            pass
+    assert wiro.statistics().watched_tasks == 0
 
 
 async def test_text_deltas(wiro: AsyncWiro) -> None:

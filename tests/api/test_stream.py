@@ -16,6 +16,7 @@ from wiro_async import (
     TextReset,
     WiroError,
 )
+from wiro_async._types import ProgressMode
 from wiro_async.testing import ModelScript, RawOutput, Script, Step, WiroEmulator
 from wiro_async.testing import timeline as played
 
@@ -38,6 +39,45 @@ async def test_text_comes_in_pieces(wiro: AsyncWiro) -> None:
     answer = "".join(delta.text for delta in deltas if isinstance(delta, TextDelta) and delta.kind == "answer")
     assert len(deltas) > 3
     assert answer == stream.text_so_far == result.text
+
+
+def gathered(deltas: list[TextDelta | TextReset]) -> dict[str, str]:
+    """What a reader has who adds deltas and heeds resets."""
+    text = {"thinking": "", "answer": ""}
+    for delta in deltas:
+        text[delta.kind] = text[delta.kind] + delta.text if isinstance(delta, TextDelta) else ""
+    return text
+
+
+@pytest.mark.parametrize("progress", ["auto", "sse", "polling"])
+@pytest.mark.parametrize("manner", ["growing", "rewriting", "late", "wrapped"])
+async def test_every_manner_of_writing(
+    emulator: WiroEmulator, hurried: None, progress: ProgressMode, manner: str
+) -> None:
+    """However a model tells its text, and wherever from: the pieces are the result's text, without any tags."""
+    async with (
+        AsyncWiro(**emulator.options(), progress=progress) as wiro,
+        wiro.stream(f"text/{manner}", STORY) as stream,
+    ):
+        deltas = [delta async for delta in stream]
+        result = await stream.result()
+    assert gathered(deltas) == {"thinking": result.thinking, "answer": result.text}
+    assert (stream.thinking_so_far, stream.text_so_far) == (result.thinking, result.text)
+    assert result.thinking
+    assert len(result.text) > 300
+    assert "answer>" not in result.text
+    assert any(isinstance(delta, TextReset) for delta in deltas) == (manner == "rewriting" and progress != "polling")
+
+
+@pytest.mark.parametrize("generation", ["raw", "lists", "segments"])
+async def test_every_generation(wiro: AsyncWiro, generation: str) -> None:
+    """Text comes in pieces, of the kinds that the model tells apart."""
+    async with wiro.stream("text/growing", {**STORY, "generation": generation}) as stream:
+        deltas = [delta async for delta in stream]
+        result = await stream.result()
+    assert len(deltas) > 3
+    assert gathered(deltas) == {"thinking": result.thinking, "answer": result.text}
+    assert bool(result.thinking) == (generation != "raw")
 
 
 async def test_text_so_far(wiro: AsyncWiro) -> None:
@@ -112,6 +152,35 @@ async def test_a_failed_stream(wiro: AsyncWiro) -> None:
                 pass
         with pytest.raises(TaskFailedError):
             await stream.result()
+
+
+async def test_a_text_that_only_the_log_holds() -> None:
+    """Where the model leaves no text behind, the result's text is its log: then so is the stream's."""
+    steps = [Step("task_output", {"raw": "Once"}), Step("task_output", {"raw": "Once upon"}, log="Once upon a time")]
+    model = ModelScript("text/forgetful", lambda given: Script(played(20, steps)))
+    with WiroEmulator(speed=50, models=[model]) as emulator:
+        async with AsyncWiro(**emulator.options()) as wiro, wiro.stream("text/forgetful") as stream:
+            deltas = [delta async for delta in stream]
+            assert gathered(deltas)["answer"] == (await stream.result()).text == "Once upon a time"
+
+
+async def test_a_stream_is_one_run(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Entering it again would be billed again."""
+    stream = wiro.stream("emulator/writer", STORY)
+    async with stream:
+        pass
+    with pytest.raises(WiroError, match="entered before"):
+        async with stream:
+            pytest.fail("not reached")
+    assert len(emulator.ledger.submissions) == 1
+
+
+async def test_a_stream_left_when_its_task_is_over(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """There is nothing to stop, though its text was not read to the end."""
+    async with wiro.stream("emulator/writer", STORY) as stream:
+        await anext(stream)
+        await until(lambda: wiro.statistics().watched_tasks and stream.is_over)
+    assert emulator.ledger.count("Task/Kill") == emulator.ledger.count("Task/Cancel") == 0
 
 
 async def test_a_refused_stream(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

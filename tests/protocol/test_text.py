@@ -1,15 +1,13 @@
-"""Text that grows."""
+"""Snapshots of text, of all generations."""
 
-import random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.text import KINDS, TextFold, TextSnapshot
+from wiro_async._protocol.text import TextSnapshot
 
-WHOLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=60)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 ANYTHING = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=5
@@ -21,16 +19,6 @@ def snapshot(**content: Any) -> TextSnapshot:
     told = TextSnapshot.from_wire(content)
     assert told is not None
     return told
-
-
-def joined(fold: TextFold, snapshots: list[TextSnapshot], is_last: bool = False) -> dict[str, str]:
-    """What a reader who adds deltas and heeds resets ends up with."""
-    text: dict[str, str] = dict.fromkeys(KINDS, "")
-    for number, told in enumerate(snapshots, 1):
-        for change in fold.update(told, is_last and number == len(snapshots)):
-            text[change.kind] = change.text if change.reset else text[change.kind] + change.text
-            change.text.encode()  # no half of a character is ever given
-    return text
 
 
 @pytest.mark.parametrize(
@@ -100,64 +88,16 @@ def test_tags(answer: str, shown: str) -> None:
     assert snapshot(answer=answer).answer == shown
 
 
-@given(WHOLE, st.lists(st.integers(0, 60)), st.randoms(use_true_random=False))
-def test_growing_text_comes_once(text: str, cuts: list[int], rng: random.Random) -> None:
-    """In any order, with repeats and gaps, the deltas make the text, without a reset."""
-    snapshots = [TextSnapshot("", text[:cut]) for cut in cuts]
-    rng.shuffle(snapshots)
-    fold = TextFold()
-    changes = [change for told in [*snapshots, TextSnapshot("", text)] for change in fold.update(told, is_last=True)]
-    assert "".join(change.text for change in changes) == text
-    assert not any(change.reset for change in changes)
+def test_the_end_is_no_beginning_of_a_tag() -> None:
+    """What might become a tag is text if nothing comes after it."""
+    for text in ("<", "<answer", "  "):
+        assert TextSnapshot.from_wire({"answer": [text]}) == TextSnapshot("", "")
+        assert TextSnapshot.from_wire({"answer": [text]}, is_last=True) == TextSnapshot("", text)
 
 
-@given(st.lists(st.tuples(st.text(), st.text())))
-def test_deltas_since_the_last_reset_are_the_text(texts: list[tuple[str, str]]) -> None:
-    """Whatever the model takes back, a reader has what the fold has."""
-    fold = TextFold()
-    assert joined(fold, [TextSnapshot(*pair) for pair in texts]) == {"thinking": fold.thinking, "answer": fold.answer}
-
-
-@given(st.text(min_size=1), st.text(min_size=1))
-def test_the_last_text_stands(first: str, last: str) -> None:
-    """Also a text that has nothing to do with the one before; only an older one is passed over."""
-    fold = TextFold()
-    told = joined(fold, [TextSnapshot("", first), TextSnapshot("", last)], is_last=True)["answer"]
-    assert told == last or first.rstrip("\ufffd").startswith(last)
-
-
-@given(WHOLE)
-def test_no_character_is_split(text: str) -> None:
-    """Snapshots that are cut within a character, as bytes or as UTF-16, cause no reset and no half characters."""
-    data, units = text.encode(), text.encode("utf-16-le")
-    by_bytes = [TextSnapshot("", data[:end].decode(errors="replace")) for end in range(len(data) + 1)]
-    by_units = [
-        TextSnapshot("", units[:end].decode("utf-16-le", errors="surrogatepass")) for end in range(0, len(units) + 1, 2)
-    ]
-    for snapshots in (by_bytes, by_units):
-        fold = TextFold()
-        changes = [change for told in snapshots for change in fold.update(told)]
-        assert "".join(change.text for change in changes) == text
-        assert not any(change.reset for change in changes)
-
-
-def test_a_text_that_ends_in_a_replacement_character() -> None:
-    """It is given when nothing more can come."""
-    fold = TextFold()
-    assert [change.text for change in fold.update(TextSnapshot("", "a\ufffd"))] == ["a"]
-    assert [change.text for change in fold.update(TextSnapshot("", "a\ufffd"), is_last=True)] == ["\ufffd"]
-
-
-def test_a_reset() -> None:
-    """What stood there is thrown away, of that kind only."""
-    fold = TextFold("thought", "one")
-    (change,) = fold.update(TextSnapshot("thought", "two"))
-    assert (change.kind, change.text, change.reset) == ("answer", "two", True)
-    assert (fold.thinking, fold.answer) == ("thought", "two")
-
-
-def test_places_in_the_timeline() -> None:
-    """The last segment of a kind; without segments each kind has a place of its own."""
-    told = snapshot(segments=[{"type": "answer", "text": "a"}, {"type": "thinking"}, {"type": "answer", "text": "b"}])
-    assert (told.index("answer"), told.index("thinking")) == (2, 1)
-    assert (snapshot(answer="a").index("thinking"), snapshot(answer="a").index("answer")) == (0, 1)
+def test_late_answers() -> None:
+    """While a model thinks, `raw` is no answer, if it has another place for one."""
+    content: dict[str, Any] = {"raw": "hm", "thinking": [], "answer": []}
+    assert TextSnapshot.from_wire({**content, "isThinking": True}) is None
+    assert snapshot(**content, isThinking=False).answer == "hm"
+    assert snapshot(raw="hm", isThinking=True).answer == "hm"

@@ -7,7 +7,8 @@ from typing import TypeVarTuple, Unpack
 
 import attrs
 
-from wiro_async._api.handle import Following, TaskHandle
+from wiro_async._api.following import Following
+from wiro_async._api.handle import TaskHandle
 from wiro_async._engine.callbacks import Callbacks
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.task_calls import TaskRef

@@ -12,8 +12,9 @@ import anyio
 import attrs
 
 from wiro_async._api.batch import RunRequest
+from wiro_async._api.following import EventStream, Following
 from wiro_async._api.forms import AnswerForm, ResponseModel, check_form
-from wiro_async._api.handle import EventStream, Following, TaskHandle
+from wiro_async._api.handle import TaskHandle
 from wiro_async._api.models import Models
 from wiro_async._api.options import Options, next_url
 from wiro_async._api.results import ParsedResult, TaskResult

@@ -23,7 +23,7 @@ from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskEvent
 from wiro_async._protocol.filenames import distinct_names
 from wiro_async._protocol.json import JSON
-from wiro_async._protocol.text import TextSnapshot
+from wiro_async._protocol.text import TextSnapshot, whole
 
 T = TypeVar("T")
 EMPTY = TextSnapshot("", "")
@@ -60,12 +60,12 @@ class TaskResult:
     @property
     def text(self) -> str:
         """An LLM's answer; for other models what they wrote to their log."""
-        return self._snapshot.answer or ("" if self._snapshot is not EMPTY else self.task.log)
+        return whole(self._snapshot.answer) if self._snapshot is not EMPTY else self.task.log
 
     @property
     def thinking(self) -> str:
         """An LLM's thoughts before its answer."""
-        return self._snapshot.thinking
+        return whole(self._snapshot.thinking)
 
     @property
     def segments(self) -> tuple[Mapping[str, JSON], ...]:
@@ -164,7 +164,7 @@ class TaskResult:
 
     @cached_property
     def _snapshot(self) -> TextSnapshot:
-        snapshots = (TextSnapshot.from_wire(record.content) for record in self.task.outputs)
+        snapshots = (TextSnapshot.from_wire(record.content, is_last=True) for record in self.task.outputs)
         return next(filter(None, snapshots), EMPTY)
 
 

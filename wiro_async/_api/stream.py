@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from wiro_async._api.handle import EventStream, Following, TaskHandle
+from wiro_async._api.following import Following
+from wiro_async._api.handle import TaskHandle
 from wiro_async._api.results import TaskResult
+from wiro_async._api.text_deltas import TextDeltas
 from wiro_async._engine.stopping import Stopper
 from wiro_async._errors import WiroError
 from wiro_async._protocol.events import TextDelta, TextReset
@@ -17,11 +19,13 @@ from wiro_async._types import OnCancel
 class TextStream:
     """Submits on entering, gives `TextDelta` while iterated, stops the task when it is left before the end.
 
-    A rare `TextReset` says that the model took back what it had written of one kind.
+    A rare `TextReset` says that the model took back what it had written of one kind. Joined, the deltas after it are
+    the result's text, exactly. Entering it once more would be another run, so it raises `WiroError`.
     """
 
     _handle: TaskHandle | None = None
-    _events: EventStream | None = None
+    _deltas: TextDeltas | None = None
+    _entered = False
 
     def __init__(
         self,
@@ -34,52 +38,52 @@ class TextStream:
         self._following = following
         self._stopper = stopper
         self._on_cancel = on_cancel
-        self._text = {"thinking": "", "answer": ""}
 
     @property
     def handle(self) -> TaskHandle:
         """The task behind the stream."""
         if self._handle is None:
-            raise WiroError("this stream was not entered: async with wiro.stream(…) as stream")
+            raise _not_entered()
         return self._handle
 
     @property
     def text_so_far(self) -> str:
         """The answer as far as it was read from this stream."""
-        return self._text["answer"]
+        return self._deltas.text_so_far if self._deltas else ""
+
+    @property
+    def thinking_so_far(self) -> str:
+        """The thoughts as far as they were read from this stream."""
+        return self._deltas.thinking_so_far if self._deltas else ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the task is known to be over, also when there is text left to read."""
+        return self._deltas is not None and self._deltas.is_over
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise WiroError("this stream was entered before; each wiro.stream(…) is one run")
+        self._entered = True
         self._handle = await self._submit()
         if self._on_cancel == "stop":
             self._stopper.own(self._following.calls, self._handle.ref)
-        self._events = self._handle.events()
+        self._deltas = self._handle.text_deltas()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        over = self._events is not None and self._events.over is not None
-        if self._events is not None:
-            self._events.close()
-        if self._stopper.disown(self.handle.ref) and not over:
+        is_over = self.is_over
+        self._opened().close()
+        if self._stopper.disown(self.handle.ref) and not is_over:
             await self._stopper.stop(self._following.calls, self.handle.ref)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> TextDelta | TextReset:
-        if self._events is None:
-            raise WiroError("this stream was not entered: async with wiro.stream(…) as stream")
-        async for event in self._events:
-            if isinstance(event, TextDelta):
-                self._text[event.kind] += event.text
-                return event
-            if isinstance(event, TextReset):
-                self._text[event.kind] = ""
-                return event
-        if self._events.over is not None:
-            self._following.result(self._events.over)
-        raise StopAsyncIteration
+        return await anext(self._opened())
 
     async def result(self) -> TaskResult:
         """Wait for the end and give the result; text that was not read yet is skipped.
@@ -87,9 +91,16 @@ class TextStream:
         Raises:
             TaskFailedError, TaskCancelledError: there is none.
         """
-        async for _ in self:
+        deltas = self._opened()
+        async for _ in deltas:
             pass
-        assert self._events is not None
-        if self._events.over is None:
-            return await self.handle.result()
-        return self._following.result(self._events.over)
+        return await self.handle.result() if deltas.over is None else self._following.result(deltas.over)
+
+    def _opened(self) -> TextDeltas:
+        if self._deltas is None:
+            raise _not_entered()
+        return self._deltas
+
+
+def _not_entered() -> WiroError:
+    return WiroError("this stream was not entered: async with wiro.stream(…) as stream")

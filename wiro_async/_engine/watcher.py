@@ -10,9 +10,10 @@ import attrs
 
 from wiro_async._errors import TaskTimeoutError, WiroError
 from wiro_async._protocol.entities import Task
-from wiro_async._protocol.events import Progress, Reconnected, TaskEvent, TextDelta
+from wiro_async._protocol.events import Progress, Reconnected, TaskEvent, TextDelta, TextReset
 from wiro_async._protocol.messages import Message
 from wiro_async._protocol.task_state import TaskState
+from wiro_async._protocol.text import TextKind
 from wiro_async._transport import clock
 from wiro_async._types import TimeoutPhase, Timeouts
 
@@ -20,19 +21,28 @@ MAX_UNREAD = 10_000
 
 
 class EventBuffer:
-    """The events one listener has not read yet. What a newer event makes superfluous is merged, so it stays small."""
+    """The events one listener has not read yet. What a newer event makes superfluous is merged, so it stays small.
+
+    Text is never lost: a listener who lags gets it in larger pieces. Of other events the newest are kept.
+    """
 
     def __init__(self) -> None:
-        self._unread: deque[TaskEvent] = deque(maxlen=MAX_UNREAD)
+        self._unread: deque[_Unread] = deque()
+        self._last_text: _Unread | None = None
         self._news = anyio.Event()
 
     def push(self, event: TaskEvent) -> None:
         """Take an event; never waits."""
-        merged = _merged(self._unread[-1], event) if self._unread else None
-        if merged is None:
-            self._unread.append(event)
-        else:
-            self._unread[-1] = merged
+        if isinstance(event, TextReset):
+            self._unread = deque(other for other in self._unread if not other.is_text_of(event.kind))
+        is_text = isinstance(event, TextDelta | TextReset)
+        mate = self._last_text if is_text else self._unread[-1] if self._unread else None
+        if mate is None or not mate.takes_in(event):
+            self._unread.append(_Unread(event))
+            if is_text:
+                self._last_text = self._unread[-1]
+        if len(self._unread) > MAX_UNREAD:
+            self._drop_one()
         self._news.set()
 
     def wake(self) -> None:
@@ -42,11 +52,42 @@ class EventBuffer:
     async def next(self, watcher: TaskWatcher, start: float, timeouts: Timeouts) -> TaskEvent | None:
         """The next event; None once all are read and the task is over. Cancelling loses nothing."""
         while not self._unread:
+            watcher.catch_up()
+            if self._unread:
+                break
             if watcher.is_over:
                 return None
             self._news = anyio.Event()
             await watcher.pause(self._news, start, timeouts)
-        return self._unread.popleft()
+        first = self._unread.popleft()
+        if first is self._last_text:
+            self._last_text = None
+        return first.event
+
+    def _drop_one(self) -> None:
+        for place, unread in enumerate(self._unread):
+            if not isinstance(unread.event, TextDelta | TextReset):
+                del self._unread[place]
+                return
+
+
+@attrs.define(eq=False)
+class _Unread:
+    event: TaskEvent
+
+    def is_text_of(self, kind: TextKind) -> bool:
+        return isinstance(self.event, TextDelta | TextReset) and self.event.kind == kind
+
+    def takes_in(self, new: TaskEvent) -> bool:
+        """Whether a newer event could be merged with this one."""
+        match self.event, new:
+            case Progress(label=label), Progress() if label == new.label:
+                self.event = new
+            case TextDelta(kind=kind, index=index, text=text), TextDelta() if (kind, index) == (new.kind, new.index):
+                self.event = attrs.evolve(new, text=text + new.text, raw={})
+            case _:
+                return False
+        return True
 
 
 @attrs.define(eq=False)
@@ -85,6 +126,7 @@ class TaskWatcher:
     on_claim: Callable[[TaskWatcher], None] = attrs.field(default=lambda watcher: None, repr=False)
     on_end: Callable[[TaskWatcher], None] = attrs.field(default=lambda watcher: None, repr=False)
     _listeners: list[EventBuffer] = attrs.field(factory=list, repr=False)
+    _sealed: Message | None = attrs.field(default=None, repr=False)
     _ended: anyio.Event = attrs.field(factory=anyio.Event, repr=False)
 
     @property
@@ -98,17 +140,29 @@ class TaskWatcher:
         return self.state.over or self.error is not None
 
     def receive(self, message: Message) -> None:
-        """A message about the task came."""
+        """A message about the task came. One of text so far waits until somebody asks, or a newer one replaces it."""
         self.last_sign, self.heard, self.polls = clock.loop_time(), True, 0
-        if self._listeners:
-            self._tell(self.state.receive(message))
-        else:
+        if not self._listeners:
             self.state.note(message)
+        elif message.is_sealed:
+            self._tell(self.state.note(message))
+            self._sealed = message
+            self._wake()
+        else:
+            self.catch_up()
+            self._tell(self.state.receive(message))
         if self.state.claimed:
             self.on_claim(self)
 
+    def catch_up(self) -> None:
+        """Tell of the newest text message, if it was not decoded yet."""
+        message, self._sealed = self._sealed, None
+        if message is not None:
+            self._tell(self.state.receive(message))
+
     def look(self, task: Task, patient: bool) -> None:
         """A snapshot came."""
+        self.catch_up()
         self.task_id, self.token = self.task_id or task.id or None, self.token or task.token
         self.failing_since = None
         known = (self.state.status, self.state.task and self.state.task.log)
@@ -130,6 +184,7 @@ class TaskWatcher:
 
     def listen(self, buffer: EventBuffer) -> None:
         """Fill a buffer, first with what is known already, then with every event."""
+        self.catch_up()
         for event in self.state.so_far():
             buffer.push(event)
         self._listeners.append(buffer)
@@ -188,17 +243,11 @@ class TaskWatcher:
             for listener in self._listeners:
                 listener.push(event)
 
-    def _end(self) -> None:
-        self._ended.set()
+    def _wake(self) -> None:
         for listener in self._listeners:
             listener.wake()
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._wake()
         self.on_end(self)
-
-
-def _merged(last: TaskEvent, event: TaskEvent) -> TaskEvent | None:
-    match last, event:
-        case Progress(), Progress() if last.label == event.label:
-            return event
-        case TextDelta(), TextDelta() if (last.kind, last.index) == (event.kind, event.index):
-            return attrs.evolve(event, text=last.text + event.text)
-    return None

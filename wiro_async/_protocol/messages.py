@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Literal
 
 import attrs
@@ -18,8 +19,9 @@ from wiro_async._protocol.events import (
     UnknownEvent,
 )
 from wiro_async._protocol.json import JSON, decode_or_none, encode
+from wiro_async._protocol.sealed import text_envelope
 from wiro_async._protocol.text import TextSnapshot
-from wiro_async._protocol.values import as_float, as_int, as_seconds, as_text
+from wiro_async._protocol.values import as_dict, as_float, as_int, as_seconds, as_text
 
 TEXT_KEYS = frozenset({"raw", "thinking", "answer", "segments"})  # an object with one of them is text, even if empty
 
@@ -31,13 +33,31 @@ class Message:
     Attributes:
         type: what happened, mostly a status.
         task_id, token: which task; newer frames carry the id only. "" where absent.
-        raw: the frame.
+        raw: the frame; that of a sealed message is decoded when it is first looked at.
     """
 
     type: str
     task_id: str
     token: str = attrs.field(repr=False)
-    raw: Raw = attrs.field(repr=False)
+    _raw: Raw | None = attrs.field(repr=False)
+    _unseal: Callable[[], Raw] | None = attrs.field(default=None, repr=False, eq=False)
+
+    @property
+    def raw(self) -> Raw:
+        if self._raw is None:
+            self._raw = self._unseal() if self._unseal else {}
+            self._unseal = None
+        return self._raw
+
+    @cached_property
+    def payload(self) -> JSON:
+        """What it carries: text, an object, a list or nothing; JSON text is opened."""
+        return decoded(self.raw.get("message"))
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether it is an LLM's text so far that was not decoded yet: the next one of its kind replaces it."""
+        return self._raw is None
 
 
 def registration(token: str) -> str:
@@ -46,7 +66,11 @@ def registration(token: str) -> str:
 
 
 def parse_frame(frame: bytes | str) -> Message | None:
-    """The message in a text frame; None for what is none."""
+    """The message in a text frame; None for what is none. One of text so far is left sealed."""
+    envelope = text_envelope(frame) if isinstance(frame, bytes) else None
+    if envelope is not None:
+        task_id, token = as_text(envelope.get("id")), as_text(envelope.get("tasktoken"))
+        return Message(states.OUTPUT, task_id, token, None, lambda: as_dict(decode_or_none(frame)))
     raw = decode_or_none(frame)
     if not isinstance(raw, dict):
         return None
@@ -56,9 +80,12 @@ def parse_frame(frame: bytes | str) -> Message | None:
     return Message(kind, as_text(raw.get("id")), as_text(raw.get("tasktoken")), raw)
 
 
-def payload_of(raw: Raw) -> JSON:
-    """What a message carries: text, an object, a list or nothing; JSON text is opened."""
-    return decoded(raw.get("message"))
+def without_text(message: Message) -> Raw:
+    """A message as it may be kept with each piece of its text: many of them with all text so far would fill memory."""
+    if not isinstance(message.payload, dict):
+        return message.raw
+    rest = {name: value for name, value in message.payload.items() if name not in TEXT_KEYS}
+    return {**message.raw, "message": rest}
 
 
 def progress_of(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progress | None:
@@ -91,7 +118,7 @@ def cost_of(raw: Raw, status: str) -> CostUpdate:
 
 def output_of(message: Message, status: str) -> TextSnapshot | TaskEvent | None:
     """What a `task_output` or `task_error` message tells: text so far, progress, a line, or something new."""
-    payload = payload_of(message.raw)
+    payload = message.payload
     match payload:
         case dict():
             snapshot = TextSnapshot.from_wire(payload)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import attrs
 
 from wiro_async._protocol import status as states
 from wiro_async._protocol.entities import Submitted, Task, tasks_of
-from wiro_async._protocol.json import decode_or_none
+from wiro_async._protocol.json import JSON, decode_or_none
 from wiro_async._protocol.messages import Message
-from wiro_async._protocol.values import as_text
+from wiro_async._protocol.sealed import text_body
+from wiro_async._protocol.values import as_dict, as_text
 
-LINE_END = re.compile(rb"\r\n|\n|\r")
+BOM = b"\xef\xbb\xbf"
 
 
 @attrs.frozen
@@ -27,34 +26,44 @@ class EventParser:
     """Server-sent events out of a stream of bytes, cut anywhere. https://html.spec.whatwg.org/#event-stream-interpretation"""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
         self._name = ""
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> list[ServerEvent]:
         """The events that are complete now."""
-        text = self._rest + chunk
+        self._rest.append(chunk)
+        if not any(map(_may_end_a_line, self._rest[-2:])):
+            return []
+        text = b"".join(self._rest)
         end = len(text) - text.endswith(b"\r")  # perhaps half of a line's end
-        *lines, rest = LINE_END.split(text[:end])
-        self._rest = rest + text[end:]
-        return [event for line in lines if (event := self._take(line)) is not None]
+        lines = text[:end].splitlines(keepends=True)
+        rest = lines.pop() if lines and not lines[-1].endswith((b"\r", b"\n")) else b""
+        self._rest = [rest + text[end:]]
+        return [event for line in lines if (event := self._take(line.rstrip(b"\r\n"))) is not None]
 
     def _take(self, line: bytes) -> ServerEvent | None:
         if not line:
             event = ServerEvent(self._name or "message", "\n".join(self._data)) if self._data else None
             self._name, self._data = "", []
             return event
-        field, _, value = line.decode(errors="replace").removeprefix("\ufeff").partition(":")
-        value = value.removeprefix(" ")
-        if field == "event":
+        name, _, rest = line.removeprefix(BOM).partition(b":")
+        value = rest.removeprefix(b" ").decode(errors="replace")
+        if name == b"event":
             self._name = value
-        elif field == "data":
+        elif name == b"data":
             self._data.append(value)
         return None
 
 
+def _may_end_a_line(chunk: bytes) -> bool:
+    return b"\n" in chunk or b"\r" in chunk
+
+
 def told_by(event: ServerEvent) -> Submitted | Message | Task | None:
     """The ids of the task (from "start"), a message about it, its last state (from "done"), or nothing."""
+    if event.name == states.OUTPUT and (told := text_body(event.data)) is not None:
+        return Message(event.name, as_text(told.get("id")), "", None, lambda: _opened(event))
     data = decode_or_none(event.data)
     if not isinstance(data, dict):
         return None
@@ -65,4 +74,13 @@ def told_by(event: ServerEvent) -> Submitted | Message | Task | None:
         return Submitted.from_wire(data) or Submitted.from_wire({"taskid": data.get("id")})
     status = as_text(data.get("status")) or event.name
     kind = event.name if event.name in states.RANK else status
-    return Message(kind, as_text(data.get("id")), "", {"type": kind, "message": data, "id": data.get("id")})
+    return Message(kind, as_text(data.get("id")), "", _as_frame(kind, data))
+
+
+def _as_frame(kind: str, data: dict[str, JSON]) -> dict[str, JSON]:
+    """The same message as a socket would bring it."""
+    return {"type": kind, "message": data, "id": data.get("id")}
+
+
+def _opened(event: ServerEvent) -> dict[str, JSON]:
+    return _as_frame(event.name, as_dict(decode_or_none(event.data)))

@@ -16,8 +16,9 @@ from wiro_async._protocol.events import (
     TextReset,
     UnknownEvent,
 )
-from wiro_async._protocol.messages import Message, cost_of, output_of
-from wiro_async._protocol.text import KINDS, TextFold, TextSnapshot
+from wiro_async._protocol.messages import Message, cost_of, output_of, without_text
+from wiro_async._protocol.text import TextSnapshot
+from wiro_async._protocol.text_fold import TextChange, TextFold
 
 OUTPUT_TYPES = frozenset({states.OUTPUT, states.ERROR})
 
@@ -49,18 +50,17 @@ class TaskState:
         """Whether it has left the queue and runs, or is past that."""
         return self._rank >= states.STARTED_RANK
 
-    def note(self, message: Message) -> None:
-        """Take a message's status and nothing else, for when nobody listens to events."""
-        if not self.over:
-            self._heed(message.type)
+    def note(self, message: Message) -> list[TaskEvent]:
+        """Take a message's status and nothing else, as long as nobody asks for the rest."""
+        if self.over or not self._heed(message.type):
+            return []
+        return [StatusChanged(status=self.status, raw={} if message.is_sealed else message.raw)]
 
     def receive(self, message: Message) -> list[TaskEvent]:
         """The events of a message."""
         if self.over:
             return []
-        events: list[TaskEvent] = []
-        if self._heed(message.type):
-            events.append(StatusChanged(status=self.status, raw=message.raw))
+        events = self.note(message)
         if message.type in OUTPUT_TYPES:
             events += self._outputs(message)
         elif message.type == "task_cost":
@@ -85,7 +85,7 @@ class TaskState:
         if (self.over or not task.is_over) and self._advance(task.status):
             events.append(StatusChanged(status=self.status))
         for output in task.outputs:
-            snapshot = TextSnapshot.from_wire(output.content)
+            snapshot = TextSnapshot.from_wire(output.content, is_last=self.over)
             if snapshot is not None:
                 return events + self._text(snapshot, output.raw)
         return events
@@ -93,11 +93,7 @@ class TaskState:
     def so_far(self) -> list[TaskEvent]:
         """What somebody who comes late must be told first: the status, and all text there is."""
         events: list[TaskEvent] = [StatusChanged(status=self.status)] if self.status else []
-        for index, kind in enumerate(KINDS):
-            text: str = getattr(self.text, kind)
-            if text:
-                events.append(TextDelta(text, kind, index, status=self.status))
-        return [*events, *self._calls.values()]
+        return [*events, *self._told(self.text.so_far(), {}), *self._calls.values()]
 
     def _new_calls(self, snapshot: TextSnapshot) -> tuple[ToolCall, ...]:
         calls = calls_in([part for part in snapshot.segments if is_complete_call(part, self._calls)])
@@ -123,7 +119,7 @@ class TaskState:
             case None:
                 return []
             case TextSnapshot():
-                return self._text(told, message.raw)
+                return self._text(told, without_text(message))
             case Progress():
                 return [told] if self._moves(told) else []
         return [told]
@@ -135,9 +131,13 @@ class TaskState:
         return True
 
     def _text(self, snapshot: TextSnapshot, raw: Raw) -> list[TaskEvent]:
-        events: list[TaskEvent] = []
-        for change in self.text.update(snapshot, is_last=self.over):
-            if change.reset:
-                events.append(TextReset(change.kind, status=self.status, raw=raw))
-            events.append(TextDelta(change.text, change.kind, change.index, status=self.status, raw=raw))
+        events = self._told(self.text.update(snapshot, is_last=self.over), raw)
         return [*events, *self._new_calls(snapshot)] if snapshot.segments else events
+
+    def _told(self, changes: list[TextChange], raw: Raw) -> list[TaskEvent]:
+        return [
+            TextReset(change.kind, status=self.status, raw=raw)
+            if change.reset
+            else TextDelta(change.text, change.kind, change.index, status=self.status, raw=raw)
+            for change in changes
+        ]

@@ -1,8 +1,8 @@
-"""Text that grows: every message holds all of it so far, readers want what is new."""
+"""What an LLM has written so far: every message holds all of it. https://wiro.ai/docs/llm-chat-streaming"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, TypeAlias
 
 import attrs
@@ -13,8 +13,6 @@ from wiro_async._protocol.values import as_list, as_text
 TextKind: TypeAlias = Literal["thinking", "answer"]
 KINDS: tuple[TextKind, ...] = ("thinking", "answer")
 OPENING, CLOSING = "<answer>", "</answer>"
-# The end of a text that is cut within a character: what a decoder makes of some of its bytes, or half of its two units.
-UNFINISHED = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
 
 
 @attrs.frozen
@@ -33,83 +31,76 @@ class TextSnapshot:
     segments: tuple[Mapping[str, JSON], ...] = ()
     finish_reason: str | None = None
     usage: Mapping[str, JSON] = attrs.field(factory=dict)
+    _cut: int = 0  # characters before the answer that are not part of it
 
     @classmethod
-    def from_wire(cls, content: Mapping[str, JSON]) -> TextSnapshot | None:
-        """The snapshot in a message or an output's content, of any generation; None if there is no text in it."""
-        segments = tuple(item for item in as_list(content.get("segments")) if isinstance(item, dict))
-        if segments:
-            thinking, answer = (_joined(segments, kind) for kind in KINDS)
-        else:
-            thinking, answer = (_text(content.get(kind)) for kind in KINDS)
-            if not thinking and not answer:
-                answer = as_text(content.get("raw"))
-        usage = content.get("usage")
-        finish_reason = as_text(content.get("finishreason")) or None
-        if not segments and not thinking and not answer and not finish_reason:
-            return None
-        return cls(thinking, _unwrapped(answer), segments, finish_reason, usage if isinstance(usage, dict) else {})
-
-    def index(self, kind: TextKind) -> int:
-        """Where the timeline's last segment of a kind stands; older models have one of each."""
-        places = [place for place, segment in enumerate(self.segments) if segment.get("type") == kind]
-        return places[-1] if places else KINDS.index(kind)
-
-
-@attrs.frozen
-class TextChange:
-    """What became of one kind of text: `text` was added, after `reset` threw away what stood there."""
-
-    kind: TextKind
-    text: str
-    index: int
-    reset: bool = False
-
-
-@attrs.define
-class TextFold:
-    """Turns snapshots, in any order and with repeats, into what is new."""
-
-    thinking: str = ""
-    answer: str = ""
-
-    def update(self, snapshot: TextSnapshot, is_last: bool = False) -> list[TextChange]:
-        """What the snapshot adds; nothing for one that is older than what is known.
+    def from_wire(cls, content: Mapping[str, JSON], is_last: bool = False) -> TextSnapshot | None:
+        """The snapshot in a message or an output's content, of any generation; None if there is no text in it.
 
         Args:
-            is_last: no more will come, so also a character that seems unfinished is given.
+            is_last: no more will come, so what looks like the beginning of a tag is none.
         """
-        changes = []
-        for kind in KINDS:
-            known: str = getattr(self, kind)
-            told: str = getattr(snapshot, kind)
-            if not is_last:
-                told = told.rstrip(UNFINISHED)
-            if known.startswith(told):
-                continue
-            setattr(self, kind, told)
-            reset = not told.startswith(known)
-            new = told if reset else told[len(known) :]
-            changes.append(TextChange(kind, new, snapshot.index(kind), reset))
-        return changes
+        segments = tuple(item for item in as_list(content.get("segments")) if isinstance(item, dict))
+        if segments:
+            thinking, told = (_joined(segments, kind) for kind in KINDS)
+        else:
+            thinking, told = (_text(content.get(kind)) for kind in KINDS)
+            if not thinking and not told and not _thinks(content):
+                told = as_text(content.get("raw"))
+        usage = content.get("usage")
+        finish_reason = as_text(content.get("finishreason")) or None
+        if not segments and not thinking and not told and not finish_reason:
+            return None
+        cut, answer = _unwrapped(told, is_last)
+        return cls(thinking, answer, segments, finish_reason, usage if isinstance(usage, dict) else {}, cut)
+
+    def stretches(self) -> Iterator[tuple[TextKind, int, int]]:
+        """Where the text stands, in the order of the timeline: a kind, a segment's place, the kind's text up to there.
+
+        The last is a number of characters. Older models have one place for each kind.
+        """
+        if not self.segments:
+            yield "thinking", 0, len(self.thinking)
+            yield "answer", 1, len(self.answer)
+        ends = {"thinking": 0, "answer": -self._cut}
+        for index, segment in enumerate(self.segments):
+            for kind in KINDS:
+                if segment.get("type") == kind:
+                    ends[kind] += len(as_text(segment.get("text")))
+                    yield kind, index, max(0, ends[kind])
+
+
+def whole(text: str) -> str:
+    """The text with the two halves of a character joined; what is but one half becomes U+FFFD, so that it encodes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _thinks(content: Mapping[str, JSON]) -> bool:
+    """Whether `raw` may be thoughts: the model says that it thinks, and has another place for its answer."""
+    return "answer" in content and content.get("isThinking") in (True, "true")
 
 
 def _joined(segments: tuple[Mapping[str, JSON], ...], kind: TextKind) -> str:
-    return "".join(as_text(segment.get("text")) for segment in segments if segment.get("type") == kind)
+    return "".join([as_text(segment.get("text")) for segment in segments if segment.get("type") == kind])
 
 
 def _text(value: JSON) -> str:
     return "".join(map(as_text, value)) if isinstance(value, list) else as_text(value)
 
 
-def _unwrapped(answer: str) -> str:
+def _unwrapped(answer: str, is_last: bool) -> tuple[int, str]:
+    """An answer without the tags around it, and how many characters stood before it."""
     body = answer.lstrip()
-    if OPENING.startswith(body.rstrip()):
-        return ""  # perhaps the beginning of the tag
     if not body.startswith(OPENING):
-        return answer
-    body = body.removeprefix(OPENING)
+        begins = not is_last and OPENING.startswith(body)
+        return 0, "" if begins else answer
+    cut = len(answer) - len(body) + len(OPENING)
+    body = answer[cut:]
     if (closed := body.rstrip()).endswith(CLOSING):
-        return closed.removesuffix(CLOSING)
+        return cut, closed.removesuffix(CLOSING)
     tag = body.rfind("<")
-    return body[:tag] if tag >= 0 and CLOSING.startswith(body[tag:]) else body
+    return cut, body[:tag] if tag >= 0 and CLOSING.startswith(body[tag:]) else body

@@ -21,6 +21,7 @@ from ._scripts import (
     progress,
     timeline,
 )
+from ._text_models import TEXTS
 from ._voices import COUNTING, ECHO, TONE
 from ._writer_model import WRITER
 
@@ -238,5 +239,6 @@ STANDARD: tuple[ModelScript, ...] = (
     ECHO,
     TONE,
     COUNTING,
+    *TEXTS,
     *FAMILIES,
 )

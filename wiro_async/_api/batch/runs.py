@@ -9,7 +9,8 @@ import anyio
 import attrs
 
 from wiro_async._api.batch.items import RunRequest
-from wiro_async._api.handle import Following, TaskHandle
+from wiro_async._api.following import Following
+from wiro_async._api.handle import TaskHandle
 from wiro_async._api.results import TaskResult
 from wiro_async._engine.stopping import Stopper
 from wiro_async._engine.submitter import RunLog, RunPlan, Submitter

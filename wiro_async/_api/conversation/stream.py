@@ -12,7 +12,8 @@ import anyio
 from wiro_async._api.conversation.results import TurnResult
 from wiro_async._api.conversation.state import ChatState
 from wiro_async._api.conversation.turn import Turn
-from wiro_async._api.handle import EventStream, TaskHandle
+from wiro_async._api.following import EventStream
+from wiro_async._api.handle import TaskHandle
 from wiro_async._api.results import T
 from wiro_async._errors import WiroError
 from wiro_async._protocol.calls import ToolCall, ToolOutput

@@ -1,0 +1,154 @@
+"""Snapshots of growing text become what is new."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiro_async._protocol.text import KINDS, TextSnapshot, whole
+from wiro_async._protocol.text_fold import TextChange, TextFold
+
+WHOLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=60)
+
+
+def joined(changes: list[TextChange]) -> dict[str, str]:
+    """What a reader who adds deltas and heeds resets ends up with."""
+    text: dict[str, str] = dict.fromkeys(KINDS, "")
+    for change in changes:
+        text[change.kind] = "" if change.reset else text[change.kind] + change.text
+        assert change.reset != bool(change.text)
+        change.text.encode()  # no half of a character is ever given
+    return text
+
+
+def folded(fold: TextFold, snapshots: list[TextSnapshot], is_last: bool = False) -> dict[str, str]:
+    """What a reader of all these has; the last one may be the end."""
+    changes = []
+    for number, told in enumerate(snapshots, 1):
+        changes += fold.update(told, is_last and number == len(snapshots))
+    return joined(changes)
+
+
+@given(WHOLE, st.lists(st.integers(0, 60)), st.randoms(use_true_random=False))
+def test_growing_text_comes_once(text: str, cuts: list[int], rng: random.Random) -> None:
+    """In any order, with repeats and gaps, the deltas make the text, without a reset."""
+    snapshots = [TextSnapshot("", text[:cut]) for cut in cuts]
+    rng.shuffle(snapshots)
+    fold = TextFold()
+    changes = [change for told in snapshots for change in fold.update(told)]
+    changes += fold.update(TextSnapshot("", text), is_last=True)
+    assert "".join(change.text for change in changes) == text
+    assert not any(change.reset for change in changes)
+
+
+@given(st.lists(st.tuples(st.text(), st.text())))
+def test_deltas_since_the_last_reset_are_the_text(texts: list[tuple[str, str]]) -> None:
+    """Whatever the model takes back, a reader has what the fold has."""
+    fold = TextFold()
+    assert folded(fold, [TextSnapshot(*pair) for pair in texts]) == {"thinking": fold.thinking, "answer": fold.answer}
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_the_last_text_stands(texts: list[str]) -> None:
+    """Whatever came before it, also if it is the beginning of that, or nothing."""
+    assert folded(TextFold(), [TextSnapshot(text, text) for text in texts], is_last=True)["answer"] == texts[-1]
+
+
+def test_a_shorter_last_text() -> None:
+    """The model's final word drops what had come after it."""
+    fold = TextFold()
+    fold.update(TextSnapshot("hm", "Done.\n"))
+    assert fold.update(TextSnapshot("hm", "Done.")) == []
+    assert fold.update(TextSnapshot("hm", "Done."), is_last=True) == [
+        TextChange("answer", "", 0, reset=True),
+        TextChange("answer", "Done.", 1),
+    ]
+    assert fold.update(TextSnapshot("", "Done."), is_last=True) == [TextChange("thinking", "", 0, reset=True)]
+
+
+def test_what_was_taken_back_does_not_come_again() -> None:
+    """A snapshot of the text before the rewrite may come late; one that goes beyond it is a new text."""
+    fold = TextFold()
+    for text in ("Once upon", "Once upon a time", "In the"):
+        fold.update(TextSnapshot("", text))
+    assert fold.update(TextSnapshot("", "Once upon a")) == []
+    assert fold.update(TextSnapshot("", "In the beginning")) == [TextChange("answer", " beginning", 1)]
+    assert joined(fold.update(TextSnapshot("", "Once upon a time, there")))["answer"] == "Once upon a time, there"
+
+
+@given(WHOLE)
+def test_no_character_is_split(text: str) -> None:
+    """Snapshots that are cut within a character, as bytes or as UTF-16, cause no reset and no half characters."""
+    data, units = text.encode(), text.encode("utf-16-le")
+    by_bytes = [TextSnapshot("", data[:end].decode(errors="replace")) for end in range(len(data) + 1)]
+    by_units = [
+        TextSnapshot("", units[:end].decode("utf-16-le", errors="surrogatepass")) for end in range(0, len(units) + 1, 2)
+    ]
+    for snapshots in (by_bytes, by_units):
+        fold = TextFold()
+        changes = [change for told in snapshots for change in fold.update(told)]
+        assert joined(changes)["answer"] == text
+        assert not any(change.reset for change in changes)
+
+
+@given(st.lists(st.text(st.characters(), max_size=5), max_size=10))
+def test_halves_of_characters_in_the_middle(pieces: list[str]) -> None:
+    """What a model writes may hold halves that belong to nothing: it can be sent on, and is the same in pieces."""
+    texts = ["".join(pieces[:end]) for end in range(len(pieces) + 1)]
+    answer = folded(TextFold(), [TextSnapshot("", text) for text in texts], is_last=True)["answer"]
+    assert answer == whole(texts[-1])
+
+
+def test_whole() -> None:
+    """Two halves are one character, one half is none."""
+    assert whole("a\ud83d\ude00b\ude00c\ud83d") == "a😀b\ufffdc\ufffd"
+
+
+def test_a_text_that_ends_in_a_replacement_character() -> None:
+    """It is given when nothing more can come."""
+    fold = TextFold()
+    assert [change.text for change in fold.update(TextSnapshot("", "a\ufffd"))] == ["a"]
+    assert [change.text for change in fold.update(TextSnapshot("", "a\ufffd"), is_last=True)] == ["\ufffd"]
+
+
+def test_a_reset() -> None:
+    """What stood there is thrown away, of that kind only."""
+    fold = TextFold("thought", "one")
+    reset, piece = fold.update(TextSnapshot("thought", "two"))
+    assert (reset.kind, reset.reset, piece.text, piece.reset) == ("answer", True, "two", False)
+    assert (fold.thinking, fold.answer) == ("thought", "two")
+
+
+def timeline(*segments: tuple[str, str]) -> TextSnapshot:
+    """A snapshot of a timeline."""
+    told = TextSnapshot.from_wire({"segments": [{"type": kind, "text": text} for kind, text in segments]})
+    assert told is not None
+    return told
+
+
+def test_places_in_the_timeline() -> None:
+    """Each piece has the place of its segment, in the timeline's order, however many of them come at once."""
+    fold = TextFold()
+    assert fold.update(timeline(("thinking", "hm"), ("answer", "O"))) == [
+        TextChange("thinking", "hm", 0),
+        TextChange("answer", "O", 1),
+    ]
+    new = timeline(("thinking", "hm"), ("answer", "One."), ("function_call", "f"), ("thinking", "so"), ("answer", "2"))
+    assert fold.update(new) == [
+        TextChange("answer", "ne.", 1),
+        TextChange("thinking", "so", 3),
+        TextChange("answer", "2", 4),
+    ]
+    assert [(piece.text, piece.index) for piece in fold.so_far()] == [("hm", 0), ("One.", 1), ("so", 3), ("2", 4)]
+
+
+def test_places_of_a_wrapped_answer() -> None:
+    """The tags count nowhere."""
+    fold = TextFold()
+    fold.update(timeline(("answer", "<answer>One"), ("thinking", "hm"), ("answer", "Two</answer>")))
+    assert [(piece.text, piece.index) for piece in fold.so_far()] == [("One", 0), ("hm", 1), ("Two", 2)]
+
+
+def test_places_of_older_models() -> None:
+    """One for each kind."""
+    assert [change.index for change in TextFold().update(TextSnapshot("hm", "a"))] == [0, 1]

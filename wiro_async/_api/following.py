@@ -1,0 +1,140 @@
+"""How tasks are followed: what handles share for it, and the events of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from wiro_async._api.results import TaskFinished, TaskResult
+from wiro_async._engine.downloader import Downloader
+from wiro_async._engine.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.watcher import EventBuffer, TaskWatcher
+from wiro_async._engine.watches import Watches
+from wiro_async._errors import TaskCancelledError, TaskFailedError, TaskTimeoutError
+from wiro_async._protocol.entities import Task
+from wiro_async._protocol.events import TaskCancelled, TaskEvent
+from wiro_async._types import ProgressMode, Timeouts
+
+
+@attrs.frozen
+class Following:
+    """How handles follow their tasks; shared by all handles of a session or of a view on it."""
+
+    calls: TaskCalls
+    watches: Watches
+    downloader: Downloader
+    mode: ProgressMode
+    timeouts: Timeouts
+
+    def within(self, timeouts: Timeouts) -> Following:
+        """The same with other time-outs."""
+        return attrs.evolve(self, calls=self.calls.within(timeouts.request), timeouts=timeouts)
+
+    async def enter(
+        self, ref: TaskRef, model: str, made_at: float | None, *, just_the_end: bool = False
+    ) -> TaskWatcher:
+        """Use the task's watcher; each use ends with `leave`.
+
+        Args:
+            just_the_end: nobody listens to what happens before it.
+        """
+        await self.calls.sender.ready()
+        by_callback = just_the_end and self.watches.will_be_told(ref)
+        return self.watches.enter(self.calls, ref, model, "callback" if by_callback else self.mode, made_at)
+
+    def leave(self, ref: TaskRef) -> None:
+        """End one use."""
+        self.watches.leave(ref)
+
+    def result(self, task: Task) -> TaskResult:
+        """The result of a task that is over. Raises the error of one that has none."""
+        if task.was_cancelled:
+            raise TaskCancelledError(task)
+        if not task.succeeded:
+            raise TaskFailedError(task)
+        return TaskResult(task, self.downloader)
+
+
+class EventStream:
+    """The events of one task: an async iterator, and an async context manager for those who leave early.
+
+    Attributes:
+        over: the task, once its last event was given.
+    """
+
+    _watcher: TaskWatcher | None = None
+
+    def __init__(
+        self,
+        ref: TaskRef,
+        model: str,
+        following: Following,
+        made_at: float | None,
+        start: float,
+        on_over: Callable[[Task], None],
+    ) -> None:
+        self._ref = ref
+        self._model = model
+        self._following = following
+        self._made_at = made_at
+        self._start = start
+        self._on_over = on_over
+        self._buffer = EventBuffer()
+        self._done = False
+        self.over: Task | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TaskEvent:
+        if self._done:
+            raise StopAsyncIteration
+        watcher = await self._opened()
+        try:
+            event = await self._buffer.next(watcher, self._start, self._following.timeouts)
+        except TaskTimeoutError:
+            self.close()
+            raise
+        return self._end(watcher) if event is None else event
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the task is known to be over, also when its last event was not read yet."""
+        return self.over is not None or (self._watcher is not None and self._watcher.state.over)
+
+    def close(self) -> None:
+        """Stop following; the task goes on."""
+        self._done = True
+        if self._watcher is not None:
+            self._watcher.unlisten(self._buffer)
+            self._following.leave(self._ref)
+            self._watcher = None
+
+    def __del__(self) -> None:
+        if self._watcher is not None:
+            self.close()
+
+    async def _opened(self) -> TaskWatcher:
+        if self._watcher is None:
+            self._watcher = await self._following.enter(self._ref, self._model, self._made_at)
+            self._watcher.listen(self._buffer)
+        return self._watcher
+
+    def _end(self, watcher: TaskWatcher) -> TaskEvent:
+        self.close()
+        task = self.over = watcher.outcome()
+        self._on_over(task)
+        if task.was_cancelled:
+            return TaskCancelled(task, status=task.status)
+        return TaskFinished(TaskResult(task, self._following.downloader), status=task.status)
