@@ -18,7 +18,7 @@ from wiro_async._protocol.events import (
     TaskEvent,
     UnknownEvent,
 )
-from wiro_async._protocol.json import JSON, decode_or_none, encode
+from wiro_async._protocol.json import JSON, decode_or_none, decode_text_or_none, encode
 from wiro_async._protocol.sealed import text_envelope
 from wiro_async._protocol.text import TextSnapshot
 from wiro_async._protocol.values import as_dict, as_float, as_int, as_seconds, as_text
@@ -67,10 +67,9 @@ def registration(token: str) -> str:
 
 def parse_frame(frame: bytes | str) -> Message | None:
     """The message in a text frame; None for what is none. One of text so far is left sealed."""
-    envelope = text_envelope(frame) if isinstance(frame, bytes) else None
-    if envelope is not None:
+    if isinstance(frame, bytes) and (envelope := text_envelope(frame)) is not None:
         task_id, token = as_text(envelope.get("id")), as_text(envelope.get("tasktoken"))
-        return Message(states.OUTPUT, task_id, token, None, lambda: as_dict(decode_or_none(frame)))
+        return Message(states.OUTPUT, task_id, token, None, lambda: as_dict(decode_text_or_none(frame)))
     raw = decode_or_none(frame)
     if not isinstance(raw, dict):
         return None

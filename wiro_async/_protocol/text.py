@@ -40,11 +40,11 @@ class TextSnapshot:
         Args:
             is_last: no more will come, so what looks like the beginning of a tag is none.
         """
-        segments = tuple(item for item in as_list(content.get("segments")) if isinstance(item, dict))
+        segments = tuple([item for item in as_list(content.get("segments")) if isinstance(item, dict)])
         if segments:
-            thinking, told = (_joined(segments, kind) for kind in KINDS)
+            thinking, told = _joined(segments, "thinking"), _joined(segments, "answer")
         else:
-            thinking, told = (_text(content.get(kind)) for kind in KINDS)
+            thinking, told = _text(content.get("thinking")), _text(content.get("answer"))
             if not thinking and not told and not _thinks(content):
                 told = as_text(content.get("raw"))
         usage = content.get("usage")
@@ -57,12 +57,9 @@ class TextSnapshot:
     def stretches(self) -> Iterator[tuple[TextKind, int, int]]:
         """Where the text stands, in the order of the timeline: a kind, a segment's place, the kind's text up to there.
 
-        The last is a number of characters. Older models have one place for each kind.
+        The last is a number of characters. Older models tell nothing of this.
         """
-        if not self.segments:
-            yield "thinking", 0, len(self.thinking)
-            yield "answer", 1, len(self.answer)
-        ends = {"thinking": 0, "answer": -self._cut}
+        ends: dict[TextKind, int] = {"thinking": 0, "answer": -self._cut}
         for index, segment in enumerate(self.segments):
             for kind in KINDS:
                 if segment.get("type") == kind:
@@ -89,7 +86,7 @@ def _joined(segments: tuple[Mapping[str, JSON], ...], kind: TextKind) -> str:
 
 
 def _text(value: JSON) -> str:
-    return "".join(map(as_text, value)) if isinstance(value, list) else as_text(value)
+    return "".join([as_text(item) for item in value]) if isinstance(value, list) else as_text(value)
 
 
 def _unwrapped(answer: str, is_last: bool) -> tuple[int, str]:

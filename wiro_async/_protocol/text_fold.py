@@ -8,6 +8,7 @@ from wiro_async._protocol.text import KINDS, TextKind, TextSnapshot, whole
 
 # The end of a text that is cut within a character: what a decoder makes of some of its bytes, or half of its two units.
 UNFINISHED = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
+ENDINGS = frozenset(UNFINISHED)
 
 
 @attrs.frozen
@@ -43,9 +44,10 @@ class TextFold:
         begins: dict[TextKind, int] = {}
         resets: list[TextKind] = []
         for kind in KINDS:
-            known, told = self._text(kind), getattr(snapshot, kind)
+            known: str = getattr(self, kind)
+            told: str = getattr(snapshot, kind)
             if not is_last:
-                told = told.rstrip(UNFINISHED)
+                told = told.rstrip(UNFINISHED) if told[-1:] in ENDINGS else told
                 if known.startswith(told) or self._taken_back[kind].startswith(told):
                     continue
             elif told == known:
@@ -64,19 +66,20 @@ class TextFold:
         """All that is known, as it is told to somebody who comes late."""
         return self._pieces(dict.fromkeys(KINDS, 0))
 
-    def _text(self, kind: TextKind) -> str:
-        text: str = getattr(self, kind)
-        return text
-
     def _pieces(self, begins: dict[TextKind, int]) -> list[TextChange]:
         """The text from there on, segment by segment."""
-        pieces = []
-        told = self._told or TextSnapshot(self.thinking, self.answer)
-        places: list[tuple[TextKind, int, int]] = [*told.stretches()]
-        places += [(kind, index, len(self._text(kind))) for index, kind in enumerate(KINDS)]
-        for kind, index, end in places:
+        told = self._told
+        pieces: list[TextChange] = []
+        for kind, index, end in told.stretches() if told else ():
             begin = begins.get(kind, end)
-            if begin < end and (text := self._text(kind)[begin:end]):
-                pieces.append(TextChange(kind, whole(text), index))
+            if begin < end:
+                self._add(pieces, kind, index, begin, end)
                 begins[kind] = end
+        for kind, begin in begins.items():  # what no segment holds: older models tell of none
+            self._add(pieces, kind, KINDS.index(kind), begin, None)
         return pieces
+
+    def _add(self, pieces: list[TextChange], kind: TextKind, index: int, begin: int, end: int | None) -> None:
+        text: str = getattr(self, kind)
+        if new := text[begin:end]:
+            pieces.append(TextChange(kind, whole(new), index))

@@ -141,4 +141,5 @@ async def _connect(url: str, user_agent: str, tls: Tls, compression: bool, pings
 
 def _load(tls: Tls | None) -> None:
     import_module("websockets.asyncio.client")
+    import_module("msgspec.json")  # decodes what will come
     _ = tls and tls.context
