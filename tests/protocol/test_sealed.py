@@ -39,7 +39,6 @@ def test_text(message: object, separators: tuple[str, str], ids: dict[str, Any])
     [
         "raw",
         'loaded {"raw": 1}',
-        '{"raw": 1',
         "TRANSCRIPT_AI:raw",
         {"type": "progressGenerate", "percentage": "60"},
         {"meta": {"raw": 1}},

@@ -209,6 +209,9 @@ class TaskWatcher:
         """Wait for something, as long as no time-out passes."""
         while not news.is_set():
             phase, deadline = self._deadline(start, timeouts)
+            if deadline == float("inf"):
+                await news.wait()
+                return
             with anyio.CancelScope(deadline=deadline):
                 await news.wait()
             if not news.is_set() and self._deadline(start, timeouts)[1] <= clock.loop_time():

@@ -1,0 +1,47 @@
+"""The page about streaming: its code runs, one block after the other, and prints what the page shows."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from wiro_async import AsyncWiro, TextDelta, TextReset
+from wiro_async.testing import STANDARD, WiroEmulator
+
+PAGE = Path(__file__).parents[1] / "docs" / "streaming.md"
+TEXT = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:```text\n(.*?)^```$)?", TEXT, re.MULTILINE | re.DOTALL)
+
+
+async def printed(code: str, names: dict[str, Any]) -> str:
+    """What a block prints."""
+    compiled = compile(code, str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        running = eval(compiled, names)
+        if inspect.isawaitable(running):
+            await running
+    return said.getvalue()
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="only where the page is")
+async def test_the_page(hurried: None) -> None:
+    """Every block runs, every shown output is the real one."""
+    writer = next(model for model in STANDARD if model.slug == "emulator/writer")
+    with WiroEmulator(models=[attrs.evolve(writer, slug="openai/gpt-5-2")], speed=50) as emulator:
+        options = emulator.options()
+        async with AsyncWiro(**options) as wiro:
+            names: dict[str, Any] = {"wiro": wiro, "options": options, "AsyncWiro": AsyncWiro}
+            names |= {"TextDelta": TextDelta, "TextReset": TextReset}
+            for code, expected in BLOCKS:
+                told = await printed(code, names)
+                assert not expected or told == expected
+    assert len(BLOCKS) == 5
