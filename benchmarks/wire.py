@@ -14,6 +14,7 @@ import sys
 import time
 from importlib import import_module
 from typing import Any
+from unittest.mock import patch
 
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, serve
@@ -84,9 +85,11 @@ def main() -> None:
         received += len(data)
         take(self, data)
 
-    Connection.data_received = count  # type: ignore[method-assign]
     command = [sys.executable, __file__, "--serve", "--frames", str(given.frames), "--size", str(given.size)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+    with (
+        patch.object(Connection, "data_received", count),
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server,
+    ):
         assert server.stdout is not None
         assert server.stdin is not None
         base = f"ws://127.0.0.1:{server.stdout.readline().strip()}"
