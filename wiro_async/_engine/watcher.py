@@ -18,6 +18,7 @@ from wiro_async._transport import clock
 from wiro_async._types import TimeoutPhase, Timeouts
 
 MAX_UNREAD = 10_000
+TEXT_EVENTS = (TextDelta, TextReset)
 
 
 class EventBuffer:
@@ -35,7 +36,7 @@ class EventBuffer:
         """Take an event; never waits."""
         if isinstance(event, TextReset):
             self._unread = deque(other for other in self._unread if not other.is_text_of(event.kind))
-        is_text = isinstance(event, TextDelta | TextReset)
+        is_text = isinstance(event, TEXT_EVENTS)
         mate = self._last_text if is_text else self._unread[-1] if self._unread else None
         if mate is None or not mate.takes_in(event):
             self._unread.append(_Unread(event))
@@ -66,7 +67,7 @@ class EventBuffer:
 
     def _drop_one(self) -> None:
         for place, unread in enumerate(self._unread):
-            if not isinstance(unread.event, TextDelta | TextReset):
+            if not isinstance(unread.event, TEXT_EVENTS):
                 del self._unread[place]
                 return
 
@@ -76,7 +77,7 @@ class _Unread:
     event: TaskEvent
 
     def is_text_of(self, kind: TextKind) -> bool:
-        return isinstance(self.event, TextDelta | TextReset) and self.event.kind == kind
+        return isinstance(self.event, TEXT_EVENTS) and self.event.kind == kind
 
     def takes_in(self, new: TaskEvent) -> bool:
         """Whether a newer event could be merged with this one."""

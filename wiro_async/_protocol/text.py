@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -24,6 +24,8 @@ class TextSnapshot:
         segments: the ordered timeline, where the model tells one.
         finish_reason: such as "stop" or "tool_calls", near the end.
         usage: counted tokens, near the end.
+        stretches: where text stands, in the timeline's order: a kind, a segment's place, the length of the kind's text
+            up to there. Older models tell nothing of this.
     """
 
     thinking: str
@@ -31,7 +33,7 @@ class TextSnapshot:
     segments: tuple[Mapping[str, JSON], ...] = ()
     finish_reason: str | None = None
     usage: Mapping[str, JSON] = attrs.field(factory=dict)
-    _cut: int = 0  # characters before the answer that are not part of it
+    stretches: Sequence[tuple[TextKind, int, int]] = attrs.field(default=(), eq=False, repr=False)
 
     @classmethod
     def from_wire(cls, content: Mapping[str, JSON], is_last: bool = False) -> TextSnapshot | None:
@@ -41,8 +43,9 @@ class TextSnapshot:
             is_last: no more will come, so what looks like the beginning of a tag is none.
         """
         segments = tuple([item for item in as_list(content.get("segments")) if isinstance(item, dict)])
+        stretches: list[tuple[TextKind, int, int]] = []
         if segments:
-            thinking, told = _joined(segments, "thinking"), _joined(segments, "answer")
+            thinking, told = _joined(segments, stretches)
         else:
             thinking, told = _text(content.get("thinking")), _text(content.get("answer"))
             if not thinking and not told and not _thinks(content):
@@ -52,19 +55,9 @@ class TextSnapshot:
         if not segments and not thinking and not told and not finish_reason:
             return None
         cut, answer = _unwrapped(told, is_last)
-        return cls(thinking, answer, segments, finish_reason, usage if isinstance(usage, dict) else {}, cut)
-
-    def stretches(self) -> Iterator[tuple[TextKind, int, int]]:
-        """Where the text stands, in the order of the timeline: a kind, a segment's place, the kind's text up to there.
-
-        The last is a number of characters. Older models tell nothing of this.
-        """
-        ends: dict[TextKind, int] = {"thinking": 0, "answer": -self._cut}
-        for index, segment in enumerate(self.segments):
-            for kind in KINDS:
-                if segment.get("type") == kind:
-                    ends[kind] += len(as_text(segment.get("text")))
-                    yield kind, index, max(0, ends[kind])
+        if cut:
+            stretches = [(kind, at, max(0, end - cut) if kind == "answer" else end) for kind, at, end in stretches]
+        return cls(thinking, answer, segments, finish_reason, usage if isinstance(usage, dict) else {}, stretches)
 
 
 def whole(text: str) -> str:
@@ -81,8 +74,17 @@ def _thinks(content: Mapping[str, JSON]) -> bool:
     return "answer" in content and content.get("isThinking") in (True, "true")
 
 
-def _joined(segments: tuple[Mapping[str, JSON], ...], kind: TextKind) -> str:
-    return "".join([as_text(segment.get("text")) for segment in segments if segment.get("type") == kind])
+def _joined(segments: tuple[Mapping[str, JSON], ...], stretches: list[tuple[TextKind, int, int]]) -> tuple[str, str]:
+    """The thoughts and the answer; notes where they stand."""
+    texts: dict[TextKind, list[str]] = {kind: [] for kind in KINDS}
+    ends = dict.fromkeys(KINDS, 0)
+    for index, segment in enumerate(segments):
+        for kind, parts in texts.items():
+            if segment.get("type") == kind:
+                parts.append(as_text(segment.get("text")))
+                ends[kind] += len(parts[-1])
+                stretches.append((kind, index, ends[kind]))
+    return "".join(texts["thinking"]), "".join(texts["answer"])
 
 
 def _text(value: JSON) -> str:

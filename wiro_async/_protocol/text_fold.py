@@ -70,7 +70,7 @@ class TextFold:
         """The text from there on, segment by segment."""
         told = self._told
         pieces: list[TextChange] = []
-        for kind, index, end in told.stretches() if told else ():
+        for kind, index, end in told.stretches if told else ():
             begin = begins.get(kind, end)
             if begin < end:
                 self._add(pieces, kind, index, begin, end)
