@@ -11,11 +11,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, Unpack
 
 import anyio
 import anyio.to_thread
+import attrs
 import pytest
 
 from wiro_async import (
@@ -27,10 +29,12 @@ from wiro_async import (
     JournalError,
     RunRequest,
     SubmissionUnknownError,
+    Task,
     TaskFailedError,
 )
 from wiro_async._api.batch import BatchSettings, Inputs
 from wiro_async._api.journal import JournalWriter, State
+from wiro_async._engine.task_calls import TaskCalls
 from wiro_async.testing import DelayAnswer, Respond, WiroEmulator
 
 
@@ -41,6 +45,7 @@ class Until(Protocol):
 
 
 SLEEPER = "emulator/sleeper"
+MINUTE = timedelta(minutes=1)
 FAILING = "emulator/failing"
 STUCK = "emulator/stuck"
 
@@ -171,6 +176,30 @@ async def test_undecided_equals_find_a_task_each(emulator: WiroEmulator, wiro: A
     items = await through(emulator, inputs, journal, concurrency=1)
     assert len({item.result.task.id for item in items if item.result}) == 3
     assert len(emulator.ledger.submissions) == 3
+
+
+@pytest.mark.parametrize("first", [1, 2], ids=["the older first", "the newer first"])
+async def test_undecided_equals_of_different_age(
+    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """A run that was sent later cannot have made the older task, so that is left to the other one."""
+    inputs = [{"seconds": 0.1}] * 2
+    await through(emulator, inputs, journal, concurrency=1)
+    older = emulator.ledger.submissions[0].task_id
+    listed = TaskCalls.page
+
+    async def page(calls: TaskCalls, start: int, limit: int) -> list[Task]:
+        tasks = await listed(calls, start, limit)
+        return [
+            attrs.evolve(t, created_at=t.created_at and t.created_at - MINUTE) if t.id == older else t for t in tasks
+        ]
+
+    monkeypatch.setattr(TaskCalls, "page", page)
+    rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL")
+    rewrite(journal, f"UPDATE items SET intended_at = intended_at - 60 WHERE rowid = {first}")
+    items = await through(emulator, inputs, journal, concurrency=1, journal_grace=0.3)
+    assert len({item.result.task.id for item in items if item.result}) == 2
+    assert len(emulator.ledger.submissions) == 2
 
 
 async def test_an_undecided_item_that_was_never_sent(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:

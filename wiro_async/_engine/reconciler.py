@@ -112,7 +112,7 @@ class Reconciler:
                 raise unknown(attempt.intent, error, unclaimed)
             if not unclaimed:
                 return True
-            task = unclaimed[0]
+            task = min(unclaimed, key=_age)  # an equal that was sent later may only have made the newer ones
             self._know(task.id)
             return TaskRef(task.id, task.token)
 
@@ -145,6 +145,11 @@ def unknown(intent: Intent, error: WiroError, candidates: list[Task] | None = No
         intent.model,
         candidates or (),
     )
+
+
+def _age(task: Task) -> tuple[datetime, int, str]:
+    """Sorts tasks from old to new, those of unknown age last; ids are running numbers."""
+    return task.created_at or datetime.max.replace(tzinfo=UTC), len(task.id), task.id
 
 
 async def _whole(calls: TaskCalls, task: Task) -> Task:
