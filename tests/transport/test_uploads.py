@@ -41,7 +41,7 @@ async def test_a_slow_upload_takes_its_time(http: HttpTransport, serve: Serve) -
 
     async def slow() -> AsyncGenerator[bytes, None]:
         for _ in range(6):
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.25)
             yield b"x"
 
     async def read(peer: Conversation) -> None:
@@ -50,7 +50,7 @@ async def test_a_slow_upload_takes_its_time(http: HttpTransport, serve: Serve) -
 
     server = await serve(read)
     async with aclosing(slow()) as body:
-        assert (await http.post(server.url + "/", {}, body, 0.2)).status == 200
+        assert (await http.post(server.url + "/", {}, body, 1.0)).status == 200
     assert server.conversations[0].bodies == [b"xxxxxx"]
 
 

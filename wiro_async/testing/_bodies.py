@@ -5,12 +5,13 @@ import hashlib
 from typing import TypeGuard
 
 import orjson
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from ._records import KEPT_BYTES, Json, RefusedError, Upload
 
+SPOOLED_BYTES = 32 * 2**20  # a file that a thread moves to the disk is left open if its request ends at that moment
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 BAD = RefusedError(0, "Request parameters are invalid.")
 
@@ -36,10 +37,7 @@ def _is_object(value: Json) -> TypeGuard[dict[str, Json]]:
 async def _form(request: Request) -> tuple[dict[str, Json], tuple[Upload, ...]]:
     values: dict[str, list[str]] = {}
     files: list[Upload] = []
-    try:
-        form = await request.form(max_part_size=KEPT_BYTES)
-    except MultiPartException:
-        raise BAD from None
+    form = await _parsed(request)
     try:
         for name, item in form.multi_items():
             if isinstance(item, UploadFile) and item.filename:
@@ -51,6 +49,17 @@ async def _form(request: Request) -> tuple[dict[str, Json], tuple[Upload, ...]]:
             if isinstance(item, UploadFile):
                 item.file.close()
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}, tuple(files)
+
+
+async def _parsed(request: Request) -> FormData:
+    if not request.headers["content-type"].startswith("multipart/"):
+        return await request.form()
+    parser = MultiPartParser(request.headers, request.stream(), max_part_size=KEPT_BYTES)
+    parser.spool_max_size = SPOOLED_BYTES
+    try:
+        return await parser.parse()
+    except MultiPartException:
+        raise BAD from None
 
 
 def _upload(field: str, part: UploadFile) -> Upload:
