@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TypeAlias
 
 import orjson
@@ -53,17 +54,19 @@ def decode_or_none(data: bytes | str) -> JSON:
 
 
 def decode_text_or_none(data: bytes) -> JSON:
-    """The same for an LLM's text, which is long and rarely plain ASCII: there msgspec is the faster by a third.
-
-    It is imported when the first socket is opened.
-    """
-    import msgspec.json
-
+    """The same for an LLM's text, which is long and rarely plain ASCII: there msgspec is the faster by a third."""
     try:
-        value: JSON = msgspec.json.decode(data)
+        value = _text_decoder()(data)
     except (ValueError, RecursionError):
         value = decode_or_none(data)
     return value
+
+
+@cache
+def _text_decoder() -> Callable[[bytes], JSON]:
+    import msgspec.json  # opening the first socket imports it, off the loop
+
+    return msgspec.json.Decoder().decode
 
 
 def checked(value: object, name: str) -> JSON:

@@ -15,7 +15,7 @@ KINDS: tuple[TextKind, ...] = ("thinking", "answer")
 OPENING, CLOSING = "<answer>", "</answer>"
 
 
-@attrs.frozen
+@attrs.define
 class TextSnapshot:
     """The whole text of an LLM at one moment.
 

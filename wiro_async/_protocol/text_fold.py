@@ -11,7 +11,7 @@ UNFINISHED = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
 ENDINGS = frozenset(UNFINISHED)
 
 
-@attrs.frozen
+@attrs.define
 class TextChange:
     """What became of one kind of text: `text` was added, after `reset` threw away what stood there."""
 
