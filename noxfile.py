@@ -28,6 +28,7 @@ BENCHMARKS = [
     ["soak"],
     ["kill"],
 ]
+PYTEST = ["-m", "pytest", "--numprocesses=5", "--dist=worksteal"]  # most tests wait for timelines
 BUILT: list[Path] = []
 COVERED: list[str] = []
 
@@ -67,12 +68,12 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
     elif COVERED:
-        session.run("python", "-m", "pytest", "--numprocesses=4")
+        session.run("python", *PYTEST)
     else:
         COVERED.append(session.name)
         session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
         session.run("coverage", "erase")
-        session.run("coverage", "run", "-m", "pytest", "--numprocesses=4")
+        session.run("coverage", "run", *PYTEST)
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report")
 
