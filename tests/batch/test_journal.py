@@ -148,7 +148,7 @@ async def test_what_was_stopped_is_run_anew(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until
 ) -> None:
     """A batch that was left stopped its tasks, unbilled; its second start makes them again."""
-    inputs = [{"seconds": 20, "number": number} for number in range(3)]
+    inputs = [{"seconds": 100, "number": number} for number in range(3)]
     async with wiro.batch(SLEEPER, inputs, concurrency=3, journal=journal):
         await until(lambda: wiro.statistics().watched_tasks == 3)
     assert await counts(journal) == {"submitted": 3}
@@ -272,7 +272,7 @@ async def test_the_intent_is_on_disk_before_the_run_and_the_token_right_after(
 ) -> None:
     """Seen from another connection while the answer is on its way, and when it has come."""
     emulator.faults.http("Run/*", DelayAnswer(0.3))
-    async with wiro.batch(SLEEPER, [{"seconds": 20}], journal=journal) as batch:
+    async with wiro.batch(SLEEPER, [{"seconds": 60}], journal=journal) as batch:
         await until(lambda: emulator.ledger.submissions)
         assert await counts(journal) == {"undecided": 1}
         await until(lambda: wiro.statistics().watched_tasks)
@@ -283,11 +283,11 @@ async def test_the_intent_is_on_disk_before_the_run_and_the_token_right_after(
 async def test_left_while_the_answer_is_under_way(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
     """The task that was being made is stopped and written down; started again, the item is run anew, once."""
     emulator.faults.http("Run/*", DelayAnswer(0.3))
-    async with wiro.batch(SLEEPER, [{"seconds": 20}], journal=journal):
+    async with wiro.batch(SLEEPER, [{"seconds": 100}], journal=journal):
         while not emulator.ledger.submissions:  # noqa: ASYNC110 - the emulator's thread tells nobody
             await anyio.sleep(0.005)
     assert [task.status for task in emulator.ledger.tasks.values()] == ["task_cancel"]
-    (item,) = await through(emulator, [{"seconds": 20}], journal)
+    (item,) = await through(emulator, [{"seconds": 100}], journal)
     assert item.result is not None
     assert len(emulator.ledger.submissions) == 2
     assert await counts(journal) == {"succeeded": 1}

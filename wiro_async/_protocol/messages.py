@@ -81,9 +81,10 @@ def parse_frame(frame: bytes | str) -> Message | None:
 
 def without_text(message: Message) -> Raw:
     """A message as it may be kept with each piece of its text: many of them with all text so far would fill memory."""
-    if not isinstance(message.payload, dict):
+    payload = message.payload
+    if not isinstance(payload, dict):
         return message.raw
-    rest = {name: value for name, value in message.payload.items() if name not in TEXT_KEYS}
+    rest = {name: value for name, value in payload.items() if name not in TEXT_KEYS}
     return {**message.raw, "message": rest}
 
 

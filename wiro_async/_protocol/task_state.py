@@ -62,8 +62,8 @@ class TaskState:
             return []
         events = self.note(message)
         if message.type in OUTPUT_TYPES:
-            events += self._outputs(message)
-        elif message.type == "task_cost":
+            return events + self._outputs(message)
+        if message.type == "task_cost":
             events.append(cost_of(message.raw, self.status))
         elif message.type not in states.RANK:
             events.append(UnknownEvent(message.type, status=self.status, raw=message.raw))
@@ -96,7 +96,10 @@ class TaskState:
         return [*events, *self._told(self.text.so_far(), {}), *self._calls.values()]
 
     def _new_calls(self, snapshot: TextSnapshot) -> tuple[ToolCall, ...]:
-        calls = calls_in([part for part in snapshot.segments if is_complete_call(part, self._calls)])
+        parts = [part for part in snapshot.segments if is_complete_call(part, self._calls)]
+        if not parts:
+            return ()
+        calls = calls_in(parts)
         self._calls |= {call.call_id: call for call in calls}
         return calls
 

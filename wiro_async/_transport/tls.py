@@ -6,6 +6,7 @@ import os
 import ssl
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TypeAlias
 
 import certifi
@@ -26,10 +27,16 @@ class Tls:
 
     def __init__(self, verify: Verify = True) -> None:
         self._verify = verify
+        self._turn = Lock()
 
-    @cached_property
+    @property
     def context(self) -> ssl.SSLContext:
         """The context; call it in a thread the first time. Raises `ConfigurationError`."""
+        with self._turn:  # the threads of the first call and of the first socket come at the same time
+            return self._context
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
         if isinstance(self._verify, ssl.SSLContext):
             return self._verify
         if isinstance(self._verify, bool):
