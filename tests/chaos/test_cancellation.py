@@ -316,7 +316,7 @@ async def test_cancelled_before_the_answer(emulator: WiroEmulator, use: Use, fau
 @pytest.mark.parametrize("pause", [0.0, 0.05])
 async def test_cancelled_twice(emulator: WiroEmulator, use: Use, answered: bool, pause: float) -> None:
     """Who is cancelled again while the task is being stopped leaves at once; it is stopped all the same."""
-    emulator.faults.http("Task/*", DelayAnswer(0.3), times=None)
+    emulator.faults.http("Task/*", DelayAnswer(1.0), times=None)
     if not answered:
         emulator.faults.http("Run/*", DelayAnswer(0.3), times=2)
     async with AsyncWiro(**emulator.options()) as wiro:
@@ -325,7 +325,7 @@ async def test_cancelled_twice(emulator: WiroEmulator, use: Use, answered: bool,
         user.cancel()
         await asyncio.sleep(pause)
         user.cancel()
-        _, late = await asyncio.wait([user], timeout=0.2)
+        _, late = await asyncio.wait([user], timeout=0.9)
         assert not late
         assert user.cancelled()
         await _quiet(emulator, wiro)
