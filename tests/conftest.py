@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import contextlib
 import importlib
 import inspect
+import io
 import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import pytest
@@ -31,6 +34,28 @@ class Until(Protocol):
     """Wait until a condition holds; the test fails if it does not within `seconds`."""
 
     async def __call__(self, condition: Callable[[], object], seconds: float = 10.0) -> None: ...
+
+
+class Printed(Protocol):
+    """Run a block of a page, with `await` allowed, and tell what it prints."""
+
+    async def __call__(self, code: str, names: dict[str, Any]) -> str: ...
+
+
+@pytest.fixture
+def printed() -> Printed:
+    """What a block of a page prints."""
+
+    async def printed(code: str, names: dict[str, Any]) -> str:
+        compiled = compile(code, "<page>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            running = eval(compiled, names)
+            if inspect.isawaitable(running):
+                await running
+        return said.getvalue()
+
+    return printed
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import inspect
-import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -16,21 +12,13 @@ import pytest
 from wiro_async import AsyncWiro
 from wiro_async.testing import STANDARD, WiroEmulator
 
+if TYPE_CHECKING:
+    from tests.conftest import Printed
+
 PAGE = Path(__file__).parents[1] / "docs" / "batches.md"
 TEXT = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", TEXT, re.MULTILINE | re.DOTALL)
 MODEL = "google/nano-banana-pro"
-
-
-async def printed(code: str, names: dict[str, Any]) -> str:
-    """What a block prints."""
-    compiled = compile(code, str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        running = eval(compiled, names)
-        if inspect.isawaitable(running):
-            await running
-    return said.getvalue()
 
 
 @pytest.fixture
@@ -39,7 +27,7 @@ def leak_check() -> None:
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="only where the page is")
-async def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: Printed) -> None:
     """Every block runs, every shown output is the real one."""
     painter = next(model for model in STANDARD if model.slug == "emulator/painter")
     monkeypatch.chdir(tmp_path)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import inspect
-import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -16,24 +12,16 @@ import pytest
 from wiro_async import AsyncWiro
 from wiro_async.testing import STANDARD, WiroEmulator
 
+if TYPE_CHECKING:
+    from tests.conftest import Printed
+
 PAGE = Path(__file__).parents[1] / "docs" / "conversations.md"
 TEXT = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", TEXT, re.MULTILINE | re.DOTALL)
 
 
-async def printed(code: str, names: dict[str, Any]) -> str:
-    """What a block prints."""
-    compiled = compile(code, str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        running = eval(compiled, names)
-        if inspect.isawaitable(running):
-            await running
-    return said.getvalue()
-
-
 @pytest.mark.skipif(not PAGE.exists(), reason="only where the page is")
-async def test_the_page() -> None:
+async def test_the_page(printed: Printed) -> None:
     """Every block runs, every shown output is the real one."""
     assistant = next(model for model in STANDARD if model.slug == "emulator/assistant")
     with WiroEmulator(models=[attrs.evolve(assistant, slug="openai/gpt-5-2")], speed=50) as emulator:
