@@ -9,9 +9,10 @@ import importlib
 import inspect
 import io
 import logging
+import selectors
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ from wiro_async._transport.tls import Tls
 from wiro_async.testing import WiroEmulator
 
 VARIABLES = ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_API_BASE_URL", "WIRO_SOCKET_URL")
+STEP = 0.02  # seconds of sleep at a time; more than so much of a stall cannot hide in a longer one
+SLACK = 0.01  # seconds by which a sleep, or the work between two, may well be late
 
 
 class Until(Protocol):
@@ -56,6 +59,57 @@ def printed() -> Printed:
         return said.getvalue()
 
     return printed
+
+
+class PatientSelector(selectors.DefaultSelector):
+    """Adds up the seconds in which the loop was kept from running.
+
+    On a machine that runs four tests at a time on two cores, a process may not be let near the processor for longer
+    than the time-outs in tests, and a server that lives in the same loop as its client would answer too late. The time
+    that a loop means to sleep passes; that in which it could not run does not.
+
+    Attributes:
+        lost: their sum.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = 0.0
+        self._seen = time.monotonic()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """As every selector, in small steps."""
+        self._passed(0.0)
+        while True:
+            step = STEP if timeout is None else min(STEP, max(0.0, timeout))
+            events = super().select(step)
+            self._passed(step)
+            if timeout is not None:
+                timeout -= step
+            if events or (timeout is not None and timeout <= 0):
+                return events
+
+    def _passed(self, expected: float) -> None:
+        now = time.monotonic()
+        self.lost += max(0.0, now - self._seen - expected - SLACK)
+        self._seen = now
+
+
+class PatientLoop(asyncio.SelectorEventLoop):
+    """The usual loop with that clock."""
+
+    def __init__(self) -> None:
+        self._patience = PatientSelector()
+        super().__init__(self._patience)
+
+    def time(self) -> float:
+        """Seconds, without those in which nothing could run."""
+        return super().time() - self._patience.lost
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop of every asynchronous test."""
+    return {"patient": PatientLoop}
 
 
 @pytest.fixture(autouse=True)

@@ -96,7 +96,7 @@ def test_the_two_commands_stand_alone() -> None:
     """Each on one line, in a block of its own, under Quick start."""
     quick_start = README.split("## Quick start")[1].split("\n## ")[0]
     blocks = re.findall(r"^```console\n(.*?)^```$", quick_start, re.MULTILINE | re.DOTALL)
-    pip = "python -m pip install nox && python -m nox -s"
+    pip = "python -m pip install 'nox[uv]' && python -m nox -s"
     assert blocks == [f"{pip} demo\n", f"{pip} tests\n"]
 
 

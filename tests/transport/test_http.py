@@ -17,6 +17,7 @@ from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.tls import Tls
 
 if TYPE_CHECKING:
+    from tests.conftest import Until
     from tests.transport.conftest import Conversation, Serve
 
 
@@ -169,7 +170,9 @@ async def test_what_is_no_header(built_in: HttpTransport, serve: Serve) -> None:
     assert not any(peer.heads for peer in server.conversations)
 
 
-async def test_only_so_many_at_a_time(tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_at_a_time(
+    tls: Tls, serve: Serve, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others wait here, and their time-outs do not run meanwhile."""
     monkeypatch.setattr(http_module, "MAX_CALLS", 2)
     http, now, most = HttpTransport(tls), 0, 0
@@ -185,7 +188,7 @@ async def test_only_so_many_at_a_time(tls: Tls, serve: Serve, monkeypatch: pytes
 
     server = await serve(slow)
     calls = [asyncio.create_task(http.post(server.url + "/", {}, b"{}", 0.15)) for _ in range(8)]
-    await asyncio.sleep(0.03)
+    await until(lambda: most == 2)
     assert http.in_flight == 2
     await asyncio.gather(*calls)
     assert (most, http.in_flight, len(server.conversations)) == (2, 0, 2)

@@ -44,6 +44,14 @@ class Exchange(Protocol):
 class Backend(Protocol):
     """Sends requests. Redirects are not followed, cookies not kept, and nothing is sent twice."""
 
+    async def ready(self, url: str) -> None:
+        """Have at hand whatever a request to this address needs besides a connection; only the first ones wait.
+
+        Raises:
+            ConfigurationError: the address is none for HTTP.
+        """
+        ...
+
     async def send(
         self,
         method: str,

@@ -106,11 +106,8 @@ class HttpTransport:
         Raises:
             TransportError: `sent` tells whether any of it may have left.
         """
-        deadline = Deadline(timeout)
-        async with self._calls:
-            deadline.put_off()
-            async with self._exchange("POST", url, headers, content, timeout, deadline) as exchange:
-                return await _whole(exchange, deadline)
+        async with self._calls, self._exchange("POST", url, headers, content, timeout) as (exchange, deadline):
+            return await _whole(exchange, deadline)
 
     @asynccontextmanager
     async def post_events(
@@ -125,8 +122,7 @@ class HttpTransport:
         Args:
             timeout: seconds for the head of the answer, then for each silence.
         """
-        deadline = Deadline(timeout)
-        async with self._exchange("POST", url, headers, content, timeout, deadline) as exchange:
+        async with self._exchange("POST", url, headers, content, timeout) as (exchange, deadline):
             if not exchange.headers.get("content-type", "").startswith("text/event-stream"):
                 yield await _whole(exchange, deadline)
                 return
@@ -142,7 +138,7 @@ class HttpTransport:
         """
         async with (
             self._downloads,
-            self._exchange("GET", url, {**PLAIN, **headers}, b"", timeout, Deadline(timeout)) as exchange,
+            self._exchange("GET", url, {**PLAIN, **headers}, b"", timeout) as (exchange, _),
             aclosing(exchange.chunks()) as chunks,
         ):
             yield Download(exchange.status, exchange.headers, url, chunks)
@@ -161,10 +157,11 @@ class HttpTransport:
         headers: Mapping[str, str],
         content: bytes | AsyncIterator[bytes],
         timeout: float | None,
-        deadline: Deadline,
-    ) -> AsyncGenerator[Exchange, None]:
+    ) -> AsyncGenerator[tuple[Exchange, Deadline], None]:
         if self._closed:
             raise SessionClosedError("the session is closed")
+        await self._backend.ready(url)
+        deadline = Deadline(timeout)
         upload = None if isinstance(content, bytes) else Upload(content, deadline.put_off)
         self.in_flight += 1
         try:
@@ -172,7 +169,7 @@ class HttpTransport:
                 self._backend.send(method, url, headers, upload or content, deadline.connect, timeout)
             )
             try:
-                yield exchange
+                yield exchange, deadline
             finally:
                 await exchange.aclose()
         except Exception as error:

@@ -34,6 +34,16 @@ class AiohttpBackend:
         self._session: aiohttp.ClientSession | None = None
         self._proxies: dict[tuple[str, str], str | None] = {}
 
+    async def ready(self, url: str) -> None:
+        """The session is open, and the proxy known."""
+        if self._session is None:
+            await self._open()
+        with mapped_errors(None):
+            address = _address(url)
+            origin = address.scheme, address.host or ""
+            if origin not in self._proxies:
+                self._proxies[origin] = await anyio.to_thread.run_sync(proxy_for, *origin)
+
     async def send(
         self,
         method: str,
@@ -44,18 +54,17 @@ class AiohttpBackend:
         silence: float | None,
     ) -> AiohttpExchange:
         """The answer to one request, as soon as its head is there."""
-        session = self._session or await self._opened()
+        assert self._session is not None
         with mapped_errors(silence):
             address = _address(url)
-            proxy = await self._proxy(address)
             data = BytesIO(content) if isinstance(content, bytes) and len(content) > LARGE else content or None
-            response = await session.request(
+            response = await self._session.request(
                 method,
                 address,
                 headers=headers,
                 data=data,
                 allow_redirects=False,
-                proxy=proxy,
+                proxy=self._proxies[address.scheme, address.host or ""],
                 timeout=_timeouts(connect, silence),
             )
         return AiohttpExchange(response, silence)
@@ -65,12 +74,11 @@ class AiohttpBackend:
         if self._session is not None:
             await self._session.close()
 
-    async def _opened(self) -> aiohttp.ClientSession:
+    async def _open(self) -> None:
         async with self._opening:
             if self._session is None:
                 await anyio.to_thread.run_sync(_load, self._tls)
                 self._session = self._new_session()
-        return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
         import aiohttp
@@ -78,12 +86,6 @@ class AiohttpBackend:
         connector = aiohttp.TCPConnector(limit=0, ssl=self._tls.context, keepalive_timeout=KEEP_ALIVE_SECONDS)
         # trust_env stays off: it would send passwords of ~/.netrc along, and costs two threads a request
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-    async def _proxy(self, address: URL) -> str | None:
-        origin = address.scheme, address.host or ""
-        if origin not in self._proxies:
-            self._proxies[origin] = await anyio.to_thread.run_sync(proxy_for, *origin)
-        return self._proxies[origin]
 
 
 class AiohttpExchange:

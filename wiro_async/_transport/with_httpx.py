@@ -19,6 +19,9 @@ class HttpxBackend:
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
 
+    async def ready(self, url: str) -> None:
+        """The transport is at hand."""
+
     async def send(
         self,
         method: str,
@@ -91,16 +94,17 @@ def _is_unconnected(error: BaseException) -> bool:
 
     The class does not: one transport calls a server that hung up a connect time-out.
     """
-    kinds: tuple[type[BaseException], ...] = ()
-    if httpcore := sys.modules.get("httpcore"):
-        kinds += (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout)
-    if aiohttp := sys.modules.get("aiohttp"):
-        kinds += (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-    return isinstance(error.__cause__, kinds)
+    httpcore = _known("httpcore", "ConnectError", "ConnectTimeout", "PoolTimeout")
+    return isinstance(error.__cause__, httpcore + _known("aiohttp", "ClientConnectorError", "ConnectionTimeoutError"))
 
 
 def _is_timeout(error: BaseException) -> bool:
-    aiohttp = sys.modules.get("aiohttp")
     cause = error.__cause__
-    told = cause if aiohttp and isinstance(cause, aiohttp.ClientError) else error
+    told = cause if isinstance(cause, _known("aiohttp", "ClientError")) else error
     return isinstance(told, (TimeoutError, httpx.TimeoutException))
+
+
+def _known(library: str, *names: str) -> tuple[type[BaseException], ...]:
+    """The errors of a library, as far as it was imported, be it only in part so far."""
+    module = sys.modules.get(library)
+    return tuple(getattr(module, name) for name in names if hasattr(module, name))
