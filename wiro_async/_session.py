@@ -306,6 +306,8 @@ class AsyncWiro:
         model: str,
         input: Input | None = None,
         *,
+        timeout: float | Timeouts | None = None,
+        queue_timeout: float | None = None,
         callback_url: str | None = None,
         project_id: str | None = None,
         on_cancel: OnCancel = "stop",
@@ -317,7 +319,7 @@ class AsyncWiro:
         it before the end stops the task. Arguments and errors as in `run`.
         """
         launch = Launch(model, input, callback_url, project_id, on_cancel, check)
-        return TextStream(lambda: self._launcher.submit(launch), self._following, self._engine.stopper, on_cancel)
+        return TextStream(self._launcher, launch, self._launcher.timeouts(timeout, queue_timeout))
 
     def conversation(
         self,
@@ -406,6 +408,8 @@ class AsyncWiro:
         budget: Decimal | int | str | None = None,
         save_to: str | os.PathLike[str] | None = None,
         progress: bool | ProgressListener | None = None,
+        timeout: float | Timeouts | None = None,
+        queue_timeout: float | None = None,
     ) -> Batch:
         """Run many inputs at a time: `async with wiro.batch(…) as batch: async for item in batch: …`.
 
@@ -432,6 +436,7 @@ class AsyncWiro:
                 what the runs in flight cost beyond their estimates. With a journal, earlier processes' costs count.
             save_to: a directory into which outputs are downloaded as items end, as "{key}-{number}.{suffix}".
             progress: True shows a live display; a function, or a coroutine function, gets `BatchStats` now and then.
+            timeout, queue_timeout: of each run that has none of its own, as in `run`.
 
         Raises:
             InvalidInputError: an option is wrong. Errors of single items come with the items.
@@ -456,7 +461,8 @@ class AsyncWiro:
         )
         engine = self._engine
         launcher = self._launcher
-        runs = Runs(launcher.plan_item, self._following, engine.submitter, engine.stopper, on_exit)
+        following = self._following.within(launcher.timeouts(timeout, queue_timeout))
+        runs = Runs(launcher.plan_item, following, engine.submitter, engine.stopper, on_exit)
         return Batch(runs, engine.nursery, engine.open, model, wanted, options, launcher.estimate_item)
 
     @overload
@@ -467,10 +473,17 @@ class AsyncWiro:
         *,
         concurrency: Concurrency = ...,
         return_exceptions: Literal[False] = ...,
+        timeout: float | Timeouts | None = ...,
     ) -> list[TaskResult]: ...
     @overload
     async def map(
-        self, model: str, inputs: Inputs, *, concurrency: Concurrency = ..., return_exceptions: bool
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        concurrency: Concurrency = ...,
+        return_exceptions: bool,
+        timeout: float | Timeouts | None = ...,
     ) -> list[TaskResult | Exception]: ...
     async def map(
         self,
@@ -479,16 +492,17 @@ class AsyncWiro:
         *,
         concurrency: Concurrency = "auto",
         return_exceptions: bool = False,
+        timeout: float | Timeouts | None = None,
     ) -> list[TaskResult] | list[TaskResult | Exception]:
         """The results of many inputs, in their order.
 
-        The first error ends it and stops what still runs; `return_exceptions` puts errors into the list.
-        Arguments as in `batch`.
+        The first error, whichever input it is of, ends it and stops what still runs; `return_exceptions` puts errors
+        into the list instead. Cancelling stops what runs. Arguments as in `batch`.
         """
-        results: list[TaskResult | Exception] = []
-        async with self.batch(model, inputs, concurrency=concurrency, order="input") as batch:
+        ended: dict[int, TaskResult | Exception] = {}
+        async with self.batch(model, inputs, concurrency=concurrency, timeout=timeout) as batch:
             async for item in batch:
                 if item.error is not None and not return_exceptions:
                     raise item.error
-                results.append(item.result or item.error)  # type: ignore[arg-type]
-        return results
+                ended[item.index] = item.result or item.error  # type: ignore[assignment]
+        return [ended[index] for index in sorted(ended)]

@@ -12,9 +12,13 @@ from wiro_async import SessionClosedError
 from wiro_async._engine.nursery import Nursery
 
 
+async def nothing() -> None:
+    """There is nothing to be done at the end."""
+
+
 async def test_a_failure_in_the_background_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and counted no more."""
-    nursery = Nursery()
+    nursery = Nursery(nothing, nothing)
     await nursery.open()
     over = anyio.Event()
 
@@ -36,7 +40,7 @@ async def test_a_failure_in_the_background_ends_nothing_else(caplog: pytest.LogC
 
 async def test_closing_cancels_what_runs() -> None:
     """And waits until it has ended."""
-    nursery = Nursery()
+    nursery = Nursery(nothing, nothing)
     await nursery.open()
     ended: list[str] = []
 
@@ -60,7 +64,7 @@ async def test_closing_cancels_what_runs() -> None:
 
 async def test_opened_by_many_at_once() -> None:
     """All wait for the one that opens it."""
-    nursery = Nursery()
+    nursery = Nursery(nothing, nothing)
     await asyncio.gather(*(nursery.open() for _ in range(5)))
     assert nursery.is_open
     assert nursery.count == 0

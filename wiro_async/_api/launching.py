@@ -19,8 +19,8 @@ from wiro_async._api.models import Models
 from wiro_async._api.options import Options, next_url
 from wiro_async._api.results import ParsedResult, TaskResult
 from wiro_async._engine.engine import Engine
-from wiro_async._engine.submitter import RunLog, RunPlan
-from wiro_async._errors import TaskTimeoutError
+from wiro_async._engine.submitter import RunLog, RunPlan, Trace
+from wiro_async._errors import InvalidInputError
 from wiro_async._protocol import requests
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskEvent
@@ -54,6 +54,10 @@ class Launch:
     on_cancel: OnCancel = "stop"
     check: bool | None = None
 
+    def __attrs_post_init__(self) -> None:
+        if self.on_cancel not in ("stop", "leave"):
+            raise InvalidInputError(message=f"on_cancel is {self.on_cancel!r}; give 'stop' or 'leave'")
+
 
 @attrs.frozen
 class Launcher:
@@ -66,7 +70,7 @@ class Launcher:
 
     async def submit(self, launch: Launch) -> TaskHandle:
         """Make the task, once. Errors as of `AsyncWiro.submit`."""
-        return await self._submit(launch, self.following)
+        return await self.submit_within(self._options.timeouts, launch)
 
     def without_socket(self) -> Launcher:
         """The same for tasks that are followed in another way than by the shared socket."""
@@ -75,9 +79,10 @@ class Launcher:
     async def submit_within(self, timeouts: Timeouts, launch: Launch) -> TaskHandle:
         """The same within the time-outs that count before there is a task."""
         phase, seconds = timeouts.before_start
+        trace = Trace()
         with anyio.move_on_after(seconds):
-            return await self._submit(launch, self.following.within(timeouts))
-        raise TaskTimeoutError(phase, seconds or 0.0)
+            return await self._submit(launch, self.following.within(timeouts), trace)
+        raise trace.timed_out(phase, seconds)
 
     def timeouts(self, timeout: float | Timeouts | None, queue_timeout: float | None) -> Timeouts:
         """Those of one run, else the session's."""
@@ -110,8 +115,8 @@ class Launcher:
         """What an item of a batch may cost."""
         return (await self.models.estimate(request.model, request.input)).total
 
-    async def _submit(self, launch: Launch, following: Following) -> TaskHandle:
-        plan = await self._plan(launch)
+    async def _submit(self, launch: Launch, following: Following, trace: Trace) -> TaskHandle:
+        plan = attrs.evolve(await self._plan(launch), trace=trace)
         await self.engine.warm("polling" if plan.intent.callback_url else self._options.progress)
         ref = await self.engine.submitter.submit(following.calls, plan)
         return TaskHandle(ref, launch.model, following, anyio.current_time())
@@ -125,7 +130,7 @@ class Launcher:
         mode = options.progress
         return RunPlan(
             requests.run(launch.model, given, callback_url, launch.project_id, mode == "sse"),
-            Intent.of(launch.model, given, callback_url),
+            Intent.of(launch.model, given, callback_url, launch.project_id),
             launch.on_cancel,
             options.on_unknown,
             mode,

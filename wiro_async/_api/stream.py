@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from wiro_async._api.following import Following
+import anyio
+
 from wiro_async._api.handle import TaskHandle
+from wiro_async._api.launching import Launch, Launcher
 from wiro_async._api.results import TaskResult
 from wiro_async._api.text_deltas import TextDeltas
-from wiro_async._engine.stopping import Stopper
 from wiro_async._errors import WiroError
 from wiro_async._protocol.events import TextDelta, TextReset
-from wiro_async._types import OnCancel
+from wiro_async._types import Timeouts
 
 
 class TextStream:
@@ -27,17 +27,12 @@ class TextStream:
     _deltas: TextDeltas | None = None
     _entered = False
 
-    def __init__(
-        self,
-        submit: Callable[[], Awaitable[TaskHandle]],
-        following: Following,
-        stopper: Stopper,
-        on_cancel: OnCancel,
-    ) -> None:
-        self._submit = submit
-        self._following = following
-        self._stopper = stopper
-        self._on_cancel = on_cancel
+    def __init__(self, launcher: Launcher, launch: Launch, timeouts: Timeouts) -> None:
+        self._launcher = launcher
+        self._launch = launch
+        self._timeouts = timeouts
+        self._following = launcher.following
+        self._stopper = launcher.engine.stopper
 
     @property
     def handle(self) -> TaskHandle:
@@ -65,10 +60,11 @@ class TextStream:
         if self._entered:
             raise WiroError("this stream was entered before; each wiro.stream(…) is one run")
         self._entered = True
-        self._handle = await self._submit()
-        if self._on_cancel == "stop":
+        start = anyio.current_time()
+        self._handle = await self._launcher.submit_within(self._timeouts, self._launch)
+        if self._launch.on_cancel == "stop":
             self._stopper.own(self._following.calls, self._handle.ref)
-        self._deltas = self._handle.text_deltas()
+        self._deltas = TextDeltas(self._handle.events_since(start, self._timeouts), self._following)
         return self
 
     async def __aexit__(

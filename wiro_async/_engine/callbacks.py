@@ -62,7 +62,7 @@ class Callbacks:
                 raise WebhookVerificationError("a callback names a task that was given another address")
             if task is not None and _is_settled(task, patient=left > 0):
                 self._watches.told(task)
-                calls.on_stopped(TaskRef(task.id or None, task.token))
+                calls.on_over(TaskRef(task.id or None, task.token))
                 return task
             if left:
                 await anyio.sleep(AGREEMENT)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-import anyio
 import attrs
 
 from wiro_async._engine.callbacks import Callbacks
@@ -71,11 +70,10 @@ class Engine:
         self._socket_url = socket_url
         self._compression = compression
         self._tls = Tls(verify)
-        self._closing = False
         self.user_agent = user_agent
         self.pace = Pace()
-        self.nursery = Nursery()
         self.http = HttpTransport(self._tls, transport)
+        self.nursery = Nursery(self._stop_all, self.http.aclose)
         self.poller = Poller(self.nursery, polls_per_second)
         self.hub = SocketHub(self.nursery, self._connect, tasks_per_socket, self.poller.reconsider)
         self.limiter = Limiter(max_concurrency)
@@ -112,19 +110,19 @@ class Engine:
             self.hub.warm()
 
     async def aclose(self) -> None:
-        """Stop the tasks that are owned, end all waits with `SessionClosedError`, close everything."""
-        if self._closing:
-            return
-        self._closing = True
-        with anyio.CancelScope(shield=True):
-            if self.nursery.is_open:
-                await self.submitter.aclose()
-                await self.realtime.aclose()
-                await self.stopper.aclose()
-                self.pace.close()
-                self.watches.fail_all(SessionClosedError("the session was closed while this was waited for"))
-            await self.nursery.aclose()
-            await self.http.aclose()
+        """Stop the tasks that are owned, end all waits with `SessionClosedError`, close everything.
+
+        Cancelling ends the wait for that, not the closing.
+        """
+        self.submitter.give_up()
+        await self.nursery.aclose()
+
+    async def _stop_all(self) -> None:
+        await self.submitter.aclose()
+        await self.realtime.aclose()
+        await self.stopper.aclose()
+        self.pace.close()
+        self.watches.fail_all(SessionClosedError("the session was closed while this was waited for"))
 
     def _connect(self) -> AbstractAsyncContextManager[Socket]:
         return connected(self._socket_url, self.user_agent, self._tls, self._compression)

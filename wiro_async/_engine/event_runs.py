@@ -9,6 +9,7 @@ import anyio
 import attrs
 
 from wiro_async._engine.nursery import Nursery
+from wiro_async._engine.sender import Departure
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.watches import Watches
 from wiro_async._errors import ConnectionFailedError, DecodingError
@@ -33,22 +34,22 @@ class EventRuns:
         self._nursery = nursery
         self._watches = watches
 
-    async def start(self, calls: TaskCalls, request: Request) -> TaskRef:
+    async def start(self, calls: TaskCalls, request: Request, departure: Departure) -> TaskRef:
         """Send a run; its ids are known as soon as the stream begins.
 
         Raises:
             WiroError: what became of it otherwise; it may have been sent.
         """
         opening = _Opening()
-        self._nursery.start(self._run, calls, request, opening)
+        self._nursery.start(self._run, calls, request, departure, opening)
         await opening.known.wait()
         if opening.ref is not None:
             return opening.ref
         raise opening.error or ConnectionFailedError("the event stream ended before it told which task it is")
 
-    async def _run(self, calls: TaskCalls, request: Request, opening: _Opening) -> None:
+    async def _run(self, calls: TaskCalls, request: Request, departure: Departure, opening: _Opening) -> None:
         try:
-            async with calls.sender.events(request) as answer:
+            async with calls.sender.events(request, departure) as answer:
                 if isinstance(answer, dict):
                     self._note(opening, Submitted.from_wire(answer))
                 else:

@@ -18,8 +18,9 @@ from wiro_async._transport import clock
 ANSWERED_GRACE = 5.0  # seconds to look for it where something answered: what the service took is listed soon
 SKEW = 2.0  # seconds by which whole-second times may be off
 FIRST_LOOK, LOOK_CAP = 0.5, 5.0
-PAGE = 100
-MAX_KNOWN = 10_000
+PAGE, MAX_PAGES = 100, 100
+MAX_ASKED = 50  # listed tasks that tell too little and are asked about one by one
+MAX_KNOWN = 20_000
 
 
 @attrs.define(eq=False)
@@ -27,15 +28,27 @@ class Attempt:
     """One sending of a run.
 
     Attributes:
+        account: whose run it is.
         began: unix time, by our clock.
         most: how many unknown tasks that look like it may be claimed, if not as many as are looked for.
         ended: set when it was answered, or is known to be undecided.
+        asked: tasks that were asked about because the list told too little of them.
     """
 
     intent: Intent
+    account: str = attrs.field(repr=False)
     began: float = attrs.field(factory=clock.now)
     most: int | None = None
     ended: anyio.Event = attrs.field(factory=anyio.Event)
+    asked: dict[str, Task] = attrs.field(factory=dict[str, Task], repr=False)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Equal for runs of one account that cannot be told apart."""
+        return self.account, self.intent.fingerprint
+
+
+Group = defaultdict[tuple[str, str], set[Attempt]]
 
 
 class Reconciler:
@@ -43,20 +56,20 @@ class Reconciler:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, None] = OrderedDict()
-        self._under_way: dict[str, set[Attempt]] = defaultdict(set)
-        self._undecided: dict[str, set[Attempt]] = defaultdict(set)
-        self._locks: dict[str, anyio.Lock] = {}
+        self._under_way: Group = defaultdict(set)
+        self._undecided: Group = defaultdict(set)
+        self._locks: dict[tuple[str, str], anyio.Lock] = {}
 
-    def begin(self, intent: Intent) -> Attempt:
+    def begin(self, calls: TaskCalls, intent: Intent) -> Attempt:
         """A run is being sent."""
-        attempt = Attempt(intent)
-        self._under_way[intent.fingerprint].add(attempt)
+        attempt = Attempt(intent, calls.sender.account)
+        self._under_way[attempt.key].add(attempt)
         return attempt
 
-    def end(self, attempt: Attempt, task_id: str | None) -> None:
+    def end(self, attempt: Attempt, ref: TaskRef | None) -> None:
         """It was answered, with a task or with a refusal."""
-        if task_id:
-            self._know(task_id)
+        if ref is not None:
+            self._know(ref.task_id, ref.token)
         _discard(self._under_way, attempt)
         attempt.ended.set()
 
@@ -66,14 +79,13 @@ class Reconciler:
         Raises:
             SubmissionUnknownError: there are several it could be, or the service's list could not be had.
         """
-        key = attempt.intent.fingerprint
         deadline = anyio.current_time() + grace
         pause = FIRST_LOOK
-        self._undecided[key].add(attempt)
+        self._undecided[attempt.key].add(attempt)
         self.end(attempt, None)
         try:
             while True:
-                listed = await self._look(calls, attempt, error)
+                listed = await self._look(calls, attempt, deadline, error)
                 if isinstance(listed, TaskRef):
                     return listed
                 left = deadline - anyio.current_time()
@@ -85,8 +97,8 @@ class Reconciler:
                 pause = min(LOOK_CAP, 2 * pause)
         finally:
             _discard(self._undecided, attempt)
-            if key not in self._undecided:
-                self._locks.pop(key, None)
+            if attempt.key not in self._undecided:
+                self._locks.pop(attempt.key, None)
 
     async def seek(
         self, calls: TaskCalls, intent: Intent, began: float, grace: float, known: Collection[str], most: int
@@ -94,46 +106,74 @@ class Reconciler:
         """As `find`, for a run that an earlier process may have sent; `Submitter.seek` tells the arguments."""
         for task_id in known:
             self._know(task_id)
-        attempt = Attempt(intent, began, most)
-        return await self.find(calls, attempt, grace, WiroError("the program ended before it came"))
+        lost = WiroError("the program ended before it came")
+        if began > clock.now() + SKEW:
+            raise unknown(intent, WiroError(f"{lost}, and this machine's clock was set back since"))
+        return await self.find(calls, Attempt(intent, calls.sender.account, began, most), grace, lost)
 
-    async def _look(self, calls: TaskCalls, attempt: Attempt, error: WiroError) -> TaskRef | bool:
-        key = attempt.intent.fingerprint
-        async with self._locks.setdefault(key, anyio.Lock()):
+    async def _look(self, calls: TaskCalls, attempt: Attempt, deadline: float, error: WiroError) -> TaskRef | bool:
+        """The task, or whether the service could be asked for it."""
+        async with self._locks.setdefault(attempt.key, anyio.Lock()):
             try:
                 listed = await self._listed(calls, attempt)
             except WiroError:
                 return False
-            for other in list(self._under_way.get(key, ())):
-                await other.ended.wait()  # its task may be in the list without being known yet
-            unclaimed = [task for task in listed if task.id not in self._known]
-            allowed = len(self._undecided[key]) if attempt.most is None else attempt.most
-            if len(unclaimed) > allowed:
+            if not await self._equals_answered(attempt, deadline):
+                return False
+            unclaimed = [task for task in listed if not self._knows(task)]
+            allowed = len(self._undecided[attempt.key]) if attempt.most is None else attempt.most
+            if len(unclaimed) > allowed or any(_began(task) is None for task in unclaimed):
                 raise unknown(attempt.intent, error, unclaimed)
             if not unclaimed:
                 return True
             task = min(unclaimed, key=_age)  # an equal that was sent later may only have made the newer ones
-            self._know(task.id)
-            return TaskRef(task.id, task.token)
+            self._know(task.id, task.token)
+            return TaskRef(task.id or None, task.token)
+
+    async def _equals_answered(self, attempt: Attempt, deadline: float) -> bool:
+        """Wait for equal runs under way: their tasks may be in the list without being known yet."""
+        with anyio.CancelScope(deadline=max(deadline, anyio.current_time())) as scope:
+            for other in list(self._under_way.get(attempt.key, ())):
+                await other.ended.wait()
+        return not scope.cancelled_caught
 
     async def _listed(self, calls: TaskCalls, attempt: Attempt) -> list[Task]:
+        """The tasks that look like it and were made since, or may have been."""
+        since = datetime.fromtimestamp(attempt.began + calls.sender.pace.offset - SKEW, UTC)
         found: dict[str, Task] = {}
         seen: set[str] = set()
-        while True:
+        for _ in range(MAX_PAGES):
             page = await calls.page(len(seen), PAGE)
-            since = datetime.fromtimestamp(attempt.began + calls.sender.pace.offset - SKEW, UTC)
-            recent = [task for task in page if task.created_at is None or task.created_at >= since]
-            new = {task.id: task for task in recent if task.id not in seen}
-            strangers = [task for task in new.values() if task.id not in self._known]
-            found |= {task.id: task for task in strangers if attempt.intent.matches(await _whole(calls, task))}
+            new = {_name(task): task for task in page if _name(task) not in seen}
+            recent = {name: task for name, task in new.items() if not _is_older(task, since)}
+            for name, task in recent.items():
+                if not self._knows(task) and (whole := await self._whole(calls, attempt, task)):
+                    if attempt.intent.matches(whole) and not _is_older(whole, since):
+                        found[name] = whole
             seen |= new.keys()
-            if len(recent) < len(page) or not new:  # not for a short page: the service may give fewer than asked for
-                return list(found.values())
+            if len(recent) < len(new) or not new:  # not for a short page: the service may give fewer than asked for
+                break
+        return list(found.values())
 
-    def _know(self, task_id: str) -> None:
-        self._known[task_id] = None
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+    async def _whole(self, calls: TaskCalls, attempt: Attempt, task: Task) -> Task | None:
+        """The task as far as it is needed to tell it; None for one too many that the list tells too little of."""
+        if task.model and "parameters" in task.raw and _began(task) is not None:
+            return task
+        name = _name(task)
+        if name not in attempt.asked:
+            if len(attempt.asked) >= MAX_ASKED:
+                return None
+            attempt.asked[name] = await calls.detail(TaskRef(task.id or None, task.token)) or task
+        return attempt.asked[name]
+
+    def _knows(self, task: Task) -> bool:
+        return task.id in self._known or task.token in self._known
+
+    def _know(self, *names: str | None) -> None:
+        for name in filter(None, names):
+            self._known[name] = None
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
 
 
 def unknown(intent: Intent, error: WiroError, candidates: list[Task] | None = None) -> SubmissionUnknownError:
@@ -147,21 +187,27 @@ def unknown(intent: Intent, error: WiroError, candidates: list[Task] | None = No
     )
 
 
+def _name(task: Task) -> str:
+    return task.id or task.token or ""
+
+
+def _began(task: Task) -> datetime | None:
+    return task.created_at or task.started_at
+
+
+def _is_older(task: Task, since: datetime) -> bool:
+    began = _began(task)
+    return began is not None and began < since
+
+
 def _age(task: Task) -> tuple[datetime, int, str]:
-    """Sorts tasks from old to new, those of unknown age last; ids are running numbers."""
-    return task.created_at or datetime.max.replace(tzinfo=UTC), len(task.id), task.id
+    """Sorts tasks from old to new; ids are running numbers."""
+    return _began(task) or datetime.max.replace(tzinfo=UTC), len(task.id), task.id
 
 
-async def _whole(calls: TaskCalls, task: Task) -> Task:
-    if task.model and "parameters" in task.raw:
-        return task
-    return await calls.detail(TaskRef(task.id or None, task.token)) or task
-
-
-def _discard(attempts: dict[str, set[Attempt]], attempt: Attempt) -> None:
-    key = attempt.intent.fingerprint
-    group = attempts.get(key)
+def _discard(attempts: Group, attempt: Attempt) -> None:
+    group = attempts.get(attempt.key)
     if group is not None:
         group.discard(attempt)
         if not group:
-            del attempts[key]
+            del attempts[attempt.key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from email.utils import parsedate_to_datetime
@@ -26,6 +27,9 @@ from wiro_async._transport.multipart import Multipart
 
 logger = logging.getLogger("wiro_async")
 JSON_TYPE = {"Content-Type": "application/json"}
+TOKEN = re.compile(rb'oken"\s*:\s*"([^"]{8,256})"')
+MANY_BYTES = 4096  # a longer body is no call about one task
+PRIVATE = re.compile(r"(?i)auth|key|token|secret|sign|nonce|cookie|password")
 
 
 class Pace:
@@ -72,6 +76,30 @@ class Pace:
         self._closed.set()
 
 
+@attrs.define
+class Departure:
+    """How far a call has come on its way out.
+
+    Attributes:
+        has_begun: whether any byte of it may have left.
+        is_complete: whether nothing of it is left here, so that it may be heeded.
+    """
+
+    has_begun: bool = False
+    is_complete: bool = False
+
+    def spends(self, request: Request) -> bool:
+        """Whether the call cannot be made again, for its body has begun to leave and cannot be produced twice."""
+        return self.has_begun and not request.is_replayable
+
+    async def watch(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+        """The body, piece by piece as it leaves."""
+        self.has_begun = True
+        async for chunk in chunks:
+            yield chunk
+        self.is_complete = True
+
+
 @attrs.frozen
 class Sender:
     """Makes calls with one set of credentials, over connections shared with other senders."""
@@ -84,6 +112,11 @@ class Sender:
     http: HttpTransport
     pace: Pace
     ready: Callable[[], Awaitable[None]]
+
+    @property
+    def account(self) -> str:
+        """Equal where calls are about the same account's tasks, as far as can be told."""
+        return f"{self.base_url} {self.credentials.api_key}"
 
     async def call(self, request: Request) -> dict[str, JSON]:
         """The answer to a call.
@@ -104,10 +137,19 @@ class Sender:
                 await self.pause(request, error, attempt)
             attempt += 1
 
-    async def attempt(self, request: Request) -> dict[str, JSON]:
-        """The answer to a call that is made just once."""
+    async def submit(self, request: Request, departure: Departure) -> dict[str, JSON]:
+        """The answer to a call that is made just once, and makes a task.
+
+        An answer that tells the ids of a task is one, whatever its status and whatever else it says.
+        """
         await self.ready()
-        return await self._attempt(request)
+        answer, sent = await self._exchanged(request, departure)
+        return self._told(answer, sent)
+
+    def urgent(self, seconds: float) -> Sender:
+        """The same for calls that must not wait for what others were told, each made once and so long at most."""
+        shortest = seconds if self.timeout is None else min(seconds, self.timeout)
+        return attrs.evolve(self, timeout=shortest, retry=attrs.evolve(self.retry, attempts=1), pace=Pace())
 
     async def pause(self, request: Request, error: WiroError, attempt: int) -> None:
         """Wait as long as the retry policy says after a failed attempt; after a 429 the whole session does."""
@@ -126,30 +168,35 @@ class Sender:
         return (request.repeatable or never_left or refused) and self.retry.allows(error, attempt)
 
     @asynccontextmanager
-    async def events(self, request: Request) -> AsyncGenerator[dict[str, JSON] | AsyncIterator[ServerEvent]]:
-        """The answer to a call that is made just once: an event stream, or a mapping if it is none.
-
-        An answer that tells the ids of a task is one, whatever its status: a 504 only says that the wait was cut.
-        """
+    async def events(
+        self, request: Request, departure: Departure
+    ) -> AsyncGenerator[dict[str, JSON] | AsyncIterator[ServerEvent]]:
+        """The same where the answer is an event stream, or a mapping if it is none, as where a 504 cuts the wait."""
         await self.ready()
         await self.pace.wait()
-        async with _body(request) as (content, kind):
+        async with _body(request, departure) as (content, kind):
             headers = {**self._headers(kind), "Accept": "text/event-stream"}
             async with self.http.post_events(self._url(request), headers, content, self.timeout) as answer:
-                if not isinstance(answer, Answer):
-                    yield answer
-                    return
-                told = as_dict(decode_or_none(answer.body))
-                yield told if Submitted.from_wire(told) else self._parsed(answer)
+                yield self._told(answer, _secrets(request, headers)) if isinstance(answer, Answer) else answer
 
     async def _attempt(self, request: Request) -> dict[str, JSON]:
-        await self.pace.wait()
-        async with _body(request) as (content, kind):
-            return self._parsed(await self.http.post(self._url(request), self._headers(kind), content, self.timeout))
+        return self._parsed(*await self._exchanged(request, Departure()))
 
-    def _parsed(self, answer: Answer) -> dict[str, JSON]:
+    async def _exchanged(self, request: Request, departure: Departure) -> tuple[Answer, tuple[str, ...]]:
+        await self.pace.wait()
+        async with _body(request, departure) as (content, kind):
+            headers = self._headers(kind)
+            answer = await self.http.post(self._url(request), headers, content, self.timeout)
+        return answer, _secrets(request, headers)
+
+    def _told(self, answer: Answer, sent: tuple[str, ...]) -> dict[str, JSON]:
+        told = as_dict(decode_or_none(answer.body))
+        return told if Submitted.from_wire(told) else self._parsed(answer, sent)
+
+    def _parsed(self, answer: Answer, sent: tuple[str, ...]) -> dict[str, JSON]:
         self.pace.note_date(answer.headers.get("date"))
-        return parse_envelope(answer.status, answer.headers, answer.body, clock.now(), self.credentials.secrets)
+        secrets = (*self.credentials.secrets, *sent)
+        return parse_envelope(answer.status, answer.headers, answer.body, clock.now(), secrets)
 
     def _url(self, request: Request) -> str:
         return f"{self.base_url}/{request.path}"
@@ -159,10 +206,20 @@ class Sender:
 
 
 @asynccontextmanager
-async def _body(request: Request) -> AsyncGenerator[tuple[bytes | AsyncIterator[bytes], Mapping[str, str]]]:
+async def _body(
+    request: Request, departure: Departure
+) -> AsyncGenerator[tuple[bytes | AsyncIterator[bytes], Mapping[str, str]]]:
     if request.parts is None:
+        departure.has_begun = departure.is_complete = True
         yield request.body, JSON_TYPE
         return
     body = await Multipart.of(request.parts)
-    async with aclosing(body.chunks()) as chunks:
-        yield chunks, body.headers
+    async with aclosing(body.chunks()) as chunks, aclosing(departure.watch(chunks)) as watched:
+        yield watched, body.headers
+
+
+def _secrets(request: Request, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What a call says of tokens, signatures and the user's own headers, which its answer may repeat."""
+    tokens = TOKEN.findall(request.body) if len(request.body) < MANY_BYTES else []
+    private = (word for name, value in headers.items() if PRIVATE.search(name) for word in value.split())
+    return (*private, *(token.decode(errors="replace") for token in tokens))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -15,15 +15,19 @@ from wiro_async._errors import (
     DecodingError,
     RateLimitError,
     ServerError,
-    TaskTimeoutError,
+    SessionClosedError,
+    TaskCancelledError,
+    TaskFailedError,
     TransportError,
     WiroError,
 )
 from wiro_async._types import OnCancel
 
 logger = logging.getLogger("wiro_async")
-STOP_SECONDS = 5.0
-TRY_AGAIN = 0.25
+STOP_SECONDS = 5.0  # so long is it waited for; then it goes on in the background
+CALL_SECONDS = 1.5  # for one call, so that a second one is still in time
+TRY_AGAIN, TRY_AGAIN_CAP = 0.25, 5.0
+GIVE_UP_SECONDS = 600.0
 
 
 async def stop_task(calls: TaskCalls, ref: TaskRef) -> bool:
@@ -41,19 +45,41 @@ async def stop_task(calls: TaskCalls, ref: TaskRef) -> bool:
                 return True
         task = await calls.detail(ref)
         if task is not None and task.is_over:
+            calls.on_over(ref)
             return task.was_cancelled
         await anyio.sleep(TRY_AGAIN)
 
 
 async def _stop_in_spite_of_faults(calls: TaskCalls, ref: TaskRef) -> None:
-    while True:
-        try:
-            await stop_task(calls, ref)
-        except (TransportError, DecodingError, RateLimitError, ServerError) as error:
-            logger.debug("task %s: not stopped yet: %s", ref.task_id, error)
-            await anyio.sleep(TRY_AGAIN)
-        else:
-            return
+    """The same by short calls that wait for nothing else, each of which may fail."""
+    calls = calls.urgent(CALL_SECONDS)
+    pause = TRY_AGAIN
+    while not (
+        await _has_worked(calls.cancel, ref) or await _has_worked(calls.kill, ref) or await _is_over(calls, ref)
+    ):
+        await anyio.sleep(pause)
+        pause = min(TRY_AGAIN_CAP, 1.5 * pause)
+
+
+async def _has_worked(act: Callable[[TaskRef], Awaitable[None]], ref: TaskRef) -> bool:
+    try:
+        await act(ref)
+    except (APIError, TransportError, DecodingError) as error:
+        logger.debug("task %s: not stopped yet: %s", ref.task_id, error)
+        return False
+    return True
+
+
+async def _is_over(calls: TaskCalls, ref: TaskRef) -> bool:
+    try:
+        task = await calls.detail(ref)
+    except (TransportError, DecodingError, RateLimitError, ServerError) as error:
+        logger.debug("task %s: not stopped yet: %s", ref.task_id, error)
+        return False
+    if task is None or not task.is_over:
+        return False
+    calls.on_over(ref)
+    return True
 
 
 class Stopper:
@@ -78,7 +104,7 @@ class Stopper:
 
     @asynccontextmanager
     async def owning(self, calls: TaskCalls, ref: TaskRef, on_cancel: OnCancel) -> AsyncGenerator[None]:
-        """Whoever leaves by an error that is not the task's own (cancelled, out of time, …) stops it on the way out."""
+        """Whoever leaves by an error that is not the task's own end (cancelled, out of time, …) stops it on the way."""
         if on_cancel == "leave":
             yield
             return
@@ -86,40 +112,51 @@ class Stopper:
         try:
             yield
         except BaseException as error:
-            told = isinstance(error, WiroError) and not isinstance(error, TaskTimeoutError)
-            if not told and self.disown(ref):
+            if not _tells_the_end(error, ref) and self.disown(ref):
                 await self.stop(calls, ref)
             raise
         finally:
             self.disown(ref)
 
     async def stop(self, calls: TaskCalls, ref: TaskRef) -> None:
-        """Stop a task, shielded, in at most `STOP_SECONDS`; it goes on in the background if this is cancelled."""
+        """Stop a task, shielded, in at most `STOP_SECONDS`; it goes on in the background if that is not enough."""
         done = anyio.Event()
+        try:
+            self._nursery.start(self._stop, calls, ref, done)
+        except SessionClosedError:
+            logger.warning("task %s was not stopped: the session is closed", ref.task_id)
+            return
         self._stopping += 1
-        self._nursery.start(self._stop, calls, ref, done)
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS) as scope:
             await done.wait()
+        if scope.cancelled_caught:
+            logger.warning("task %s could not be stopped within %s s", ref.task_id, STOP_SECONDS)
 
     async def aclose(self) -> None:
-        """Stop all that is owned, and wait for what is being stopped."""
-        async with anyio.create_task_group() as group:
-            while self._owned:
-                ref, calls = self._owned.popitem()
-                group.start_soon(self.stop, calls, ref)
-        while self._stopping:
-            self._idle = anyio.Event()
-            await self._idle.wait()
+        """Stop all that is owned, and wait for what is being stopped, in at most `STOP_SECONDS`."""
+        with anyio.move_on_after(STOP_SECONDS):
+            async with anyio.create_task_group() as group:
+                while self._owned:
+                    ref, calls = self._owned.popitem()
+                    group.start_soon(self.stop, calls, ref)
+            while self._stopping:
+                self._idle = anyio.Event()
+                await self._idle.wait()
 
     async def _stop(self, calls: TaskCalls, ref: TaskRef, done: anyio.Event) -> None:
         try:
-            with anyio.move_on_after(STOP_SECONDS) as scope:
+            with anyio.move_on_after(GIVE_UP_SECONDS):
                 await _stop_in_spite_of_faults(calls, ref)
-            if scope.cancelled_caught:
-                logger.warning("task %s could not be stopped within %s s", ref.task_id, STOP_SECONDS)
         except WiroError as error:
             logger.warning("task %s could not be stopped: %s", ref.task_id, error)
         finally:
             self._stopping -= 1
             self._idle.set()
             done.set()
+
+
+def _tells_the_end(error: BaseException, ref: TaskRef) -> bool:
+    """Whether it says that this very task is over."""
+    if not isinstance(error, (TaskFailedError, TaskCancelledError)):
+        return False
+    return bool({error.task_id, error.token} & {ref.task_id, ref.token} - {None})

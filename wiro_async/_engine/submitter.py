@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from typing import Protocol
 
@@ -13,23 +14,30 @@ from wiro_async._engine.limiter import Limiter, Slot
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.reconciler import ANSWERED_GRACE, Attempt, Reconciler, unknown
 from wiro_async._engine.running import Running
+from wiro_async._engine.sender import Departure
 from wiro_async._engine.stopping import Stopper
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._errors import (
+    APIError,
     ConcurrencyLimitError,
+    ConnectionFailedError,
     DecodingError,
     RateLimitError,
-    ServerError,
     SessionClosedError,
+    SubmissionUnknownError,
+    TaskTimeoutError,
     TransportError,
     WiroError,
 )
 from wiro_async._protocol.entities import Submitted
 from wiro_async._protocol.matching import Intent
 from wiro_async._protocol.requests import Request
-from wiro_async._types import OnCancel, OnUnknown, ProgressMode
+from wiro_async._protocol.retry import is_refusal
+from wiro_async._types import OnCancel, OnUnknown, ProgressMode, TimeoutPhase
 
-ANSWER_SECONDS = 5.0
+logger = logging.getLogger("wiro_async")
+ANSWER_SECONDS = 4.0  # so long the answer to a run is awaited that nobody wants any more; then its task is looked for
+FIND_SECONDS = 1.0  # and so long that is waited for, before it goes on in the background
 MAX_AT_ONCE = 60  # runs being sent; fewer than the connections, so that none waits inside the HTTP pool
 
 
@@ -37,13 +45,25 @@ class RunLog(Protocol):
     """Who writes a run down, so that it can be found again after the end of this process."""
 
     async def intend(self, intent: Intent) -> None:
-        """It is about to be sent, and is not before this returns."""
+        """It is about to be sent, and is not before this returns. What this raises is raised by `submit`."""
 
     async def note(self, ref: TaskRef) -> None:
         """Its task is known; nothing else happens before this returns."""
 
     def settle(self) -> None:
         """Nothing of it is under way any more."""
+
+
+@attrs.define
+class Trace:
+    """What became known of a run whose submitting was ended from outside."""
+
+    ref: TaskRef | None = None
+
+    def timed_out(self, phase: TimeoutPhase, seconds: float | None) -> TaskTimeoutError:
+        """The error for a time-out that ended it."""
+        ref = self.ref or TaskRef()
+        return TaskTimeoutError(phase, seconds or 0.0, ref.task_id, ref.token)
 
 
 @attrs.frozen
@@ -55,6 +75,7 @@ class RunPlan:
         on_unknown: "resubmit" sends it again if its answer was lost and its task is nowhere to be found.
         mode: how it is followed; "sse" makes its answer an event stream.
         log: who writes it down.
+        trace: told of its task, whoever hears of it.
     """
 
     request: Request
@@ -63,6 +84,7 @@ class RunPlan:
     on_unknown: OnUnknown
     mode: ProgressMode = "auto"
     log: RunLog | None = None
+    trace: Trace = attrs.field(factory=Trace)
 
 
 @attrs.define(eq=False)
@@ -71,10 +93,19 @@ class _Sending:
     calls: TaskCalls
     slot: Slot
     attempt: Attempt
+    departure: Departure
+    is_last: bool
     ref: TaskRef | None = None
     error: Exception | None = None
     abandoned: bool = False
+    call: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     settled: anyio.Event = attrs.field(factory=anyio.Event)
+
+    def abandon(self) -> None:
+        """Nobody wants it any more. What has not left completely does not have to."""
+        self.abandoned = True
+        if not self.departure.is_complete:
+            self.call.cancel()
 
 
 class Submitter:
@@ -96,6 +127,7 @@ class Submitter:
         self._gate = anyio.Semaphore(MAX_AT_ONCE, fast_acquire=True)
         self._under_way: set[_Sending] = set()
         self._closed = False
+        self._nobodys: list[_Sending] = []  # answered before the end, but their callers have not woken up yet
         self.on_made: Callable[[str | None, TaskRef], None] = lambda callback_url, ref: None
 
     def __len__(self) -> int:
@@ -104,7 +136,8 @@ class Submitter:
     async def submit(self, calls: TaskCalls, plan: RunPlan) -> TaskRef:
         """Start a run, as soon as the limiter allows it.
 
-        Cancelling waits, shielded, up to `ANSWER_SECONDS` for an answer that is under way, and stops its task.
+        Cancelling waits, shielded, up to 5 s for an answer that is under way, or else for its task to be found, and
+        stops the task. That goes on in the background if it takes longer.
 
         Raises:
             SubmissionUnknownError: the answer was lost, and so is the task, if there is one.
@@ -114,13 +147,17 @@ class Submitter:
         refused = False
         while True:
             slot = await self._limiter.acquire(refused=refused)
+            refused = False
+            departure = Departure()
+            is_last = plan.on_unknown != "resubmit" or tries >= calls.sender.retry.attempts
             try:
-                ref = await self._send_once(calls, plan, slot)
+                ref = await self._send_once(calls, plan, slot, departure, is_last)
             except ConcurrencyLimitError as error:
                 self._limiter.refuse(slot, error.limit)
+                if departure.spends(plan.request):
+                    raise
                 refused = True
             except WiroError as error:
-                refused = False
                 if isinstance(error, RateLimitError):
                     self._limiter.slow_down(slot)
                 if not calls.sender.may_repeat(plan.request, error, tries):
@@ -130,6 +167,7 @@ class Submitter:
             else:
                 if ref is not None:
                     return ref
+                tries += 1
 
     async def seek(
         self, calls: TaskCalls, intent: Intent, began: float, grace: float, known: Collection[str], most: int
@@ -146,32 +184,35 @@ class Submitter:
         """
         return await self._reconciler.seek(calls, intent, began, grace, known, most)
 
+    def give_up(self) -> None:
+        """Begin nothing more, and let nobody have what is under way."""
+        if not self._closed:
+            self._closed = True
+            self._limiter.open_wide()
+            self._nobodys = [sending for sending in self._under_way if sending.settled.is_set()]
+            for sending in self._under_way:
+                sending.abandon()
+
     async def aclose(self) -> None:
-        """Give up all that is under way, stopping what was made, and begin nothing more."""
-        self._closed = True
-        self._limiter.open_wide()
-        answered = [sending for sending in self._under_way if sending.settled.is_set()]
+        """Stop what is made by runs under way."""
+        self.give_up()
+        await self._all_settled(ANSWER_SECONDS)
         for sending in self._under_way:
-            sending.abandoned = True
-        with anyio.move_on_after(ANSWER_SECONDS):
+            sending.call.cancel()
+        await self._all_settled(ANSWER_SECONDS)
+        async with anyio.create_task_group() as group:
+            for sending in self._nobodys:
+                group.start_soon(self._drop, sending)
+
+    async def _all_settled(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
             for sending in list(self._under_way):
                 await sending.settled.wait()
-        for sending in answered:  # their callers have not woken up yet, so the tasks are nobody's
-            await self._drop(sending)
 
-    async def _send_once(self, calls: TaskCalls, plan: RunPlan, slot: Slot) -> TaskRef | None:
-        try:
-            await self._gate.acquire()
-        except BaseException:
-            self._limiter.end(slot)
-            raise
-        if self._closed:
-            self._gate.release()
-            self._limiter.end(slot)
-            raise SessionClosedError("the session was closed before the run was sent")
-        sending = _Sending(plan, calls, slot, self._reconciler.begin(plan.intent))
-        self._under_way.add(sending)
-        self._nursery.start(self._send, sending)
+    async def _send_once(
+        self, calls: TaskCalls, plan: RunPlan, slot: Slot, departure: Departure, is_last: bool
+    ) -> TaskRef | None:
+        sending = await self._begun(calls, plan, slot, departure, is_last)
         try:
             await sending.settled.wait()
         except anyio.get_cancelled_exc_class():
@@ -185,6 +226,28 @@ class Submitter:
             raise closed.with_task(sending.ref.task_id, sending.ref.token) if sending.ref else closed
         return sending.ref
 
+    async def _begun(
+        self, calls: TaskCalls, plan: RunPlan, slot: Slot, departure: Departure, is_last: bool
+    ) -> _Sending:
+        try:
+            await calls.sender.pace.wait()
+            await self._gate.acquire()
+        except BaseException:
+            self._limiter.end(slot)
+            raise
+        try:
+            if self._closed:
+                raise SessionClosedError("the session was closed before the run was sent")
+            attempt = self._reconciler.begin(calls, plan.intent)
+            sending = _Sending(plan, calls, slot, attempt, departure, is_last)
+            self._nursery.start(self._send, sending)
+        except BaseException:
+            self._gate.release()
+            self._limiter.end(slot)
+            raise
+        self._under_way.add(sending)
+        return sending
+
     async def _see_off(self, sending: _Sending) -> None:
         with anyio.CancelScope(shield=True):
             if sending.settled.is_set():  # the answer came while the caller was being cancelled
@@ -192,25 +255,43 @@ class Submitter:
                 if not sending.abandoned:
                     await self._drop(sending)
                 return
-            sending.abandoned = True
+            sending.abandon()
             with anyio.move_on_after(ANSWER_SECONDS):
+                await sending.settled.wait()
+                return
+            sending.call.cancel()
+            with anyio.move_on_after(FIND_SECONDS):
                 await sending.settled.wait()
 
     async def _send(self, sending: _Sending) -> None:
         try:
-            sending.ref = await self._answered(sending)
-            if sending.ref is not None and sending.plan.log is not None:
-                await sending.plan.log.note(sending.ref)
+            await self._note(sending, await self._answered(sending))
         except anyio.get_cancelled_exc_class():
             sending.error = SessionClosedError("the session was closed while the run was being submitted")
+            if not self._nursery.has_ended:  # somebody cancels every task there is: the answer will not be heard
+                await self._find_in_time(sending)
             raise
         except Exception as error:
             sending.error = error
+            if sending.abandoned and isinstance(error, SubmissionUnknownError):
+                logger.warning("a run was given up before its answer came, and may run on: %s", error)
         finally:
             await self._settle(sending)
 
+    async def _note(self, sending: _Sending, ref: TaskRef | None) -> None:
+        sending.ref = sending.plan.trace.ref = ref
+        if ref is not None and sending.plan.log is not None:
+            await sending.plan.log.note(ref)
+
+    async def _find_in_time(self, sending: _Sending) -> None:
+        sending.abandoned = True
+        lost = ConnectionFailedError("its task was cancelled", sending.departure.has_begun)
+        if lost.sent and sending.ref is None:
+            with anyio.move_on_after(ANSWER_SECONDS, shield=True):
+                sending.ref = await self._reconciler.find(sending.calls, sending.attempt, ANSWER_SECONDS, lost)
+
     async def _settle(self, sending: _Sending) -> None:
-        self._reconciler.end(sending.attempt, sending.ref.task_id if sending.ref else None)
+        self._reconciler.end(sending.attempt, sending.ref)
         if sending.ref is not None:
             self.on_made(sending.plan.intent.callback_url, sending.ref)
             self._running.begin(sending.calls, sending.ref, sending.slot, sending.plan.mode)
@@ -230,24 +311,32 @@ class Submitter:
     async def _drop(self, sending: _Sending) -> None:
         if sending.ref is None:
             self._limiter.end(sending.slot)
-        elif sending.plan.on_cancel == "stop":
+        elif sending.plan.on_cancel != "leave":
             await self._stopper.stop(sending.calls, sending.ref)
 
     async def _answered(self, sending: _Sending) -> TaskRef | None:
         try:
-            return await self._asked(sending)
-        except (TransportError, ServerError, DecodingError) as error:
-            if isinstance(error, TransportError) and not error.sent:
+            with sending.call:
+                return await self._asked(sending)
+            doubt: WiroError = ConnectionFailedError("it was not waited for any longer", sending.departure.has_begun)
+        except APIError as error:
+            if is_refusal(error):
                 raise
-            return await self._find(sending, error)
+            doubt = error
+        except (TransportError, DecodingError) as error:
+            doubt = error
+        if isinstance(doubt, TransportError) and not doubt.sent:
+            raise doubt
+        return await self._find(sending, doubt)
 
     async def _asked(self, sending: _Sending) -> TaskRef:
+        plan, departure = sending.plan, sending.departure
         try:
-            if sending.plan.log is not None:
-                await sending.plan.log.intend(sending.plan.intent)
-            if sending.plan.mode == "sse":
-                return await self._event_runs.start(sending.calls, sending.plan.request)
-            answer = await sending.calls.sender.attempt(sending.plan.request)
+            if plan.log is not None:
+                await plan.log.intend(plan.intent)
+            if plan.mode == "sse":
+                return await self._event_runs.start(sending.calls, plan.request, departure)
+            answer = await sending.calls.sender.submit(plan.request, departure)
         finally:
             self._gate.release()
         submitted = Submitted.from_wire(answer)
@@ -255,11 +344,12 @@ class Submitter:
             raise DecodingError("the answer holds no task id", 200)
         return TaskRef(submitted.task_id or None, submitted.token)
 
-    async def _find(self, sending: _Sending, error: WiroError) -> TaskRef | None:
+    async def _find(self, sending: _Sending, doubt: WiroError) -> TaskRef | None:
         grace = ANSWERED_GRACE
-        if isinstance(error, TransportError):
+        if isinstance(doubt, TransportError):
             grace += sending.calls.sender.timeout or 0.0
-        ref = await self._reconciler.find(sending.calls, sending.attempt, grace, error)
-        if ref is None and sending.plan.on_unknown == "raise":
-            raise unknown(sending.plan.intent, error) from error
+        ref = await self._reconciler.find(sending.calls, sending.attempt, grace, doubt)
+        is_last = sending.is_last or sending.abandoned or sending.departure.spends(sending.plan.request)
+        if ref is None and is_last:
+            raise unknown(sending.plan.intent, doubt) from doubt
         return ref

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from html import unescape
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
@@ -12,7 +13,7 @@ from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.json import JSON, decode_or_none, encode
 from wiro_async._protocol.requests import RunInput, form_text
-from wiro_async._protocol.values import as_address
+from wiro_async._protocol.values import as_address, as_text
 
 INTENT = "wiro_intent"
 NOT_PARAMETERS = frozenset({"callbackurl", "projectid"})
@@ -26,6 +27,7 @@ class Intent:
         model: "owner/model".
         fingerprint: equal for runs that cannot be told apart by their parameters.
         callback_url: with an id of its own in its query, if the run has one.
+        project_id: the project to bill, if it is named.
         ignored: parameters that carry files, which are echoed in forms of the service's own.
     """
 
@@ -33,19 +35,23 @@ class Intent:
     fingerprint: str = attrs.field(repr=False)
     callback_url: str | None = attrs.field(repr=False)
     ignored: frozenset[str]
+    project_id: str | None = None
 
     @classmethod
-    def of(cls, model: str, given: RunInput, callback_url: str | None) -> Intent:
+    def of(cls, model: str, given: RunInput, callback_url: str | None, project_id: str | None = None) -> Intent:
         """The intent of a run."""
         names = {name for name, _ in given.parts}
         ignored = frozenset(names | {f"{name}Url" for name in names})
-        return cls(model, fingerprint(model, given.values, ignored), callback_url, ignored)
+        return cls(model, fingerprint(model, given.values, ignored), callback_url, ignored, project_id)
 
     def matches(self, task: Task) -> bool:
         """Whether a task's echo is that of this run."""
-        echoed = task.raw.get("callbackurl")
-        if isinstance(echoed, str) and INTENT in echoed:
-            return echoed == self.callback_url
+        project = as_text(task.raw.get("projectid"))
+        if self.project_id and project not in ("", self.project_id):
+            return False
+        told = task.raw.get("callbackurl")
+        if told and isinstance(told, str):
+            return self.callback_url is not None and _intent_id(told) == _intent_id(self.callback_url)
         return fingerprint(task.model, task.parameters, self.ignored) == self.fingerprint
 
 
@@ -80,17 +86,28 @@ def intent_of(callback_url: str) -> str | None:
     return dict(parse_qsl(urlsplit(callback_url).query)).get(INTENT)
 
 
-def _canonical(value: JSON) -> str:
-    text = form_text(value).strip()
-    if text[:1].isalpha():
-        return text
-    if text[:1] in ("{", "["):
-        inner = decode_or_none(text)
-        return text if inner is None else encode(_sorted(inner)).decode()
+def _intent_id(callback_url: str) -> str:
+    """The same for an address that may have been written anew, or anything else; the address where there is none."""
     try:
-        number = Decimal(text)
-    except InvalidOperation:
+        return intent_of(unescape(callback_url)) or callback_url
+    except ValueError:
+        return callback_url
+
+
+def _canonical(value: JSON) -> str:
+    """The value's text in one way of writing; as it is where it is beyond what such texts hold."""
+    text = form_text(value).strip()
+    try:
+        if text[:1] in ("{", "["):
+            inner = decode_or_none(text)
+            return text if inner is None else encode(_sorted(inner)).decode()
+        return text if text[:1].isalpha() else _plain_number(text)
+    except (ArithmeticError, RecursionError, ValueError):
         return text
+
+
+def _plain_number(text: str) -> str:
+    number = Decimal(text)
     return str(number.normalize()) if number.is_finite() else text
 
 

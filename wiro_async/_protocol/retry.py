@@ -6,6 +6,8 @@ import attrs
 
 from wiro_async._errors import APIError, DecodingError, RateLimitError, TransportError, WiroError
 
+# What says that a call was heard and not heeded; other statuses may come of something between us and the service.
+REFUSALS = frozenset({200, 400, 401, 402, 403, 404, 405, 406, 411, 413, 414, 415, 422, 429, 431, 451})
 # From 520 on: what a content delivery network says of the service behind it.
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529, 530})
 
@@ -48,3 +50,8 @@ class RetryPolicy:
             case APIError():
                 return error.http_status in self.statuses
         return False
+
+
+def is_refusal(error: APIError) -> bool:
+    """Whether it proves that what was asked for was not done."""
+    return error.http_status is None or error.http_status in REFUSALS

@@ -12,7 +12,7 @@ import attrs
 
 from wiro_async._api.batch.stats import BatchStats
 from wiro_async._errors import InvalidInputError, TaskFailedError
-from wiro_async._types import OnCancel
+from wiro_async._types import OnCancel, Timeouts
 
 Order: TypeAlias = Literal["completed", "input"]
 OnError: TypeAlias = Literal["continue", "stop"]
@@ -39,6 +39,8 @@ class BatchSettings(TypedDict, total=False):
     budget: Decimal | int | str | None
     save_to: str | os.PathLike[str] | None
     progress: bool | ProgressListener | None
+    timeout: float | Timeouts | None
+    queue_timeout: float | None
 
 
 @attrs.frozen

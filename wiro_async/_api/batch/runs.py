@@ -13,9 +13,8 @@ from wiro_async._api.following import Following
 from wiro_async._api.handle import TaskHandle
 from wiro_async._api.results import TaskResult
 from wiro_async._engine.stopping import Stopper
-from wiro_async._engine.submitter import RunLog, RunPlan, Submitter
+from wiro_async._engine.submitter import RunLog, RunPlan, Submitter, Trace
 from wiro_async._engine.task_calls import TaskRef
-from wiro_async._errors import TaskTimeoutError
 from wiro_async._protocol.entities import Task
 from wiro_async._types import OnCancel, Timeouts
 
@@ -52,12 +51,14 @@ class Runs:
         start = anyio.current_time()
         timeouts = self._timeouts(request)
         ref: TaskRef | None = None
+        trace = Trace()
         phase, seconds = timeouts.before_start
         with anyio.move_on_after(seconds):
             calls = self._following.calls.within(timeouts.request)
-            ref = await self._submitter.submit(calls, await self.plan(request, log))
+            plan = attrs.evolve(await self.plan(request, log), trace=trace)
+            ref = await self._submitter.submit(calls, plan)
         if ref is None:
-            raise TaskTimeoutError(phase, seconds or 0.0)
+            raise trace.timed_out(phase, seconds)
         return await self._ended(TaskHandle(ref, request.model, self._following, anyio.current_time()), start, timeouts)
 
     async def follow(self, request: RunRequest, ref: TaskRef) -> TaskResult:
