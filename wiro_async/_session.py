@@ -33,7 +33,7 @@ from wiro_async._api.forms import ResponseModel, Schema
 from wiro_async._api.handle import TaskHandle
 from wiro_async._api.launching import Launch, Launcher, Listener, RunSettings
 from wiro_async._api.models import Models
-from wiro_async._api.options import USER_AGENT, Options
+from wiro_async._api.options import USER_AGENT, OptionChanges, Options
 from wiro_async._api.outputs import Output
 from wiro_async._api.realtime import RealtimeSession
 from wiro_async._api.results import ParsedResult, TaskResult
@@ -115,13 +115,12 @@ class AsyncWiro:
         tasks_per_socket: int = 1000,
         polls_per_second: float = 100.0,
     ) -> None:
-        options = Options.of(
-            api_key,
-            api_secret,
-            headers,
+        options = Options(
+            settings.credentials(api_key, api_secret, bool(headers)),
+            headers or {},
             progress,
-            timeout,
-            retry,
+            Timeouts.of(timeout, Timeouts()),
+            retry or RetryPolicy(),
             on_unknown,
             check_inputs,
             max_download_bytes,
@@ -132,10 +131,10 @@ class AsyncWiro:
             USER_AGENT,
             transport,
             verify=verify,
-            max_concurrency=max_concurrency,
+            max_concurrency=settings.checked_count(max_concurrency, "max_concurrency"),
             compression=compression,
-            tasks_per_socket=tasks_per_socket,
-            polls_per_second=polls_per_second,
+            tasks_per_socket=settings.checked_count(tasks_per_socket, "tasks_per_socket") or 1,
+            polls_per_second=settings.checked_rate(polls_per_second, "polls_per_second"),
         )
         self._set_up(engine, settings.base_url(base_url), options, None)
 
@@ -154,7 +153,8 @@ class AsyncWiro:
         self._engine = engine
         self._base_url = base_url
         self._options = options
-        self._owner = origin is None
+        self._origin = origin  # a view keeps it, for it is what warns when nobody closes it
+        self._closes = origin is None
         self._calls = TaskCalls(sender, engine.running.over)
         self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes)
         self._following = Following(self._calls, engine.watches, self._downloader, options.progress, options.timeouts)
@@ -169,17 +169,19 @@ class AsyncWiro:
         return f"AsyncWiro({without_login(self._base_url)!r})"
 
     async def __aenter__(self) -> Self:
+        self._closes = self._closes or not self._engine.nursery.is_open  # a view on a session that nobody entered
         await self._engine.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        if self._closes:
+            await self._engine.aclose()
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
-        if engine is not None and self._owner and engine.nursery.is_open:
+        if engine is not None and self._origin is None and engine.nursery.is_open:
             warnings.warn(
                 f"{self!r} was not closed: use `async with`, or await aclose()", ResourceWarning, stacklevel=2
             )
@@ -187,42 +189,27 @@ class AsyncWiro:
     async def aclose(self) -> None:
         """Close the session: stop what `run()`, `stream()` and batches still have running, free everything.
 
-        Tasks that were made by `submit()` go on. A view made by `with_options` leaves the session open.
+        Tasks that were made by `submit()` go on. A view made by `with_options` leaves the session open. Cancelling
+        ends the wait; the closing goes on.
+
+        Raises:
+            SessionClosedError: it was used in another event loop, and had to be closed there.
         """
-        if self._owner:
+        if self._origin is None:
             await self._engine.aclose()
 
-    def with_options(
-        self,
-        *,
-        api_key: str | None = None,
-        api_secret: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        progress: ProgressMode | None = None,
-        timeout: float | Timeouts | None = None,
-        retry: RetryPolicy | None = None,
-        on_unknown: OnUnknown | None = None,
-        check_inputs: CheckInputs | None = None,
-        callback_url: CallbackURL | None = None,
-    ) -> AsyncWiro:
+    def with_options(self, **changes: Unpack[OptionChanges]) -> AsyncWiro:
         """A view on this session with other options, which shares its connections and ends with it.
 
-        `headers` are added to the session's own; a key that is given without a secret is used without one.
+        Takes `api_key`, `api_secret`, `headers`, `progress`, `timeout`, `retry`, `on_unknown`, `check_inputs`,
+        `max_download_bytes` and `callback_url`, as for a new session. `headers` are added to the session's own; a key
+        that is given without a secret is used without one. None, or nothing, leaves an option as it is.
+
+        Raises:
+            ConfigurationError: a setting is wrong.
         """
-        old = self._options
-        options = Options(
-            settings.other_credentials(old.credentials, api_key, api_secret),
-            {**old.headers, **(headers or {})},
-            old.progress if progress is None else settings.known_mode(progress),
-            Timeouts.of(timeout, old.timeouts),
-            retry or old.retry,
-            on_unknown or old.on_unknown,
-            old.check_inputs if check_inputs is None else settings.known_checking(check_inputs),
-            old.max_download_bytes,
-            callback_url or old.callback_url,
-        )
         view = object.__new__(type(self))
-        view._set_up(self._engine, self._base_url, options, self)
+        view._set_up(self._engine, self._base_url, self._options.changed(changes), self)
         return view
 
     def statistics(self) -> Statistics:
@@ -443,8 +430,8 @@ class AsyncWiro:
         """
         model = model_or_requests if isinstance(model_or_requests, str) else None
         wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
-        if wanted is None:
-            raise InvalidInputError(message="no inputs; give batch(model, inputs) or batch(requests)")
+        if wanted is None or (model is None and inputs is not None):
+            raise InvalidInputError(message="give batch(model, inputs) or batch(requests), and nothing beside requests")
         options = BatchOptions.of(
             concurrency,
             order,

@@ -67,12 +67,12 @@ class TaskHandle:
     async def result_since(self, start: float, timeouts: Timeouts) -> TaskResult:
         """Wait for the result with time-outs that count from `start`, a time of the event loop."""
         if self._over is None:
-            following = self._following.within(timeouts)
-            watcher = await following.enter(self._ref, self.model, self._made_at, just_the_end=True)
+            following, ref = self._following.within(timeouts), self._ref
+            watcher = await following.enter(ref, self.model, self._made_at, just_the_end=True)
             try:
                 self._end(await watcher.wait(start, timeouts))
             finally:
-                self._following.leave(self._ref)
+                self._following.leave(ref)
         assert self._over is not None
         return self._following.result(self._over)
 
@@ -111,21 +111,31 @@ class TaskHandle:
         return TextDeltas(self.events(timeout=timeout), self._following)
 
     async def detail(self) -> Task | None:
-        """The task as the service sees it now; None in the first moments, when it is not listed yet."""
-        return await self._following.calls.detail(self._ref)
+        """The task as the service sees it now; None in the first moments, when it is not listed yet.
+
+        Raises:
+            WiroError: the service could not be asked, or does not know it.
+        """
+        task = await self._following.calls.detail(self._ref)
+        if task is not None:
+            self._know(task)
+        return task
 
     async def cancel(self) -> None:
-        """Take it out of the queue. Raises `APIError` if it is not queued any more."""
+        """Take it out of the queue. Raises `APIError` if it is not queued any more. Cancelling this may not undo it."""
         await self._following.calls.cancel(self._ref)
         self._made_at = None
 
     async def kill(self) -> None:
-        """End it while it runs. Raises `APIError` if it is not running."""
+        """End it while it runs. Raises `APIError` if it is not running. Cancelling this may not undo it."""
         await self._following.calls.kill(self._ref)
         self._made_at = None
 
     async def stop(self) -> bool:
-        """Cancel or kill it, whichever applies. False if it was over before that."""
+        """Cancel or kill it, whichever applies. False if it was over before that.
+
+        Cancelling this may leave it running. Raises `WiroError` if the service cannot be asked.
+        """
         stopped = await stop_task(self._following.calls, self._ref)
         self._made_at = None
         return stopped
@@ -136,3 +146,9 @@ class TaskHandle:
 
     def _end(self, task: Task) -> None:
         self._over, self._made_at = task, None
+        self._know(task)
+
+    def _know(self, task: Task) -> None:
+        """Take up what the handle was not told when it was made."""
+        self._ref = TaskRef(self.id or task.id or None, self.token or task.token)
+        self.model = self.model or task.model
