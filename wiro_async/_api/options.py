@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 import attrs
@@ -71,8 +71,8 @@ def known_retry(retry: RetryPolicy | None) -> RetryPolicy:
 
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Headers that HTTP can carry; their values are not shown."""
-    given: dict[object, object] = dict(headers or {})
-    for name, value in given.items():
+    given: Iterable[tuple[object, object]] = dict(headers or {}).items()
+    for name, value in given:
         if not isinstance(name, str) or not isinstance(value, str):
             raise ConfigurationError(f"the header {name!r} has a {type(value).__name__} as its value; give text")
     return dict(headers or {})

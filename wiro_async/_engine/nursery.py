@@ -119,6 +119,10 @@ class Nursery:
         self.count += 1
         try:
             await function(*arguments)
+        except asyncio.CancelledError:
+            if self._ended:
+                raise
+            # Somebody cancels every task there is. The group must not take it for its own end: it has work to do.
         except SessionClosedError as error:
             logger.debug("a background task ended: %s", error)
         except Exception:

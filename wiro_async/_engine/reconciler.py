@@ -147,9 +147,9 @@ class Reconciler:
             new = {_name(task): task for task in page if _name(task) not in seen}
             recent = {name: task for name, task in new.items() if not _is_older(task, since)}
             for name, task in recent.items():
-                if not self._knows(task) and (whole := await self._whole(calls, attempt, task)):
-                    if attempt.intent.matches(whole) and not _is_older(whole, since):
-                        found[name] = whole
+                whole = None if self._knows(task) else await self._whole(calls, attempt, task)
+                if whole and attempt.intent.matches(whole) and not _is_older(whole, since):
+                    found[name] = whole
             seen |= new.keys()
             if len(recent) < len(new) or not new:  # not for a short page: the service may give fewer than asked for
                 break

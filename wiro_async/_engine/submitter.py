@@ -256,7 +256,7 @@ class Submitter:
                     await self._drop(sending)
                 return
             sending.abandon()
-            with anyio.move_on_after(ANSWER_SECONDS):
+            with anyio.move_on_after(ANSWER_SECONDS if sending.departure.is_complete else 0.0):
                 await sending.settled.wait()
                 return
             sending.call.cancel()

@@ -1,0 +1,252 @@
+"""Promise 3, where the service is silent, faulty or refuses, and where whole loops are torn down."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import attrs
+import pytest
+
+from wiro_async import (
+    AsyncWiro,
+    File,
+    InvalidInputError,
+    NotFoundError,
+    SessionClosedError,
+    TaskCancelledError,
+    WiroError,
+)
+from wiro_async._engine import stopping, submitter
+from wiro_async.testing import Delay, DelayAnswer, Respond, WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
+STUCK = "emulator/stuck"
+
+
+def statuses(emulator: WiroEmulator) -> list[str]:
+    """How all tasks stand."""
+    return [task.status for task in emulator.ledger.tasks.values()]
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is waited for seconds in life is waited for tenths."""
+    monkeypatch.setattr(submitter, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(submitter, "FIND_SECONDS", 0.2)
+
+
+@pytest.mark.parametrize("mode", ["auto", "sse"])
+async def test_3_an_answer_that_never_comes(
+    emulator: WiroEmulator, hurried: None, brief: None, until: Until, mode: Any
+) -> None:
+    """Whoever goes away waits a while for it; then the task is looked for and stopped, though the call is silent."""
+    emulator.faults.http("Run/*", DelayAnswer(60.0))
+    async with AsyncWiro(**emulator.options(), progress=mode) as wiro:
+        running = asyncio.create_task(wiro.run(STUCK))
+        await until(lambda: emulator.ledger.submissions)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await until(lambda: statuses(emulator) == ["task_cancel"])
+        await until(lambda: wiro.statistics().submissions == 0)
+
+
+async def test_3_closing_while_an_answer_never_comes(
+    emulator: WiroEmulator, hurried: None, brief: None, until: Until
+) -> None:
+    """The end of the session finds and stops it as well."""
+    emulator.faults.http("Run/*", DelayAnswer(60.0))
+    wiro = AsyncWiro(**emulator.options())
+    running = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: emulator.ledger.submissions)
+    await wiro.aclose()
+    with pytest.raises(SessionClosedError):
+        await running
+    assert statuses(emulator) == ["task_cancel"]
+
+
+async def test_3_an_upload_nobody_wants_is_broken_off(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """What has not left completely does not have to: no task is made for the sake of stopping it."""
+    sent = asyncio.Event()
+
+    async def endless() -> Any:
+        while True:
+            yield bytes(1000)
+            sent.set()
+            await asyncio.sleep(0.01)
+
+    running = asyncio.create_task(wiro.run(STUCK, {"image": File(endless(), "a.bin")}))
+    await sent.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError), anyio.fail_after(3):
+        await running
+    await until(lambda: wiro.statistics().requests == 0)
+    assert not emulator.ledger.submissions
+
+
+async def test_3_nothing_is_sent_after_its_caller_left(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """A run that a 429 holds back is not sent when the pause is over."""
+    emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "0.6"}))
+    listing = asyncio.create_task(anext(wiro.tasks.list()))
+    await until(lambda: wiro._engine.pace._open_at > 0)
+    running = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: wiro._engine.limiter.in_flight == 1)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError), anyio.fail_after(0.5):
+        await running
+    with pytest.raises(StopAsyncIteration):
+        await listing
+    assert emulator.ledger.count("Run/*") == 0
+    assert wiro._engine.limiter.in_flight == 0
+
+
+@pytest.mark.parametrize("error", [NotFoundError(message="mine"), TaskCancelledError, InvalidInputError(message="x")])
+async def test_3_errors_of_the_listener_are_not_the_tasks(emulator: WiroEmulator, wiro: AsyncWiro, error: Any) -> None:
+    """A listener may raise what this library raises, even about another task: this one is stopped."""
+    other = await wiro.submit("emulator/sleeper", {"seconds": 1})
+    task = (await other.result()).task
+    raised = error if isinstance(error, WiroError) else error(task)
+
+    def listener(event: object) -> None:
+        raise raised
+
+    with pytest.raises(type(raised)) as caught:
+        await wiro.run(STUCK, on_event=listener)
+    assert caught.value is raised
+    assert statuses(emulator)[-1] == "task_cancel"
+
+
+async def test_3_a_failed_watch_stops_the_task(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Whatever makes it impossible to follow a run, its end was not told: it is stopped."""
+    refused = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
+    emulator.faults.http("Task/Detail", refused, times=None)
+    with pytest.raises(WiroError, match="expired"):
+        await wiro.run(STUCK)
+    assert statuses(emulator) == ["task_cancel"]
+
+
+async def test_3_a_silent_cancel_does_not_hold_up_the_kill(
+    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the calls that stop a task has little time, so that the next is in time."""
+    monkeypatch.setattr(stopping, "CALL_SECONDS", 0.2)
+    emulator.faults.http("Task/Cancel", DelayAnswer(60.0), times=None)
+    running = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: wiro.statistics().owned_tasks)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert statuses(emulator) == ["task_cancel"]
+
+
+async def test_3_a_pause_for_others_does_not_hold_up_a_stop(
+    emulator: WiroEmulator, wiro: AsyncWiro, until: Until
+) -> None:
+    """A 429 slows the session down; a model that must be stopped is not kept running by it."""
+    running = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: wiro.statistics().owned_tasks)
+    wiro._engine.pace.hold(60.0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert statuses(emulator) == ["task_cancel"]
+
+
+async def test_3_stopping_goes_on_in_the_background(
+    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller is let go after a while, the task is not."""
+    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.2)
+    running = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: wiro.statistics().owned_tasks)
+    emulator.faults.http("Task/*", Respond(503, "{}"), times=None)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert statuses(emulator) == ["task_start"]
+    emulator.faults.clear()
+    await until(lambda: statuses(emulator) == ["task_cancel"])
+    await until(lambda: wiro.statistics().owned_tasks == 0)
+
+
+async def all_cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    """As the end of `asyncio.run` does it."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize("moment", ["submitting", "running"])
+async def test_3_every_task_of_the_loop_is_cancelled(
+    emulator: WiroEmulator, hurried: None, until: Until, moment: str
+) -> None:
+    """Those of the session are among them; yet what it owns is stopped, and nothing is left."""
+    if moment == "submitting":
+        emulator.faults.http("Run/*", DelayAnswer(0.3))
+    mine = asyncio.all_tasks()
+    wiro = AsyncWiro(**emulator.options())
+    running = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: emulator.ledger.submissions)
+    if moment == "running":
+        await until(lambda: wiro.statistics().owned_tasks)
+    await all_cancelled(asyncio.all_tasks() - mine)
+    assert running.cancelled() or isinstance(running.exception(), SessionClosedError)
+    assert statuses(emulator) == ["task_cancel"]
+    await wiro.aclose()
+    assert not any(attrs.astuple(wiro.statistics()))
+
+
+async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+    """The session closes itself then: waits end, what it owns is stopped, and later calls are told."""
+    wiro = AsyncWiro(**emulator.options())
+    held = await wiro.submit(STUCK)
+    waiting = asyncio.create_task(held.result())
+    running = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: statuses(emulator) == ["task_start"] * 2 and wiro.statistics().watched_tasks == 2)
+    (host,) = (task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
+    host.cancel()
+    for task in (waiting, running):
+        with pytest.raises(SessionClosedError):
+            await task
+    with pytest.raises(SessionClosedError):
+        await wiro.submit(STUCK)
+    await wiro.aclose()
+    assert statuses(emulator) == ["task_start", "task_cancel"]
+    assert not any(attrs.astuple(wiro.statistics()))
+
+
+@pytest.mark.parametrize("again", ["by another", "meanwhile"])
+async def test_3_closing_is_not_torn(emulator: WiroEmulator, hurried: None, until: Until, again: str) -> None:
+    """Whoever waits for it may be cancelled, or come second: it is done, once, and all see its end."""
+    emulator.faults.http("Task/*", Delay(0.4), times=2)
+    wiro = AsyncWiro(**emulator.options())
+    running = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: wiro.statistics().owned_tasks)
+    first = asyncio.create_task(wiro.aclose())
+    await asyncio.sleep(0.05)
+    if again == "by another":
+        first.cancel()
+        await asyncio.wait([first])
+        assert first.cancelled()
+    await wiro.aclose()
+    assert not any(attrs.astuple(wiro.statistics()))
+    assert statuses(emulator) == ["task_cancel"]
+    await asyncio.wait([running, first])
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of aiohttp, whose connections went with their loop
+def test_3_closing_in_another_loop(emulator: WiroEmulator) -> None:
+    """What was open went with its own loop; that is told, and closing again is harmless."""
+    wiro = AsyncWiro(**emulator.options())
+
+    async def submit() -> None:
+        await wiro.submit("emulator/sleeper")
+
+    asyncio.run(submit())
+    for late in (wiro.aclose, submit):
+        with pytest.raises(SessionClosedError):
+            asyncio.run(late())
