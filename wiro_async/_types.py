@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from inspect import iscoroutinefunction
 from typing import IO, Literal, TypeAlias
 
 import attrs
 
-from wiro_async._errors import InvalidInputError
+from wiro_async._errors import ConfigurationError, InvalidInputError
 
 ProgressMode: TypeAlias = Literal["auto", "websocket", "polling", "sse"]
 OnCancel: TypeAlias = Literal["stop", "leave"]
@@ -19,14 +21,44 @@ OnProgress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
 TimeoutPhase: TypeAlias = Literal["queue", "run", "idle"]
 
 
+def _name(name: str | os.PathLike[str]) -> str:
+    given: object = name
+    if isinstance(given, os.PathLike):
+        return os.path.basename(os.fsdecode(given))
+    if isinstance(given, str):
+        return given
+    raise InvalidInputError(message=f"the name of a file is a {type(given).__name__}; give text, such as 'photo.png'")
+
+
+class _Spent:
+    """Sources that were read and cannot be read again: they themselves, whichever `File` is around them."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Callable[[], object]] = {}
+
+    def __contains__(self, data: object) -> bool:
+        known = self._known.get(id(data))
+        return known is not None and known() is data
+
+    def add(self, data: object) -> None:
+        key = id(data)
+        try:
+            self._known[key] = weakref.ref(data, lambda _: self._known.pop(key, None))
+        except TypeError:  # few kinds of objects cannot be referred to weakly; those are kept
+            self._known[key] = lambda: data
+
+
+_spent = _Spent()
+
+
 @attrs.frozen
 class File:
     """A file to send along with a run.
 
     Args:
         data: bytes, a path, an open binary file (sent from its present position), or an async iterable of bytes.
-            An async iterable can be sent only once.
-        name: the file name the service sees.
+            An async iterable, a pipe and whatever else cannot be read again can be sent only once.
+        name: the file name the service sees; of a path, its last part.
         content_type: its media type; guessed from the name if not given.
         on_progress: called with the bytes of it that were sent so far, and with how many there are (None if that is
             not known), after each piece of about a megabyte; may be a coroutine function. Where a file is sent anew,
@@ -36,7 +68,7 @@ class File:
     data: bytes | os.PathLike[str] | IO[bytes] | AsyncIterable[bytes] = attrs.field(
         repr=lambda data: type(data).__name__
     )
-    name: str
+    name: str = attrs.field(converter=_name)
     content_type: str | None = None
     on_progress: OnProgress | None = attrs.field(default=None, repr=False, eq=False)
 
@@ -44,14 +76,33 @@ class File:
         data: object = self.data
         if isinstance(data, (bytearray, memoryview)):
             object.__setattr__(self, "data", bytes(data))
-        elif not isinstance(data, (bytes, os.PathLike, AsyncIterable)) and not hasattr(data, "read"):
+        elif not isinstance(data, (bytes, os.PathLike, AsyncIterable)):
+            self._check_readable(data)
+        kind = self.content_type
+        if kind is not None and not (kind.isascii() and kind.isprintable()):
+            raise InvalidInputError(message=f"{kind!r} cannot be the content type of file {self.name!r}")
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it was sent, or begun to be, and cannot be sent again: an async iterable, a pipe."""
+        return self.data in _spent
+
+    def spend(self) -> None:
+        """Note that its data is about to be read, and cannot be read again."""
+        _spent.add(self.data)
+
+    def _check_readable(self, data: object) -> None:
+        read = getattr(data, "read", None)
+        if read is None:
             raise InvalidInputError(
                 message=f"the data of file {self.name!r} is a {type(data).__name__}; "
                 "give bytes, a pathlib.Path, a file opened with 'rb', or an async iterable of bytes"
             )
-        kind = self.content_type
-        if kind is not None and not (kind.isascii() and kind.isprintable()):
-            raise InvalidInputError(message=f"{kind!r} cannot be the content type of file {self.name!r}")
+        if iscoroutinefunction(read):
+            raise InvalidInputError(
+                message=f"the data of file {self.name!r} is a {type(data).__name__}, whose read() must be awaited; "
+                "give the open file within it, such as upload.file, or an async iterable of bytes"
+            )
 
 
 # What is uploaded where a parameter takes files.
@@ -63,6 +114,8 @@ Input: TypeAlias = Mapping[str, object]
 @attrs.frozen
 class Timeouts:
     """How long to wait, in seconds; None is for ever.
+
+    Given to one call, it stands for all four: `attrs.evolve(timeouts, idle=30)` changes one of your own.
 
     Args:
         request: for the answer to one HTTP call.
@@ -76,9 +129,13 @@ class Timeouts:
     run: float | None = None
     idle: float | None = None
 
+    def __attrs_post_init__(self) -> None:
+        for name, value in attrs.asdict(self).items():
+            checked_seconds(value, f"the {name} time-out")
+
     @classmethod
     def of(cls, value: float | Timeouts | None, default: Timeouts) -> Timeouts:
-        """A number is the `run` time-out; None takes the default."""
+        """A number is the `run` time-out; None takes the default. Raises `ConfigurationError`."""
         if value is None:
             return default
         return value if isinstance(value, Timeouts) else attrs.evolve(default, run=value)
@@ -93,3 +150,10 @@ class Timeouts:
     def with_queue(self, seconds: float | None) -> Timeouts:
         """The same with another queue time-out, if one is given."""
         return self if seconds is None else attrs.evolve(self, queue=seconds)
+
+
+def checked_seconds(value: object, name: str) -> None:
+    """Raises `ConfigurationError` for what is no length of time, or None."""
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0):
+        return
+    raise ConfigurationError(f"{name} is {value!r}; give seconds, 0 or more, or None to wait for ever")

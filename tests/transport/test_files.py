@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.datastructures import UploadFile
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._transport import files
+from wiro_async._transport import files, sources
 from wiro_async._transport.files import chunks_of, size_of
 from wiro_async._types import File
 
@@ -114,6 +115,16 @@ async def test_a_pipe_by_its_path(tmp_path: Path) -> None:
     assert await task == (None, b"abc")
 
 
+async def test_files_that_do_not_tell_their_length(tmp_path: Path) -> None:
+    """Those of the system say that they have nothing; they are read to their end. Empty ones are empty."""
+    size, data = await sent(Path("/proc/self/status"))
+    assert size is None
+    assert data.startswith(b"Name:")
+    empty = tmp_path / "empty"
+    empty.touch()
+    assert await sent(empty) == (0, b"")
+
+
 async def test_iterators() -> None:
     """Pieces of any kind of bytes; it is closed at the end, and when it is given up."""
     closed = 0
@@ -211,24 +222,24 @@ async def test_a_reader_that_is_cancelled_leaves_nothing_open(
 
 async def test_a_reader_that_is_cancelled_again_and_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As aiohttp does with the body of a request that is answered early: even so the file is closed."""
-    sources: list[files._PathSource] = []
-    read = files._PathSource.read
+    seen: list[sources.PathSource] = []
+    read = sources.PathSource.read
 
-    def slow(source: files._PathSource) -> bytes:
-        sources.append(source)
+    def slow(source: sources.PathSource) -> bytes:
+        seen.append(source)
         time.sleep(0.05)
         return read(source)
 
-    monkeypatch.setattr(files._PathSource, "read", slow)
+    monkeypatch.setattr(sources.PathSource, "read", slow)
     task = asyncio.create_task(sent(path))
-    while not sources:  # noqa: ASYNC110
+    while not seen:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     while not task.done():
         task.cancel()
         await asyncio.sleep(0)
     await asyncio.sleep(0.2)
-    assert sources[0]._file is None or sources[0]._file.closed
-    assert sources[0].read() == b""
+    assert seen[0]._file is None or seen[0]._file.closed
+    assert seen[0].read() == b""
 
 
 @pytest.mark.parametrize("data", ["photo.png", None, 7, ["a"]], ids=repr)
@@ -252,3 +263,40 @@ def test_other_bytes_are_bytes() -> None:
     data[0] = 0
     assert file.data == File(memoryview(b"abc"), "f").data == b"abc"  # type: ignore[arg-type]
     assert repr(file) == "File(data=bytes, name='f', content_type=None)"
+
+
+def test_names() -> None:
+    """Text, or a path, of which the last part counts."""
+    assert File(b"", Path("some/where/a.png")).name == "a.png"
+    for name in (None, 7, b"a.png"):
+        with pytest.raises(InvalidInputError, match=r"the name of a file is a .*give text"):
+            File(b"", name)  # type: ignore[arg-type]
+
+
+async def test_an_upload_of_a_web_framework() -> None:
+    """Its `read` must be awaited: the file in it is what can be sent."""
+    upload = UploadFile(io.BytesIO(b"abc"), filename="a.png")
+    with pytest.raises(InvalidInputError, match=r"UploadFile, whose read\(\) must be awaited.*upload\.file"):
+        File(upload, "a.png")  # type: ignore[arg-type]
+    assert await sent(upload.file) == (3, b"abc")
+
+
+async def test_a_file_that_is_closed_while_it_is_sent(path: Path) -> None:
+    """A clear error."""
+    with path.open("rb") as opened:
+        async with aclosing(chunks_of(File(opened, "f"))) as chunks:
+            await anext(chunks)
+            opened.close()
+            with pytest.raises(InvalidInputError, match="file 'f' was closed while it was sent"):
+                _ = [chunk async for chunk in chunks]
+
+
+async def test_a_pipe_that_does_not_wait() -> None:
+    """What it gives later would be missing; so it is not taken for whole."""
+
+    class Impatient(Pipe):
+        def read(self, size: int | None = -1) -> Any:
+            return super().read(size) or None
+
+    with pytest.raises(InvalidInputError, match=r"nothing to read yet.*make it blocking"):
+        await sent(Impatient(b"abc"))

@@ -6,21 +6,26 @@ import asyncio
 import mimetypes
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
 from contextlib import aclosing
 from pathlib import Path
-from threading import Lock
-from typing import IO, TypeVar
+from typing import IO
 
 import anyio
 import anyio.to_thread
 
 from wiro_async._errors import InvalidInputError
+from wiro_async._transport.sources import (
+    OpenSource,
+    PathSource,
+    can_go_back,
+    in_thread,
+    in_thread_of_its_own,
+    turn_of,
+)
 from wiro_async._types import File
 
-T = TypeVar("T")
 CHUNK = 1024 * 1024
-READING = Lock()  # reading an open file moves its position and puts it back; nobody else may read it meanwhile
 
 # Types that the service takes and that machines without lists of their own, such as containers, do not know.
 TYPES = {
@@ -50,9 +55,11 @@ async def size_of(file: File) -> int | None:
 
     Raises:
         OSError: as usual for a path that cannot be read.
-        InvalidInputError: an open file is closed, or open in text mode.
+        InvalidInputError: an open file is closed, or open in text mode; or its data was read and cannot be again.
     """
     data = file.data
+    if file.is_spent:
+        raise sent_before(file)
     if isinstance(data, bytes):
         return len(data)
     if isinstance(data, AsyncIterable):
@@ -60,6 +67,25 @@ async def size_of(file: File) -> int | None:
     if isinstance(data, os.PathLike):
         return await anyio.to_thread.run_sync(_size, Path(data))
     return await anyio.to_thread.run_sync(_rest, data, file.name)
+
+
+async def reads_once(file: File, size: int | None) -> bool:
+    """Whether reading it uses it up, given what it was measured to have: an async iterable, a pipe."""
+    data = file.data
+    if size is not None or isinstance(data, bytes):
+        return False
+    if isinstance(data, os.PathLike):
+        return not await anyio.Path(data).is_file()
+    return isinstance(data, AsyncIterable) or not can_go_back(data)
+
+
+def sent_before(file: File) -> InvalidInputError:
+    """The error for a source that cannot be read again."""
+    kind = "path" if isinstance(file.data, os.PathLike) else type(file.data).__name__
+    return InvalidInputError(
+        message=f"file {file.name!r} is a {kind} that can be sent only once, and was; give a new one, or bytes, a "
+        "regular file or an uploaded file's URL, which can be sent again"
+    )
 
 
 async def chunks_of(file: File, size: int | None = None) -> AsyncGenerator[bytes, None]:
@@ -74,7 +100,7 @@ async def chunks_of(file: File, size: int | None = None) -> AsyncGenerator[bytes
     sent = 0
     if size == 0:
         return
-    async with aclosing(_pieces(file)) as pieces:
+    async with aclosing(_pieces(file, size)) as pieces:
         async for piece in pieces:
             piece = piece if size is None else piece[: size - sent]
             sent += len(piece)
@@ -93,13 +119,13 @@ async def _report(file: File, sent: int, size: int | None) -> None:
             await answer
 
 
-async def _pieces(file: File) -> AsyncGenerator[bytes, None]:
+async def _pieces(file: File, size: int | None) -> AsyncGenerator[bytes, None]:
     data = file.data
     if isinstance(data, bytes):
         for start in range(0, len(data), CHUNK):
             yield data[start : start + CHUNK]
         return
-    source = _of_iterable(data) if isinstance(data, AsyncIterable) else _of_file(data)
+    source = _of_iterable(data) if isinstance(data, AsyncIterable) else _of_file(file, await reads_once(file, size))
     async with aclosing(source) as pieces:
         async for piece in pieces:
             if not isinstance(piece, (bytes, bytearray, memoryview)):
@@ -119,83 +145,27 @@ async def _of_iterable(data: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None
             await data.aclose()
 
 
-async def _of_file(data: os.PathLike[str] | IO[bytes]) -> AsyncGenerator[bytes, None]:
-    source = _PathSource(Path(data)) if isinstance(data, os.PathLike) else _OpenSource(data)
-    ahead = _in_thread(source.read)
+async def _of_file(file: File, is_pipe: bool) -> AsyncGenerator[bytes, None]:
+    """A pipe may keep its reader waiting for ever, so nobody here waits for that reader."""
+    run = in_thread_of_its_own if is_pipe else in_thread
+    source = _source(file, is_pipe)
+    ahead = run(source.read)
     try:
         while piece := await asyncio.shield(ahead):
-            ahead = _in_thread(source.read)
+            ahead = run(source.read)
             yield piece
     finally:
-        closing = _in_thread(source.close)  # begun before anything is awaited: a second cancellation may come any time
+        closing = run(source.close)  # begun before anything is awaited: a second cancellation may come any time
         with anyio.CancelScope(shield=True):
             await asyncio.wait([closing])
 
 
-def _in_thread(act: Callable[[], T]) -> asyncio.Future[T]:
-    future = asyncio.get_running_loop().run_in_executor(None, act)
-    future.add_done_callback(_heed)
-    return future
-
-
-def _heed(future: asyncio.Future[T]) -> None:
-    """An error that comes when nobody reads any more is no news."""
-    if not future.cancelled():
-        future.exception()
-
-
-class _PathSource:
-    """A file that is opened when it is first read. Its methods are called in threads; nothing is read after `close`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[bytes] | None = None
-        self._lock = Lock()
-        self._is_over = False
-
-    def read(self) -> bytes:
-        with self._lock:
-            if self._is_over:
-                return b""
-            if self._file is None:
-                self._file = self._path.open("rb", buffering=0)
-            return self._file.read(CHUNK)
-
-    def close(self) -> None:
-        with self._lock:
-            self._is_over = True
-            if self._file is not None:
-                self._file.close()
-
-
-class _OpenSource:
-    """A file that the user has opened. Between two reads its position is where it was, so that the file can be sent
-    again, and several times at once."""
-
-    def __init__(self, data: IO[bytes]) -> None:
-        self._data = data
-        self._next: int | None = None
-        self._is_over = False
-
-    def read(self) -> bytes:
-        with READING:
-            if self._is_over:
-                return b""
-            start = _position(self._data)
-            if start is None:
-                return self._data.read(CHUNK)
-            try:
-                self._data.seek(start if self._next is None else self._next)
-                piece = self._data.read(CHUNK)
-                self._next = self._data.tell()
-            finally:
-                self._data.seek(start)
-            return piece
-
-    def close(self) -> None:
-        """Read no more: the file itself is the user's to close."""
-        with READING:
-            self._is_over = True
+def _source(file: File, is_pipe: bool) -> PathSource | OpenSource:
+    data = file.data
+    if isinstance(data, os.PathLike):
+        return PathSource(Path(data), CHUNK, is_pipe)
+    assert not isinstance(data, (bytes, AsyncIterable))
+    return OpenSource(data, file.name, CHUNK, is_pipe)
 
 
 def _size(path: Path) -> int | None:
@@ -204,20 +174,17 @@ def _size(path: Path) -> int | None:
         raise IsADirectoryError(f"{str(path)!r} is a directory; give a file")
     if not stat.S_ISREG(told.st_mode):
         return None
-    with path.open("rb"):  # whether it may be read is to be known before anything is sent
+    with path.open("rb") as opened:  # whether it may be read is to be known before anything is sent
+        if not told.st_size and opened.read(1):  # files of the system, such as /proc/cpuinfo, do not tell
+            return None
         return told.st_size
-
-
-def _position(data: IO[bytes]) -> int | None:
-    seekable = getattr(data, "seekable", None)
-    return data.tell() if seekable is not None and seekable() else None
 
 
 def _rest(data: IO[bytes], name: str) -> int | None:
     try:
-        with READING:
+        with turn_of(data):
             is_text = isinstance(data.read(0), str)
-            start = _position(data)
+            start = data.tell() if can_go_back(data) else None
             end = None if start is None or is_text else data.seek(0, os.SEEK_END)
             if start is not None and end is not None:
                 data.seek(start)

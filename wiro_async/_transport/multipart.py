@@ -10,7 +10,7 @@ import anyio.to_thread
 import attrs
 
 from wiro_async._protocol.requests import Part
-from wiro_async._transport.files import chunks_of, content_type_of, size_of
+from wiro_async._transport.files import chunks_of, content_type_of, reads_once, sent_before, size_of
 from wiro_async._types import File
 
 ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}  # as browsers do: WHATWG HTML, 4.10.21.8
@@ -23,21 +23,29 @@ class Multipart:
 
     Attributes:
         length: its size in bytes, None where a part's size is unknown.
+        passing: files among its parts that can be read only once, with this body.
     """
 
     boundary: str
     parts: tuple[tuple[bytes, bytes | File, int | None], ...] = attrs.field(repr=False)
     length: int | None
+    passing: tuple[File, ...] = attrs.field(default=(), repr=False)
 
     @classmethod
     async def of(cls, parts: Sequence[Part]) -> Multipart:
-        """Measure the parts. Raises the usual OSErrors for files that cannot be read."""
+        """Measure the parts.
+
+        Raises:
+            OSError: as usual for files that cannot be read.
+            InvalidInputError: what can be read only once was read, or is there twice.
+        """
         boundary = uuid4().hex
         headed = await anyio.to_thread.run_sync(_headed, boundary, parts)
         sized = [(*part, await size_of(part[1]) if isinstance(part[1], File) else len(part[1])) for part in headed]
         sizes = [len(head) + size + len(b"\r\n") for head, _, size in sized if size is not None]
         length = sum(sizes) + len(_tail(boundary)) if len(sizes) == len(sized) else None
-        return cls(boundary, tuple(sized), length)
+        passing = await _passing(sized) if length is None else ()
+        return cls(boundary, tuple(sized), length, passing)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -46,7 +54,8 @@ class Multipart:
         return {"Content-Type": f"multipart/form-data; boundary={self.boundary}", **length}
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body."""
+        """The body. Raises `InvalidInputError` before any of it comes, if another one has begun to use up its files."""
+        _spend(self.passing)
         for head, value, size in self.parts:
             yield head
             if isinstance(value, File):
@@ -57,6 +66,24 @@ class Multipart:
                 yield value
             yield b"\r\n"
         yield _tail(self.boundary)
+
+
+async def _passing(sized: Sequence[tuple[bytes, bytes | File, int | None]]) -> tuple[File, ...]:
+    files = [(value, size) for _, value, size in sized if isinstance(value, File)]
+    passing = [file for file, size in files if await reads_once(file, size)]
+    sources = [id(file.data) for file in passing]
+    for place, file in enumerate(passing):
+        if id(file.data) in sources[:place]:
+            raise sent_before(file)
+    return tuple(passing)
+
+
+def _spend(files: Sequence[File]) -> None:
+    for file in files:
+        if file.is_spent:
+            raise sent_before(file)
+    for file in files:
+        file.spend()
 
 
 def _headed(boundary: str, parts: Sequence[Part]) -> list[tuple[bytes, bytes | File]]:

@@ -11,13 +11,15 @@ database beside the file. Readers need no lock.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -26,9 +28,11 @@ from wiro_async._errors import JournalError
 if TYPE_CHECKING:
     import sqlite3
 
+logger = logging.getLogger("wiro_async")
 Connection: TypeAlias = "sqlite3.Connection"
 T = TypeVar("T")
 BUSY_SECONDS = 5.0
+_lingering: WeakValueDictionary[Path, Database] = WeakValueDictionary()
 
 
 class _Call:
@@ -51,6 +55,7 @@ class Database:
 
     def __init__(self, path: Path, prepare: Callable[[Connection], None]) -> None:
         self.path = path
+        self._place = path.absolute()
         self._prepare = prepare
         self._asked: list[_Call] = []
         self._batches: SimpleQueue[list[_Call] | None] = SimpleQueue()
@@ -61,16 +66,18 @@ class Database:
         self._closing = False
 
     async def open(self) -> None:
-        """Lock, open and check the file. Raises `JournalError`."""
+        """Lock, open and check the file. Waits for one that lingers on it in this loop. Raises `JournalError`."""
         self._loop = asyncio.get_running_loop()
+        former = _lingering.get(self._place)
+        if former is not None and former._loop is self._loop:
+            await former._ended.wait()
         opened = self._loop.create_future()
         threading.Thread(target=self._serve, args=(opened,), name="wiro_async journal", daemon=True).start()
-        error: JournalError | None = None
         try:
             with anyio.CancelScope(shield=True):
-                error = await opened
+                error: JournalError | None = await opened
         except BaseException:
-            self.close()
+            await self.aclose()
             raise
         if error is not None:
             raise error
@@ -82,14 +89,20 @@ class Database:
     async def do(self, operation: Callable[[Connection], T]) -> T:
         """The operation's value, once what it wrote is on the disk. Cancelling does not undo it.
 
+        What the operation itself raises is raised here, and then nothing that it wrote stays.
+
         Raises:
-            JournalError: it could not be carried out.
+            JournalError: the file cannot be read or written, now and later.
         """
         if self._closing:
             raise JournalError(f"the journal {self.path} is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         self._ask(_Call(operation, future))
         return await future
+
+    def linger(self) -> None:
+        """Whoever opened it has left, and something may still be written: it will be closed soon."""
+        _lingering[self._place] = self
 
     def close(self) -> None:
         """Close it, after all that was asked for. `aclose` also waits for that."""
@@ -114,12 +127,14 @@ class Database:
                 with _damage_told(self.path):
                     self._prepare(connection)
                 _sync_folder(self.path)
-                self._tell(opened.set_result, None)
+                self._tell(_answer, opened, None)
                 self._work(connection)
                 with suppress(sqlite3.Error):
                     connection.execute("PRAGMA optimize")
         except JournalError as error:
-            self._tell(opened.set_result, error)
+            self._tell(_answer, opened, error)
+        except Exception as error:
+            self._tell(_answer, opened, JournalError(f"the journal {self.path} cannot be opened: {error!r}"))
         finally:
             self._tell(self._ended.set)
 
@@ -143,31 +158,51 @@ class Database:
 
     def _deliver(self, calls: list[_Call]) -> None:
         for call in calls:
-            if call.future is None or call.future.done():
-                continue
-            if call.error is not None:
-                call.future.set_exception(call.error)
-            else:
-                call.future.set_result(call.value)
+            if call.future is None:
+                if call.error is not None and call.error is not self._broken:
+                    logger.error("something could not be written into the journal %s", self.path, exc_info=call.error)
+            elif not call.future.done():
+                if call.error is not None:
+                    call.future.set_exception(call.error)
+                else:
+                    call.future.set_result(call.value)
         self._loop.call_soon(self._hand_over)  # after those who go on now, and may ask again
 
     def _carry_out(self, connection: Connection, calls: list[_Call]) -> None:
+        """All in one transaction. One that fails by itself undoes it: the others are done anew, without it."""
+        failed: _Call | None
+        while (failed := self._tried(connection, calls)) is not None:
+            calls = [call for call in calls if call is not failed]
+
+    def _tried(self, connection: Connection, calls: list[_Call]) -> _Call | None:
+        current: _Call | None = None
         try:
             if self._broken is not None:
                 raise self._broken
             with _damage_told(self.path), connection:
                 connection.execute("BEGIN")
                 for call in calls:
+                    current = call
                     call.value = call.operation(connection)
+                current = None
         except Exception as error:
+            if current is not None and not _tells_damage(error):
+                current.error = error
+                return current
             broken = error if isinstance(error, JournalError) else JournalError(f"the journal failed: {error!r}")
             self._broken = broken
             for call in calls:
                 call.error = broken
+        return None
 
     def _tell(self, function: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the event loop is gone, and with it whoever waited
             self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _answer(opened: asyncio.Future[JournalError | None], error: JournalError | None) -> None:
+    if not opened.done():  # whoever waited may have been cancelled
+        opened.set_result(error)
 
 
 @contextmanager
@@ -185,11 +220,34 @@ def reader(path: Path, check: Callable[[Connection], None]) -> Connection:
     import sqlite3
 
     with _damage_told(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
-        with _closed_if_wrong(connection):
-            connection.execute("PRAGMA query_only=ON")
-            check(connection)
+        try:
+            return _reading(path, "mode=rw", check)
+        except sqlite3.OperationalError:
+            # Beside the file nothing may be made, as SQLite does for whoever reads while somebody writes. Nobody does.
+            if path.with_name(f"{path.name}-wal").exists():
+                raise
+            return _reading(path, "mode=ro&immutable=1", check)
+
+
+def _reading(path: Path, mode: str, check: Callable[[Connection], None]) -> Connection:
+    import sqlite3
+
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_SECONDS)
+    with _closed_if_wrong(connection):
+        connection.execute("PRAGMA query_only=ON")
+        check(connection)
     return connection
+
+
+def rows(connection: Connection, path: Path, sql: str, values: tuple[object, ...] = ()) -> Iterator[Any]:
+    """What a query gives, read as it is needed. Raises `JournalError`."""
+    import sqlite3
+
+    try:
+        with _damage_told(path), closing(connection.cursor()) as cursor:
+            yield from cursor.execute(sql, values)
+    except sqlite3.ProgrammingError as error:
+        raise JournalError(f"the journal {path} is not open, or was opened by another thread ({error})") from error
 
 
 class _damage_told:  # noqa: N801 - used like a function
@@ -203,6 +261,8 @@ class _damage_told:  # noqa: N801 - used like a function
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         import sqlite3
 
+        if isinstance(error, (sqlite3.ProgrammingError, sqlite3.DataError)):
+            return  # that is the caller's fault
         if isinstance(error, sqlite3.OperationalError):
             raise JournalError(
                 f"the journal {self._path} cannot be used ({error}); nothing more is submitted. Check that the disk "
@@ -213,6 +273,12 @@ class _damage_told:  # noqa: N801 - used like a function
                 f"the journal {self._path} is damaged or is no journal ({error}). Restore it from a copy; with a "
                 "new journal everything would be submitted, and billed, again"
             ) from error
+
+
+def _tells_damage(error: Exception) -> bool:
+    import sqlite3
+
+    return isinstance(error, JournalError) and isinstance(error.__cause__, sqlite3.Error)
 
 
 @contextmanager
@@ -227,19 +293,20 @@ def _closed_if_wrong(connection: Connection) -> Generator[None]:
 def _locked(path: Path) -> Connection:
     import sqlite3
 
-    path = Path(os.path.realpath(path))
     try:
+        path = _real(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = sqlite3.connect(path.with_name(f"{path.name}-lock"), timeout=0, isolation_level=None)
         with _closed_if_wrong(lock):
             lock.execute("BEGIN EXCLUSIVE")
             # Not before it is locked: closing a file takes away all POSIX locks that this process has on it.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, ValueError, sqlite3.Error) as error:
         if "locked" in str(error):
             raise JournalError(
                 f"the journal {path} is in use by another batch, in this process or in another one; "
-                "wait for its end, or give this batch a journal of its own"
+                "wait for its end, or give this batch a journal of its own. A batch that was left uses it until the "
+                "last run that it was sending is answered"
             ) from error
         raise JournalError(f"the journal {path} cannot be opened: {error}") from error
     return lock
@@ -249,17 +316,22 @@ def _opened(path: Path) -> Connection:
     import sqlite3
 
     with _damage_told(path):
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(_real(path), timeout=BUSY_SECONDS, isolation_level=None)
         with _closed_if_wrong(connection):
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
     return connection
 
 
+def _real(path: Path) -> Path:
+    """The file itself, also where its name means something else to SQLite, such as ":memory:"."""
+    return Path(os.path.realpath(path))
+
+
 def _sync_folder(path: Path) -> None:
-    """Names of new files survive a power cut only with the folder that holds them."""
-    if os.name == "posix":
-        folder = os.open(path.absolute().parent, os.O_RDONLY)
+    """Names of new files survive a power cut only with the folder that holds them, where the system can do that."""
+    with suppress(OSError):
+        folder = os.open(_real(path).parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
