@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ import pytest
 from wiro_async import (
     APIError,
     AsyncWiro,
+    AuthenticationError,
     NotFoundError,
     Progress,
+    RetryPolicy,
     SessionClosedError,
     StatusChanged,
     Task,
@@ -23,9 +26,10 @@ from wiro_async import (
     TaskFinished,
     TaskTimeoutError,
     TextDelta,
+    WiroError,
 )
 from wiro_async._protocol.status import ORDER
-from wiro_async.testing import Mute, WiroEmulator
+from wiro_async.testing import Mute, Respond, WiroEmulator
 
 if TYPE_CHECKING:
     from tests.conftest import Until
@@ -399,3 +403,38 @@ async def test_an_old_handle_is_asked_about_at_once(emulator: WiroEmulator, hurr
         await until(lambda: asyncio.get_running_loop().time() > old)
         assert (await task).succeeded
     assert emulator.ledger.count("Task/Detail") == 1
+
+
+async def test_a_handle_takes_up_what_it_learns(wiro: AsyncWiro) -> None:
+    """Made from a token or an id alone, it knows the rest once the service has told."""
+    made = await wiro.submit("emulator/sleeper", {"seconds": 1})
+    by_token, by_id, asked = wiro.task(made.token), wiro.task(taskid=made.id), wiro.task(made.token)
+    await by_token
+    await by_id.result()
+    await asked.detail()
+    for handle in (by_token, by_id, asked):
+        assert (handle.id, handle.token, handle.model) == (made.id, made.token, "emulator/sleeper")
+
+
+@pytest.mark.parametrize("call", ["detail", "cancel", "kill", "stop", "delete_files"])
+async def test_errors_of_a_handle_tell_its_task(emulator: WiroEmulator, wiro: AsyncWiro, call: str) -> None:
+    """Every error that comes after a submit has the ids, so that the run can be picked up again."""
+    task = await wiro.submit("emulator/sleeper", {"seconds": 1})
+    refused = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
+    emulator.faults.http("Task/*", refused, times=None)
+    with pytest.raises(AuthenticationError) as caught:
+        await getattr(task, call)()
+    assert (caught.value.task_id, caught.value.token) == (task.id, task.token)
+
+
+async def test_an_echoed_token_is_not_shown(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Where the service repeats what it was asked, the error does not."""
+    task = await wiro.submit("emulator/sleeper", {"seconds": 1})
+    assert task.token
+    said = json.dumps({"result": False, "errors": [{"code": 0, "message": f"Task {task.token} is not yours"}]})
+    for answer in (Respond(200, said), Respond(502, f"<h1>{task.token}</h1>", "text/html")):
+        emulator.faults.http("Task/Kill", answer, times=None)
+        with pytest.raises(WiroError) as caught:
+            await wiro.with_options(retry=RetryPolicy(attempts=1)).task(task.token).kill()
+        assert task.token not in f"{caught.value!r} {caught.value} {caught.value.args}"
+        emulator.faults.clear()

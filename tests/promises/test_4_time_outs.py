@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import pytest
 
-from wiro_async import AsyncWiro, RequestTimeoutError, RetryPolicy, RunRequest, TaskTimeoutError, Timeouts
+from wiro_async import (
+    AsyncWiro,
+    Batch,
+    ConfigurationError,
+    RequestTimeoutError,
+    RetryPolicy,
+    RunRequest,
+    TaskTimeoutError,
+    TextStream,
+    Timeouts,
+)
 from wiro_async.testing import DelayAnswer, WiroEmulator
 
 STUCK = "emulator/stuck"
@@ -132,3 +143,79 @@ async def test_4_a_handle_out_of_time_goes_on(emulator: WiroEmulator, wiro: Asyn
         await (task.result(timeout=0.2) if wait == "result" else follow())
     assert (caught.value.phase, caught.value.task_id) == ("run", task.id)
     assert (await task).succeeded
+
+
+async def test_4_a_time_out_during_the_submit_tells_the_task(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Its ids came too late for the wait, not for the error: whoever lets it go on can pick it up again."""
+    emulator.faults.http("Run/*", DelayAnswer(0.5), times=2)
+    for wait in (
+        lambda: wiro.run(STUCK, timeout=0.2, on_cancel="leave"),
+        lambda: only(wiro.batch([RunRequest(STUCK, timeout=0.2)], on_exit="leave")),
+    ):
+        with pytest.raises(TaskTimeoutError) as caught:
+            await wait()
+        submission = emulator.ledger.submissions[-1]
+        assert (caught.value.task_id, caught.value.token) == (submission.task_id, submission.token)
+        assert "before there was a task" not in str(caught.value)
+    assert statuses(emulator) == ["task_start"] * 2
+
+
+async def only(batch: Batch) -> None:
+    """Raise the error of a batch's one item."""
+    async with batch:
+        (item,) = await batch.results()
+    assert item.error is not None
+    raise item.error
+
+
+Call = Callable[[AsyncWiro], Awaitable[Any]]
+
+
+async def entered(stream: TextStream) -> None:
+    """Read a stream to its end."""
+    async with stream:
+        await stream.result()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda wiro: entered(wiro.stream(STUCK, timeout=0.3)),
+        lambda wiro: entered(wiro.with_options(timeout=0.3).stream(STUCK)),
+        lambda wiro: wiro.map(STUCK, [{}], timeout=0.3),
+        lambda wiro: only(wiro.batch(STUCK, [{}], timeout=0.3)),
+        lambda wiro: wiro.run(STUCK, timeout=0.3),
+    ],
+    ids=["stream", "stream of a view", "map", "batch", "run"],
+)
+async def test_4_every_call_has_its_time_outs(emulator: WiroEmulator, wiro: AsyncWiro, call: Call) -> None:
+    """Whatever waits for a task can be told how long, and stops what it gives up."""
+    with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match=r"run time-out of 0\.3 s"):
+        await call(wiro)
+    assert statuses(emulator) == ["task_cancel"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda wiro: entered(wiro.stream(STUCK, queue_timeout=0.2)),
+        lambda wiro: wiro.with_options(timeout=Timeouts(queue=0.2)).submit(STUCK),
+        lambda wiro: only(wiro.batch(STUCK, [{}], queue_timeout=0.2)),
+    ],
+    ids=["stream", "submit", "batch"],
+)
+async def test_4_no_call_stands_in_line_for_ever(emulator: WiroEmulator, hurried: None, call: Call) -> None:
+    """Time before there is a task counts as well."""
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+        await wiro.submit(STUCK)
+        with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match="queue time-out"):
+            await call(wiro)
+    assert len(emulator.ledger.submissions) == 1
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), "5", True])
+@pytest.mark.parametrize("phase", ["request", "queue", "run", "idle"])
+def test_4_what_is_no_time(phase: str, value: Any) -> None:
+    """It is refused before there is anything to lose."""
+    with pytest.raises(ConfigurationError, match=phase):
+        Timeouts(**{phase: value})

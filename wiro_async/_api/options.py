@@ -147,12 +147,12 @@ def other_credentials(old: Credentials, api_key: str | None, api_secret: str | N
 
 
 def _checked(api_key: str | None, api_secret: str | None) -> Credentials:
-    for given in (api_key, api_secret):
-        if given is not None and not isinstance(given, str):
-            raise ConfigurationError(f"a key of the API is text, not a {type(given).__name__}")
     if api_key is None and api_secret is not None:
         raise ConfigurationError("WIRO_API_SECRET is set but WIRO_API_KEY is not: a signature needs both")
-    for name, value in (("WIRO_API_KEY", api_key), ("WIRO_API_SECRET", api_secret)):
+    given: Iterable[tuple[str, object]] = (("WIRO_API_KEY", api_key), ("WIRO_API_SECRET", api_secret))
+    for name, value in given:
+        if value is not None and not isinstance(value, str):
+            raise ConfigurationError(f"{name} (or api_key, api_secret) is of type {type(value).__name__}; give text")
         if value is not None and not (value.isascii() and value.isprintable() and value == value.strip()):
             raise ConfigurationError(f"{name} holds white space or characters that a header cannot carry")
     return Credentials(api_key, api_secret)

@@ -1,0 +1,110 @@
+"""Settings that are wrong, and views."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from typing import Any
+
+import attrs
+import pytest
+
+from wiro_async import AsyncWiro, ConfigurationError, InvalidInputError, RunRequest
+from wiro_async.testing import WiroEmulator
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"max_concurrency": 0},
+        {"max_concurrency": "3"},
+        {"max_concurrency": 1.5},
+        {"tasks_per_socket": 0},
+        {"polls_per_second": 0},
+        {"polls_per_second": float("nan")},
+        {"max_download_bytes": -1},
+        {"retry": 3},
+        {"timeout": "5"},
+        {"headers": {"a": 1}},
+        {"api_key": 3},
+        {"base_url": 3},
+        {"base_url": "https://h.test/v1?key=SECRET"},
+        {"socket_url": "wss://h.test/v1#x"},
+        {"progress": "telepathy"},
+        {"check_inputs": "maybe"},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_wrong_settings_are_refused_by_name(setting: dict[str, Any]) -> None:
+    """At once, not when money is at stake; and a secret in one is not shown."""
+    (name,) = setting
+    with pytest.raises(ConfigurationError, match=r"(?i)" + {"timeout": "time-out"}.get(name, name[:4])) as caught:
+        AsyncWiro(**{"api_key": "key", **setting})
+    assert "SECRET" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"on_unknown": "x"}, {"retry": 3}, {"timeout": -1}, {"colour": "red"}])
+def test_views_are_as_strict(change: dict[str, Any]) -> None:
+    """A view's settings are checked like a session's."""
+    with pytest.raises(ConfigurationError):
+        AsyncWiro("key").with_options(**change)
+
+
+def test_a_view_changes_what_it_is_told_to() -> None:
+    """And nothing else."""
+    session = AsyncWiro("key", headers={"a": "1"}, max_download_bytes=5)
+    view = session.with_options(headers={"b": "2"}, max_download_bytes=6, timeout=3, api_key=None)
+    assert view._options == attrs.evolve(
+        session._options,
+        headers={"a": "1", "b": "2"},
+        max_download_bytes=6,
+        timeouts=attrs.evolve(session._options.timeouts, run=3),
+    )
+
+
+async def test_a_view_that_is_entered_alone_closes_its_session(emulator: WiroEmulator) -> None:
+    """Nobody else could."""
+    async with AsyncWiro(**emulator.options()).with_options(timeout=30) as view:
+        await view.run("emulator/sleeper", {"seconds": 1})
+    assert not any(attrs.astuple(view.statistics()))
+
+
+async def test_a_view_of_an_open_session_leaves_it_open(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """It may be entered, too, for the sake of its block."""
+    async with wiro.with_options(timeout=30) as view:
+        await view.run("emulator/sleeper", {"seconds": 1})
+    assert (await wiro.run("emulator/sleeper", {"seconds": 1})).succeeded
+
+
+async def test_a_forgotten_session_of_a_view_is_told(emulator: WiroEmulator) -> None:
+    """The view keeps its session, which warns when both are gone."""
+    view = AsyncWiro(**emulator.options()).with_options(timeout=30)
+    engine = view._engine
+    await engine.open()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        del view
+        gc.collect()
+    assert ["was not closed" in str(warning.message) for warning in told if warning.category is ResourceWarning] == [
+        True
+    ]
+    await engine.aclose()
+
+
+def test_inputs_beside_requests_are_refused() -> None:
+    """They would be forgotten."""
+    batch: Any = AsyncWiro("key").batch
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for arguments in (([RunRequest("a/b")], [{}]), ("a/b",)):
+            with pytest.raises(InvalidInputError, match="inputs"):
+                batch(*arguments)
+
+
+async def test_settings_of_one_call_are_checked(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """Anything but "leave" must not be taken for it, nor the other way round."""
+    wrong: Any = "Leave"
+    for call in (wiro.run, wiro.stream):
+        with pytest.raises(InvalidInputError, match="on_cancel"):
+            await call("emulator/sleeper", on_cancel=wrong)  # type: ignore[misc]
+    assert not emulator.ledger.calls
