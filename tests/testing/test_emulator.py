@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -37,6 +37,14 @@ def test_options() -> None:
         assert one.socket_url.startswith("ws://127.0.0.1:")
         assert len(_threads()) == 2
     assert _threads() == []
+
+
+@pytest.mark.parametrize("setting", [{"speed": 0}, {"speed": -1}, {"speed": float("nan")}, {"generation": "x"}])
+def test_wrong_settings(setting: dict[str, Any]) -> None:
+    """They are refused at once: runs would never end, or speak nonsense."""
+    (name,) = setting
+    with pytest.raises(ValueError, match=name):
+        WiroEmulator(**setting)
 
 
 def test_it_outlives_event_loops() -> None:

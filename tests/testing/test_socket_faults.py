@@ -51,8 +51,8 @@ async def _quiet(socket: ClientConnection, seconds: float = 0.05) -> bool:
     return False
 
 
-async def test_refused_upgrades(api: "Api", emulator: WiroEmulator) -> None:
-    """The handshake fails as often as wished."""
+async def test_refused_upgrades(api: "Api", emulator: WiroEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    """The handshake fails as often as wished, and the server behind it has nothing to complain about."""
     emulator.faults.socket(RefuseUpgrade(), times=1)
     emulator.faults.socket(RefuseUpgrade(503), times=1, after=1)
     for status in ("403", "503"):
@@ -61,6 +61,7 @@ async def test_refused_upgrades(api: "Api", emulator: WiroEmulator) -> None:
     async with api.socket() as socket:
         assert "connected" in str(await socket.recv())
     assert len(emulator.ledger.sockets) == 1
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
 
 
 async def test_no_welcome(api: "Api", emulator: WiroEmulator) -> None:

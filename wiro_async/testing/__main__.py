@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from ._emulator import WiroEmulator
+from . import WiroEmulator
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

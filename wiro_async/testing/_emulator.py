@@ -38,9 +38,18 @@ class WiroEmulator:
     Use it with `with` or `async with`; it runs in its own thread, so one emulator outlives any number of
     event loops.
 
-    `models` are added to the standard ones, or replace them by slug. `api_secret=None`: the key is enough.
-    `speed` makes all runs that many times faster. `generation` says which socket messages are spoken:
-    "older", "newer", or "mixed" (in turn). `port=0` takes a free one.
+    Args:
+        models: added to the standard ones, or in their place where the slugs are equal.
+        api_key: the one that is accepted.
+        api_secret: signatures are asked for; None: the key is enough.
+        balance: US dollars at the start. A tenth of them, up to 25, is how many tasks may run at a time; above 250
+            dollars there is no limit.
+        speed: all runs are that many times faster than in life.
+        generation: which socket messages are spoken: "older", "newer", or "mixed" (in turn).
+        host, port: where it listens; 0 takes a free port.
+
+    Raises:
+        ValueError: a setting is wrong.
     """
 
     def __init__(
@@ -55,6 +64,10 @@ class WiroEmulator:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
+        if not 0 < speed < float("inf"):
+            raise ValueError(f"speed is {speed!r}; give a number above 0, such as 20 for twenty times as fast as life")
+        if generation not in ("mixed", "older", "newer"):
+            raise ValueError(f"generation is {generation!r}; give 'mixed', 'older' or 'newer'")
         self.api_key = api_key
         self.api_secret = api_secret
         self._host = host

@@ -27,6 +27,8 @@ async def serve_socket(service: Service, socket: WebSocket) -> None:
     refusal = next((fault for fault in faults if isinstance(fault, RefuseUpgrade)), None)
     if refusal or socket.url.path != PATH:
         await socket.send_denial_response(Response(status_code=refusal.status if refusal else 404))
+        connection: SocketConnection = socket.scope["state"]["connection"]
+        connection.handshake_complete = True  # uvicorn would complain of it on the standard error
         return
     await socket.accept()
     record = SocketRecord(time.time(), dict(socket.headers))

@@ -22,7 +22,7 @@ async_fixture: Callable[[Fixture], Fixture] = import_module(
 @pytest.fixture
 def wiro_emulator() -> "Iterator[WiroEmulator]":
     """A fresh emulator, twenty times as fast as life."""
-    from ._emulator import WiroEmulator
+    from . import WiroEmulator
 
     with WiroEmulator(speed=20) as emulator:
         yield emulator
