@@ -5,7 +5,7 @@ WiroError
 ├── SessionClosedError              you: the session was closed under a waiting call
 ├── TransportError                  the network
 │   ├── ConnectionFailedError
-│   └── RequestTimeoutError
+│   └── RequestTimeoutError         also a TimeoutError
 ├── DecodingError                   the service (or a proxy) answered something that is not its protocol
 ├── APIError                        the service said no
 │   ├── AuthenticationError
@@ -64,6 +64,10 @@ class WiroError(Exception):
     task_id: str | None = None
     token: str | None = None
 
+    def __init__(self, *args: object) -> None:
+        # Not OSError's, which comes in with TimeoutError and takes arguments for a file name.
+        Exception.__init__(self, *(redacted(arg) if isinstance(arg, str) else arg for arg in args))
+
     def __str__(self) -> str:
         return redacted(self._text())
 
@@ -95,7 +99,11 @@ class TransportError(WiroError):
     Attributes:
         sent: whether any byte of the request may have left. False only where it provably did not.
         lasting: whether the next attempt would end alike, as with a certificate that is not trusted.
+        incomplete: whether the request's streamed body was given up before its end, so that at most half a request has
+            arrived, on which no server acts that heeds HTTP. False where that is not certain.
     """
+
+    incomplete: bool = False
 
     def __init__(self, message: str = "", sent: bool = True, lasting: bool = False) -> None:
         super().__init__(message, sent, lasting)
@@ -110,8 +118,14 @@ class ConnectionFailedError(TransportError):
     """The connection could not be made, or broke."""
 
 
-class RequestTimeoutError(TransportError):
-    """One HTTP call had no answer within the `request` time-out."""
+class RequestTimeoutError(TransportError, TimeoutError):
+    """One HTTP call had no answer within the `request` time-out.
+
+    Attributes:
+        phase: "request", as a `TaskTimeoutError` tells which of the other time-outs it was.
+    """
+
+    phase = "request"
 
 
 class DecodingError(WiroError):
@@ -146,11 +160,11 @@ class APIError(WiroError):
         message: str = "",
         errors: Sequence[str] = (),
     ) -> None:
-        super().__init__(code, http_status, message, tuple(errors))
         self.code = code
         self.http_status = http_status
-        self.message = message
-        self.errors = tuple(errors)
+        self.message = redacted(message)
+        self.errors = tuple(map(redacted, errors))
+        super().__init__(code, http_status, self.message, self.errors)
 
     def _text(self) -> str:
         facts = [f"code {self.code}"] if self.code is not None else []
@@ -305,7 +319,6 @@ class TaskTimeoutError(TaskError, TimeoutError):
         last_task: Task | None = None,
         last_status: str | None = None,
     ) -> None:
-        # Not OSError's, which comes in with TimeoutError and takes arguments for a file name.
         Exception.__init__(self, phase, seconds, task_id, token, last_task, last_status)
         self.task_id = task_id
         self.token = token

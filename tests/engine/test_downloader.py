@@ -8,7 +8,9 @@ import hashlib
 import re
 import socket
 import struct
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,6 +22,7 @@ import pytest_asyncio
 from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord, RetryPolicy
 from wiro_async._engine import patience
 from wiro_async._engine.patience import Patience
+from wiro_async._transport import http
 
 SIZE = 200_000
 DATA = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(SIZE // 32))
@@ -320,7 +323,8 @@ def test_patience() -> None:
     delays = [late.delay(now, 0, None, 0.0) for now in (1000, 1001, 1002, 1003, 1010, 1020, 1060, 1179, 1180)]
     assert delays == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 1.0, None]
     assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=7.0) == 7.0
-    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=3600.0) == 10.0
+    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=14.0) == 14.0
+    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=3600.0) == 180.0
     broken = Patience(0.0)
     attempts = [broken.delay(float(number), 0, SIZE, 1.0, weight=1) for number in range(8)]
     assert [delay is None for delay in attempts] == [False] * 7 + [True]
@@ -381,6 +385,72 @@ async def test_a_body_that_came_compressed(server: FileServer, wiro: AsyncWiro) 
     server.tricks.append(lambda _, request: Reply(200, headers, packed))
     assert await output(wiro, server.url, SIZE).read() == DATA
     assert "range" not in server.requests[1]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "bare deflate"])
+async def test_a_compressed_body_that_is_cut(server: FileServer, wiro: AsyncWiro, coding: str) -> None:
+    """Its server takes it for whole, and nobody knows the size: that its coding breaks off tells."""
+    packer = zlib.compressobj(wbits={"gzip": 31, "deflate": 15, "bare deflate": -15}[coding])
+    packed = packer.compress(DATA) + packer.flush()
+
+    def answer(length: int) -> Trick:
+        headers = {"Content-Encoding": coding.split()[-1], "Content-Length": length}
+        return lambda _, request: Reply(200, headers, packed[:length])
+
+    server.tricks = [answer(len(packed) // 2), answer(len(packed) - 1), answer(len(packed))]
+    assert await output(wiro, server.url, None).read() == DATA
+    assert len(server.requests) == 3
+    server.always = answer(len(packed) // 2)
+    with pytest.raises(DownloadError, match="broke off within its content coding"):
+        await output(wiro, server.url, None).read()
+
+
+async def test_a_compressed_body_of_several_parts(server: FileServer, wiro: AsyncWiro) -> None:
+    """As gzip allows; a little one that holds much is unpacked piece by piece, and counted on the way."""
+    packed = gzip.compress(DATA) + gzip.compress(bytes(40_000_000))
+    headers = {"Content-Encoding": "gzip", "Content-Length": len(packed)}
+    server.always = lambda _, request: Reply(200, headers, packed)
+    async with output(wiro, server.url, None).stream() as chunks:
+        pieces = [(len(chunk), hash(chunk)) async for chunk in chunks]
+    assert sum(size for size, _ in pieces) == len(DATA) + 40_000_000
+    assert max(size for size, _ in pieces) <= 2**20
+    with pytest.raises(DownloadError, match="more than the 1000000 allowed"):
+        await output(wiro, server.url, None).read(max_bytes=1_000_000)
+
+
+async def test_a_coding_that_nobody_asked_for(server: FileServer, wiro: AsyncWiro) -> None:
+    """Told at once."""
+    server.always = lambda _, request: Reply(200, {"Content-Encoding": "br", "Content-Length": 3}, b"abc")
+    with pytest.raises(DownloadError, match="the coding 'br', which nobody asked for"):
+        await output(wiro, server.url, None).read()
+    assert len(server.requests) == 1
+
+
+async def test_waiting_in_line_costs_no_patience(
+    server: FileServer, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The minutes in which a file may be late begin when it is first asked for."""
+    monkeypatch.setattr(patience, "LAG_SECONDS", 0.3)
+    downloads = wiro._engine.http.downloads
+    for _ in range(http.MAX_DOWNLOADS):
+        downloads.acquire_nowait()
+    server.tricks = [respond(404)]
+    reading = asyncio.create_task(output(wiro, server.url, SIZE).read())
+    await asyncio.sleep(0.5)
+    assert not server.requests
+    for _ in range(http.MAX_DOWNLOADS):
+        downloads.release()
+    assert await reading == DATA
+
+
+async def test_many_open_streams(server: FileServer, wiro: AsyncWiro) -> None:
+    """Whoever reads slowly keeps nobody else waiting, not even himself."""
+    async with AsyncExitStack() as stack:
+        for _ in range(http.MAX_DOWNLOADS + 5):
+            await stack.enter_async_context(output(wiro, server.url, SIZE).stream())
+        assert wiro.statistics().requests == http.MAX_DOWNLOADS + 5
+        assert await output(wiro, server.url, SIZE).read() == DATA
+    assert wiro.statistics().requests == 0
 
 
 async def test_a_transport_that_does_not_count(tmp_path: Path) -> None:

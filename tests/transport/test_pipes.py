@@ -132,7 +132,7 @@ async def test_a_run_with_a_spent_source(emulator: WiroEmulator, wiro: AsyncWiro
     for given in (file, [file, File(b"x", "b.bin")]):
         with pytest.raises(InvalidInputError, match=ONCE):
             await wiro.submit("emulator/sleeper", {"f": given})
-    assert [len(part.data) for one in emulator.ledger.submissions for part in one.files] == [3]
+    assert [part.data for one in emulator.ledger.submissions for part in one.files] == [b"abc"]
 
 
 @pytest.mark.parametrize("kind", ["open", "path"])
@@ -147,10 +147,12 @@ async def test_leaving_an_idle_pipe(idle: IO[bytes], fifo: Path, kind: str) -> N
 
 async def test_idle_pipes_keep_no_other_file_waiting(idle: IO[bytes], tmp_path: Path) -> None:
     """However many there are: each is read in a thread of its own, under a lock of its own."""
+    sources: list[Any] = [idle]
     paths = [tmp_path / str(number) for number in range((os.cpu_count() or 1) + 6)]
     for path in paths:
         os.mkfifo(path)
-    waiting = [asyncio.create_task(body(File(source, "a.bin"))) for source in (idle, *paths)]
+    sources += paths
+    waiting = [asyncio.create_task(body(File(source, "a.bin"))) for source in sources]
     await asyncio.sleep(0.05)
     (tmp_path / "real").write_bytes(b"abc")
     others = [asyncio.create_task(body(File(data, "b.bin"))) for data in (tmp_path / "real", io.BytesIO(b"abc"))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,7 +103,7 @@ async def test_errors_of_the_source_are_its_own(http: HttpTransport, serve: Serv
 
 
 async def test_an_answer_before_the_end_of_the_body(http: HttpTransport, built_in: HttpTransport, serve: Serve) -> None:
-    """It is taken, or waited for in vain by a library that looks for it only afterwards; the body is given up."""
+    """It is taken, and the body given up; or it is found after the body, by a library that looks for it only then."""
 
     async def early(peer: Conversation) -> None:
         await peer.head()
@@ -118,11 +118,14 @@ async def test_an_answer_before_the_end_of_the_body(http: HttpTransport, built_i
     async with aclosing(stuck()) as body:
         answer = await built_in.post(server.url + "/", {}, body, 5.0)
     assert (answer.status, answer.body) == (413, b'{"result":false}')
-    async with aclosing(stuck()) as body:
-        with suppress(RequestTimeoutError):
-            assert (await http.post(server.url + "/", {}, body, 0.3)).status == 413
-    for peer in server.conversations:
-        await asyncio.wait_for(peer.ended.wait(), 5)
+    await asyncio.wait_for(server.conversations[0].ended.wait(), 5)
+
+    async def paused() -> AsyncGenerator[bytes, None]:
+        yield b"first"
+        await asyncio.sleep(0.6)
+
+    async with aclosing(paused()) as body:
+        assert (await http.post(server.url + "/", {}, body, 0.3)).status == 413
 
 
 @pytest.mark.parametrize("blocked_in", ["source", "network"])
@@ -155,3 +158,53 @@ async def test_cancelling_leaves_the_source_at_rest(http: HttpTransport, serve: 
         await task
     assert closed.is_set()
     assert http.in_flight == 0
+
+
+async def test_the_time_of_the_source_is_its_own(http: HttpTransport, serve: Serve) -> None:
+    """However long it thinks about a piece: the time-out is for the other side."""
+
+    async def thoughtful() -> AsyncGenerator[bytes, None]:
+        yield b"a"
+        await asyncio.sleep(0.9)
+        yield b"b"
+
+    async def read(peer: Conversation) -> None:
+        await peer.request()
+        await peer.answer()
+
+    server = await serve(read)
+    async with aclosing(thoughtful()) as body:
+        assert (await http.post(server.url + "/", {}, body, 0.3)).status == 200
+    assert server.conversations[0].bodies == [b"ab"]
+
+
+@pytest.mark.parametrize("length", [None, 10_000 * len(PIECE)])
+async def test_half_a_body(http: HttpTransport, serve: Serve, length: int | None) -> None:
+    """The error tells that the request cannot have arrived whole, whether it was cut or timed out."""
+
+    async def hang_up(peer: Conversation) -> None:
+        await peer.head()
+        peer.writer.transport.abort()
+
+    headers = {} if length is None else {"Content-Length": str(length)}
+    for handler, timeout, kind in ((hang_up, 5.0, ConnectionFailedError), (deaf, 0.15, RequestTimeoutError)):
+        server = await serve(handler)
+        async with aclosing(endless()) as body:
+            with pytest.raises(kind) as caught:
+                await http.post(server.url + "/", headers, body, timeout)
+        assert (caught.value.sent, caught.value.incomplete) == (True, True)
+
+
+@pytest.mark.parametrize("length", [None, 3])
+async def test_a_whole_body_without_an_answer(http: HttpTransport, serve: Serve, length: int | None) -> None:
+    """May have been heeded, and nothing else is said."""
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield b"abc"
+
+    server = await serve(mute)
+    headers = {} if length is None else {"Content-Length": str(length)}
+    async with aclosing(whole()) as body:
+        with pytest.raises(RequestTimeoutError) as caught:
+            await http.post(server.url + "/", headers, body, 0.15)
+    assert (caught.value.sent, caught.value.incomplete) == (True, False)

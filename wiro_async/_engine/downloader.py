@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from pathlib import Path
 
 import attrs
@@ -37,6 +37,8 @@ class Downloader:
     ) -> AsyncGenerator[AsyncGenerator[bytes, None]]:
         """The file's bytes as they come; on entering, the server has begun to answer.
 
+        As many of them may be open as there are readers: nobody is kept waiting by a reader that is slow.
+
         Args:
             size: how many bytes it should have, where known; its server's own word is held to as well.
             max_bytes: the most it may have, if that is less than `max_bytes` of all files.
@@ -44,13 +46,14 @@ class Downloader:
         Raises:
             DownloadError: it cannot be had whole; also while iterating.
         """
-        async with self._opened(url, size, max_bytes) as pieces, aclosing(_steady(pieces, url)) as chunks:
+        opened = self._opened(url, size, max_bytes, nullcontext())
+        async with opened as pieces, aclosing(_steady(pieces, url)) as chunks:
             yield chunks
 
     async def read(self, url: str, size: int | None = None, max_bytes: int | None = None) -> bytes:
         """All of it, in memory. Arguments and errors as in `stream`."""
         data = bytearray()
-        async with self._opened(url, size, max_bytes) as pieces:
+        async with self._opened(url, size, max_bytes, self.http.downloads) as pieces:
             async for piece in pieces:
                 if piece is None:
                     data.clear()
@@ -62,7 +65,8 @@ class Downloader:
         self, url: str, path: Path, size: int | None = None, max_bytes: int | None = None, *, overwrite: bool = False
     ) -> Path:
         """Save it under a path, or a numbered one next to it, and return which. Arguments and errors as in `stream`."""
-        async with filling(path, overwrite) as file, self._opened(url, size, max_bytes) as pieces:
+        opened = self._opened(url, size, max_bytes, self.http.downloads)
+        async with filling(path, overwrite) as file, opened as pieces:
             async for piece in pieces:
                 if piece is None:
                     await file.restart()
@@ -72,9 +76,9 @@ class Downloader:
 
     @asynccontextmanager
     async def _opened(
-        self, url: str, size: int | None, max_bytes: int | None
+        self, url: str, size: int | None, max_bytes: int | None, turn: AbstractAsyncContextManager[object]
     ) -> AsyncGenerator[AsyncGenerator[bytes | None, None]]:
-        fetch = Fetch.of(self.http, self.user_agent, self.timeout, url, size, self._cap(max_bytes))
+        fetch = Fetch.of(self.http, self.user_agent, self.timeout, url, size, self._cap(max_bytes), turn)
         async with aclosing(fetch.pieces()) as pieces:
             await anext(pieces)  # None: the file begins
             yield pieces

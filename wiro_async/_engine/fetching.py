@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Self
 from urllib.parse import urljoin, urlsplit
 
@@ -41,6 +41,7 @@ class Fetch:
 
     Args:
         cap: the most bytes it may have.
+        turn: held by each attempt. Waiting for it costs no patience.
     """
 
     http: HttpTransport
@@ -50,14 +51,22 @@ class Fetch:
     cap: int | None
     transfer: Transfer
     patience: Patience
+    turn: AbstractAsyncContextManager[object]
 
     @classmethod
     def of(
-        cls, http: HttpTransport, user_agent: str, timeout: float | None, url: str, size: int | None, cap: int | None
+        cls,
+        http: HttpTransport,
+        user_agent: str,
+        timeout: float | None,
+        url: str,
+        size: int | None,
+        cap: int | None,
+        turn: AbstractAsyncContextManager[object],
     ) -> Self:
         """The fetching of a file that should have `size` bytes, if that is known."""
         headers = {"User-Agent": user_agent}
-        return cls(http, headers, timeout, url, cap, Transfer(size), Patience(anyio.current_time()))
+        return cls(http, headers, timeout, url, cap, Transfer(size), Patience(anyio.current_time()), turn)
 
     async def pieces(self) -> AsyncGenerator[bytes | None, None]:
         """None where the file begins, or begins again so that what came before is void; after it, its bytes.
@@ -68,7 +77,7 @@ class Fetch:
         self._check_cap(self.transfer.size)
         while True:
             try:
-                async with aclosing(self._attempt()) as pieces:
+                async with self._turn(), aclosing(self._attempt()) as pieces:
                     async for piece in pieces:
                         yield piece
                 return
@@ -78,6 +87,13 @@ class Fetch:
                 if error.lasting:
                     raise DownloadError(f"{shown_url(self.url)} cannot be fetched: {error}") from error.__cause__
                 await self._pause(error, BROKEN)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None, None]:
+        began = anyio.current_time()
+        async with self.turn:
+            self.patience.since += anyio.current_time() - began
+            yield
 
     async def _attempt(self) -> AsyncGenerator[bytes | None, None]:
         asked = self.transfer.headers()
@@ -130,7 +146,7 @@ class Fetch:
         if delay is None:
             raise DownloadError(f"{name} could not be fetched whole: {problem}") from problem.__cause__
         logger.info("download of %s: %s; again in %.2f s, with %d bytes at hand", name, problem, delay, received)
-        await anyio.sleep(delay)
+        await self.http.pause(delay)
 
     def _check_cap(self, size: int | None) -> None:
         if self.cap is not None and size is not None and size > self.cap:

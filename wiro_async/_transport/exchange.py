@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import anyio
 
 from wiro_async._errors import ConnectionFailedError
+from wiro_async._redaction import HIDDEN
 
 TRUST = "; if that certificate is right, have its authority trusted: verify=…"
-ADDRESS = re.compile(r"(\w+://)(?:[^/\s'\"]*@)?([^/\s'\")]*)(?:/[^\s'\")]*)?")
+ADDRESS = re.compile(r"(\w+://)([^\s'\")]*)")
 
 
 class Exchange(Protocol):
@@ -33,7 +35,7 @@ class Exchange(Protocol):
         ...
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it comes, its content coding undone."""
+        """The body as it comes, its content coding undone. One that breaks off within its coding is not whole."""
         ...
 
     async def aclose(self) -> None:
@@ -81,29 +83,46 @@ class Backend(Protocol):
 class Upload:
     """A body on its way out, perhaps in a task of the library's.
 
+    Args:
+        asking: entered while the source is asked: what time that takes is not the other side's.
+        length: how many bytes were announced; None for a body in chunks.
+
     Attributes:
         error: what its source raised, if it did.
     """
 
-    def __init__(self, source: AsyncIterator[bytes], on_wanted: Callable[[], None]) -> None:
+    def __init__(
+        self, source: AsyncIterator[bytes], asking: Callable[[], AbstractContextManager[None]], length: int | None
+    ) -> None:
         self.error: Exception | None = None
         self._source = source
-        self._on_wanted = on_wanted
+        self._asking = asking
+        self._missing = length
+        self._is_over = False
         self._busy = anyio.Lock()
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether its end was not handed over: the last byte that was announced, or the end of the chunks."""
+        return not self._is_over and (self._missing is None or self._missing > 0)
 
     def __aiter__(self) -> Upload:
         return self
 
     async def __anext__(self) -> bytes:
-        self._on_wanted()
         async with self._busy:
             try:
-                return await anext(self._source)
+                with self._asking():
+                    piece = await anext(self._source)
             except StopAsyncIteration:
+                self._is_over = True
                 raise
             except Exception as error:
                 self.error = error
                 raise
+            if self._missing is not None:
+                self._missing -= len(piece)
+            return piece
 
     async def settled(self) -> None:
         """Until nobody reads the source any more: one that is being read cannot be closed."""
@@ -126,4 +145,10 @@ def unconnected(error: BaseException) -> ConnectionFailedError:
 def reason(error: BaseException) -> tuple[str, BaseException | None]:
     """An error's words, and the error to raise ours from: none if it shows a URL, which may hold a secret."""
     text = f"{type(error).__name__}: {error}".removesuffix(": ")
-    return ADDRESS.sub(r"\1\2/…", text), None if ADDRESS.search(text) else error
+    return ADDRESS.sub(_host_of, text), None if ADDRESS.search(text) else error
+
+
+def _host_of(match: re.Match[str]) -> str:
+    authority, _, rest = match[2].partition("/")
+    host = HIDDEN if "@" in rest else authority.rpartition("@")[2]  # a password may hold a slash
+    return f"{match[1]}{host}/{HIDDEN}"

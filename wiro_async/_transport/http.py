@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import attrs
 
-from wiro_async._errors import RequestTimeoutError, SessionClosedError
+from wiro_async._errors import RequestTimeoutError, SessionClosedError, TransportError
 from wiro_async._protocol.sse import EventParser, ServerEvent
 from wiro_async._transport.exchange import Backend, Exchange, Upload
 from wiro_async._transport.tls import Tls
@@ -46,7 +46,7 @@ class Download:
 
 
 class Deadline:
-    """When a call must be answered. Every piece of a streamed body that the other side takes puts it off."""
+    """When a call must be answered. Every piece of a streamed body puts it off, and waiting for one does not count."""
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
@@ -60,15 +60,29 @@ class Deadline:
 
     def put_off(self) -> None:
         """Start over."""
-        self._when = None if self._seconds is None else asyncio.get_running_loop().time() + self._seconds
+        self._set(None if self._seconds is None else asyncio.get_running_loop().time() + self._seconds)
+
+    @contextmanager
+    def stopped(self) -> Generator[None, None, None]:
+        """While the body's source is asked: its time is the user's own. Start over afterwards."""
+        self._set(None)
+        try:
+            yield
+        finally:
+            self.put_off()
+
+    def _set(self, when: float | None) -> None:
+        self._when = when
         if self._timer is not None and not self._timer.expired():
-            self._timer.reschedule(self._when)
+            self._timer.reschedule(when)
 
     async def keep(self, call: Awaitable[T]) -> T:
         """What a call gives, if it does in time. Raises `RequestTimeoutError`."""
         try:
             async with asyncio.timeout_at(self._when) as self._timer:
                 return await call
+        except RequestTimeoutError:
+            raise
         except TimeoutError as error:
             raise RequestTimeoutError(f"no answer within {self._seconds} s", True) from error
         finally:
@@ -80,14 +94,15 @@ class HttpTransport:
 
     Attributes:
         in_flight: calls, event streams and downloads under way.
+        downloads: held by files that are fetched whole; more of them wait.
     """
 
     def __init__(self, tls: Tls, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._backend = _backend(tls, transport)
-        self._closed = False
+        self._closed = anyio.Event()
         self.in_flight = 0
         self._calls = anyio.Semaphore(MAX_CALLS, fast_acquire=True)
-        self._downloads = anyio.Semaphore(MAX_DOWNLOADS, fast_acquire=True)
+        self.downloads = anyio.Semaphore(MAX_DOWNLOADS, fast_acquire=True)
 
     async def post(
         self,
@@ -101,7 +116,8 @@ class HttpTransport:
         When this ends, however it does, nobody reads a streamed body any more. What it raises is raised here.
 
         Args:
-            timeout: seconds for all of it; every piece of a streamed body that is taken starts them anew.
+            timeout: seconds for all of it; every piece of a streamed body that is taken starts them anew. While the
+                next piece is waited for, they do not run.
 
         Raises:
             TransportError: `sent` tells whether any of it may have left.
@@ -137,16 +153,21 @@ class HttpTransport:
             timeout: seconds for the head of the answer, then for each silence.
         """
         async with (
-            self._downloads,
             self._exchange("GET", url, {**PLAIN, **headers}, b"", timeout) as (exchange, _),
             aclosing(exchange.chunks()) as chunks,
         ):
             yield Download(exchange.status, exchange.headers, url, chunks)
 
+    async def pause(self, seconds: float) -> None:
+        """Wait between two attempts. Raises `SessionClosedError` if the pool is closed meanwhile."""
+        with anyio.move_on_after(seconds):
+            await self._closed.wait()
+            raise _closed()
+
     async def aclose(self) -> None:
-        """Close the pool, for good."""
-        if not self._closed:
-            self._closed = True
+        """Close the pool, for good. Whoever still waits for an answer, or reads one, has a `SessionClosedError`."""
+        if not self._closed.is_set():
+            self._closed.set()
             await self._backend.aclose()
 
     @asynccontextmanager
@@ -158,28 +179,53 @@ class HttpTransport:
         content: bytes | AsyncIterator[bytes],
         timeout: float | None,
     ) -> AsyncGenerator[tuple[Exchange, Deadline], None]:
-        if self._closed:
-            raise SessionClosedError("the session is closed")
+        if self._closed.is_set():
+            raise _closed()
         await self._backend.ready(url)
         deadline = Deadline(timeout)
-        upload = None if isinstance(content, bytes) else Upload(content, deadline.put_off)
         self.in_flight += 1
         try:
-            exchange = await deadline.keep(
-                self._backend.send(method, url, headers, upload or content, deadline.connect, timeout)
-            )
-            try:
-                yield exchange, deadline
-            finally:
-                await exchange.aclose()
-        except Exception as error:
-            if upload is not None and upload.error not in (None, error):
-                raise upload.error from None  # why the body broke off says more than that it did
+            async with _body(content, headers, deadline) as body:
+                exchange = await deadline.keep(
+                    self._backend.send(method, url, headers, body, deadline.connect, timeout)
+                )
+                try:
+                    yield exchange, deadline
+                finally:
+                    await exchange.aclose()
+        except TransportError:
+            if self._closed.is_set():
+                raise _closed() from None
             raise
         finally:
             self.in_flight -= 1
-            if upload is not None:
-                await upload.settled()
+
+
+@asynccontextmanager
+async def _body(
+    content: bytes | AsyncIterator[bytes], headers: Mapping[str, str], deadline: Deadline
+) -> AsyncGenerator[bytes | Upload, None]:
+    """When this ends, nobody reads the body any more."""
+    if isinstance(content, bytes):
+        yield content
+        return
+    length = headers.get("Content-Length")
+    upload = Upload(content, deadline.stopped, None if length is None else int(length))
+    try:
+        yield upload
+    except Exception as error:
+        await upload.settled()
+        if upload.error not in (None, error):
+            raise upload.error from None  # why the body broke off says more than that it did
+        if isinstance(error, TransportError):
+            error.incomplete = upload.is_incomplete
+        raise
+    finally:
+        await upload.settled()
+
+
+def _closed() -> SessionClosedError:
+    return SessionClosedError("the session is closed")
 
 
 def _backend(tls: Tls, transport: httpx.AsyncBaseTransport | None) -> Backend:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError, RequestTimeoutError
+from wiro_async._transport.coding import undone
 from wiro_async._transport.exchange import reason, unconnected
 from wiro_async._transport.proxies import proxy_for
 from wiro_async._transport.tls import Tls
@@ -26,12 +27,14 @@ LARGE = 64 * 1024  # what is longer is handed over in pieces, which also spares 
 
 
 class AiohttpBackend:
-    """One aiohttp session, opened at first use. The library is imported then, in a thread."""
+    """One aiohttp connector, opened at first use. The library is imported then, in a thread."""
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
         self._opening = anyio.Lock()
         self._session: aiohttp.ClientSession | None = None
+        self._files: aiohttp.ClientSession | None = None  # leaves content codings alone
+        self._open_exchanges: set[AiohttpExchange] = set()
         self._proxies: dict[tuple[str, str], str | None] = {}
 
     async def ready(self, url: str) -> None:
@@ -54,11 +57,12 @@ class AiohttpBackend:
         silence: float | None,
     ) -> AiohttpExchange:
         """The answer to one request, as soon as its head is there."""
-        assert self._session is not None
+        session = self._files if method == "GET" else self._session
+        assert session is not None
         with mapped_errors(silence):
             address = _address(url)
             data = BytesIO(content) if isinstance(content, bytes) and len(content) > LARGE else content or None
-            response = await self._session.request(
+            response = await session.request(
                 method,
                 address,
                 headers=headers,
@@ -67,33 +71,55 @@ class AiohttpBackend:
                 proxy=self._proxies[address.scheme, address.host or ""],
                 timeout=_timeouts(connect, silence),
             )
-        return AiohttpExchange(response, silence)
+        exchange = AiohttpExchange(response, silence, method == "GET", self._open_exchanges.discard)
+        self._open_exchanges.add(exchange)
+        return exchange
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, also under those who read from them."""
+        for exchange in list(self._open_exchanges):
+            exchange.drop()
         if self._session is not None:
-            await self._session.close()
+            await self._session.close()  # and with it the connector, without which the other one is closed as well
 
     async def _open(self) -> None:
         async with self._opening:
             if self._session is None:
                 await anyio.to_thread.run_sync(_load, self._tls)
-                self._session = self._new_session()
+                self._files, self._session = self._new_sessions()
 
-    def _new_session(self) -> aiohttp.ClientSession:
+    def _new_sessions(self) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
         import aiohttp
 
         connector = aiohttp.TCPConnector(limit=0, ssl=self._tls.context, keepalive_timeout=KEEP_ALIVE_SECONDS)
         # trust_env stays off: it would send passwords of ~/.netrc along, and costs two threads a request
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return (
+            aiohttp.ClientSession(
+                connector=connector, connector_owner=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            ),
+            aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()),
+        )
 
 
 class AiohttpExchange:
-    """An answer that aiohttp brings."""
+    """An answer that aiohttp brings.
 
-    def __init__(self, response: aiohttp.ClientResponse, silence: float | None) -> None:
+    Args:
+        is_file: whether its content coding was left alone.
+        on_close: told when it is closed.
+    """
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        silence: float | None,
+        is_file: bool,
+        on_close: Callable[[AiohttpExchange], None],
+    ) -> None:
         self._response = response
         self._silence = silence
+        self._coding = response.headers.get("content-encoding", "").strip() if is_file else ""
+        self._on_close = on_close
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
@@ -105,12 +131,18 @@ class AiohttpExchange:
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes."""
         with mapped_errors(self._silence):
-            async for chunk in self._response.content.iter_any():
-                yield chunk
+            async with undone(self._response.content.iter_any(), self._coding) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def aclose(self) -> None:
         """Free the connection."""
+        self._on_close(self)
         self._response.release()
+
+    def drop(self) -> None:
+        """Close the connection under whoever reads from it."""
+        self._response.close()
 
 
 @contextmanager

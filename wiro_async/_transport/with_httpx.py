@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import anyio
 import httpx
 
-from wiro_async._errors import ConfigurationError, ConnectionFailedError, RequestTimeoutError
+from wiro_async._errors import ConfigurationError, ConnectionFailedError, RequestTimeoutError, TransportError
+from wiro_async._transport.coding import undone
 from wiro_async._transport.exchange import reason, unconnected
 
 
@@ -62,9 +63,14 @@ class HttpxExchange:
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes."""
+        was_read = self._response.is_stream_consumed  # by a transport that reads answers whole, and undoes the coding
+        source, coding = self._response.aiter_bytes(), ""
+        if not was_read:
+            source, coding = self._response.aiter_raw(), self.headers.get("content-encoding", "").strip()
         with mapped_errors(self._silence):
-            async for chunk in self._response.aiter_bytes():
-                yield chunk
+            async with undone(source, coding) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def aclose(self) -> None:
         """Free the connection."""
@@ -77,6 +83,8 @@ def mapped_errors(silence: float | None) -> Generator[None]:
     """Turn every error of a transport into one of ours."""
     try:
         yield
+    except TransportError:
+        raise
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise ConfigurationError(f"no HTTP request: {reason(error)[0]}") from None
     except Exception as error:  # whatever a transport lets through, the request may have left

@@ -1,0 +1,94 @@
+"""Closing the pool under those who use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wiro_async import AsyncWiro, SessionClosedError
+from wiro_async._transport.http import HttpTransport
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+    from tests.transport.conftest import Conversation, Serve
+
+
+async def stuck_in_the_body(peer: Conversation) -> None:
+    """Sends half an answer."""
+    await peer.request()
+    await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")
+    await peer.gone()
+
+
+async def stuck_before_the_head(peer: Conversation) -> None:
+    """Sends nothing."""
+    await peer.request()
+    await peer.gone()
+
+
+async def download(http: HttpTransport, url: str) -> None:
+    """Read a file."""
+    async with http.get(url, {}, None) as answer:
+        async for _ in answer.chunks:
+            pass
+
+
+async def upload(http: HttpTransport, url: str) -> None:
+    """Send a body that never ends."""
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.01)
+
+    await http.post(url, {}, endless(), None)
+
+
+async def call(http: HttpTransport, url: str) -> None:
+    """A plain call."""
+    await http.post(url, {}, b"{}", None)
+
+
+@pytest.mark.parametrize("use", [download, upload, call])
+@pytest.mark.parametrize("peer", [stuck_in_the_body, stuck_before_the_head])
+async def test_closing_ends_what_is_under_way(
+    http: HttpTransport, serve: Serve, peer: Callable[..., Awaitable[None]], use: Callable[..., Awaitable[None]]
+) -> None:
+    """With the error for that, at once, and nothing is left."""
+    server = await serve(peer)
+    waiting = [asyncio.ensure_future(use(http, server.url + "/")) for _ in range(2)]
+    while len([one for one in server.conversations if one.heads]) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.02)
+    await http.aclose()
+    done, pending = await asyncio.wait(waiting, timeout=10)
+    for task in pending:
+        task.cancel()
+    assert [type(task.exception()) for task in done] == [SessionClosedError] * 2
+    assert http.in_flight == 0
+
+
+async def test_closing_the_session_ends_a_download(serve: Serve, tmp_path: Path, until: Until) -> None:
+    """No request, no part of a file; also where the next attempt is far away."""
+
+    async def late(peer: Conversation) -> None:
+        await peer.request()
+        await peer.answer(b"", "Retry-After: 100\r\n", "503 Late")
+
+    stuck, late_one = await serve(stuck_in_the_body), await serve(late)
+    async with AsyncWiro("key", base_url="http://127.0.0.1:9") as wiro:
+        saving = [
+            asyncio.create_task(wiro.download(f"{server.url}/{number}.png", tmp_path / "new" / f"{number}.png"))
+            for number, server in enumerate((stuck, late_one))
+        ]
+        await until(lambda: stuck.conversations and late_one.conversations and wiro.statistics().requests == 1)
+    done, pending = await asyncio.wait(saving, timeout=10)
+    for task in pending:
+        task.cancel()
+    assert [type(task.exception()) for task in done] == [SessionClosedError] * 2
+    assert wiro.statistics().requests == 0
+    assert list((tmp_path / "new").iterdir()) == []
