@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections import deque
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+from time import process_time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +18,41 @@ from hypothesis import strategies as st
 
 from wiro_async import File, InvalidInputError, Model
 from wiro_async._protocol.checking import Problem, check, refusal
+from wiro_async._protocol.requests import run
+from wiro_async._protocol.routing import routed
 
 Item = dict[str, Any]
 JPEG = File(b"jpeg", "a.jpg")
+SECRET = "SECRETACCESSKEY1234"
+
+
+class Scalar:
+    """A number or a boolean as array libraries have them."""
+
+    shape = ()
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def item(self) -> object:
+        """Python's own."""
+        return self.value
+
+
+class Array:
+    """As array libraries have them: comparisons are arrays, too, and those have no truth value."""
+
+    shape = (2,)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> Array:  # type: ignore[override]
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+    def __index__(self) -> int:
+        raise TypeError("only arrays of one item are indices")
 
 
 def item(kind: str, name: str = "x", **more: Any) -> Item:
@@ -65,7 +103,18 @@ GOOD: list[tuple[str, object, Item]] = [
     ("fileinput", "data:image/png;base64,AAAA", {}),
     ("multifileinput", "https://a.test/1.jpg, https://a.test/2.jpg", {"maxinputlenght": "2"}),
     ("combinefileinput", [Path("a.png"), io.BytesIO(b"x"), "https://a.test/a.png"], {"maxinputlenght": 3}),
-    ("hologram", object(), {}),
+    ("hologram", {"any": ["thing", 1]}, {}),
+    ("float", "1e999999", {"step": "1e-900"}),
+    ("textarea", "1e9999999", {}),
+    ("number", Decimal("0.5"), {"step": "0.1"}),
+    ("integer", Fraction(6, 2), {}),
+    ("select", Scalar(5), {"options": ["5"]}),
+    ("checkbox", Scalar(True), {}),
+    ("select", 1, {"options": ["01", "1"]}),
+    ("json-array", deque([1]), {}),
+    ("fileinput", Path("a.zip"), {"id": "inputImageZip"}),
+    ("fileinput", "https://a.test/resize?w=1,https://b.test/a.png", {}),
+    ("multifileinput", deque([Path("a.png"), Path("b.png")]), {"maxinputlenght": 2}),
     ("number", "", {}),
     ("select", None, {"options": ["a"]}),
 ]
@@ -73,9 +122,12 @@ GOOD: list[tuple[str, object, Item]] = [
 
 @pytest.mark.parametrize("kind,value,more", GOOD)
 def test_what_is_right(kind: str, value: object, more: Item) -> None:
-    """Nothing is found where nothing is wrong."""
-    name = more.get("id", "x")
-    assert check(model({**item(kind), **more}), {name: value}) == []
+    """Nothing is found where nothing is wrong, and it is sent at once."""
+    name, known = more.get("id", "x"), model({**item(kind), **more})
+    assert check(known, {name: value}) == []
+    start = process_time()
+    run("a/b", routed({name: value}, known.parameters), None, None)
+    assert process_time() - start < 5
 
 
 BAD: list[tuple[str, object, Item, str, str]] = [
@@ -111,6 +163,28 @@ BAD: list[tuple[str, object, Item, str, str]] = [
     ("multifileinput", [JPEG] * 3, {"maxinputlenght": "2"}, "3 files", "at most 2"),
     ("combinefileinput", {"url": "x"}, {}, "{'url': 'x'}", "files or URLs"),
     ("fileinput", "https://[::1/a.png", {}, "a URL that cannot be read", "a file or a URL"),
+    ("number", "1e9999999", {}, "'1e9999999'", "a number"),
+    ("select", [10**5000], {"options": ["a"]}, "[a number of over 4300 digits]", "one of 'a'"),
+    ("select", ["x"], {"options": [{"text": "Auto", "value": ""}]}, "['x']", "one of ''"),
+    ("select", "Auto", {"options": [{"text": "Auto", "value": ""}]}, "'Auto'", "one of ''"),
+    ("checkbox", Array(), {}, "a Array", "True or False"),
+    ("text", Array(), {}, "a Array", "text"),
+    ("text", "\ud800", {}, "what cannot be sent: x has half of a surrogate pair at character 0, which cannot be sent: "
+     "was it cut in two there? text.encode(errors='replace').decode() has a question mark instead", "text"),
+    ("json", {"a": date(2026, 1, 1)}, {}, "what cannot be sent: x['a'] is a date, which JSON cannot hold",
+     "a mapping or a list, or JSON text of one"),
+    ("json", {1: 2}, {}, "what cannot be sent: x has the key 1, a int", "a mapping or a list, or JSON text of one"),
+    ("json", [{1, 2}], {}, "what cannot be sent: x[0] is a set, which JSON cannot hold",
+     "a mapping or a list, or JSON text of one"),
+    ("json", [float("nan")], {}, "what cannot be sent: x[0] is nan, which JSON cannot hold",
+     "a mapping or a list, or JSON text of one"),
+    ("json", {"a": Path("a.txt")}, {}, "what cannot be sent: x['a'] is a PosixPath inside another value",
+     "a mapping or a list, or JSON text of one"),
+    ("hologram", object(), {}, "what cannot be sent: x is a object, which JSON cannot hold", "a value"),
+    ("multifileinput", {"a", "b"}, {}, "{'a', 'b'}", "files or URLs, in a list"),
+    ("multifileinput", (path for path in [Path("a.png")]), {}, "a generator", "files or URLs, in a list"),
+    ("fileinput", "me.example/photos/me.jpg", {}, "an address without https://",
+     "a file or a URL; a file that is here as Path(…)"),
 ]  # fmt: skip
 
 
@@ -120,6 +194,14 @@ def test_what_is_wrong(kind: str, value: object, more: Item, told: str, allowed:
     [problem] = problems(kind, value, **more)
     assert (problem.name, problem.given, problem.allowed) == ("x", told, allowed)
     assert str(problem).startswith(f"x: given {told}; allowed {allowed}")
+
+
+def test_numbers_of_thousands_of_digits() -> None:
+    """Python does not write them, so nothing can send them; as text they may be as long as they like."""
+    assert [one.given for one in problems("number", 10**5000)] == ["a number of over 4300 digits"]
+    [problem] = problems("text", 10**5000)
+    assert problem.given == "what cannot be sent: x is a number of over 4300 digits, which cannot be sent"
+    assert problems("integer", "9" * 5000) == []
 
 
 @pytest.mark.parametrize(
@@ -185,14 +267,23 @@ def test_options_that_were_probably_meant() -> None:
 def test_required() -> None:
     """Nothing, or what is as good as nothing, is missed; a default or the URLs of files will do."""
     needed = item("text", required="true")
-    empties: list[Item | None] = [{}, {"x": None}, {"x": ""}, {"x": []}, None]
+    empties: list[Item | None] = [{}, {"x": None}, {"x": ""}, {"x": []}, {"x": deque()}, None]
     for empty in empties:
         assert [one.given for one in check(model(needed), empty)] == ["nothing"]
     assert check(model({**needed, "default": "d"}), {}) == []
     assert check(model(item("fileinput", required=True)), {"xUrl": "https://a.test/a.png"}) == []
+    for nothing in ([None], [""], ["", None], "  ", [" "]):
+        assert [one.given for one in check(model(item("fileinput", required=True)), {"x": nothing})] == ["nothing"]
     for kind, words in {"fileinput": "a file or a URL", "hologram": "a value"}.items():
         [problem] = check(model(item(kind, required=True)), {})
         assert problem.allowed == f"{words}, and it is required"
+
+
+def test_what_cannot_be_sent_is_told_with_all_else() -> None:
+    """Also under names that the model does not tell, where files may be."""
+    found = check(model(item("number"), item("text", "y")), {"x": "five", "y": float("inf"), "odd": {1}, "file": JPEG})
+    told = [("odd", True), ("file", True), ("x", False), ("y", False), ("odd", False)]
+    assert [(one.name, one.is_doubtful) for one in found] == told
 
 
 def test_files_and_urls_count_together() -> None:
@@ -218,6 +309,33 @@ def test_the_error_tells_everything() -> None:
     assert str(refusal(model(), found[:1])).startswith("1 problem in")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"prompt": [f"https://api.wiro.ai/v1/File/{SECRET}"]},
+        {"prompt": {"u": f"https://api.wiro.ai/v1/File/{SECRET}"}},
+        {"prompt": ["x" * 40 + f" https://api.wiro.ai/v1/File/{SECRET}"]},
+        {"prompt": urlsplit(f"https://api.wiro.ai/v1/File/{SECRET}")},
+        {"n": f"https://api.wiro.ai/v1/File/{SECRET}"},
+        {"n": f" see https://api.wiro.ai/v1/File/{SECRET}/0.png"},
+        {"n": f"postgres://me:{SECRET}@host/x"},
+        {"unknown": f"https://api.wiro.ai/v1/File/{SECRET}"},
+        {"image": {"url": f"https://api.wiro.ai/v1/File/{SECRET}"}},
+        {"image": f"//api.wiro.ai/v1/File/{SECRET}/0.png"},
+        {"image": f"api.wiro.ai/v1/File/{SECRET}/0.png"},
+        {"inputVideo": f"https://cdn1.wiro.ai/{SECRET}/a.png?x={SECRET}"},
+    ],
+)
+def test_no_problem_tells_a_secret(given: Item) -> None:
+    """Addresses of files hold their access keys: none is in any part of the error, nor what a cut leaves of one."""
+    kinds = {"prompt": "textarea", "n": "number", "image": "fileinput", "inputVideo": "fileinput"}
+    known = model(*(item(kind, name) for name, kind in kinds.items()))
+    error = refusal(known, check(known, given))
+    told = [str(error), repr(error), error.message, *error.errors, repr(error.args)]
+    assert error.errors
+    assert not [text for text in told if SECRET[-8:] in text]
+
+
 LLM = model(item("textarea", "prompt", required=True), categories=("llm-tool-call",))
 MESSAGES = [{"role": "user", "content": "hi"}]
 
@@ -238,6 +356,13 @@ MESSAGES = [{"role": "user", "content": "hi"}]
         ({"prompt": "hi", "session_id": "ü" * 128}, []),
         ({"prompt": "hi", "session_id": "ü" * 129}, ["session_id"]),
         ({"prompt": "hi", "user_idd": "u"}, ["user_idd"]),
+        (
+            {"toolOutputs": [{}], "previousTaskToken": "t", "session_id": "s", "parallel_tool_calls": False},
+            ["parallel_tool_calls"],
+        ),
+        ({"toolOutputs": [{}], "previousTaskToken": "t", "session_id": "s", "prompt": "", "tools": []}, []),
+        ({"messages": [{"content": date(2026, 1, 1)}]}, ["messages"]),
+        ({"prompt": Array()}, ["prompt"]),
     ],
 )
 def test_turns(turn: Item, names: list[str]) -> None:

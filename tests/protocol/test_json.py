@@ -67,6 +67,14 @@ def test_plain_values_pass_the_check_unchanged(value: Any) -> None:
     assert checked(value, "x") == value
 
 
+def test_whole_numbers_of_any_length_are_read() -> None:
+    """One that Python does not read as a number stays text, and the rest of the answer is read."""
+    told = decode(b'{"result": true, "n": %s, "m": 7}' % (b"9" * 5000))
+    assert told == {"result": True, "n": "9" * 5000, "m": 7}
+    with pytest.raises(ValueError, match="Expecting"):
+        decode('["\ud800", ')
+
+
 def test_the_check_makes_plain_types() -> None:
     """Tuples, ranges and mappings of other kinds become lists and dicts."""
 
@@ -87,7 +95,9 @@ def test_the_check_makes_plain_types() -> None:
         (bytearray(b"abc"), "x", "wrap it to upload it"),
         (memoryview(b"abc"), "x", "wrap it to upload it"),
         ({"a": {2: 3}}, "x['a']", "key 2, a int"),
-        (Decimal(1), "x", "is a Decimal"),
+        (Decimal("NaN"), "x", "is nan"),
+        (Decimal("1e400"), "x", "is inf"),
+        ([10**4400], "x[0]", "is a number of over 4300 digits"),
         (object(), "x", "is a object"),
         ({"a": Path("p")}, "x['a']", "parameter of its own"),
         ([[File(b"", "n")]], "x[0][0]", "parameter of its own"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,27 @@ def body(request: requests.Request) -> Any:
 def run(given: dict[str, object], callback_url: str | None = None, project_id: str | None = None) -> requests.Request:
     """A run of a model."""
     return requests.run("a/b", RunInput.of(given), callback_url, project_id)
+
+
+def test_ids_of_projects() -> None:
+    """As text or as a number; what is neither is refused."""
+    for project in ("716", 716):
+        assert body(requests.run("a/b", RunInput.of({}), None, project)) == {"projectid": "716"}
+    for odd in (True, b"7", 7.0):
+        with pytest.raises(InvalidInputError, match="project_id is a"):
+            requests.run("a/b", RunInput.of({}), None, odd)  # type: ignore[arg-type]
+
+
+def test_empty_lists_in_a_form() -> None:
+    """Their text would be taken for a value; JSON can hold them."""
+    assert dict(run({"a": [], "b": [1], "f": File(b"", "f")}).parts or ())["a"] == ""
+    assert body(run({"a": [], "b": [1]})) == {"a": [], "b": [1]}
+
+
+def test_files_in_any_sequence() -> None:
+    """A deque is as good as a list."""
+    parts = run({"a": deque([Path("a.png"), Path("b.png")])}).parts or ()
+    assert [value.name for _, value in parts if isinstance(value, File)] == ["a.png", "b.png"]
 
 
 class Pipe(io.BytesIO):

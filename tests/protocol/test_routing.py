@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from collections import deque
+from decimal import Decimal
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
 
 from wiro_async import File, InvalidInputError, Parameter
+from wiro_async._protocol.inputs import files_in
 from wiro_async._protocol.requests import run
 from wiro_async._protocol.routing import routed
 
@@ -33,6 +37,7 @@ PARAMETERS = (
     parameter("combinefileinput", "mixed"),
     parameter("select", "flag", options=["true", "false"]),
     parameter("select", "five", options=[{"text": "5", "value": 5}]),
+    parameter("select", "zero", options=["01", "1"]),
     parameter("checkbox", "box"),
     parameter("number", "count"),
     parameter("textarea", "prompt"),
@@ -71,6 +76,15 @@ def sent(given: Item) -> dict[str, Any]:
         ({"box": True, "count": "3", "prompt": "4"}, {"box": True, "count": 3, "prompt": "4"}),
         ({"one": None, "mixed": [], "many": ""}, {"one": None, "mixed": [], "many": ""}),
         ({"other": [A, JPEG]}, {"otherUrl": [A], "other": [JPEG]}),
+        ({"one": [], "mixed": [None], "manyUrl": [], "two": JPEG},
+         {"one": [""], "mixed": [""], "manyUrl": [""], "two": [JPEG]}),
+        ({"one": [""], "many": "  ", "mixed": deque()}, {"one": [], "many": "", "mixed": []}),
+        ({"one": "https://a.test/?w=1,https://b.test/a.png"}, {"oneUrl": "https://a.test/?w=1,https://b.test/a.png"}),
+        ({"zero": 1}, {"zero": "1"}),
+        ({"zero": "1.0"}, {"zero": "01"}),
+        ({"count": "1e9999"}, {"count": "1e9999"}),
+        ({"count": "1e-30"}, {"count": "1e-30"}),
+        ({"count": Decimal("2.50"), "prompt": Decimal(3)}, {"count": 2.5, "prompt": 3}),
         ({"one": {"odd": 1}}, {"one": {"odd": 1}}),
         ({"count": 2, "box": True, "flag": False, "one": JPEG},
          {"count": ["2"], "box": ["true"], "flag": ["false"], "oneUrl": [""], "one": [JPEG]}),
@@ -87,6 +101,14 @@ def test_paths_and_open_files_are_files(tmp_path: Path) -> None:
     """Whatever can be uploaded becomes a `File` with a name."""
     found = routed({"mixed": [tmp_path / "a.png", io.BytesIO(b"b")]}, PARAMETERS)
     assert [value.name for _, value in found.parts if isinstance(value, File)] == ["a.png", "file"]
+
+
+@pytest.mark.parametrize("piece", [" ", " ,", "a", "a,b", "a:,", ",a "])
+def test_long_texts_take_no_time(piece: str) -> None:
+    """URLs are found in one pass."""
+    start = process_time()
+    assert files_in(f"a,{piece * 50_000}b")
+    assert process_time() - start < 2
 
 
 def test_what_cannot_be_sent_is_refused() -> None:

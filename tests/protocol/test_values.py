@@ -20,6 +20,8 @@ READERS = [
     values.as_float,
     values.as_int,
     values.as_decimal,
+    values.as_amount,
+    values.as_rows,
     values.as_seconds,
     values.as_time,
     values.as_dict,
@@ -36,6 +38,12 @@ def test_nothing_is_too_strange(read: Any, value: Any) -> None:
     assert told is None or isinstance(told, (str, int, float, Decimal, dict, list, tuple))
     if isinstance(told, (float, Decimal)):
         assert math.isfinite(told)
+
+
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+def test_numbers_of_thousands_of_digits(read: Any) -> None:
+    """Nothing Python could write: as good as nothing."""
+    assert not read(10**5000)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +68,12 @@ def test_nothing_is_too_strange(read: Any, value: Any) -> None:
         (values.as_decimal, "0.003510000000", Decimal("0.003510000000")),
         (values.as_decimal, "NaN", None),
         (values.as_decimal, None, None),
+        (values.as_decimal, "1e9999999", None),
+        (values.as_decimal, "1e-9999999", None),
+        (values.as_decimal, "1e2000", None),
+        (values.as_amount, "0.5", Decimal("0.5")),
+        (values.as_amount, "-1", None),
+        (values.as_amount, "?", None),
         (values.as_seconds, "5s", 5.0),
         (values.as_seconds, "01:23", 83.0),
         (values.as_seconds, "1:02:03", 3723.0),
@@ -72,6 +86,14 @@ def test_nothing_is_too_strange(read: Any, value: Any) -> None:
         (values.as_dict, '{"a": 1}', {"a": 1}),
         (values.as_dict, '{"a"', {}),
         (values.as_dict, [1], {}),
+        (values.as_dict, '\ufeff {"a": 1}', {"a": 1}),
+        (values.as_list, ' \n["é"]', ["é"]),
+        (values.as_rows, '[{"a": 1}, 2]', [{"a": 1}, 2]),
+        (values.as_rows, {"a": 1}, [{"a": 1}]),
+        (values.as_rows, ' {"a": 1}', [{"a": 1}]),
+        (values.as_rows, {}, []),
+        (values.as_texts, ' ["a"]', ("a",)),
+        (values.as_texts, " [] ", ()),
         (values.as_list, "[1]", [1]),
         (values.as_list, "[Note]", []),
         (values.as_list, {"a": 1}, []),

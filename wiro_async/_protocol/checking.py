@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 
@@ -12,9 +12,11 @@ from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.inputs import Given, is_empty, number_of, option_of, plain
 from wiro_async._protocol.json import decode
 from wiro_async._protocol.models import Model
+from wiro_async._protocol.requests import RunInput, items_of
 from wiro_async._protocol.schema import CHOICES, NUMBERS, TEXTS, Parameter
 from wiro_async._protocol.turns import TURN_NAMES, turn_problems
 from wiro_async._protocol.wording import described, file_faults, wanted
+from wiro_async._redaction import redacted
 
 EVERY_RUN = ("callbackUrl", "projectid")
 OFF_GRID = Decimal("1e-6")
@@ -40,7 +42,7 @@ class Problem:
 
     def __str__(self) -> str:
         meant = f"; did you mean {self.suggestion!r}?" if self.suggestion is not None else ""
-        return f"{self.name}: given {self.given}; allowed {self.allowed}{meant}"
+        return redacted(f"{self.name}: given {self.given}; allowed {self.allowed}{meant}")
 
 
 def check(model: Model, given: Mapping[str, object] | None) -> list[Problem]:
@@ -54,7 +56,8 @@ def check(model: Model, given: Mapping[str, object] | None) -> list[Problem]:
         problems += _problems(parameter, found, parameter.id in excused)
     if model.takes_turns:
         problems += [Problem(*problem) for problem in turn_problems(found.values)]
-    return problems
+    told = {problem.name for problem in problems if not problem.is_doubtful}
+    return [*problems, *_unsendable(found, told)]
 
 
 def refusal(model: Model, problems: Sequence[Problem]) -> InvalidInputError:
@@ -74,7 +77,8 @@ def _unknown(model: Model, given: Given) -> Iterator[Problem]:
         if name not in known:
             allowed = f"only {', '.join(given.parameters)}"
             meant = closest(str(name), known)
-            yield Problem(str(name), described(value), allowed, meant, is_doubtful=meant is None)
+            is_doubtful = meant is None and isinstance(name, str)
+            yield Problem(str(name), described(value), allowed, meant, is_doubtful)
 
 
 def closest(name: str, known: Sequence[str]) -> str | None:
@@ -87,7 +91,7 @@ def closest(name: str, known: Sequence[str]) -> str | None:
 def _problems(parameter: Parameter, given: Given, excused: bool) -> Iterator[Problem]:
     value = given.values.get(parameter.id)
     files = given.files(parameter) if parameter.takes_files else []
-    if is_empty(value) and not files:
+    if not files if parameter.takes_files else is_empty(value):
         if parameter.required and parameter.default is None and not excused:
             yield Problem(parameter.id, "nothing", f"{wanted(parameter)}, and it is required")
     elif parameter.takes_files:
@@ -97,6 +101,19 @@ def _problems(parameter: Parameter, given: Given, excused: bool) -> Iterator[Pro
         allowed = _refused(parameter, value)
         if allowed is not None:
             yield Problem(parameter.id, described(value), allowed, _meant(parameter, value))
+
+
+def _unsendable(given: Given, told: Container[str]) -> Iterator[Problem]:
+    """What seems right, but would be refused when it is sent."""
+    files = {name for parameter in given.parameters.values() if parameter.takes_files for name in parameter.names}
+    for name, value in given.values.items():
+        if str(name) in told or name in files:
+            continue
+        try:
+            RunInput.of({name: value})
+        except InvalidInputError as error:
+            allowed = wanted(given.parameters[name]) if name in given.parameters else "what JSON can hold"
+            yield Problem(name, f"what cannot be sent: {error.message.partition('; ')[0]}", allowed)
 
 
 def _refused(parameter: Parameter, value: object) -> str | None:
@@ -140,13 +157,13 @@ def _is_on_grid(parameter: Parameter, number: Decimal) -> bool:
 
 
 def _is_option(parameter: Parameter, value: object) -> bool:
-    if not isinstance(value, (str, bool, int, float)):
-        return False
-    return not parameter.options or option_of(parameter, value) is not None
+    if not parameter.options:
+        return isinstance(value, (str, bool, int, float))
+    return option_of(parameter, value) is not None
 
 
 def _is_boolean(_: Parameter, value: object) -> bool:
-    return isinstance(value, bool) or value in ("true", "false")
+    return isinstance(value, bool) or (isinstance(value, str) and value in ("true", "false"))
 
 
 def _is_json(parameter: Parameter, value: object) -> bool:
@@ -155,8 +172,7 @@ def _is_json(parameter: Parameter, value: object) -> bool:
             value = decode(value)
         except ValueError:
             return False
-    wanted = (list, tuple) if parameter.type == "json-array" else (Mapping, list, tuple)
-    return isinstance(value, wanted)
+    return items_of(value) is not None or (parameter.type == "json" and isinstance(value, Mapping))
 
 
 TESTS: tuple[tuple[frozenset[str], Callable[[Parameter, object], bool]], ...] = (
@@ -170,7 +186,7 @@ TESTS: tuple[tuple[frozenset[str], Callable[[Parameter, object], bool]], ...] = 
 
 def _meant(parameter: Parameter, value: object) -> str | None:
     """The option whose label was given, or whose value is nearly the one that was given."""
-    for option in parameter.options:
-        if plain(value) == option.label:
-            return option.value
-    return closest(plain(value), [option.value for option in parameter.options])
+    text = plain(value)
+    options = [option for option in parameter.options if option.value]
+    labelled = [option.value for option in options if option.label == text]
+    return labelled[0] if labelled else closest(text, [option.value for option in options])

@@ -11,6 +11,7 @@ import attrs
 from wiro_async._protocol import status as states
 from wiro_async._protocol.json import JSON, decode_or_none
 from wiro_async._protocol.values import (
+    BLANKS,
     as_decimal,
     as_dict,
     as_float,
@@ -142,8 +143,8 @@ def tasks_of(answer: Mapping[str, JSON]) -> list[Task]:
 
 def decoded(value: JSON) -> JSON:
     """A value that may be JSON text: the value inside, else itself."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        inner = decode_or_none(value)
+    if isinstance(value, str) and (text := value.lstrip(BLANKS))[:1] in ("{", "["):
+        inner = decode_or_none(text)
         return value if inner is None else inner
     return value
 

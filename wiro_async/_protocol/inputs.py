@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
 import attrs
 
-from wiro_async._protocol.requests import as_file, is_file, mapping_of
+from wiro_async._protocol.requests import as_file, is_file, items_of, mapping_of
+from wiro_async._protocol.scalars import own_scalar
 from wiro_async._protocol.schema import NUMBERS, Option, Parameter
-from wiro_async._protocol.values import as_decimal, as_text
+from wiro_async._protocol.values import as_text
 from wiro_async._types import File
 
-BETWEEN_URLS = re.compile(r"\s*,\s*(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+BETWEEN_URLS = re.compile(r",(?=\s*[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+HUGE = 999_999  # the exponent beyond which decimals cannot be reckoned with
+LONG = 18  # digits of numbers that are left as the text they are: floats would change them
 MEDIA = {
     suffix: media
     for media, suffixes in {
@@ -37,7 +40,8 @@ class Given:
     @classmethod
     def of(cls, parameters: Sequence[Parameter], values: Mapping[str, object] | None) -> Given:
         """An input of a model with these parameters. Raises `InvalidInputError` if it is no mapping."""
-        return cls({parameter.id: parameter for parameter in parameters}, mapping_of(values))
+        given = {name: own_scalar(value) for name, value in mapping_of(values).items()}
+        return cls({parameter.id: parameter for parameter in parameters}, given)
 
     def value(self, name: str) -> object:
         """What is given for a parameter, else its default."""
@@ -48,20 +52,26 @@ class Given:
 
     def files(self, parameter: Parameter) -> list[object]:
         """The files and URLs that are given for a parameter, under its own name and under that of its URLs."""
-        return files_in(self.values.get(parameter.id)) + files_in(self.values.get(parameter.url_id or ""))
+        given = self.values.get(parameter.id), self.values.get(parameter.url_id or "")
+        return [file for value in given for file in files_in(value, parameter.type != "fileinput")]
 
 
 def is_empty(value: object) -> bool:
     """Whether this is as good as not given."""
-    return value is None or (isinstance(value, (str, list, tuple)) and not value)
+    if value is None or isinstance(value, str):
+        return not value
+    items = items_of(value)
+    return items is not None and not len(items)
 
 
-def files_in(value: object) -> list[object]:
-    """Files and URLs one by one; text may hold several URLs, separated by commas."""
+def files_in(value: object, several: bool = True) -> list[object]:
+    """Files and URLs one by one; text may hold several URLs, separated by commas, where several are taken."""
     found: list[object] = []
-    for item in value if isinstance(value, (list, tuple)) else (value,):
+    items = items_of(value)
+    for item in (value,) if items is None else items:
         if isinstance(item, str):
-            found += [url for url in BETWEEN_URLS.split(item.strip()) if url]
+            urls = BETWEEN_URLS.split(item) if several else (item,)
+            found += [url for url in map(str.strip, urls) if url]
         elif item is not None:
             found.append(item)
     return found
@@ -93,7 +103,11 @@ def number_of(value: object) -> Decimal | None:
     """A number, or text of one; None for anything else, booleans included."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    return as_decimal(value)
+    try:
+        number = Decimal(as_text(value).strip())
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and abs(number.adjusted()) <= HUGE else None
 
 
 def plain(value: object) -> str:
@@ -105,23 +119,27 @@ def plain(value: object) -> str:
 
 
 def option_of(parameter: Parameter, value: object) -> Option | None:
-    """The option that is meant by a value."""
-    text = plain(value)
-    for wanted in (value, text):
-        for option in parameter.options:
-            if wanted in (option.value, plain(option.value)):
-                return option
-    return None
+    """The option that is meant by a scalar: the one of the same text, else one of an equal number."""
+    if not parameter.options or not isinstance(value, (str, bool, int, float)):
+        return None
+    text = as_text(value)
+    exact = next((option for option in parameter.options if option.value == text), None)
+    if exact is not None:
+        return exact
+    wanted = plain(value)
+    return next((option for option in parameter.options if plain(option.value) == wanted), None)
 
 
 def as_told(parameter: Parameter, value: object) -> object:
     """A value in the very form its parameter wants: options as they are told, numbers and booleans as such."""
-    option = option_of(parameter, value) if isinstance(value, (str, bool, int, float)) else None
+    option = option_of(parameter, value)
     if option is not None:
         return option.value
+    if not isinstance(value, str):
+        return value
     if parameter.type == "checkbox" and value in ("true", "false"):
         return value == "true"
-    number = number_of(value) if isinstance(value, str) and parameter.type in NUMBERS else None
-    if number is None:
+    number = number_of(value) if parameter.type in NUMBERS else None
+    if number is None or abs(number.adjusted()) > LONG:
         return value
     return int(number) if number == number.to_integral_value() else float(number)

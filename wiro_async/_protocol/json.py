@@ -12,9 +12,11 @@ from typing import TypeAlias
 import orjson
 
 from wiro_async._errors import InvalidInputError
+from wiro_async._protocol.scalars import own_scalar
 from wiro_async._types import File
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+MOST_BITS = 14_280  # of an integer that has 4300 digits, the most that Python writes
 
 
 def encode(value: object) -> bytes:
@@ -42,7 +44,18 @@ def _decoded_leniently(data: bytes | str) -> JSON:
         value: JSON = json.loads(data)
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a whole number of more digits than Python reads
+        value = json.loads(data, parse_int=_whole)
     return value
+
+
+def _whole(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
 
 
 def decode_or_none(data: bytes | str) -> JSON:
@@ -72,7 +85,11 @@ def _text_decoder() -> Callable[[bytes], JSON]:
 def checked(value: object, name: str) -> JSON:
     """The value with plain JSON types only; `InvalidInputError` names the part that cannot be sent."""
     match value:
-        case None | bool() | int():
+        case None | bool():
+            return value
+        case int():
+            if value.bit_length() > MOST_BITS:
+                raise InvalidInputError(message=f"{name} is a number of over 4300 digits, which cannot be sent")
             return value
         case str():
             return encodable(value, name)
@@ -84,6 +101,9 @@ def checked(value: object, name: str) -> JSON:
             return {_checked_key(key, name): checked(item, f"{name}[{key!r}]") for key, item in value.items()}
         case Sequence() if not isinstance(value, (bytes, bytearray, memoryview)):
             return [checked(item, f"{name}[{index}]") for index, item in enumerate(value)]
+    number = own_scalar(value)
+    if number is not value:
+        return checked(number, name)
     raise InvalidInputError(message=f"{name} is a {_described(value)}")
 
 

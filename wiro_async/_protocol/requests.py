@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from wiro_async._types import File
 EVENTS = "/sync?stream=true"
 Part: TypeAlias = "tuple[str, str | File]"
 PLAIN = frozenset({str, int, bool, type(None)})
+ONE = (str, bytes, bytearray, memoryview)  # sequences that are one value
 
 
 @attrs.frozen
@@ -75,18 +76,20 @@ class RunInput:
                 _sort_parameter(name, value, values, files)
             except RecursionError:
                 raise InvalidInputError(message=f"{name} contains itself or is nested too deeply for JSON") from None
+        if files:  # a form cannot hold an empty list: its text would be taken for a value
+            values = {name: "" if value == [] else value for name, value in values.items()}
         return cls(values, tuple(files))
 
 
 def run(
-    model: str, given: RunInput, callback_url: str | None, project_id: str | None, by_events: bool = False
+    model: str, given: RunInput, callback_url: str | None, project_id: str | int | None, by_events: bool = False
 ) -> Request:
     """`Run`: starts a billed task."""
     values = dict(given.values)
     if callback_url is not None:
         values["callbackUrl"] = encodable(callback_url, "callback_url")
     if project_id is not None:
-        values["projectid"] = encodable(project_id, "project_id")
+        values["projectid"] = _identity(project_id, "project_id")
     path = f"Run/{model_path(model)}{EVENTS if by_events else ''}"
     if not given.parts:
         return Request(path, encode(values), repeatable=False)
@@ -143,6 +146,13 @@ def mapping_of(given: Mapping[str, object] | None) -> Mapping[str, object]:
     return given or {}
 
 
+def items_of(value: object) -> Sequence[object] | None:
+    """The items of a list, a tuple, a deque and the like; None for what is one value."""
+    if isinstance(value, (list, tuple)):
+        return value
+    return value if isinstance(value, Sequence) and not isinstance(value, ONE) else None
+
+
 def form_text(value: JSON) -> str:
     """A value as text of a multipart field: "4", "true", JSON text of lists and mappings."""
     match value:
@@ -162,7 +172,8 @@ def _sort_parameter(name: str, value: object, values: dict[str, JSON], files: li
     if type(value) in PLAIN:  # most are, and the rest of this costs ten times as much
         _add(name, checked(value, name), values)
         return
-    items = value if isinstance(value, (list, tuple)) else (value,)
+    items = items_of(value)
+    items = (value,) if items is None else items
     if not any(map(is_file, items)):
         _add(name, checked(value, name), values)
         return
@@ -176,6 +187,15 @@ def _add(name: str, value: JSON, values: dict[str, JSON]) -> None:
     if name in values:
         raise InvalidInputError(message=f"{name} is given twice: on its own, and as URLs beside files")
     values[name] = value
+
+
+def _identity(value: object, name: str) -> str:
+    """An id as text, which may be given as a number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(checked(value, name))
+    if isinstance(value, str):
+        return encodable(value, name)
+    raise InvalidInputError(message=f"{name} is a {type(value).__name__}; give its digits as text")
 
 
 def _checked_url(item: object, name: str) -> str:

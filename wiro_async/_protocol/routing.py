@@ -40,13 +40,15 @@ def routed(given: Mapping[str, object] | None, parameters: Sequence[Parameter]) 
     Other values take the form the model wants, such as "true" for a `select`.
     """
     found = Given.of(parameters, given)
-    groups = [_Files(parameter, tuple(found.files(parameter))) for parameter in parameters if parameter.takes_files]
-    groups = [group for group in groups if group.items and _is_clean(group)]
-    taken = {name for group in groups for name in (group.parameter.id, group.parameter.url_id)}
+    told = [_Files(parameter, tuple(found.files(parameter))) for parameter in parameters if parameter.takes_files]
+    groups = [group for group in told if group.items and _is_clean(group)]
+    taken = {name for group in groups for name in group.parameter.names}
     rest = {name: _told(found, name, value) for name, value in found.values.items() if name not in taken}
     plain = RunInput.of(rest)
     multipart = bool(plain.files) or any(group.uploads for group in groups)
     values, combined = dict(plain.values), list[Part]()
+    unused = {name for group in told if not group.items for name in group.parameter.names} & values.keys()
+    values |= {name: "" if multipart else _nothing(values[name]) for name in unused}
     for group in groups:
         _place(group, multipart, values, combined)
     uploads = (
@@ -58,6 +60,11 @@ def routed(given: Mapping[str, object] | None, parameters: Sequence[Parameter]) 
 def _told(found: Given, name: str, value: object) -> object:
     parameter = found.parameters.get(name)
     return value if parameter is None else as_told(parameter, value)
+
+
+def _nothing(value: JSON) -> JSON:
+    """An empty value, such as [] for [None]."""
+    return value and type(value)()
 
 
 def _is_clean(group: _Files) -> bool:

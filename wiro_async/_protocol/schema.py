@@ -16,6 +16,7 @@ NUMBERS: Final = frozenset({"number", "float", "integer", "range"})
 CHOICES: Final = frozenset({"select", "selectwithcover"})
 FILES: Final = frozenset({"fileinput", "multifileinput", "combinefileinput"})
 DEFAULTS: Final = ("defaultvalue", "value", "default")
+HOLDERS: Final = ("zip", "archive", "document", "pdf", "file")  # files of these may hold media of any kind
 TRUE: Final = frozenset({"true", "1"})
 
 
@@ -109,10 +110,17 @@ class Parameter:
         return f"{self.id}Url" if self.takes_files and self.type != "combinefileinput" else None
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which its values are sent."""
+        return (self.id,) if self.url_id is None else (self.id, self.url_id)
+
+    @property
     def media(self) -> str | None:
         """The one kind of file that its name tells: "image", "video" or "audio"."""
-        told = [kind for kind in ("image", "video", "audio") if kind in self.id.lower()]
-        return told[0] if self.takes_files and len(told) == 1 else None
+        name = self.id.lower()
+        told = [kind for kind in ("image", "video", "audio") if kind in name]
+        is_clear = len(told) == 1 and not any(holder in name for holder in HOLDERS)
+        return told[0] if self.takes_files and is_clear else None
 
     @property
     def is_whole(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from wiro_async._protocol.inputs import is_empty
 from wiro_async._protocol.json import JSON
 from wiro_async._protocol.requests import is_file
 from wiro_async._protocol.values import as_dict, as_list, as_text
@@ -19,14 +20,14 @@ def turn_problems(given: Mapping[str, object]) -> Iterator[tuple[str, str, str]]
 
     A turn is a prompt, or messages, or the outputs of the tools that the task before has called.
     """
-    if given.get("toolOutputs"):
+    prompt, messages, session = (given.get(name) for name in ("prompt", "messages", "session_id"))
+    if not is_empty(given.get("toolOutputs")):
         yield from _continuation_problems(given)
-    elif given.get("prompt") and given.get("messages"):
+    elif not is_empty(prompt) and not is_empty(messages):
         yield "messages", "together with prompt", "either messages or prompt"
-    elif _is_blank(given.get("prompt")) and not given.get("messages"):
+    elif _is_blank(prompt) and is_empty(messages):
         yield "prompt", "nothing", "text, or messages instead"
-    session = given.get("session_id")
-    if given.get("previousTaskToken") and not session:
+    if not is_empty(given.get("previousTaskToken")) and is_empty(session):
         yield "session_id", "nothing", "that of the task which previousTaskToken names"
     if isinstance(session, str) and (size := len(session.encode(errors="surrogatepass"))) > SESSION_BYTES:
         yield "session_id", f"{size} bytes", f"at most {SESSION_BYTES} bytes of UTF-8"
@@ -45,15 +46,15 @@ def tool_names(tools: object) -> list[str]:
 
 
 def _continuation_problems(given: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
-    if not given.get("previousTaskToken"):
+    if is_empty(given.get("previousTaskToken")):
         yield "previousTaskToken", "nothing", "the token of the task that called the tools"
     for name in NEW:
-        if given.get(name):
+        if not is_empty(given.get(name)):
             yield name, "together with toolOutputs", "nothing: a turn of tool outputs has nothing new"
 
 
 def _is_blank(prompt: object) -> bool:
-    return not prompt or (isinstance(prompt, str) and not prompt.strip())
+    return is_empty(prompt) or (isinstance(prompt, str) and not prompt.strip())
 
 
 def _holds_file(value: object) -> bool:

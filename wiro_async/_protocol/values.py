@@ -8,6 +8,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from wiro_async._protocol.json import JSON, decode_or_none
 
+BLANKS = " \t\r\n\ufeff"  # what may stand before JSON text
+MAGNITUDE = 1000  # the most digits of a number that is one; beyond them, sums and products would overflow
+
 
 def as_text(value: JSON) -> str:
     """Text of a scalar; "" for anything else."""
@@ -17,7 +20,10 @@ def as_text(value: JSON) -> str:
         case bool():
             return "true" if value else "false"
         case int() | float():
-            return str(value)
+            try:
+                return str(value)
+            except ValueError:  # more digits than Python writes
+                return ""
     return ""
 
 
@@ -42,12 +48,18 @@ def as_int(value: JSON) -> int | None:
 
 
 def as_decimal(value: JSON) -> Decimal | None:
-    """A finite number, exactly as written."""
+    """A finite number, exactly as written; None for one that is beyond all measure."""
     try:
         number = Decimal(as_text(value).strip())
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    return number if number.is_finite() and abs(number.adjusted()) <= MAGNITUDE else None
+
+
+def as_amount(value: JSON) -> Decimal | None:
+    """A price or another number that is never less than 0."""
+    number = as_decimal(value)
+    return number if number is not None and number >= 0 else None
 
 
 def as_address(value: object, schemes: tuple[str, str] = ("http", "https")) -> SplitResult | None:
@@ -78,21 +90,27 @@ def as_time(value: JSON) -> float | None:
 
 def as_dict(value: JSON) -> dict[str, JSON]:
     """An object, or JSON text of one; otherwise empty."""
-    if isinstance(value, str) and value[:1] == "{":
-        value = decode_or_none(value)
+    if isinstance(value, str) and (text := value.lstrip(BLANKS))[:1] == "{":
+        value = decode_or_none(text)
     return value if isinstance(value, dict) else {}
 
 
 def as_list(value: JSON) -> list[JSON]:
     """A list, or JSON text of one; otherwise empty."""
-    if isinstance(value, str) and value[:1] == "[":
-        value = decode_or_none(value)
+    if isinstance(value, str) and (text := value.lstrip(BLANKS))[:1] == "[":
+        value = decode_or_none(text)
     return value if isinstance(value, list) else []
+
+
+def as_rows(value: JSON) -> list[JSON]:
+    """The rows of a list (or JSON text of one), or the one object that stands in its place."""
+    row = as_dict(value)
+    return [row] if row else as_list(value)
 
 
 def as_texts(value: JSON) -> tuple[str, ...]:
     """The texts of a list (or JSON text of one), of one bare string, or of nothing."""
     if isinstance(value, str):
         inner = as_list(value)
-        return tuple(map(as_text, inner)) if inner else (value,) if value not in ("", "[]") else ()
+        return tuple(map(as_text, inner)) if inner else (value,) if value.strip(BLANKS) not in ("", "[]") else ()
     return tuple(map(as_text, as_list(value)))

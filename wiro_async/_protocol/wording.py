@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from reprlib import Repr
 
 from wiro_async._protocol.inputs import is_readable, media_of, name_of
 from wiro_async._protocol.requests import is_file
 from wiro_async._protocol.schema import CHOICES, NUMBERS, TEXTS, Parameter
+from wiro_async._redaction import redacted, shown_url
 
 LOCAL_PATH = re.compile(r"[\\/]|\.\w{1,5}$")
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:(//|[a-z]+/)", re.IGNORECASE)
+HOST = re.compile(r"(//)?([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?/", re.IGNORECASE)
 PLAYS = {"image": ("image",), "video": ("video",), "audio": ("audio", "video")}  # sound comes in videos, too
 SHOWN_OPTIONS = 20
-short = Repr()
+
+
+class _Short(Repr):
+    """Values cut short. Secrets go first: what is left of one in the middle of a cut is no longer known as one."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(redacted(x), level)
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:  # more digits than Python writes
+            return "a number of over 4300 digits"
+
+    def repr_instance(self, x: object, level: int) -> str:
+        return repr(x) if x is None or isinstance(x, (bool, float)) else f"a {type(x).__name__}"
+
+
+short = _Short()
 short.maxstring = short.maxother = 60
 
 
@@ -24,7 +44,7 @@ def described(value: object) -> str:
         case bytes() | bytearray() | memoryview():
             return f"{type(value).__name__}, which must be wrapped as File(data, name='…')"
         case str() if ADDRESS.match(value):
-            return f"a URL ({name_of(value) or 'without a name'})"
+            return f"a URL ({shown_url(value)})"
         case _ if is_file(value):
             return f"a file ({name_of(value) or 'without a name'})"
     return short.repr(value)
@@ -51,12 +71,15 @@ def wanted(parameter: Parameter) -> str:
 def file_faults(parameter: Parameter, files: list[object]) -> Iterator[tuple[str, str]]:
     """What is wrong with files and URLs, each as (what was given, what is allowed)."""
     for file in files:
-        if isinstance(file, str) and LOCAL_PATH.search(file) and not ADDRESS.match(file):
+        if isinstance(file, str) and HOST.match(file):
+            yield "an address without https://", f"{wanted(parameter)}; a file that is here as Path(…)"
+        elif isinstance(file, str) and LOCAL_PATH.search(file) and not ADDRESS.match(file):
             yield f"{short.repr(file)}, which is text", f"a URL, or Path({short.repr(file)}) to upload it"
         elif isinstance(file, str) and not is_readable(file):
             yield "a URL that cannot be read", wanted(parameter)
         elif not isinstance(file, str) and not is_file(file):
-            yield described(file), wanted(parameter)
+            is_several = isinstance(file, Iterable) and not isinstance(file, (bytes, bytearray, memoryview, Mapping))
+            yield described(file), f"{wanted(parameter)}{', in a list' if is_several else ''}"
         elif parameter.media and media_of(file) not in (None, *PLAYS[parameter.media]):
             yield f"{described(file)} of the kind {media_of(file)}", f"the kind {parameter.media}"
     if parameter.max_files is not None and len(files) > parameter.max_files:
