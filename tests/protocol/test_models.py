@@ -58,6 +58,13 @@ def test_its_names() -> None:
     assert Model.from_wire(TOOL | {"cleanslugproject": ""}).slug == "Wiro/Virtual Try-On"
 
 
+def test_names_that_are_not_clearly_others() -> None:
+    """Spaces, dashes and capitals do not count, and who has no name may have any."""
+    for told in ({"slugowner": "Wiro", "slugproject": "virtual_try on "}, {"slugowner": "wiro"}, {}, TOOL):
+        assert Model.from_wire(told).may_be("wiro/virtual-try-on")
+    assert not Model.from_wire({"slugowner": "wiro", "slugproject": "virtual-try"}).may_be("wiro/virtual-try-on")
+
+
 ODD: list[Any] = [None, [], {}, 7, "", "{", "[7]"]
 
 
@@ -77,7 +84,8 @@ def test_a_model_that_never_ran(seconds: str | None) -> None:
 def test_answers() -> None:
     """Lists of models, with totals as numbers or text, and shelves; odd entries are left out."""
     assert [model.id for model in models_of({"tool": [TOOL, "odd", None]})] == ["1611"]
-    assert models_of({}) == []
+    assert models_of({}) == models_of({"tool": {}}) == models_of({"tool": [{}]}) == []
+    assert [model.id for model in models_of({"tool": TOOL})] == ["1611"], "one alone, without a list"
     assert shelves_of({"explore": None}) == []
     assert [total_of({"total": told}) for told in (5, "5", None, "many")] == [5, 5, None, None]
     [shelf] = shelves_of({"explore": [{"id": 1, "title": "New", "tools": [TOOL, 1], "url": "/new", "total": "9"}, 3]})
@@ -110,5 +118,7 @@ def test_requests() -> None:
         "hideworkflows": False,
         "summary": True,
     }
+    one = json.loads(tool_list(Filters(categories="video", tags="fast"), 0, 1).body)
+    assert (one["categories"], one["tags"]) == (["video"], ["fast"])
     assert json.loads(tool_detail("Wiro/Virtual Try-On").body) == {"slugowner": "Wiro", "slugproject": "Virtual Try-On"}
     assert (tool_explore().path, tool_explore().body) == ("Tool/Explore", b"{}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from fractions import Fraction
+from time import process_time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wiro_async import Estimate, File, Model
+from wiro_async import Estimate, File, InvalidInputError, Model
 from wiro_async._protocol.pricing import UNITS, estimate
 
 Item = dict[str, Any]
@@ -52,6 +53,16 @@ def cost(priced: Model, given: Item, count: int = 1) -> tuple[str, bool]:
         ("cpo", {"samples": None, "images": 2}, "0.04", True),
         ("cpo", {"samples": "0"}, "0.02", False),
         ("cpo", {"samples": "many"}, "0.02", False),
+        ("cpo", {"images": ["https://a.test/a.png"], "samples": 4}, "0.08", True),
+        ("cpo", {"samples": "1e999999"}, "0.02", False),
+        ("cpo", {"samples": Decimal(4)}, "0.08", True),
+        ("cp-promptlength", {"prompt": 12345}, "0.10", True),
+        ("cp-promptlength", {"prompt": 10**5000}, "7", False),
+        ("cp-outputVideoLength", {"duration": "-1"}, "7", False),
+        ("cp-outputVideoLength", {"duration": -10}, "7", False),
+        ("cp-outputVideoLength", {"duration": 0}, "7", False),
+        ("cp-outputVideoLength", {"duration": "1e9999999"}, "7", False),
+        ("cp-outputVideoLength", {"duration": "auto", "seconds": 5}, "0.100", False),
         ("cp-promptlength", {"prompt": "12345"}, "0.10", True),
         ("cp-promptlength", {"text": "é" * 3}, "0.06", True),
         ("cp-promptlength", {"prompt": "\N{FOX FACE}"}, "0.02", False),
@@ -92,6 +103,10 @@ PIXELS = rule(0.05, "cp-pixel", priceExtra=0.03, priceInput=0.01)
         ({"width": 2048, "height": 2048}, "0.14", True),
         ({"width": 16, "height": 16}, "0.05", True),
         ({"width": 0, "height": 0}, "0.05", False),
+        ({"width": -4096, "height": 4096}, "0.05", False),
+        ({"width": -4096, "height": -4096}, "0.05", False),
+        ({"width": "1e999999", "height": "1e999999"}, "0.05", False),
+        ({"size": "large", "resolution": "2K"}, "0.14", False),
         ({"size": "1024x2048"}, "0.08", True),
         ({"image_size": "1024 × 1024"}, "0.05", True),
         ({"resolution": "2K"}, "0.14", False),
@@ -135,6 +150,68 @@ def test_the_rule_that_holds(given: Item, total: str) -> None:
     assert cost(model(*TABLE, parameters=[item("duration", default=5)]), given) == (total, True)
 
 
+@pytest.mark.parametrize(
+    "odd", [{"resolution": ["4K", "2K"]}, {"resolution": {"in": ["4K"]}}, "resolution=1K", ["resolution"], "[1]", 7]
+)
+@pytest.mark.parametrize("given", [{}, {"resolution": "2K"}, {"resolution": ["4K", "2K"]}])
+def test_conditions_that_nobody_can_read(odd: Any, given: Item) -> None:
+    """Such a rule never holds."""
+    assert cost(model({**rule("0.01"), "inputs": odd}, rule("0.50")), given) == ("0.50", True)
+    assert cost(model({**rule("0.01"), "inputs": odd}, rule("0.50", inputs={"resolution": "8K"})), given)[1] is False
+
+
+@pytest.mark.parametrize("none", [None, "", "{}", "[]", " [] ", "null", [], {}, 0])
+def test_no_conditions(none: Any) -> None:
+    """However that is written, the rule always holds."""
+    assert cost(model({**rule("0.50"), "inputs": none}), {"resolution": "2K"}) == ("0.50", True)
+
+
+def test_rules_that_contradict_each_other() -> None:
+    """Of equally particular ones the dearest counts, and nothing is certain; twice the same is no contradiction."""
+    rules = [rule("0.1", "cpr", {"resolution": "4K"}), rule("0.9", "cpr", {"duration": "10"}), rule("5")]
+    assert cost(model(*rules), {"resolution": "4K", "duration": 10}) == ("0.9", False)
+    assert cost(model(*reversed(rules)), {"resolution": "4K", "duration": 10}) == ("0.9", False)
+    assert cost(model(rule("0.1"), rule("0.10")), {}) == ("0.1", True)
+    assert cost(model(rule("0.05", "cpr"), rule("0.05", "cpo")), {"samples": 3}) == ("0.15", False)
+
+
+def test_names_that_hold_files_are_no_counts() -> None:
+    """Whatever their value says."""
+    known = model(rule("1", "cpo"), parameters=[item("images", "combinefileinput"), item("samples", default="4")])
+    assert cost(known, {"images": "7"}) == ("4", True)
+
+
+@pytest.mark.parametrize("key", ["price", "priceExtra", "priceInput", "cps", "approximatelycost", "computingtime"])
+@pytest.mark.parametrize("method", ["cpr", "cps", "cp-pixel", "cp-outputVideoLength"])
+def test_numbers_that_are_no_prices(key: str, method: str) -> None:
+    """They are as good as not told; no estimate fails on them, or is negative."""
+    for huge in ("1e9999999", "-1e9999999", "1e5000", "9" * 5000, 10**5000, "-1", -0.5):
+        told: Item = {"cps": "0.1", "approximatelycost": "0.2", "computingtime": "3 seconds"}
+        rules: Item = {"inputs": {}, "price": "0.3", "priceMethod": method, "priceExtra": "0.1", "priceInput": "0.1"}
+        (rules if key in rules else told)[key] = huge
+        found = estimate(Model.from_wire({**told, "dynamicprice": [rules]}), {"width": 4096, "height": 4096}, 3)
+        assert 0 < found.total < 100
+
+
+@pytest.mark.parametrize("name", ["n", "prompt", "samples", "width", "size", "duration"])
+def test_values_of_any_size(name: str) -> None:
+    """What nobody would give fails no estimate either."""
+    rules = [rule(1, "cpo", {"n": 5}), rule(2, "cpo")]
+    known = model(*rules, parameters=[item("n", "number"), item("prompt", "textarea")])
+    for value in ("1e9999999", 10**5000, "9" * 5000, float("inf"), [10**5000], object()):
+        assert estimate(known, {name: value}).total == 2
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, "3", True, None])
+def test_numbers_of_runs(count: Any) -> None:
+    """0 or more, and whole."""
+    with pytest.raises(InvalidInputError, match="give 0 or more runs"):
+        estimate(model(rule(1)), {}, count)
+    with pytest.raises(InvalidInputError, match="give 0 or more runs"):
+        estimate(model(rule(1)), {}, -(10**5000))
+    assert estimate(model(rule(1)), {}, Decimal(2)).total == 2  # type: ignore[arg-type]
+
+
 def test_rules_by_the_number_of_files() -> None:
     """`QUANTITY:n` counts files and URLs."""
     rules = [rule(n, "cpr", {"inputImage": f"QUANTITY:{n}"}) for n in (1, 2, 3)]
@@ -163,6 +240,18 @@ def test_values_that_are_not_text() -> None:
         ({"cps": 0.002, "computingtime": "About 1.5 Minutes"}, "0.1800"),
         ({"cps": "0.001", "computingtime": "2 hours"}, "7.200"),
         ({"cps": "0.001", "computingtime": "a while"}, "0"),
+        ({"cps": "0.001", "computingtime": "15s"}, "0.015"),
+        ({"cps": "0.001", "computingtime": "30 sec"}, "0.030"),
+        ({"cps": "0.001", "computingtime": "2 min"}, "0.120"),
+        ({"cps": "0.001", "computingtime": "00:30"}, "0.030"),
+        ({"cps": "0.001", "computingtime": "45"}, "0.045"),
+        ({"cps": "0.001", "computingtime": "1 minute 30 seconds"}, "0.090"),
+        ({"cps": "0.001", "computingtime": "1h 1m 1s"}, "3.661"),
+        ({"cps": "0.001", "computingtime": "10-20 seconds"}, "0.020"),
+        ({"cps": "0.001", "computingtime": "10 seconds to 20 seconds"}, "0.020"),
+        ({"cps": "0.001", "computingtime": "1.5.2 seconds"}, "0"),
+        ({"cps": "0.001", "computingtime": "500 ms"}, "0"),
+        ({"cps": "0.001", "computingtime": "-5"}, "0"),
         ({"approximatelycost": "0.3"}, "0.3"),
         ({}, "0"),
     ],
@@ -172,6 +261,15 @@ def test_without_a_table(told: Item, total: str, table: str | None) -> None:
     """Seconds are billed: an average run costs what the service tells, else what its computing time comes to."""
     found = estimate(Model.from_wire({"dynamicprice": table, **told}), {})
     assert (found.total, found.method, found.exact) == (Decimal(total), "cps", False)
+
+
+@pytest.mark.parametrize("piece", ["9", "9.", "9 ", "9s", ".9 "])
+def test_long_computing_times_take_no_time(piece: str) -> None:
+    """They are read in one pass."""
+    known = Model.from_wire({"cps": "1", "computingtime": piece * 50_000 + " eons"})
+    start = process_time()
+    assert estimate(known, {}).total >= 0
+    assert process_time() - start < 2
 
 
 def test_seconds_of_a_rule() -> None:
@@ -202,14 +300,19 @@ SIDES = st.integers(1, 5000)
 
 
 def oracle(rules: list[Item], given: Item, images: int) -> tuple[Fraction, bool] | None:
-    """The price of the most particular row that holds, by counting tiers one by one."""
-    best: Item | None = None
+    """The price of the most particular row that holds, the dearest of several, by counting tiers one by one."""
     said = {**given, "inputImage": f"QUANTITY:{images}"}
+    holding: dict[int, list[tuple[Fraction, bool]]] = {}
     for row in rules:
         holds = [str(said[name]) == str(wanted) for name, wanted in row["inputs"].items()]
-        if all(holds) and (best is None or len(holds) > len(best["inputs"])):
-            best = row
-    return None if best is None else priced(best, given, images)
+        if all(holds):
+            holding.setdefault(len(holds), []).append(priced(row, given, images))
+    if not holding:
+        return None
+    totals = holding[max(holding)]
+    return max(total for total, _ in totals), len({total for total, _ in totals}) == 1 and all(
+        sure for _, sure in totals
+    )
 
 
 def priced(best: Item, given: Item, images: int) -> tuple[Fraction, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,15 +10,25 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from wiro_async._protocol.entities import decoded
 from wiro_async._protocol.json import JSON, encode
 from wiro_async._protocol.requests import Request
 from wiro_async._protocol.schema import Parameter, parameters_of
-from wiro_async._protocol.values import as_decimal, as_dict, as_int, as_list, as_text, as_texts, as_time
+from wiro_async._protocol.values import (
+    BLANKS,
+    as_amount,
+    as_dict,
+    as_int,
+    as_rows,
+    as_text,
+    as_texts,
+    as_time,
+)
 
 Sort: TypeAlias = Literal["id", "relevance"]
 SortOrder: TypeAlias = Literal["ASC", "DESC"]
 TURNS = "llm-tool-call"
+NONE = frozenset({"", "null", "{}", "[]"})
+ODD = re.compile(r"[\W_]+")
 
 
 @attrs.frozen
@@ -40,13 +51,13 @@ class PriceRule:
 
     @classmethod
     def from_wire(cls, rule: Mapping[str, JSON]) -> PriceRule | None:
-        """The record of one rule; None if it tells no price."""
-        price = as_decimal(rule.get("price"))
-        if price is None:
+        """The record of one rule; None if it tells no price, or not when it holds."""
+        price, inputs = as_amount(rule.get("price")), _conditions(rule.get("inputs"))
+        if price is None or inputs is None:
             return None
         method = as_text(rule.get("priceMethod")) or "cpr"
-        extra, per_input = as_decimal(rule.get("priceExtra")), as_decimal(rule.get("priceInput"))
-        return cls(as_dict(rule.get("inputs")), price, method, extra, per_input)
+        extra, per_input = as_amount(rule.get("priceExtra")), as_amount(rule.get("priceInput"))
+        return cls(inputs, price, method, extra, per_input)
 
 
 @attrs.frozen
@@ -110,7 +121,7 @@ class Model:
     def from_wire(cls, tool: Mapping[str, JSON]) -> Model:
         """The record of one entry of `tool`."""
         raw_slug = _slug(tool, "slugowner", "slugproject")
-        rules = [PriceRule.from_wire(as_dict(rule)) for rule in _rules(tool.get("dynamicprice"))]
+        rules = [PriceRule.from_wire(as_dict(rule)) for rule in as_rows(tool.get("dynamicprice"))]
         return cls(
             id=as_text(tool.get("id")),
             slug=_slug(tool, "cleanslugowner", "cleanslugproject") or raw_slug,
@@ -124,8 +135,8 @@ class Model:
             samples=as_texts(tool.get("samples")),
             parameters=parameters_of(tool.get("parameters")),
             prices=tuple(rule for rule in rules if rule is not None),
-            cost_per_second=as_decimal(tool.get("cps")),
-            average_cost=as_decimal(tool.get("approximatelycost")),
+            cost_per_second=as_amount(tool.get("cps")),
+            average_cost=as_amount(tool.get("approximatelycost")),
             computing_time=as_text(tool.get("computingtime")),
             stats=ModelStats.from_wire(as_dict(tool.get("taskstat"))),
             raw=tool,
@@ -139,6 +150,11 @@ class Model:
     def is_called(self, slug: str) -> bool:
         """Whether "owner/model" names it, in whatever case."""
         return slug.casefold() in (self.slug.casefold(), self.raw_slug.casefold())
+
+    def may_be(self, slug: str) -> bool:
+        """Whether it is not clearly another model: names count without spaces, dashes and the like, if told at all."""
+        told = {_folded(name) for name in (self.slug, self.raw_slug) if name}
+        return not told or _folded(slug) in told
 
 
 @attrs.frozen
@@ -159,7 +175,7 @@ class Shelf:
     @classmethod
     def from_wire(cls, shelf: Mapping[str, JSON]) -> Shelf:
         """The record of one entry of `explore`."""
-        models = tuple(Model.from_wire(tool) for tool in as_list(shelf.get("tools")) if isinstance(tool, dict))
+        models = tuple(_models(shelf.get("tools")))
         url, total = as_text(shelf.get("url")), as_int(shelf.get("total"))
         return cls(as_text(shelf.get("id")), as_text(shelf.get("title")), models, url, total, shelf)
 
@@ -190,8 +206,8 @@ def tool_list(filters: Filters, start: int, limit: int) -> Request:
     }
     optional: dict[str, JSON] = {
         "search": filters.search,
-        "categories": list(filters.categories),
-        "tags": list(filters.tags),
+        "categories": _names(filters.categories),
+        "tags": _names(filters.tags),
         "slugowner": filters.owner,
     }
     return Request("Tool/List", encode(body | {name: value for name, value in optional.items() if value}))
@@ -210,7 +226,7 @@ def tool_explore() -> Request:
 
 def models_of(answer: Mapping[str, JSON]) -> list[Model]:
     """The models of an answer of Tool/List or Tool/Detail."""
-    return [Model.from_wire(tool) for tool in as_list(answer.get("tool")) if isinstance(tool, dict)]
+    return _models(answer.get("tool"))
 
 
 def total_of(answer: Mapping[str, JSON]) -> int | None:
@@ -220,7 +236,15 @@ def total_of(answer: Mapping[str, JSON]) -> int | None:
 
 def shelves_of(answer: Mapping[str, JSON]) -> list[Shelf]:
     """The shelves of an answer of Tool/Explore."""
-    return [Shelf.from_wire(shelf) for shelf in as_list(answer.get("explore")) if isinstance(shelf, dict)]
+    return [Shelf.from_wire(shelf) for shelf in as_rows(answer.get("explore")) if isinstance(shelf, dict)]
+
+
+def _models(told: JSON) -> list[Model]:
+    return [Model.from_wire(tool) for tool in as_rows(told) if tool and isinstance(tool, dict)]
+
+
+def _names(told: Sequence[str]) -> list[JSON]:
+    return [told] if isinstance(told, str) else list(told)
 
 
 def _slug(tool: Mapping[str, JSON], owner: str, project: str) -> str:
@@ -228,6 +252,12 @@ def _slug(tool: Mapping[str, JSON], owner: str, project: str) -> str:
     return "/".join(pair) if all(pair) else ""
 
 
-def _rules(told: JSON) -> list[JSON]:
-    rules = decoded(told)
-    return [rules] if isinstance(rules, dict) else as_list(rules)
+def _conditions(told: JSON) -> Mapping[str, JSON] | None:
+    """The conditions of a price; none for what stands for that, None for what cannot be read."""
+    inputs = as_dict(told)
+    is_none = told.strip(BLANKS) in NONE if isinstance(told, str) else not told
+    return inputs if inputs or is_none else None
+
+
+def _folded(slug: str) -> str:
+    return "/".join(ODD.sub("", part) for part in slug.casefold().split("/"))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import ROUND_CEILING, Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
+from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.inputs import Given, files_in, number_of, plain
 from wiro_async._protocol.models import Model, PriceRule
+from wiro_async._protocol.scalars import own_scalar
 from wiro_async._protocol.schema import Parameter
 from wiro_async._protocol.values import as_decimal, as_seconds, as_text
+from wiro_async._protocol.wording import described
+
+T = TypeVar("T")
 
 UNITS: Final = {
     "cpr": "run",
@@ -28,11 +33,12 @@ UNITS: Final = {
 }
 TIER: Final = 1024 * 1024
 QUANTITY: Final = re.compile(r"QUANTITY:(\d+)", re.IGNORECASE)
-SIZE: Final = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
-SQUARE: Final = re.compile(r"(\d+)k", re.IGNORECASE)
-LINES: Final = re.compile(r"(\d+)p", re.IGNORECASE)
-COMPUTING_TIME: Final = re.compile(r"([\d.]+)\s*(second|minute|hour)")
-SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600}
+MOST: Final = 10**9  # outputs, or pixels a side: beyond it a number is none of these
+SIZE: Final = re.compile(r"(\d{1,9})\s*[x×*]\s*(\d{1,9})", re.IGNORECASE)
+SQUARE: Final = re.compile(r"(\d{1,9})k", re.IGNORECASE)
+LINES: Final = re.compile(r"(\d{1,9})p", re.IGNORECASE)
+COMPUTING_TIME: Final = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*(h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)\b")
+SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 COUNTS: Final = frozenset(
     "n count samples images outputs batchsize numimages numoutputs numsamples numberofimages numberofoutputs imagecount"
     " outputcount samplecount".split()
@@ -73,15 +79,24 @@ class _Quantity:
 
 
 def estimate(model: Model, given: Mapping[str, object] | None, count: int = 1) -> Estimate:
-    """What `count` runs with this input will cost."""
+    """What `count` runs with this input will cost. Raises `InvalidInputError` for a `count` that is none."""
+    runs: object = own_scalar(count)
+    if isinstance(runs, bool) or not isinstance(runs, int) or runs < 0:
+        raise InvalidInputError(message=f"count is {described(runs)}; give 0 or more runs, as a whole number")
     found = Given.of(model.parameters, given)
-    rule = _rule(model, found)
-    if rule is None:
-        return _by_average(model, count)
+    estimates = [_by_rule(rule, model, found, runs) for rule in _rules(model, found)]
+    if not estimates:
+        return _by_average(model, runs)
+    dearest = max(estimates, key=lambda one: one.total)
+    is_exact = all(one.exact and one.total == dearest.total for one in estimates)
+    return attrs.evolve(dearest, exact=is_exact)
+
+
+def _by_rule(rule: PriceRule, model: Model, given: Given, count: int) -> Estimate:
     unit = UNITS.get(rule.method, "unit")
     if rule.method == "cp-pixel":
-        return _by_pixels(rule, found, count)
-    quantity = _quantity(rule.method, found)
+        return _by_pixels(rule, given, count)
+    quantity = _quantity(rule.method, given)
     if quantity is None:
         total = _average_seconds(model) * rule.price if rule.method == "cps" else _average(model)
         return Estimate((total or rule.price) * count, unit, rule.method, False, rule.price)
@@ -89,13 +104,16 @@ def estimate(model: Model, given: Mapping[str, object] | None, count: int = 1) -
     return Estimate(rule.price * quantity.units * count, unit, rule.method, exact, rule.price, quantity.units)
 
 
-def _rule(model: Model, given: Given) -> PriceRule | None:
-    """The rule that holds; of several, the one with the most conditions."""
+def _rules(model: Model, given: Given) -> list[PriceRule]:
+    """The rules that hold and have the most conditions: one, unless the table contradicts itself."""
     holding = [rule for rule in model.prices if all(_holds(given, *condition) for condition in rule.inputs.items())]
-    return max(holding, key=lambda rule: len(rule.inputs), default=None)
+    most = max((len(rule.inputs) for rule in holding), default=0)
+    return [rule for rule in holding if len(rule.inputs) == most]
 
 
 def _holds(given: Given, name: str, wanted: object) -> bool:
+    if isinstance(wanted, (list, dict)):  # nobody has told what these mean
+        return False
     quantity = QUANTITY.fullmatch(plain(wanted))
     if quantity is None:
         value = given.value(name)
@@ -123,9 +141,20 @@ def _average(model: Model) -> Decimal:
 def _average_seconds(model: Model) -> Decimal:
     if model.average_cost and model.cost_per_second:
         return model.average_cost / model.cost_per_second
-    told = COMPUTING_TIME.search(model.computing_time.lower())
-    seconds = as_decimal(told[1]) if told else None
-    return Decimal(0) if told is None or seconds is None else seconds * SECONDS[told[2]]
+    return _seconds_of(model.computing_time.lower())
+
+
+def _seconds_of(text: str) -> Decimal:
+    """Seconds in words, such as "1 minute 30 seconds", or "00:30"; of several lengths the last; 0 if none is told."""
+    told = as_seconds(text)
+    if told is not None:
+        return max(as_decimal(told) or Decimal(0), Decimal(0))
+    total, last = Decimal(0), 0
+    for number, unit in COMPUTING_TIME.findall(text):
+        length = SECONDS[unit[0]]
+        total = (as_decimal(number) or Decimal(0)) * length + (total if length < last else 0)
+        last = length
+    return total
 
 
 def _quantity(method: str, given: Given) -> _Quantity | None:
@@ -137,23 +166,29 @@ def _quantity(method: str, given: Given) -> _Quantity | None:
         case "cp-promptlength":
             return _characters(given)
         case "cp-outputVideoLength":
-            seconds = _first(given, DURATIONS)
-            length = None if seconds is None else as_seconds(plain(seconds))
-            return None if length is None else _Quantity(as_decimal(as_text(length)) or Decimal(0), False)
+            return _first(given, DURATIONS, _length)
         case "cp-realtimeturn":
             return _Quantity(Decimal(1), False)
     return None
 
 
 def _outputs(given: Given) -> _Quantity:
-    number = number_of(_first(given, COUNTS))
-    return _Quantity(Decimal(1), False) if number is None or number < 1 else _Quantity(number, True)
+    number = _first(given, COUNTS, number_of)
+    if number is None or number < 1 or number > MOST:
+        return _Quantity(Decimal(1), False)
+    return _Quantity(number, True)
+
+
+def _length(value: object) -> _Quantity | None:
+    seconds = as_decimal(as_seconds(plain(value)))
+    return _Quantity(seconds, False) if seconds is not None and seconds > 0 else None
 
 
 def _characters(given: Given) -> _Quantity | None:
     texts = [given.value(name) for name in PROMPTS]
     texts += [given.value(name) for name, parameter in given.parameters.items() if parameter.type == "textarea"]
-    prompt = next((text for text in texts if isinstance(text, str)), None)
+    scalars = [value for value in texts if isinstance(value, (str, int, float))]  # a number is a prompt, too
+    prompt = next(filter(None, map(as_text, scalars)), None)
     # whether the service counts a character beyond the first 65,536 as one or as two is not told
     return None if prompt is None else _Quantity(Decimal(len(prompt)), max(prompt, default="") <= "\uffff")
 
@@ -174,9 +209,13 @@ def _is_picture(parameter: Parameter) -> bool:
 
 def _pixels(given: Given) -> _Quantity | None:
     width, height = number_of(given.value("width")), number_of(given.value("height"))
-    if width and height:
+    if width and height and 0 < width < MOST and 0 < height < MOST:
         return _Quantity(width * height, True)
-    told = plain(_first(given, SIZES))
+    return _first(given, SIZES, _size)
+
+
+def _size(value: object) -> _Quantity | None:
+    told = plain(value)
     if size := SIZE.fullmatch(told):
         return _Quantity(Decimal(size[1]) * Decimal(size[2]), True)
     if square := SQUARE.fullmatch(told):
@@ -186,11 +225,13 @@ def _pixels(given: Given) -> _Quantity | None:
     return None
 
 
-def _first(given: Given, names: frozenset[str]) -> object:
-    """The first value of a parameter with one of these names, however they are spelt."""
+def _first(given: Given, names: frozenset[str], read: Callable[[object], T | None]) -> T | None:
+    """What can be read of the first parameter with one of these names, however they are spelt, that is no file."""
     for name in (*given.values, *given.parameters):
-        if str(name).lower().replace("_", "").replace("-", "") in names:
-            value = given.value(name)
-            if value is not None:
-                return value
+        parameter = given.parameters.get(name)
+        is_file = parameter is not None and parameter.takes_files
+        if not is_file and str(name).lower().replace("_", "").replace("-", "") in names:
+            found = read(given.value(name))
+            if found is not None:
+                return found
     return None
