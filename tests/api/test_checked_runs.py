@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -16,8 +18,9 @@ from wiro_async import (
     File,
     InvalidInputError,
 )
+from wiro_async._api import models
 from wiro_async._types import CheckInputs
-from wiro_async.testing import STANDARD, Delay, WiroEmulator
+from wiro_async.testing import STANDARD, Delay, Respond, WiroEmulator
 
 FAMILIES = [model for model in STANDARD if model.slug.startswith("family/")]
 PNG = File(b"picture", "a.png")
@@ -162,6 +165,47 @@ async def test_names_that_a_model_does_not_tell(emulator: WiroEmulator, wiro: As
     with pytest.raises(InvalidInputError, match="undocumented"):
         await wiro.run("family/text-to-image", {"prompt": "a fox", "undocumented": 1}, check=True)
     assert len(emulator.ledger.submissions) == 1
+
+
+async def test_a_schema_that_has_grown_old(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for again before it refuses what it allows by now, and never before it lets something pass."""
+    items = [{"id": "prompt", "type": "textarea"}, {"id": "resolution", "type": "select", "options": ["480p"]}]
+    tool = {"slugowner": "family", "slugproject": "text-to-video", "parameters": items}
+    emulator.faults.http("Tool/Detail", Respond(200, json.dumps({"result": True, "tool": [tool]}).encode()))
+    await wiro.models.get("family/text-to-video")
+    new = {"prompt": "a fox", "resolution": "720p"}
+    with pytest.raises(InvalidInputError, match="'720p'"):
+        await wiro.submit("family/text-to-video", new)
+    monkeypatch.setattr(models, "FRESH", 0.0)
+    await wiro.submit("family/text-to-video", {"prompt": "a fox", "resolution": "480p"})
+    assert calls(emulator, "Tool/Detail") == 1
+    await wiro.submit("family/text-to-video", new)
+    assert calls(emulator, "Tool/Detail") == 2
+    with pytest.raises(InvalidInputError, match="'9p'"):
+        await wiro.submit("family/text-to-video", {"prompt": "a fox", "resolution": "9p"})
+    assert calls(emulator, "Tool/Detail") == 3
+
+
+async def test_values_beyond_all_measure(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Text of any number is text, to runs and estimates, with a schema or without; and no time is lost with it."""
+    start = process_time()
+    for check in (None, True):
+        for prompt in ("1e9999999", "9" * 5000):
+            await wiro.submit("family/text-to-image", {"prompt": prompt, "seed": "1e999999"}, check=check)
+            assert emulator.ledger.submissions[-1].parameters["prompt"] == prompt
+        with pytest.raises(InvalidInputError, match="over 4300 digits"):
+            await wiro.submit("family/text-to-image", {"prompt": "x", "odd": 10**5000}, check=check)
+    assert (await wiro.models.estimate("family/text-to-image", {"prompt": "x", "samples": "1e9999999"})).total > 0
+    assert process_time() - start < 10
+
+
+async def test_a_project_by_number(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Ids are digits, as text or as a number."""
+    number: Any = 716
+    await wiro.submit("emulator/queued", project_id=number)
+    assert emulator.ledger.calls[-1].parameters["projectid"] == "716"
 
 
 async def test_a_batch_is_checked_item_by_item(checking: AsyncWiro, emulator: WiroEmulator) -> None:

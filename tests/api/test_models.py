@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -77,6 +78,37 @@ async def test_pages_that_repeat_themselves(
     assert calls(emulator, "Tool/List") == 2
 
 
+def pages(emulator: WiroEmulator, rows: list[Any], size: int, **more: Any) -> None:
+    """A service that gives so many rows at a time."""
+    for start in range(0, len(rows) + size, size):
+        body = json.dumps({"result": True, "tool": rows[start : start + size], **more})
+        emulator.faults.http("Tool/List", Respond(200, body.encode()))
+
+
+@pytest.mark.parametrize("total", [None, "", "many", 0, -1, "50", 50])
+async def test_a_service_that_gives_fewer_at_a_time(emulator: WiroEmulator, wiro: AsyncWiro, total: Any) -> None:
+    """A page that is not full is not the last, whatever the service tells of their number."""
+    rows = [{"id": str(n), "slugowner": "a", "slugproject": f"m{n}"} for n in range(50)]
+    pages(emulator, rows, 20, total=total)
+    assert [model.slug async for model in wiro.models.list()] == [f"a/m{n}" for n in range(50)]
+
+
+async def test_rows_without_the_services_own_names(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Models are told apart by their clean names, or by their ids; null among them does no harm."""
+    rows: list[Any] = [{"id": str(n), "cleanslugowner": "a", "cleanslugproject": f"m{n}"} for n in range(30)]
+    rows[3:5] = [None, {"id": "x"}]
+    rows.append({"id": "y"})
+    pages(emulator, rows, 20)
+    assert len([model async for model in wiro.models.list()]) == 30
+
+
+async def test_one_category(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """Text is one category or tag, not as many as it has letters."""
+    assert [model.slug async for model in wiro.models.list(categories="video", owner="family")]
+    assert emulator.ledger.calls[-1].parameters["categories"] == ["video"]
+    assert [model.slug async for model in wiro.models.search("paints", tags="fast")] == ["emulator/painter"]
+
+
 async def test_no_models_at_all(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """The service may say so with an error."""
     body = b'{"result": false, "errors": [{"code": 1, "message": "slug-owner-project-not-exist"}]}'
@@ -112,6 +144,39 @@ async def test_the_services_own_spelling(wiro: AsyncWiro, emulator: WiroEmulator
     asked = len(emulator.ledger.calls)
     assert await wiro.models.get("family/virtual try-on") is await wiro.models.get("FAMILY/Virtual-Try-On") is model
     assert len(emulator.ledger.calls) == asked
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"slugowner": "Wiro", "slugproject": "Virtual Try-On"},
+        {"slugowner": "wiro", "slugproject": "virtual-try-on "},
+        {"cleanslugowner": "wiro", "cleanslugproject": "virtual-try-on"},
+        {"id": "7"},
+    ],
+)
+@pytest.mark.parametrize("alone", [False, True])
+async def test_what_the_service_gives_is_what_was_asked_for(
+    emulator: WiroEmulator, wiro: AsyncWiro, told: dict[str, Any], alone: bool
+) -> None:
+    """One model that is not clearly another is the one, however it is spelt, and with a list around it or not."""
+    tool = {**told, "parameters": [{"id": "prompt", "type": "textarea"}]}
+    body = json.dumps({"result": True, "tool": tool if alone else [tool]})
+    emulator.faults.http("Tool/Detail", Respond(200, body.encode()))
+    model = await wiro.models.get("wiro/virtual-try-on")
+    assert [parameter.id for parameter in model.parameters] == ["prompt"]
+    assert model.slug.casefold().replace(" ", "-").strip("-") == "wiro/virtual-try-on"
+    assert wiro.models.known("wiro/virtual-try-on") is model
+    assert wiro.models.known("") is None
+    assert await wiro.models.get(model) is model
+
+
+async def test_another_model_than_was_asked_for(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """It is not taken for the one."""
+    tool = {"slugowner": "family", "slugproject": "chat", "parameters": []}
+    emulator.faults.http("Tool/Detail", Respond(200, json.dumps({"result": True, "tool": [tool]}).encode()), times=9)
+    with pytest.raises(NotFoundError, match="family/music"):
+        await wiro.models.get("family/musik")
 
 
 async def test_from_a_summary(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
@@ -186,6 +251,11 @@ async def test_views_share_what_is_known(wiro: AsyncWiro, emulator: WiroEmulator
     assert calls(emulator, "Tool/Detail") == 1
     await wiro.with_options(api_key="other").models.get("family/chat")
     assert calls(emulator, "Tool/Detail") == 2
+    emulator.faults.http("Tool/Detail", Delay(0.05))
+    views = [wiro.with_options(timeout=seconds) for seconds in range(1, 6)]
+    found = await asyncio.gather(*(view.models.get("family/music") for view in views))
+    assert len({id(one) for one in found}) == 1
+    assert calls(emulator, "Tool/Detail") == 3, "also while it is being asked for"
 
 
 async def test_unknown_references(wiro: AsyncWiro) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -84,6 +85,18 @@ async def test_a_service_that_gives_fewer_at_a_time(
         page = ",".join(rows[first : first + 20])
         emulator.faults.http("Task/List", Respond(200, f'{{"result":true,"total":"45","tasklist":[{page}]}}'))
     assert [task.id async for task in wiro.tasks.list()] == [str(number) for number in range(45)]
+
+
+@pytest.mark.parametrize("size", [20, 100])
+async def test_rows_that_are_odd(emulator: WiroEmulator, wiro: AsyncWiro, size: int) -> None:
+    """Null among them, or a row without an id, does not end the list."""
+    rows: list[object] = [{"id": str(number), "status": "task_queue"} for number in range(240)]
+    rows[5:8] = [None, {"socketaccesstoken": "one"}, {"socketaccesstoken": "two"}]
+    for first in range(0, 260, size):
+        body = json.dumps({"result": True, "total": "240", "tasklist": rows[first : first + size]})
+        emulator.faults.http("Task/List", Respond(200, body.encode()))
+    found = [task.id or task.token async for task in wiro.tasks.list()]
+    assert found == [*map(str, range(5)), "one", "two", *map(str, range(8, 240))]
 
 
 async def test_deleting_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wiro_async import APIError, AsyncWiro, NotFoundError, Task, TaskHandle
+from wiro_async import APIError, AsyncWiro, InvalidInputError, NotFoundError, Task, TaskHandle
 from wiro_async._api import tasks
 from wiro_async.testing import WiroEmulator
 
@@ -33,6 +33,23 @@ async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, 
     await wiro.tasks.cancel(ref)
     assert emulator.ledger.tasks[str(handle.id)].status == "task_cancel"
     await wiro.tasks.delete_files(ref)
+
+
+async def test_numbers_are_ids(wiro: AsyncWiro) -> None:
+    """A task's id is a number, after all."""
+    handle = await wiro.submit("emulator/queued")
+    task = await wiro.tasks.detail(int(str(handle.id)))
+    assert task is not None
+    assert task.token == handle.token
+
+
+@pytest.mark.parametrize("ref", [None, "", " ", b"x", True, 1.5, Task.from_wire({})])
+async def test_what_refers_to_no_task(wiro: AsyncWiro, emulator: WiroEmulator, ref: Any) -> None:
+    """Nothing is asked."""
+    for ask in (wiro.tasks.detail, wiro.tasks.kill, wiro.tasks.cancel, wiro.tasks.delete_files):
+        with pytest.raises(InvalidInputError, match="refers to no task"):
+            await ask(ref)
+    assert not emulator.ledger.calls
 
 
 async def test_kill(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from difflib import get_close_matches
 
 import anyio
 import attrs
 
+from wiro_async._api.paging import Pages
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.sender import Sender
 from wiro_async._errors import InvalidInputError, NotFoundError, SessionClosedError
@@ -17,11 +18,13 @@ from wiro_async._protocol.json import JSON
 from wiro_async._protocol.models import Filters, Model, Shelf, Sort, SortOrder
 from wiro_async._protocol.requests import RunInput, model_path
 from wiro_async._protocol.routing import routed
+from wiro_async._protocol.values import as_rows
+from wiro_async._transport import clock
 from wiro_async._types import CheckInputs, Input
 
 PAGE = 100
 CANDIDATES = 500  # how many models of an owner are looked through for a spelling
-
+FRESH = 3600.0  # seconds for which nobody doubts a schema that is known by chance
 SIMILAR = 0.8  # how much alike names must be to be suggested
 
 
@@ -35,14 +38,27 @@ class _Lookup:
     done: anyio.Event = attrs.field(factory=anyio.Event)
 
 
+@attrs.define
+class _Known:
+    """What a session and its views know of models, and what they are asking for, by folded names."""
+
+    models: dict[str, Model] = attrs.field(factory=dict)
+    asked_at: dict[str, float] = attrs.field(factory=dict)
+    lookups: dict[str, _Lookup] = attrs.field(factory=dict)
+
+    def add(self, model: Model, names: Iterable[str]) -> None:
+        for name in filter(None, names):
+            self.models[name.casefold()] = model
+            self.asked_at[name.casefold()] = clock.loop_time()
+
+
 class Models:
     """`wiro.models`. A model is referred to by "owner/model" or by its record."""
 
-    def __init__(self, sender: Sender, nursery: Nursery, known: dict[str, Model] | None = None) -> None:
+    def __init__(self, sender: Sender, nursery: Nursery, known: _Known | None = None) -> None:
         self._sender = sender
         self._nursery = nursery
-        self._known = {} if known is None else known
-        self._lookups: dict[str, _Lookup] = {}
+        self._known = known or _Known()
 
     def sharing(self, sender: Sender) -> Models:
         """The same models, asked for in another way."""
@@ -101,16 +117,16 @@ class Models:
         Raises:
             NotFoundError: there is no such model; the error tells similar ones.
         """
-        spellings = (model.slug, model.raw_slug) if isinstance(model, Model) else (model,)
+        spellings = _names_of(model) if isinstance(model, Model) else (model,)
         model_path(spellings[0])
         known = None if refresh else self.known(spellings[0])
         if known is not None:
             return known
         await self._sender.ready()
         key = spellings[0].casefold()
-        lookup = self._lookups.get(key)
+        lookup = self._known.lookups.get(key)
         if lookup is None:
-            lookup = self._lookups[key] = _Lookup(spellings)
+            lookup = self._known.lookups[key] = _Lookup(spellings)
             self._nursery.start(self._look_up, lookup)
         await lookup.done.wait()
         if lookup.model is None:
@@ -120,7 +136,7 @@ class Models:
     def known(self, slug: str) -> Model | None:
         """The model if the session has asked for it already. Makes no request."""
         given: object = slug
-        return self._known.get(given.casefold()) if isinstance(given, str) else None
+        return self._known.models.get(given.casefold()) if isinstance(given, str) else None
 
     async def check(self, model: str | Model, input: Input | None = None) -> None:
         """See whether an input is right, before it is sent and paid for.
@@ -137,10 +153,9 @@ class Models:
         """What `count` runs with this input will cost. https://wiro.ai/docs/pricing
 
         Raises:
+            InvalidInputError: `count` is no number of runs, or the input is no mapping.
             NotFoundError: there is no such model.
         """
-        if count < 0:
-            raise InvalidInputError(message=f"count is {count}; give 0 or more runs")
         return pricing.estimate(await self._whole(model), input, count)
 
     async def prepared(self, slug: str, input: Input | None, use: CheckInputs, check: bool | None) -> RunInput:
@@ -159,8 +174,19 @@ class Models:
         if model is None:
             return RunInput.of(input)
         if check is not False:
-            _check(model, input, is_strict=is_wanted)
+            model = await self._passed(slug, model, input, is_wanted)
         return routed(input, model.parameters)
+
+    async def _passed(self, slug: str, model: Model, input: Input | None, is_strict: bool) -> Model:
+        """The model, once it takes this input; one that was asked for long ago is asked for again before it refuses."""
+        try:
+            _check(model, input, is_strict)
+        except InvalidInputError:
+            if clock.loop_time() - self._known.asked_at[slug.casefold()] < FRESH:
+                raise
+            model = await self.get(slug, refresh=True)
+            _check(model, input, is_strict)
+        return model
 
     async def _whole(self, model: str | Model) -> Model:
         return model if isinstance(model, Model) and model.parameters else await self.get(model)
@@ -168,12 +194,11 @@ class Models:
     async def _look_up(self, lookup: _Lookup) -> None:
         try:
             model = lookup.model = await self._found(lookup.spellings)
-            for slug in (*lookup.spellings, model.slug, model.raw_slug):
-                self._known[slug.casefold()] = model
+            self._known.add(model, (*lookup.spellings, model.slug, model.raw_slug))
         except Exception as error:
             lookup.error = error
         finally:
-            del self._lookups[lookup.spellings[0].casefold()]
+            del self._known.lookups[lookup.spellings[0].casefold()]
             lookup.done.set()
 
     async def _found(self, spellings: tuple[str, ...]) -> Model:
@@ -185,7 +210,7 @@ class Models:
         candidates = await self._candidates(slug)
         for candidate in candidates:
             if candidate.is_called(slug):
-                if (model := await self._detail(candidate.raw_slug)) is not None:
+                if (model := await self._detail(_names_of(candidate)[-1])) is not None:
                     return model
                 raise NotFoundError(message=f"model {slug!r} is listed, but this account has no access to it")
         similar = get_close_matches(slug, {candidate.slug for candidate in candidates}, 3, SIMILAR)
@@ -197,6 +222,8 @@ class Models:
             found = models.models_of(await self._sender.call(models.tool_detail(slug)))
         except NotFoundError:
             return None
+        if len(found) == 1 and found[0].may_be(slug):
+            return found[0] if found[0].slug else attrs.evolve(found[0], slug=slug)
         return next((model for model in found if model.is_called(slug)), None)
 
     async def _candidates(self, slug: str) -> Sequence[Model]:
@@ -213,23 +240,26 @@ class Models:
         return found
 
     async def _pages(self, filters: Filters) -> AsyncIterator[Model]:
-        start, seen = 0, set[str]()
-        while True:
-            answer = await self._page(filters, start)
-            page = models.models_of(answer)
-            new = [model for model in page if model.raw_slug not in seen]
-            for model in new:
-                seen.add(model.raw_slug)
-                yield model
-            start, total = start + len(page), models.total_of(answer)
-            if not new or (len(page) < PAGE if total is None else start >= total):
-                return
+        pages, seen, is_last = Pages(PAGE), set[tuple[str, ...]](), False
+        while not is_last:
+            answer = await self._page(filters, pages.start)
+            new = {(model.id, *_names_of(model)): model for model in models.models_of(answer)}
+            for key, model in new.items():
+                if key not in seen:
+                    yield model
+            is_last = new.keys() <= seen or pages.is_last(len(as_rows(answer.get("tool"))), models.total_of(answer))
+            seen |= new.keys()
 
     async def _page(self, filters: Filters, start: int) -> dict[str, JSON]:
         try:
             return await self._sender.call(models.tool_list(filters, start, PAGE))
         except NotFoundError:
             return {}
+
+
+def _names_of(model: Model) -> tuple[str, ...]:
+    """What it can be asked for by, the service's own spelling last."""
+    return tuple(dict.fromkeys(filter(None, (model.slug, model.raw_slug)))) or ("",)
 
 
 def _check(model: Model, input: Input | None, is_strict: bool = True) -> None:

@@ -10,17 +10,22 @@ from typing import TypeAlias
 import attrs
 
 from wiro_async._api.handle import TaskHandle
+from wiro_async._api.paging import Pages
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
-from wiro_async._protocol.entities import Task
+from wiro_async._errors import InvalidInputError, NotFoundError
+from wiro_async._protocol.entities import Task, tasks_of
+from wiro_async._protocol.json import JSON
+from wiro_async._protocol.requests import task_list
+from wiro_async._protocol.values import as_rows
 
-Reference: TypeAlias = TaskHandle | Task | str
+Reference: TypeAlias = TaskHandle | Task | str | int
 PAGE = 100
-SURE = 20  # as many as the service gives at a time in any case, by its documentation
+EMPTY: dict[type, str] = {Task: "a record without id and token", str: "blank text"}
 
 
 @attrs.frozen
 class Tasks:
-    """`wiro.tasks`. A task is referred to by its handle, its record, its token, or its id (digits only)."""
+    """`wiro.tasks`. A task is referred to by its handle, its record, its token, or its id (digits)."""
 
     _calls: TaskCalls
 
@@ -61,18 +66,23 @@ class Tasks:
                     yield task
 
     async def _all(self, model: str | None, oldest_first: bool) -> AsyncGenerator[Task, None]:
-        start, size = 0, 1
-        seen: set[str] = set()
-        while True:
-            page = await self._calls.page(start, PAGE, model, oldest_first)
+        pages = Pages(PAGE)
+        seen: set[str | None] = set()
+        is_last = False
+        while not is_last:
+            answer = await self._page(pages.start, model, oldest_first)
+            page = tasks_of(answer)
             for task in page:
-                if task.id not in seen:
+                if _key(task) not in seen:
                     yield task
-            seen = {task.id for task in page}  # new tasks push others onto the next page
-            start += len(page)
-            if len(page) < max(size, min(PAGE, SURE)):
-                return
-            size = len(page)  # the service may give fewer at a time than it is asked for
+            seen = {_key(task) for task in page} - {None}  # new tasks push others onto the next page
+            is_last = pages.is_last(len(as_rows(answer.get("tasklist"))))
+
+    async def _page(self, start: int, model: str | None, oldest_first: bool) -> dict[str, JSON]:
+        try:
+            return await self._calls.sender.call(task_list(start, PAGE, model, oldest_first))
+        except NotFoundError:  # "There is no task yet."
+            return {}
 
     async def cancel(self, ref: Reference) -> None:
         """Take it out of the queue. Raises `APIError` if it is not queued any more."""
@@ -103,10 +113,20 @@ class _Filter:
 
 
 def ref_of(ref: Reference) -> TaskRef:
-    """The id and token of a reference."""
+    """The id and token of a reference. Raises `InvalidInputError` for what refers to no task."""
     match ref:
         case TaskHandle():
             return ref.ref
-        case Task():
+        case Task() if ref.id or ref.token:
             return TaskRef(ref.id or None, ref.token)
-    return TaskRef(task_id=ref) if ref.isdigit() else TaskRef(token=ref)
+        case int() if not isinstance(ref, bool):
+            return TaskRef(task_id=str(ref))
+        case str() if ref.strip():
+            return TaskRef(task_id=ref) if ref.isascii() and ref.isdigit() else TaskRef(token=ref)
+    shape = EMPTY.get(type(ref), f"a {type(ref).__name__}")
+    raise InvalidInputError(message=f"{shape} refers to no task; give its handle, its record, its token or its id")
+
+
+def _key(task: Task) -> str | None:
+    """What tells it from others; a row of a list may lack either."""
+    return task.id or task.token
