@@ -21,6 +21,7 @@ from wiro_async._errors import (
     ServerError,
     WiroError,
 )
+from wiro_async._protocol.json import decode
 from wiro_async._protocol.responses import parse_envelope, retry_after
 
 NOW = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -48,7 +49,18 @@ def refusal(code: object, message: str) -> dict[str, Any]:
     return {"result": False, "errors": [{"code": code, "message": message}]}
 
 
-@pytest.mark.parametrize("answer", [{"result": True, "errors": []}, {"result": True}, {}, {"result": "true", "a": 1}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"result": True, "errors": []},
+        {"result": True},
+        {},
+        {"result": "true", "a": 1},
+        {"result": "True", "errors": ["odd"]},
+        {"errors": [None]},
+        {"errors": [{"code": None, "message": ""}, ""]},
+    ],
+)
 def test_answers(answer: dict[str, Any]) -> None:
     """Given back as they are; errors may be absent."""
     assert parse(answer) == answer
@@ -126,7 +138,13 @@ def test_too_many_tasks(message: str, limit: int | None) -> None:
         ({"result": False, "errors": {"code": "7", "message": "boom"}}, "boom", 7),
         ({"errors": ["boom"]}, "boom", None),
         ({"result": None, "errors": [{"code": 7, "message": "boom", "time": 1}]}, "boom", 7),
-        ({"result": False, "errors": [{"message": None}]}, "", None),
+        ({"result": False, "errors": [{"message": None}]}, "without an explanation", None),
+        ({"result": False, "errors": [{"code": None, "message": None}]}, "HTTP 200 without an explanation", None),
+        ({"result": False, "errors": [None]}, "without an explanation", None),
+        ({"result": False, "errors": [{"code": 7, "message": ""}]}, "without an explanation", 7),
+        ({"result": " False "}, "without an explanation", None),
+        ({"result": [1], "errors": {"code": "96x"}}, "without an explanation", None),
+        ({"result": False, "errors": [{"code": "96%", "message": "m"}]}, "m", None),
     ],
 )
 def test_errors_of_other_shapes(answer: dict[str, Any], message: str, code: int | None) -> None:
@@ -173,7 +191,16 @@ def test_what_is_no_answer(body: bytes, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b"{}", b'{"errors":"x"}', b'{"errors":[{"code":0,"message":"m"}]}']
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"errors":"x"}',
+        b'{"errors":[{"code":0}]}',
+        b'{"errors":[{"code":0,"message":"m"}]}',
+    ],
 )
 def test_too_many_requests(body: bytes) -> None:
     """429 is one whatever comes with it."""
@@ -182,6 +209,14 @@ def test_too_many_requests(body: bytes) -> None:
     assert error.retry_after == 7.0
     assert error.http_status == 429
     assert error.message
+
+
+@pytest.mark.parametrize("code", [96, "96"])
+def test_too_many_tasks_as_429(code: object) -> None:
+    """What the body says counts more than the status: a slot is missing, not patience."""
+    error = error_of(refusal(code, "you can run up to 3 tasks"), 429, {"retry-after": "7"})
+    assert isinstance(error, ConcurrencyLimitError)
+    assert (error.limit, error.http_status, error.code) == (3, 429, 96)
 
 
 @pytest.mark.parametrize(
@@ -228,4 +263,4 @@ def test_any_answer_is_a_mapping_or_an_error(status: int, body: bytes) -> None:
 def test_any_envelope(answer: dict[str, Any]) -> None:
     """Wrong types in the known places."""
     with suppress(APIError):
-        assert parse(answer) == answer or answer != answer
+        assert repr(parse(answer)) == repr(decode(json.dumps(answer)))

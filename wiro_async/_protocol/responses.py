@@ -21,10 +21,12 @@ from wiro_async._errors import (
     WiroError,
 )
 from wiro_async._protocol.json import JSON, decode_or_none
-from wiro_async._protocol.values import as_float, as_int, as_list, as_text
+from wiro_async._protocol.values import as_float, as_int, as_rows, as_text
 from wiro_async._redaction import without
 
 SHOWN_BODY = 120
+TOO_MANY_TASKS = 96
+NOTHING = (None, "")
 UP_TO_N_TASKS = re.compile(r"up to (\d+) task", re.IGNORECASE)
 
 # Where the code is 0, 1 or none, the text is all that tells errors apart. First match wins.
@@ -65,13 +67,13 @@ def parse_envelope(
     """
     answer = decode_or_none(body)
     told = _errors(answer, secrets) if isinstance(answer, dict) else []
-    if status == 429:
+    if status == 429 and all(code != TOO_MANY_TASKS for code, _ in told[:1]):
         wait = retry_after(headers.get("retry-after"), now)
-        code, message = told[0] if told else (None, "too many requests")
-        raise RateLimitError(code, 429, message, [text for _, text in told], wait)
+        code, message = told[0] if told else (None, "")
+        raise RateLimitError(code, 429, message or "too many requests", [text for _, text in told], wait)
     if not isinstance(answer, dict):
         raise _not_an_answer(status, body, secrets)
-    result = as_text(answer.get("result"))
+    result = as_text(answer.get("result")).strip().lower()
     if status >= 300 or result in ("false", "0") or (told and result not in ("true", "1")):
         raise _api_error(status, told)
     return answer
@@ -94,18 +96,23 @@ def retry_after(header: str | None, now: float) -> float | None:
 def _errors(answer: Mapping[str, JSON], secrets: Sequence[str]) -> list[tuple[int | None, str]]:
     told = answer.get("errors")
     errors: list[tuple[int | None, str]] = []
-    for error in as_list(told) or ([told] if isinstance(told, (dict, str)) and told else []):
-        if isinstance(error, dict):
-            errors.append((as_int(error.get("code")), without(as_text(error.get("message")), secrets)))
-        else:
-            errors.append((None, without(as_text(error), secrets)))
+    for error in as_rows(told) or ([told] if isinstance(told, str) else []):
+        one = error if isinstance(error, dict) else {"message": error}
+        code, message = one.get("code"), one.get("message")
+        if code not in NOTHING or message not in NOTHING:
+            errors.append((_code(code), without(as_text(message), secrets)))
     return errors
 
 
+def _code(told: JSON) -> int | None:
+    return None if "%" in as_text(told) else as_int(told)
+
+
 def _api_error(status: int, errors: list[tuple[int | None, str]]) -> WiroError:
-    code, message = errors[0] if errors else (None, f"HTTP {status} without an explanation")
+    code, message = errors[0] if errors else (None, "")
+    message = message or f"HTTP {status} without an explanation"
     texts = [text for _, text in errors]
-    if code == 96:
+    if code == TOO_MANY_TASKS:
         limit = UP_TO_N_TASKS.search(message)
         return ConcurrencyLimitError(code, status, message, texts, int(limit[1]) if limit else None)
     return _error_class(status, code, message)(code, status, message, texts)
