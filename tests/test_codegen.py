@@ -7,7 +7,9 @@ import importlib.util
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
+from tokenize import COMMENT, generate_tokens
 from types import ModuleType
 from typing import Any, get_type_hints
 
@@ -45,6 +47,7 @@ HOSTILE = model(
 )
 HIDING = model(item("str", "number"), item("prompt"), item("object", "hologram"), slug="me/hiding")
 COLLIDING = model(item("image", "fileinput", required=True), slug="me/file")
+COUNTING = model(item("n", "number", required=True), slug="me/counting")
 WORDY = model(
     item("voice", "select", options=[f"voice-{n}" for n in range(30)], required=True),
     item("a", note="n " * 99),
@@ -149,6 +152,46 @@ def test_names_that_are_no_names_stand_in_a_call() -> None:
         assert "= TypedDict(" in codegen.generate(model(item(name)))
     assert "class ModelInput(TypedDict):" in codegen.generate(model(item("prompt"), item("_private"), item("type")))
     assert codegen.generate(COLLIDING).count("FileInputs") == 1
+
+
+def test_imports_are_used() -> None:
+    """What people read about a parameter, or may give, imports nothing."""
+    wordy = model(
+        item("voice", "select", options=["Mapping", "FileInput"], note="A Sequence."),
+        item("n", "number", note="Literal text", required=True),
+        description="A Mapping for TypedDict, NotRequired",
+    )
+    for source, names in (
+        (codegen.generate(wordy), "Literal, NotRequired, TypedDict"),
+        (codegen.generate(COUNTING), "TypedDict"),
+    ):
+        [line] = [line for line in source.splitlines() if "import" in line]
+        assert line == f"from typing import {names}"
+
+
+def test_letters_that_python_would_change() -> None:
+    """Identifiers are normalised, keys are not: such names stand in a call."""
+    names = {"µ", "\N{LATIN SMALL LIGATURE FI}", "fi"}
+    found = typed_dict(codegen.generate(model(*(item(name) for name in names))))
+    assert set(found.__annotations__) == names
+
+
+@pytest.mark.parametrize(
+    "note", ["type: ignore", "# type: ignore", "x " * 46 + "type: one of a b", "pyright: strict", "a # noqa"]
+)
+def test_notes_are_no_orders(note: str) -> None:
+    """To no checker: there is no comment but of our own kind, and none inside another."""
+    source = codegen.generate(model(item("a b", note=note)))
+    comments = [token.string for token in generate_tokens(StringIO(source).readline) if token.type == COMMENT]
+    assert comments
+    assert all(comment.startswith("#: ") and comment.count("#") == 1 for comment in comments)
+
+
+def test_options_of_what_is_no_choice() -> None:
+    """They are no literals, however long the line is."""
+    found = hint(item("x" * 80, "json", options=["a", "b"]), item("y" * 80, "text", default="1", options=["a", "b"]))
+    assert found["y" * 80] == "str | int | float"
+    assert "Mapping[str, object]" in found["x" * 80]
 
 
 USES = """

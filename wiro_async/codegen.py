@@ -13,7 +13,8 @@ import asyncio
 import keyword
 import re
 import sys
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Container, Iterator, Sequence
 from textwrap import wrap
 
 import attrs
@@ -74,10 +75,16 @@ class _Field:
         return [f"{head}{before}Literal[", *choices, f"{indent}]{after}{tail}"]
 
     @property
+    def uses(self) -> set[str]:
+        """The names that its type is made of."""
+        kind = "Literal" if self.choices else self.type
+        return {*re.findall(r"\w+", kind), *([] if self.required else ["NotRequired"])}
+
+    @property
     def is_attribute(self) -> bool:
-        """Whether class syntax can hold it: an identifier that no class would mangle, and that hides no type."""
-        is_free = self.name not in TAKEN and not keyword.iskeyword(self.name)
-        return is_free and self.name.isidentifier() and not self.name.startswith("__")
+        """Whether class syntax can hold it: an identifier that no class would change, and that hides no type."""
+        is_free = self.name not in TAKEN and not keyword.iskeyword(self.name) and not self.name.startswith("__")
+        return is_free and self.name.isidentifier() and unicodedata.normalize("NFKC", self.name) == self.name
 
 
 def generate(model: Model) -> str:
@@ -92,7 +99,8 @@ def generate(model: Model) -> str:
     title = f"Inputs of {model.slug}" + (f": {model.title}" if model.title else "")
     head = f'"""{_quoted(title)}.\n\nWritten by `python -m wiro_async.codegen {_quoted(model.slug)}`.\n"""'
     constant = f"MODEL = {_literal(model.slug)}"
-    return "\n".join([head, "", *_imports(definition), "", constant, "", "", *definition, ""])
+    used = {"TypedDict"}.union(*(field.uses for field in fields))
+    return "\n".join([head, "", *_imports(used), "", constant, "", "", *definition, ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,7 +132,8 @@ def _fields(model: Model) -> Iterator[_Field]:
     for parameter in model.parameters:
         in_turns = model.takes_turns and parameter.id in TURN_FIELDS
         required = parameter.required and parameter.default is None and not in_turns
-        choices = () if in_turns else tuple(dict.fromkeys(_literal(option.value) for option in parameter.options))
+        options = parameter.options if parameter.type in CHOICES and not in_turns else ()
+        choices = tuple(dict.fromkeys(_literal(option.value) for option in options))
         kind = TURN_FIELDS[parameter.id] if in_turns else _type(parameter, choices)
         yield _Field(parameter.id, kind, required, _about(parameter), choices)
     told = {parameter.id for parameter in model.parameters}
@@ -134,7 +143,7 @@ def _fields(model: Model) -> Iterator[_Field]:
 
 
 def _type(parameter: Parameter, choices: Sequence[str]) -> str:
-    if parameter.type in CHOICES and choices:
+    if choices:
         return f"Literal[{', '.join(choices)}]"
     if parameter.type in NUMBERS:
         return "int" if parameter.is_whole else "float"
@@ -172,7 +181,8 @@ def _by_class(name: str, model: Model, fields: Sequence[_Field]) -> list[str]:
 def _by_call(name: str, model: Model, fields: Sequence[_Field]) -> list[str]:
     lines = [f"{name} = TypedDict(", f'    "{name}",', "    {"]
     for field in fields:
-        lines += [f"        # {line}" for line in wrap(field.about, WIDTH)]
+        # written so, no note is taken for an order to a type checker
+        lines += [f"        #: {line}" for line in wrap(field.about.replace("#", ""), WIDTH)]
         lines += field.lines(f"        {_literal(field.name)}: ", ",")
     lines += ["    },", ")"]
     return [*lines, *(line.removeprefix("    ") for line in _docstring(model.description or model.title or model.slug))]
@@ -185,14 +195,12 @@ def _docstring(text: str) -> list[str]:
     return [f'    """{lines[0]}', *(f"    {line}" for line in lines[1:]), '    """']
 
 
-def _imports(definition: Sequence[str]) -> Iterator[str]:
-    """Only what the definition names."""
-    source = "\n".join(definition)
+def _imports(used: Container[str]) -> Iterator[str]:
     for home, names in HOMES.items():
-        used = [name for name in names if re.search(rf"\b{name}\b", source)]
-        if used:
+        wanted = [name for name in names if name in used]
+        if wanted:
             yield from ([""] if home == "wiro_async" else [])
-            yield f"from {home} import {', '.join(used)}"
+            yield f"from {home} import {', '.join(wanted)}"
 
 
 def _class_name(slug: str) -> str:
