@@ -33,6 +33,9 @@ def snapshot(**content: Any) -> TextSnapshot:
         ({"segments": [{"type": "thinking", "text": "hm"}, {"type": "answer", "text": "a"}]}, "hm", "a"),
         ({"segments": [{"type": "answer", "text": "a"}, {"type": "answer", "text": "b"}], "answer": ["old"]}, "", "ab"),
         ({"segments": [None, {"type": "function_call", "name": "f"}, {"text": "odd"}]}, "", ""),
+        ({"segments": [{"type": "function_call", "name": "f"}], "raw": "f()"}, "", ""),
+        ({"segments": [{"type": "output_text", "text": "a"}], "raw": "a"}, "", "a"),
+        ({"segments": [{"type": "Answer"}, {"type": ["answer"]}], "answer": ["a"], "thinking": "hm"}, "hm", "a"),
         ({"finishreason": "stop"}, "", ""),
     ],
 )
@@ -81,6 +84,9 @@ def test_wrapped_answers_grow(text: str) -> None:
         ("<a href='#'>x</a>", "<a href='#'>x</a>"),
         ("<b>x", "<b>x"),
         ("x <answer>y</answer>", "x <answer>y</answer>"),
+        ("<answer>x</answer> bye", "x bye"),
+        ("<answer>x</answer> <", "x"),
+        ("<answer>x</answer>y</answer>", "x</answer>y"),
     ],
 )
 def test_tags(answer: str, shown: str) -> None:
@@ -101,3 +107,21 @@ def test_late_answers() -> None:
     assert TextSnapshot.from_wire({**content, "isThinking": True}) is None
     assert snapshot(**content, isThinking=False).answer == "hm"
     assert snapshot(raw="hm", isThinking=True).answer == "hm"
+
+
+@pytest.mark.parametrize(
+    "content, has_text",
+    [
+        ({"segments": [], "finishreason": "stop"}, False),
+        ({"segments": [{"type": "output_text", "text": "a"}], "finishreason": "stop"}, False),
+        ({"raw": "", "answer": [""], "thinking": [], "finishreason": "stop"}, False),
+        ({"answer": "<answer></answer>"}, True),
+        ({"thinking": ["hm"], "answer": [""]}, True),
+        ({"segments": [{"type": "answer", "text": ""}]}, True),
+        ({"segments": [{"type": "function_call"}]}, True),
+    ],
+)
+def test_whether_text_is_told(content: dict[str, Any], has_text: bool) -> None:
+    """An answer that is empty is another thing than none, for which the task's log is the fallback."""
+    assert snapshot(**content).has_text == has_text
+    assert not TextSnapshot("", "").has_text

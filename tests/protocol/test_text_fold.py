@@ -113,7 +113,8 @@ def test_a_text_that_ends_in_a_replacement_character() -> None:
 
 def test_a_reset() -> None:
     """What stood there is thrown away, of that kind only."""
-    fold = TextFold("thought", "one")
+    fold = TextFold()
+    fold.update(TextSnapshot("thought", "one"))
     reset, piece = fold.update(TextSnapshot("thought", "two"))
     assert (reset.kind, reset.reset, piece.text, piece.reset) == ("answer", True, "two", False)
     assert (fold.thinking, fold.answer) == ("thought", "two")
@@ -152,3 +153,27 @@ def test_places_of_a_wrapped_answer() -> None:
 def test_places_of_older_models() -> None:
     """One for each kind."""
     assert [change.index for change in TextFold().update(TextSnapshot("hm", "a"))] == [0, 1]
+
+
+def test_a_character_over_two_segments() -> None:
+    """The halves of one come as one, with the first of them."""
+    fold = TextFold()
+    assert fold.update(timeline(("answer", "a\ud83d"))) == [TextChange("answer", "a", 0)]
+    halves = timeline(("answer", "a\ud83d"), ("thinking", "hm"), ("answer", "\ude00b"))
+    assert fold.update(halves, is_last=True) == [
+        TextChange("answer", "😀", 0),
+        TextChange("thinking", "hm", 1),
+        TextChange("answer", "b", 2),
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from(KINDS), st.text(st.sampled_from("ab\ud83d\ude00"), max_size=4)), max_size=6))
+def test_timelines_with_halves_of_characters(segments: list[tuple[str, str]]) -> None:
+    """However they are cut into segments, the deltas are the text."""
+    told = TextSnapshot.from_wire({"segments": [{"type": kind, "text": text} for kind, text in segments]})
+    if told is not None:
+        fold = TextFold()
+        assert joined(fold.update(told) + fold.update(told, is_last=True)) == {
+            "thinking": whole(told.thinking),
+            "answer": whole(told.answer),
+        }

@@ -84,6 +84,14 @@ def test_a_call_becomes_an_event_once_it_is_complete() -> None:
     assert [e.call_id for e in state.so_far() if isinstance(e, ToolCall)] == ["c1", "c2"]
 
 
+def test_calls_without_ids_become_events_once() -> None:
+    """Each of them, though only what they ask tells them apart."""
+    state = TaskState()
+    one, other = {**CALL, "id": "", "call_id": None}, {**CALL, "id": "", "call_id": None, "arguments": '{"x":1}'}
+    messages = [said(one), said(one), said(one, other), said(one, other, one)]
+    assert [sum(isinstance(e, ToolCall) for e in state.receive(message)) for message in messages] == [1, 0, 1, 0]
+
+
 def test_a_call_that_only_the_snapshot_tells() -> None:
     """Without a socket the event comes with the end."""
     content = {"segments": [CALL], "finishreason": "tool_calls"}
@@ -118,3 +126,17 @@ def test_sums_of_usage() -> None:
         "tier": "fast",
         "flag": True,
     }
+
+
+def test_counters_that_come_as_text() -> None:
+    """They are numbers too, whole ones exactly; other text stays what it is."""
+    one: dict[str, Any] = {
+        "total_tokens": "9007199254740993",
+        "details": {"cached": "1"},
+        "tier": "fast",
+        "share": "0.5",
+    }
+    other: dict[str, Any] = {"total_tokens": 2, "details": {"cached": "2"}, "tier": "fast", "share": "0.25"}
+    summed_up = summed(summed({}, one), other)
+    assert summed_up == {"total_tokens": 9007199254740995, "details": {"cached": 3}, "tier": "fast", "share": 0.75}
+    assert isinstance(summed({}, one)["total_tokens"], int)

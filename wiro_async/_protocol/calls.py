@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import attrs
 
 from wiro_async._protocol.events import TaskEvent
-from wiro_async._protocol.json import JSON
-from wiro_async._protocol.values import as_text, as_text_or_none
+from wiro_async._protocol.json import JSON, encode
+from wiro_async._protocol.text import CALL_TYPES
+from wiro_async._protocol.values import as_text
 
-TYPES = ("function_call", "custom_tool_call")
 COMPLETED = "completed"
 ASKS = "tool_calls"  # the finish reason of a run whose completed calls may be run
 
@@ -22,7 +22,7 @@ class ToolCall(TaskEvent):
     Run it only when its run has ended with the finish reason "tool_calls".
 
     Attributes:
-        call_id: what its output must be sent back under.
+        call_id: what its output must be sent back under; its `id`, where the model tells none.
         name: the tool.
         arguments: JSON text (for a custom tool its plain input).
         status: the call's own; only a "completed" call may be run.
@@ -38,6 +38,11 @@ class ToolCall(TaskEvent):
     def is_complete(self) -> bool:
         """Whether the model has written all of it."""
         return self.status == COMPLETED
+
+    @property
+    def key(self) -> str:
+        """What tells it apart from others of its run: its id, or else what it asks."""
+        return self.call_id or f"{self.name} {self.arguments}"
 
 
 @attrs.frozen
@@ -57,23 +62,29 @@ class ToolOutput(TaskEvent):
     failed: bool = False
 
 
-def calls_in(segments: Sequence[Mapping[str, JSON]]) -> tuple[ToolCall, ...]:
-    """The calls of a timeline, complete or not, in order."""
-    return tuple(_call(segment) for segment in segments if segment.get("type") in TYPES)
-
-
-def is_complete_call(segment: Mapping[str, JSON], known: Container[object] = ()) -> bool:
-    """Whether a segment is a call that the model has completed, and that is not among the known ids."""
-    is_call = segment.get("type") in TYPES and segment.get("status") == COMPLETED
-    return is_call and as_text(segment.get("call_id")) not in known
+def calls_in(segments: Iterable[Mapping[str, JSON]]) -> tuple[ToolCall, ...]:
+    """The calls of a timeline, complete or not, in order; one that is told again stays as it was first complete."""
+    calls: dict[str, ToolCall] = {}
+    for segment in segments:
+        if segment.get("type") in CALL_TYPES:
+            call = _call(segment)
+            if call.key not in calls or not calls[call.key].is_complete:
+                calls[call.key] = call
+    return tuple(calls.values())
 
 
 def _call(segment: Mapping[str, JSON]) -> ToolCall:
+    own = as_text(segment.get("id"))
     return ToolCall(
-        id=as_text(segment.get("id")),
-        call_id=as_text(segment.get("call_id")),
+        id=own,
+        call_id=as_text(segment.get("call_id")) or own,
         name=as_text(segment.get("name")),
-        arguments=as_text_or_none(segment.get("arguments")) or as_text(segment.get("input")),
+        arguments=_json_text(segment.get("arguments")) or _json_text(segment.get("input")),
         status=as_text(segment.get("status")),
         raw=segment,
     )
+
+
+def _json_text(value: JSON) -> str:
+    """JSON text as it is, and an object as JSON text, so that a tool is never called without what was meant for it."""
+    return encode(value).decode() if isinstance(value, (dict, list)) else as_text(value)

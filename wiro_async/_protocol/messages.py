@@ -34,6 +34,7 @@ class Message:
         type: what happened, mostly a status.
         task_id, token: which task; newer frames carry the id only. "" where absent.
         raw: the frame; that of a sealed message is decoded when it is first looked at.
+        frame: the frame as it came, of a message that is sealed, or was.
     """
 
     type: str
@@ -41,6 +42,7 @@ class Message:
     token: str = attrs.field(repr=False)
     _raw: Raw | None = attrs.field(repr=False)
     _unseal: Callable[[], Raw] | None = attrs.field(default=None, repr=False, eq=False)
+    frame: bytes | None = attrs.field(default=None, repr=False, eq=False)
 
     @property
     def raw(self) -> Raw:
@@ -69,7 +71,7 @@ def parse_frame(frame: bytes | str) -> Message | None:
     """The message in a text frame; None for what is none. One of text so far is left sealed."""
     if isinstance(frame, bytes) and (envelope := text_envelope(frame)) is not None:
         task_id, token = as_text(envelope.get("id")), as_text(envelope.get("tasktoken"))
-        return Message(states.OUTPUT, task_id, token, None, lambda: as_dict(decode_text_or_none(frame)))
+        return Message(states.OUTPUT, task_id, token, None, lambda: as_dict(decode_text_or_none(frame)), frame)
     raw = decode_or_none(frame)
     if not isinstance(raw, dict):
         return None

@@ -31,6 +31,12 @@ def text_envelope(frame: bytes) -> dict[str, JSON] | None:
     return head if isinstance(message, dict) and "" in message else None
 
 
+def first_text_key(frame: bytes) -> int | None:
+    """Where the first key that holds text stands in such a frame; None where that is JSON text within JSON."""
+    found = _TEXT_KEY.search(frame, 0, _HEAD_BYTES)
+    return found.start() if found and not found[1] else None
+
+
 def text_body(data: str) -> dict[str, JSON] | None:
     """What stands before the text so far in the data of a server-sent event; None for other data."""
     start = data[:_HEAD_BYTES].encode(errors="replace")

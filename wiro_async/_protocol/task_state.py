@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from wiro_async._protocol import status as states
-from wiro_async._protocol.calls import ToolCall, calls_in, is_complete_call
+from wiro_async._protocol.calls import ToolCall, calls_in
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import (
     Progress,
@@ -16,9 +16,11 @@ from wiro_async._protocol.events import (
     TextReset,
     UnknownEvent,
 )
+from wiro_async._protocol.growth import Growth
 from wiro_async._protocol.messages import Message, cost_of, output_of, without_text
 from wiro_async._protocol.text import TextSnapshot
 from wiro_async._protocol.text_fold import TextChange, TextFold
+from wiro_async._protocol.values import as_dict
 
 OUTPUT_TYPES = frozenset({states.OUTPUT, states.ERROR})
 
@@ -43,6 +45,7 @@ class TaskState:
     text: TextFold = attrs.field(factory=TextFold)
     _rank: int = -1
     _fractions: dict[str, float] = attrs.field(factory=dict)
+    _growth: Growth = attrs.field(factory=Growth, repr=False)
     _calls: dict[str, ToolCall] = attrs.field(factory=dict)
 
     @property
@@ -95,12 +98,10 @@ class TaskState:
         events: list[TaskEvent] = [StatusChanged(status=self.status)] if self.status else []
         return [*events, *self._told(self.text.so_far(), {}), *self._calls.values()]
 
-    def _new_calls(self, snapshot: TextSnapshot) -> tuple[ToolCall, ...]:
-        parts = [part for part in snapshot.segments if is_complete_call(part, self._calls)]
-        if not parts:
-            return ()
-        calls = calls_in(parts)
-        self._calls |= {call.call_id: call for call in calls}
+    def _new_calls(self, snapshot: TextSnapshot) -> list[ToolCall]:
+        """Those that are complete now and were not told."""
+        calls = [call for call in calls_in(snapshot.calls) if call.is_complete and call.key not in self._calls]
+        self._calls |= {call.key: call for call in calls}
         return calls
 
     def _heed(self, status: str) -> bool:
@@ -117,15 +118,30 @@ class TaskState:
         return True
 
     def _outputs(self, message: Message) -> list[TaskEvent]:
+        frame = message.frame
+        if frame is not None and (grown := self._grown(frame)) is not None:
+            return grown
         told = output_of(message, self.status)
         match told:
             case None:
                 return []
             case TextSnapshot():
-                return self._text(told, without_text(message))
+                events = self._text(told, without_text(message))
+                if frame is not None and self.text.stands(told):
+                    self._growth.remember(frame, as_dict(message.payload), len(told.segments))
+                return events
             case Progress():
                 return [told] if self._moves(told) else []
         return [told]
+
+    def _grown(self, frame: bytes) -> list[TaskEvent] | None:
+        """The events of a message that only goes on where the last one ended; None for any other."""
+        pieces = self._growth.more(frame)
+        changes = None if pieces is None else self.text.grow(pieces)
+        if changes is None:
+            self._growth.forget()
+            return None
+        return self._told(changes, self._growth.raw(frame) if changes else {})
 
     def _moves(self, progress: Progress) -> bool:
         if progress.fraction <= self._fractions.get(progress.label, -1.0):
@@ -134,8 +150,9 @@ class TaskState:
         return True
 
     def _text(self, snapshot: TextSnapshot, raw: Raw) -> list[TaskEvent]:
+        self._growth.forget()
         events = self._told(self.text.update(snapshot, is_last=self.over), raw)
-        return [*events, *self._new_calls(snapshot)] if snapshot.segments else events
+        return [*events, *self._new_calls(snapshot)] if snapshot.calls else events
 
     def _told(self, changes: list[TextChange], raw: Raw) -> list[TaskEvent]:
         return [
