@@ -124,7 +124,7 @@ async def test_a_conversation(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     ]
     assert session.transcript == said
     assert sum(isinstance(event, TurnEnded) for event in others) == 2
-    assert [event.total for event in others if isinstance(event, CostUpdate)] == ["0.002", "0.004"]
+    assert [event.total for event in others if isinstance(event, CostUpdate)] == [Decimal("0.002"), Decimal("0.004")]
     assert isinstance(others[-1], TaskFinished)
     assert others[-1].result.cost == result.cost == session.cost == Decimal("0.004")
     assert not any(isinstance(event, UnknownEvent) for event in others)

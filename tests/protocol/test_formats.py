@@ -79,6 +79,12 @@ def test_the_request() -> None:
         ('Here you are:\n```json\n{"a": "```"}\n```\nEnjoy!', '{"a": "```"}'),
         ('{"code": "```x```"}', '{"code": "```x```"}'),
         ("no JSON at all", "no JSON at all"),
+        ("[Note] as you asked:\n```json\n[1]\n```", "[1]"),
+        ('First:\n```json\n{"a": 1}\n```\nor\n```json\n{"a": 2}\n```', '{"a": 1}'),
+        ("Run:\n```sh\nls\n```\nand get\n```json\n[2]\n```", "[2]"),
+        ('```json\n{"a": "b ```x``` c"}\n```', '{"a": "b ```x``` c"}'),
+        ("```json\n{broken\n```", "{broken"),
+        ("null", "null"),
     ],
 )
 def test_the_json_in_an_answer(answer: str, text: str) -> None:

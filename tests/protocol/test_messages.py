@@ -1,6 +1,7 @@
 """The socket's frames, of both generations."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -155,7 +156,9 @@ def test_text_goes_before_progress() -> None:
 def test_costs() -> None:
     """They stand at the top of the message."""
     told = cost_of({"type": "task_cost", "turnCost": 0.1, "cumulativeCost": "0.3"}, "task_start")
-    assert told == CostUpdate("0.1", "0.3", status="task_start", raw=told.raw)
+    assert told == CostUpdate(Decimal("0.1"), Decimal("0.3"), status="task_start", raw=told.raw)
+    assert (told.turn, told.total) == (Decimal("0.1"), Decimal("0.3"))
+    assert cost_of({"type": "task_cost", "turnCost": "odd"}, "task_start").turn is None
 
 
 def test_a_message_shows_no_token() -> None:

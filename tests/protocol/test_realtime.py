@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -130,7 +131,7 @@ def test_a_session_in_messages() -> None:
     assert isinstance(cost, CostUpdate)
     assert (user.role, user.text) == ("user", " What is this?")
     assert (assistant.role, assistant.text) == ("assistant", '{"a": 1}')
-    assert (cost.turn, cost.total, cost.raw["usage"]) == ("0.1", "0.3", {"input_tokens": 3})
+    assert (cost.turn, cost.total, cost.raw["usage"]) == (Decimal("0.1"), Decimal("0.3"), {"input_tokens": 3})
     assert state.started
     assert told[0].status == "task_stream_ready"
 

@@ -1,5 +1,6 @@
 """Messages and snapshots, in any order, become events that only go forward."""
 
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_costs() -> None:
     """A message of their own kind."""
     (event,) = TaskState().receive(message("task_cost", turnCost="1", cumulativeCost="2"))
     assert isinstance(event, CostUpdate)
-    assert (event.turn, event.total) == ("1", "2")
+    assert (event.turn, event.total) == (Decimal(1), Decimal(2))
 
 
 def test_progress_starts_anew_with_another_label() -> None:

@@ -33,7 +33,6 @@ from wiro_async._protocol.realtime import (
     told_by,
 )
 from wiro_async._protocol.task_state import TaskState
-from wiro_async._protocol.values import as_decimal
 from wiro_async._transport import clock
 from wiro_async._transport.socket import Socket
 from wiro_async._types import Timeouts
@@ -238,7 +237,7 @@ class RealtimeLine:
         if isinstance(event, Transcript):
             self.transcripts.append(event)
         elif isinstance(event, CostUpdate):
-            self.cost = as_decimal(event.total) or self.cost
+            self.cost = self.cost if event.total is None else event.total
 
     def _heed(self) -> None:
         state = self._watcher.state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Literal, TypeAlias
 
 import attrs
@@ -10,6 +11,7 @@ import attrs
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.json import JSON
 from wiro_async._protocol.text import TextKind
+from wiro_async._protocol.values import as_decimal
 
 Raw: TypeAlias = Mapping[str, JSON]
 
@@ -74,6 +76,11 @@ class TextReset(TaskEvent):
 
     kind: TextKind = "answer"
 
+    @property
+    def text(self) -> str:
+        """Nothing, so that who prints `delta.text` and minds no resets needs no case for them."""
+        return ""
+
 
 @attrs.frozen
 class LogLine(TaskEvent):
@@ -88,17 +95,21 @@ class LogLine(TaskEvent):
     stream: Literal["stdout", "stderr"] = "stdout"
 
 
+def _dollars(told: JSON | Decimal) -> Decimal | None:
+    return told if isinstance(told, Decimal) else as_decimal(told)
+
+
 @attrs.frozen
 class CostUpdate(TaskEvent):
-    """What a realtime task has cost so far, in US dollars as text.
+    """What a realtime task has cost so far, in US dollars.
 
     Attributes:
-        turn: the last turn's cost.
-        total: the cost so far.
+        turn: the last turn's cost, where told.
+        total: the cost so far, where told.
     """
 
-    turn: str = ""
-    total: str = ""
+    turn: Decimal | None = attrs.field(default=None, converter=_dollars)
+    total: Decimal | None = attrs.field(default=None, converter=_dollars)
 
 
 @attrs.frozen

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from wiro_async._protocol.json import JSON, encode
+from wiro_async._protocol.json import JSON, decode, encode
 from wiro_async._protocol.values import as_dict, as_text
 
-FENCED: Final = re.compile(r"```(?:json\b|[\w-]*\n)?(.*)```", re.DOTALL | re.IGNORECASE)
+FENCED: Final = re.compile(r"```(?:json\b|[\w-]*\n)?(.*?)```", re.DOTALL | re.IGNORECASE)
+WIDELY_FENCED: Final = re.compile(FENCED.pattern.replace(".*?", ".*"), FENCED.flags)  # JSON may hold fences itself
 ODD: Final = re.compile(r"[^A-Za-z0-9_-]+")
 REF: Final = "#/$defs/"
 NAMED: Final = ("properties", "$defs")  # mappings of names, which are no schemas themselves
@@ -55,12 +56,21 @@ def rooted(schema: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def json_text(answer: str) -> str:
-    """The JSON in an answer: the whole of it, or what stands between code fences."""
+    """The JSON in an answer: the whole of it, or what stands between code fences, or else what comes closest."""
     text = answer.strip()
-    if text[:1] in ("{", "[", '"'):
+    if _is_json(text):
         return text
-    fenced = FENCED.search(text)
-    return fenced[1].strip() if fenced else text
+    fenced = [found[1].strip() for found in (*FENCED.finditer(text), *WIDELY_FENCED.finditer(text))]
+    looks_whole = text[:1] in ("{", "[", '"') or not fenced
+    return next(filter(_is_json, fenced), text if looks_whole else fenced[-1])
+
+
+def _is_json(text: str) -> bool:
+    try:
+        decode(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _strict(value: JSON) -> JSON:
