@@ -262,6 +262,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (poller, "SILENCE", 0.1),
         (poller, "POLL_FLOOR", 0.02),
         (poller, "AGREEMENT", 0.02),
+        (poller, "REFUSED_GRACE", 0.05),
         (hub, "BACKOFF", 0.01),
         (reconciler, "FIRST_LOOK", 0.02),
         (reconciler, "LOOK_CAP", 0.1),

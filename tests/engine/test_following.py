@@ -15,6 +15,7 @@ from wiro_async import (
     AsyncWiro,
     AuthenticationError,
     ConnectionFailedError,
+    NotFoundError,
     RetryPolicy,
     StatusChanged,
     SubmissionUnknownError,
@@ -29,6 +30,7 @@ from wiro_async.testing import Cut, Duplicate, MuteAfter, RefuseUpgrade, ResetAf
 if TYPE_CHECKING:
     from tests.conftest import Until
 
+EXPIRED = '{"result":false,"errors":[{"code":99,"message":"expired"}]}'
 SHORT = {"seconds": 5, "events": 9}
 STORY = {"prompt": "a lighthouse", "seconds": 20}
 
@@ -108,13 +110,55 @@ async def test_polls_keep_their_pace(emulator: WiroEmulator, hurried: None) -> N
     assert len(asked) <= 50 * (asked[-1] - asked[0]) * 1.3 + 3
 
 
-async def test_a_poll_that_is_refused_ends_the_wait(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """A key that is not valid any more will not become so."""
-    task = await polling.submit("emulator/stuck")
-    emulator.faults.http("Task/Detail", Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}'))
-    with pytest.raises(AuthenticationError) as caught:
-        await task
-    assert (caught.value.task_id, caught.value.token) == (task.id, task.token)
+async def test_polls_that_are_refused_end_the_wait(
+    emulator: WiroEmulator, polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is refused again and again is not valid any more; the next wait asks anew."""
+    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.1)
+    task = await polling.submit("emulator/sleeper", {"seconds": 60})
+    async with task.events() as events:
+        await anext(events)
+        emulator.faults.http("Task/Detail", Respond(401, EXPIRED), times=None)
+        with pytest.raises(AuthenticationError) as caught:
+            await task
+        assert (caught.value.task_id, caught.value.token) == (task.id, task.token)
+        assert sum(call.status == 401 for call in emulator.ledger.calls) >= 3
+        emulator.faults.clear()
+        assert (await task).succeeded
+    assert polling.statistics().watched_tasks == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Respond(401, EXPIRED),
+        Respond(403, '{"error":"forbidden"}'),
+        Respond(404, '{"result":false,"errors":[{"code":0,"message":"Error parsing url."}]}'),
+        Respond(200, '{"result":false,"errors":[{"code":1,"message":"task-not-exist"}]}'),
+        Respond(200, '{"result":false,"errors":[{"code":0,"message":"Internal server error"}]}'),
+        Respond(200, '{"result":false,"errors":[{"code":500,"message":"db timeout"}]}'),
+        Respond(200, '{"result":false,"errors":[{"code":96,"message":"You can run up to 5 tasks"}]}'),
+        Respond(200, '{"result":false,"errors":[]}'),
+        Respond(302, "{}"),
+        Respond(403, "<html>", "text/html"),
+    ],
+    ids=["401", "403", "404", "code 1", "code 0", "code 500", "96", "no errors", "302", "html"],
+)
+async def test_an_odd_answer_loses_no_run(emulator: WiroEmulator, polling: AsyncWiro, answer: Respond) -> None:
+    """Whatever Task/Detail says once or twice, the run goes on and so does the wait."""
+    emulator.faults.http("Task/Detail", answer, times=2)
+    assert (await polling.run("emulator/sleeper", SHORT)).succeeded
+
+
+async def test_a_token_that_nobody_knows(
+    emulator: WiroEmulator, polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where such a task is not refused but listed nowhere, the wait ends too."""
+    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.2)
+    emulator.faults.http("Task/Detail", Respond(200, '{"result":true,"errors":[],"tasklist":[]}'), times=None)
+    with pytest.raises(NotFoundError, match="lists no such task") as caught:
+        await polling.task("mistyped")
+    assert caught.value.token == "mistyped"
 
 
 async def test_polls_that_fail_for_too_long_end_the_wait(

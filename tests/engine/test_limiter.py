@@ -163,6 +163,32 @@ async def test_who_was_refused_stands_first(until: Until) -> None:
     assert order == ["refused", "new"]
 
 
+async def test_who_was_refused_keeps_their_turn(until: Until) -> None:
+    """Several that were sent and refused come back in the order in which they first came."""
+    limiter = Limiter()
+    sent = [await limiter.acquire() for _ in range(4)]
+    order: list[int] = []
+
+    async def come_again(number: int) -> None:
+        limiter.refuse(sent[number], 1)
+        slot = await limiter.acquire(refused=True)
+        order.append(number)
+        limiter.start(slot)
+        limiter.end(slot)
+
+    def stands(count: int) -> bool:
+        return limiter.waiting == count
+
+    held = await limiter.acquire()
+    limiter.start(held)
+    async with anyio.create_task_group() as group:
+        for place, number in enumerate([2, 0, 3, 1]):
+            group.start_soon(come_again, number)
+            await until(partial(stands, place + 1))
+        limiter.end(held)
+    assert order == [0, 1, 2, 3]
+
+
 async def test_leaving_the_line_by_cancellation(until: Until) -> None:
     """Who goes takes no slot with them, even if it was just being handed over."""
     limiter = Limiter(1)
@@ -203,6 +229,20 @@ async def test_whoever_begins_to_wait_is_told_of() -> None:
     assert calls == [1]
     limiter.end(held)
     limiter.end(await waiting)
+
+
+async def test_while_somebody_waits_it_is_told_again(until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever may have been missed in between is looked at now and then."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    limiter = Limiter(1)
+    calls: list[int] = []
+    limiter.on_line = lambda: calls.append(limiter.waiting)
+    (held,) = await taken(limiter, 1)
+    waiting = [asyncio.create_task(limiter.acquire()) for _ in range(2)]
+    await until(lambda: len(calls) >= 5)
+    limiter.end(held)
+    limiter.end(await waiting[0])
+    limiter.end(await waiting[1])
 
 
 async def test_the_end_lets_everybody_through(until: Until) -> None:

@@ -224,11 +224,44 @@ async def test_whoever_is_refused_waits_for_an_end() -> None:
     running = await taken(limiter, 3)
     limiter.refuse(await limiter.acquire(), 20)
     caller = asyncio.create_task(limiter.acquire(refused=True))
-    await asyncio.sleep(3600)
+    await asyncio.sleep(module.BESIDE_SECONDS / 2 - 0.1)
     assert not caller.done()
     limiter.end(running[0])
     await asyncio.sleep(0.1)
     assert caller.done()
+
+
+@told
+async def test_next_to_a_long_task_it_looks_seldom() -> None:
+    """Tasks of others may end while none of one's own does: one is sent to look, and less and less often in vain."""
+    limiter = Limiter()
+    await taken(limiter, 3)
+    limiter.refuse(await limiter.acquire(), 20)
+    level, looks = limiter.level, 0
+    began = asyncio.get_running_loop().time()
+    while asyncio.get_running_loop().time() < began + 3600:
+        slot = await limiter.acquire(refused=True)
+        looks += 1
+        limiter.refuse(slot, 20)
+        assert (limiter.level, limiter.in_flight) == (level, 3)
+    assert 3600 / module.BESIDE_CAP <= looks <= 2 * 3600 / module.BESIDE_CAP + 10
+
+
+@told
+async def test_places_of_others_are_taken_next_to_a_long_task() -> None:
+    """Once one was found free the next is looked for soon, up to the limit that was named."""
+    limiter = Limiter()
+    await taken(limiter, 1)
+    limiter.refuse(await limiter.acquire(), 5)
+
+    async def run() -> None:
+        limiter.start(await limiter.acquire())
+
+    callers = [asyncio.create_task(run()) for _ in range(10)]
+    await asyncio.sleep(module.BESIDE_SECONDS + 4 * module.OTHERS_SECONDS)
+    assert limiter.in_flight == 5
+    for caller in callers:
+        caller.cancel()
 
 
 @told

@@ -20,7 +20,7 @@ from wiro_async import (
     SubmissionUnknownError,
     Timeouts,
 )
-from wiro_async._engine import limiter, reconciler, running, stopping, submitter
+from wiro_async._engine import limiter, poller, reconciler, running, stopping, submitter
 from wiro_async._engine.sender import Pace
 from wiro_async.testing import Delay, DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
 
@@ -97,11 +97,14 @@ async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro, monkeypatch: pytest
 async def test_places_of_tasks_that_vanished_are_given_back(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """If one that nobody follows cannot be asked about, its place is not kept for ever."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
+    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.2)
     with WiroEmulator(speed=50, balance=Decimal(1000)) as emulator:
         async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
             held = await wiro.submit(STUCK)
             gone = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
-            emulator.faults.http("Task/Detail", gone, when=lambda call: call.parameters.get("tasktoken") == held.token)
+            emulator.faults.http(
+                "Task/Detail", gone, None, when=lambda call: call.parameters.get("tasktoken") == held.token
+            )
             with anyio.fail_after(10):
                 assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from wiro_async import AsyncWiro
+from wiro_async import AsyncWiro, EventStream
 from wiro_async._engine import limiter
 from wiro_async.testing import Respond, WiroEmulator
 
@@ -52,6 +52,58 @@ async def test_5_tasks_that_nobody_follows_are_looked_after(
             handles = [await wiro.submit("emulator/sleeper", SHORT) for _ in range(12)]
             assert [(await handle).succeeded for handle in handles] == [True] * 12
     assert len(poor.ledger.submissions) == 12
+
+
+@pytest.mark.parametrize("limited", ["by the session", "by the service"])
+async def test_5_bare_submits_at_once_get_on(poor: WiroEmulator, hurried: None, limited: str) -> None:
+    """Nobody follows any of the tasks, yet each takes the place of one that has ended."""
+    most = 1 if limited == "by the session" else None
+    async with AsyncWiro(**poor.options(), max_concurrency=most) as wiro:
+        with anyio.fail_after(20):
+            handles = await asyncio.gather(*(wiro.submit("emulator/sleeper", {**SHORT, "n": n}) for n in range(12)))
+    assert len({handle.id for handle in handles}) == 12
+
+
+@pytest.mark.parametrize("leaves", ["wait", "run", "events"])
+async def test_5_followers_that_leave_take_no_place_along(
+    emulator: WiroEmulator, hurried: None, until: Until, leaves: str
+) -> None:
+    """A task that loses its last follower while another stands in line gives its place back all the same."""
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+        if leaves == "run":
+            follower = asyncio.ensure_future(wiro.run("emulator/sleeper", {"seconds": 25}, on_cancel="leave"))
+        else:
+            task = await wiro.submit("emulator/sleeper", {"seconds": 25})
+            follower = asyncio.ensure_future(task.result() if leaves == "wait" else _read(task.events()))
+        await until(lambda: wiro.statistics().watched_tasks == 1)
+        later = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
+        await until(lambda: wiro.statistics().waiting_submissions == 1)
+        follower.cancel()
+        with anyio.fail_after(20):
+            assert (await later).succeeded
+    await asyncio.wait([follower])
+
+
+async def _read(events: EventStream) -> None:
+    async with events:
+        async for _ in events:
+            pass
+
+
+async def test_5_places_of_others_are_found_next_to_a_long_task(
+    poor: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that waits for the end of a task of its own sees that others have made room."""
+    monkeypatch.setattr(limiter, "BESIDE_SECONDS", 0.1)
+    async with AsyncWiro(**poor.options()) as other, AsyncWiro(**poor.options()) as wiro:
+        taken = [await other.submit(STUCK) for _ in range(4)]
+        await wiro.submit(STUCK)
+        running = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
+        await until(lambda: wiro.statistics().waiting_submissions == 1)
+        await taken[0].kill()
+        with anyio.fail_after(20):
+            assert (await running).succeeded
+    assert len(poor.ledger.submissions) == 6
 
 
 async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: None) -> None:

@@ -13,7 +13,7 @@ from wiro_async._engine.downloader import Downloader
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.watcher import EventBuffer, TaskWatcher
 from wiro_async._engine.watches import Watches
-from wiro_async._errors import TaskCancelledError, TaskFailedError, TaskTimeoutError
+from wiro_async._errors import TaskCancelledError, TaskFailedError, TaskTimeoutError, WiroError
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskCancelled, TaskEvent
 from wiro_async._types import ProgressMode, Timeouts
@@ -41,7 +41,11 @@ class Following:
         Args:
             just_the_end: nobody listens to what happens before it.
         """
-        await self.calls.sender.ready()
+        try:
+            await self.calls.sender.ready()
+        except WiroError as error:
+            error.with_task(ref.task_id, ref.token)
+            raise
         by_callback = just_the_end and self.watches.will_be_told(ref)
         return self.watches.enter(self.calls, ref, model, "callback" if by_callback else self.mode, made_at)
 
@@ -60,6 +64,8 @@ class Following:
 
 class EventStream:
     """The events of one task: an async iterator, and an async context manager for those who leave early.
+
+    It is for one reader; each loop takes a `task.events()` of its own.
 
     Attributes:
         over: the task, once its last event was given.
@@ -84,6 +90,7 @@ class EventStream:
         self._on_over = on_over
         self._buffer = EventBuffer()
         self._done = False
+        self._being_read = False
         self.over: Task | None = None
 
     async def __aenter__(self) -> Self:
@@ -100,22 +107,30 @@ class EventStream:
     async def __anext__(self) -> TaskEvent:
         if self._done:
             raise StopAsyncIteration
-        watcher = await self._opened()
+        if self._being_read:
+            raise WiroError("somebody reads these events already: give each loop a task.events() of its own")
+        self._being_read = True
         try:
-            event = await self._buffer.next(watcher, self._start, self._following.timeouts)
+            return await self._next()
         except TaskTimeoutError:
             self.close()
             raise
-        return self._end(watcher) if event is None else event
+        finally:
+            self._being_read = False
 
     @property
     def is_over(self) -> bool:
         """Whether the task is known to be over, also when its last event was not read yet."""
         return self.over is not None or (self._watcher is not None and self._watcher.state.over)
 
+    async def aclose(self) -> None:
+        """The same as `close`, for `contextlib.aclosing`."""
+        self.close()
+
     def close(self) -> None:
         """Stop following; the task goes on."""
         self._done = True
+        self._buffer.close()
         if self._watcher is not None:
             self._watcher.unlisten(self._buffer)
             self._following.leave(self._ref)
@@ -125,11 +140,17 @@ class EventStream:
         if self._watcher is not None:
             self.close()
 
-    async def _opened(self) -> TaskWatcher:
+    async def _next(self) -> TaskEvent:
         if self._watcher is None:
             self._watcher = await self._following.enter(self._ref, self._model, self._made_at)
             self._watcher.listen(self._buffer)
-        return self._watcher
+        watcher = self._watcher
+        event = await self._buffer.next(watcher, self._start, self._following.timeouts)
+        if event is not None:
+            return event
+        if self._done:
+            raise StopAsyncIteration
+        return self._end(watcher)
 
     def _end(self, watcher: TaskWatcher) -> TaskEvent:
         self.close()

@@ -12,16 +12,20 @@ from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.sender import Departure
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.watches import Watches
-from wiro_async._errors import ConnectionFailedError, DecodingError
-from wiro_async._protocol.entities import Submitted
+from wiro_async._errors import ConnectionFailedError, DecodingError, RequestTimeoutError
+from wiro_async._protocol.entities import Submitted, Task
+from wiro_async._protocol.messages import Message
 from wiro_async._protocol.requests import Request
-from wiro_async._protocol.sse import ServerEvent, told_by
+from wiro_async._protocol.sse import ServerEvent, ids_of, told_by
 
 logger = logging.getLogger("wiro_async")
 
 
 @attrs.define
 class _Opening:
+    """A stream that may not have told yet which task it is about; if it does not in time, it is given up."""
+
+    scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     ref: TaskRef | None = None
     error: Exception | None = None
     known: anyio.Event = attrs.field(factory=anyio.Event)
@@ -35,25 +39,33 @@ class EventRuns:
         self._watches = watches
 
     async def start(self, calls: TaskCalls, request: Request, departure: Departure) -> TaskRef:
-        """Send a run; its ids are known as soon as the stream begins.
+        """Send a run; its ids are known as soon as the stream tells them. Cancelling drops the stream.
 
         Raises:
             WiroError: what became of it otherwise; it may have been sent.
         """
         opening = _Opening()
         self._nursery.start(self._run, calls, request, departure, opening)
-        await opening.known.wait()
+        try:
+            await opening.known.wait()
+        except BaseException:
+            opening.scope.cancel()
+            raise
         if opening.ref is not None:
             return opening.ref
         raise opening.error or ConnectionFailedError("the event stream ended before it told which task it is")
 
     async def _run(self, calls: TaskCalls, request: Request, departure: Departure, opening: _Opening) -> None:
         try:
-            async with calls.sender.events(request, departure) as answer:
-                if isinstance(answer, dict):
-                    self._note(opening, Submitted.from_wire(answer))
-                else:
-                    await self._read(answer, opening)
+            with opening.scope:
+                async with calls.sender.events(request, departure) as answer:
+                    if isinstance(answer, dict):
+                        self._note(opening, Submitted.from_wire(answer))
+                    else:
+                        opening.scope.deadline = _deadline(calls.sender.timeout)
+                        await self._read(answer, opening)
+            if opening.scope.cancelled_caught:
+                opening.error = RequestTimeoutError("the event stream did not tell in time which task it is")
         except Exception as error:
             opening.error = error
             if opening.ref is not None:
@@ -66,9 +78,9 @@ class EventRuns:
     async def _read(self, events: AsyncIterator[ServerEvent], opening: _Opening) -> None:
         async for event in events:
             told = told_by(event)
-            if isinstance(told, Submitted):
-                self._note(opening, told)
-            elif told is not None and opening.ref is not None:
+            if opening.ref is None and (submitted := ids_of(told)) is not None:
+                self._note(opening, submitted)
+            if opening.ref is not None and isinstance(told, (Message, Task)):
                 self._watches.stream_told(opening.ref, told)
 
     def _note(self, opening: _Opening, submitted: Submitted | None) -> None:
@@ -76,5 +88,10 @@ class EventRuns:
             raise DecodingError("the answer holds no task id", 200)
         if opening.ref is None:
             opening.ref = TaskRef(submitted.task_id or None, submitted.token)
+            opening.scope.deadline = float("inf")
             self._watches.stream_began(opening.ref)
             opening.known.set()
+
+
+def _deadline(seconds: float | None) -> float:
+    return float("inf") if seconds is None else anyio.current_time() + seconds

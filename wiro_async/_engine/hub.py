@@ -11,7 +11,7 @@ import anyio
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.watcher import TaskWatcher
 from wiro_async._errors import ConnectionFailedError
-from wiro_async._protocol.messages import Message, parse_frame, registration
+from wiro_async._protocol.messages import parse_frame, registration
 from wiro_async._transport import clock
 from wiro_async._transport.socket import Socket
 
@@ -21,7 +21,10 @@ Connect = Callable[[], AbstractAsyncContextManager[Socket]]
 
 BACKOFF, BACKOFF_CAP = 0.1, 30.0
 IDLE_SECONDS = 30.0  # an open socket that carries no task is closed after so long
-DOUBTS = 2  # unheard tasks that moved, before sockets are not shared any more
+STEADY_SECONDS = 5.0  # a socket that was open for so long was a good one
+DOUBTS = 2  # unheard tasks that moved while others were heard, before sockets are not shared any more
+ALONE_SECONDS = 600.0  # for so long; then it is tried again
+LONGEST_TOKEN = 200
 MAX_REGISTRATIONS = 10_000  # the service knows no way to take one back, so a socket is given up after so many
 
 
@@ -32,9 +35,6 @@ class SocketHub:
         connect: opens a socket.
         per_socket: how many tasks one socket may carry at a time.
         on_lost: told of every task whose socket went away.
-
-    Attributes:
-        per_socket: how many it is now.
     """
 
     def __init__(
@@ -43,11 +43,17 @@ class SocketHub:
         self.nursery = nursery
         self.connect = connect
         self.on_lost = on_lost
-        self.per_socket = per_socket
-        self._doubts = 0
+        self._per_socket = per_socket
+        self._alone_until = 0.0
+        self.doubts = 0
         self.lines: list[Line] = []
         self._by_token: dict[str, TaskWatcher] = {}
         self._by_id: dict[str, TaskWatcher] = {}
+
+    @property
+    def per_socket(self) -> int:
+        """How many tasks one socket may carry now."""
+        return self._per_socket if clock.loop_time() >= self._alone_until else 1
 
     @property
     def open_sockets(self) -> int:
@@ -55,13 +61,20 @@ class SocketHub:
         return sum(line.is_open for line in self.lines)
 
     def follow(self, watcher: TaskWatcher) -> None:
-        """Register a task; its messages go to the watcher until `unfollow`. Called again when an id became known."""
+        """Register a task; its messages go to the watcher until `unfollow`. Called again when an id became known.
+
+        A task has one watcher here; another one for the same task is left to the poller.
+        """
+        if not watcher.token or self._by_token.setdefault(watcher.token, watcher) is not watcher:
+            return
         if watcher.task_id:
             self._by_id[watcher.task_id] = watcher
-        if not watcher.token or watcher.token in self._by_token:
+        line = self._line_of(watcher)
+        if line is not None:
+            watcher.by_socket = line.is_open
             return
-        self._by_token[watcher.token] = watcher
-        line = next((line for line in self.lines if line.has_room(self.per_socket)), None) or self._new_line()
+        limit = self.per_socket
+        line = next((line for line in self.lines if line.has_room(limit)), None) or self._new_line()
         line.add(watcher)
 
     def unfollow(self, watcher: TaskWatcher) -> None:
@@ -73,29 +86,41 @@ class SocketHub:
         for line in self.lines:
             line.remove(watcher)
 
-    def doubt(self, watcher: TaskWatcher) -> None:
-        """A registered task moved and no message told so. Where its socket served others, that is how the service is.
+    def doubt(self, watcher: TaskWatcher, since: float) -> None:
+        """A registered task has moved since a moment, and no message told so.
 
-        Nobody has said that one connection may carry many tasks, so then every task gets a socket of its own.
+        Where its socket has brought messages of others meanwhile, that is how the service is: nobody has said that one
+        connection may carry many tasks. Then every task gets a socket of its own, for some time.
         """
         line = self._line_of(watcher)
-        if line is None or not line.heard or self.per_socket == 1:
+        if line is None or self.per_socket == 1 or not line.has_heard_others(watcher, since):
             return
-        self._doubts += 1
-        if self._doubts >= DOUBTS:
-            logger.warning("the service serves one task a socket; from now on each task gets its own")
-            self.per_socket = 1
+        self.doubts += 1
+        if self.doubts >= DOUBTS:
+            logger.warning("the service serves one task a socket; for %g s each task gets its own", ALONE_SECONDS)
+            self.doubts = 0
+            self._alone_until = clock.loop_time() + ALONE_SECONDS
             for unheard in [other for other in self._by_token.values() if not other.heard]:
                 self._move(unheard)
 
-    def deliver(self, frame: bytes) -> bool:
-        """Hand a frame to the watcher of its task; what is for nobody is dropped. Whether it was for somebody."""
+    def deliver(self, frame: bytes) -> tuple[TaskWatcher, bool] | None:
+        """Hand a frame to the watcher of its task, and tell whether it took the task further.
+
+        What is for nobody is dropped.
+        """
         message = parse_frame(frame)
-        watcher = self._addressee(message) if message else None
-        if message is None or watcher is None or watcher.is_over:
-            return False
-        watcher.receive(message)
-        return True
+        if message is None:
+            return self._deliver_audio(frame)
+        watcher = self._by_token.get(message.token) or self._by_id.get(message.task_id)
+        return None if watcher is None or watcher.is_over else (watcher, watcher.receive(message))
+
+    def _deliver_audio(self, frame: bytes) -> tuple[TaskWatcher, bool] | None:
+        token, bar, _ = frame[:LONGEST_TOKEN].partition(b"|")
+        watcher = self._by_token.get(token.decode(errors="replace")) if bar else None
+        if watcher is None or watcher.is_over:
+            return None
+        watcher.touch()
+        return watcher, False
 
     def _line_of(self, watcher: TaskWatcher) -> Line | None:
         return next((line for line in self.lines if line.carries(watcher)), None)
@@ -105,9 +130,6 @@ class SocketHub:
         if line is not None:
             line.remove(watcher)
             self._new_line().add(watcher)
-
-    def _addressee(self, message: Message) -> TaskWatcher | None:
-        return self._by_token.get(message.token) or self._by_id.get(message.task_id)
 
     def warm(self) -> None:
         """Open the first socket, for a task will need it soon."""
@@ -129,12 +151,14 @@ class Line:
         self._needed = needed
         self._tasks: dict[str, TaskWatcher] = {}
         self._unregistered: list[str] = []
+        self._registered_at: dict[str, float] = {}
         self._registered = 0
+        self._first = ""
         self._news = anyio.Event()
         self._drops = 0
+        self._opened_at = self._heard_at = 0.0
         self._lost: list[TaskWatcher] = []
         self.is_open = False
-        self.heard = False
 
     def has_room(self, limit: int) -> bool:
         """Whether it takes another task; one that is to carry a single task takes none after it."""
@@ -144,6 +168,10 @@ class Line:
     def carries(self, watcher: TaskWatcher) -> bool:
         """Whether the task is on this connection."""
         return self._tasks.get(watcher.token or "") is watcher
+
+    def has_heard_others(self, watcher: TaskWatcher, since: float) -> bool:
+        """Whether it has brought a message since a moment, and since a task that never had one was registered."""
+        return self._heard_at > max(since, self._registered_at.get(watcher.token or "", float("inf")))
 
     def add(self, watcher: TaskWatcher) -> None:
         """Carry a task."""
@@ -155,7 +183,9 @@ class Line:
 
     def remove(self, watcher: TaskWatcher) -> None:
         """Carry it no longer."""
-        if self._tasks.pop(watcher.token or "", None) is not None:
+        if self.carries(watcher):
+            del self._tasks[watcher.token or ""]
+            self._registered_at.pop(watcher.token or "", None)
             watcher.by_socket = False
             if not self._tasks:
                 self._news.set()
@@ -195,9 +225,15 @@ class Line:
     async def _read(self, socket: Socket) -> None:
         async with aclosing(socket.frames()) as frames:
             async for frame in frames:
-                if self._hub.deliver(frame):
-                    self._drops = 0
-                    self.heard = True
+                if (delivered := self._hub.deliver(frame)) is not None:
+                    self._heard(*delivered)
+
+    def _heard(self, watcher: TaskWatcher, moved: bool) -> None:
+        self._heard_at = watcher.last_sign
+        if moved:
+            self._drops = 0
+        if watcher.token != self._first:
+            self._hub.doubts = 0
 
     async def _write(self, socket: Socket, connection: anyio.CancelScope) -> None:
         try:
@@ -215,11 +251,15 @@ class Line:
         for token in tokens:
             if token in self._tasks:
                 self._registered += 1
+                self._first = self._first or token
+                self._registered_at[token] = clock.loop_time()
                 await socket.send(registration(token))
 
     def _opened(self) -> None:
         self.is_open = True
-        self._registered = 0
+        self._opened_at, self._heard_at = clock.loop_time(), 0.0
+        self._registered, self._first = 0, ""
+        self._registered_at.clear()
         self._unregistered = list(self._tasks)
         for watcher in self._tasks.values():
             watcher.by_socket = True
@@ -227,7 +267,8 @@ class Line:
             watcher.reconnected()
 
     def _closed(self) -> None:
-        self._drops += 1
+        was_steady = self.is_open and clock.loop_time() - self._opened_at >= STEADY_SECONDS
+        self._drops = 1 if was_steady else self._drops + 1
         self._lost = list(self._tasks.values()) if self.is_open else self._lost
         self.is_open = False
         for watcher in list(self._tasks.values()):

@@ -3,11 +3,13 @@
 A refusal says that the account is full: this session keeps as many tasks as it has, and sends the next when one ends.
 Now and then it tries one more. If that is refused it gives up some slots, the more of them the greater its part of the
 account is, so that processes find fair shares without knowing of each other (additive increase, multiplicative
-decrease: Chiu and Jain 1989, doi.org/10.1016/0169-7552(89)90019-6).
+decrease: Chiu and Jain 1989, doi.org/10.1016/0169-7552(89)90019-6). Where none of its own tasks ends for a while it
+looks whether those of others have.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 
@@ -23,20 +25,29 @@ SLOWDOWN = 0.75  # what is left of the level after a 429
 LEAST_WINDOW, WINDOW = 2.0, 1.2  # one more is tried when as many tasks have ended, and as many for each slot
 SHARPEN = 4.0  # by which that number is divided when it was not refused
 OTHERS_SECONDS, OTHERS_CAP = 1.0, 3.0  # between tries, where none of our own tasks is left to wait for
+BESIDE_SECONDS, BESIDE_CAP = 8.0, 30.0  # the same where there is one, but for so long none has ended
+LOOK_SECONDS = 5.0  # after which the first in line has it looked again whether tasks that nobody follows have ended
 CEILING_SECONDS = 60.0  # for so long a limit that the service named is not passed
 OPEN = float("inf")
 
 
 @attrs.define(eq=False)
 class Slot:
-    """The right to have one task in flight, from before its submit until it is known to be over."""
+    """The right to have one task in flight, from before its submit until it is known to be over.
+
+    Attributes:
+        number: how many were given out before it.
+        ticket: its owner's place in the line; kept where the service refuses, so that nobody loses their turn.
+    """
 
     number: int
+    ticket: int = 0
     is_running: bool = False
 
 
 @attrs.define(eq=False)
 class _Waiter:
+    ticket: int
     granted: bool = False
     news: anyio.Event = attrs.field(factory=anyio.Event)
 
@@ -48,7 +59,7 @@ class Limiter:
         most: never more than so many at a time; None leaves it to the service.
 
     Attributes:
-        on_line: told whenever somebody begins to wait.
+        on_line: told whenever somebody begins to wait, and now and then while somebody does.
         level: how many slots there are now; infinite while no limit is known.
     """
 
@@ -61,12 +72,15 @@ class Limiter:
         self._slots: dict[Slot, None] = {}
         self._running = 0
         self._numbers = 0
+        self._tickets = 0
+        self._refused_ticket = 0
         self._decreased_at = 0
         self._owed = 0.0  # fractions of slots to give up
         self._window, self._completed = LEAST_WINDOW, 0
         self._trying = False
-        self._full, self._full_until = False, 0.0  # until one of our tasks ends, or if we have none, that time
+        self._full, self._look_at = False, 0.0  # until one of our tasks ends, or until that time
         self._refusals = 0
+        self._looking, self._vain = 0.0, 0  # the level before one was sent to look; how many were for nothing
         self._reserved = 0
         self._waiting: deque[_Waiter] = deque()
 
@@ -84,12 +98,16 @@ class Limiter:
         """A slot, when there is one. Cancelling leaves the line.
 
         Args:
-            refused: stand first in line.
+            refused: whoever has just been told of by `refuse` comes again, and takes their old place in line.
         """
+        if refused:
+            ticket = self._refused_ticket
+        else:
+            ticket = self._tickets = self._tickets + 1
         if self._waiting or not self._has_room():
-            await self._stand_in_line(refused)
+            await self._stand_in_line(ticket)
         self._numbers += 1
-        slot = Slot(self._numbers)
+        slot = Slot(self._numbers, ticket)
         self._slots[slot] = None
         return slot
 
@@ -98,6 +116,10 @@ class Limiter:
         self._refusals = 0
         slot.is_running = True
         self._running += 1
+        self._put_off_looking()
+        if self._looking:
+            self._looking, self._vain = 0.0, 0
+            self._look_at = self._next_look(OTHERS_SECONDS, OTHERS_SECONDS, 0)
         self._unanswered += 0.5
         if self._running >= self.level and self._trying:
             self._trying = False
@@ -112,6 +134,7 @@ class Limiter:
         self._drop(slot)
         if slot.is_running:
             self._full = False
+            self._put_off_looking()
             self._grow()
         self._admit()
 
@@ -121,18 +144,26 @@ class Limiter:
         Args:
             limit: how many it allows to the whole account, if it said so.
         """
+        self._refused_ticket = slot.ticket
         self._refusals += 1
-        self._full, self._full_until = True, self._next_look()
+        self._vain += self._looking > 0
+        self._full = True
+        self._put_off_looking()
         if limit is not None:
             self._ceiling, self._ceiling_until = float(limit), anyio.current_time() + CEILING_SECONDS
         if self._is_news(slot):
-            self._yield(limit)
+            if self._looking:  # it could have been known, and tells nothing of how the account is shared
+                self.level = min(self.level, self._looking)
+            else:
+                self._yield(limit)
+        self._looking = 0.0
         self._admit()
 
     def slow_down(self, slot: Slot) -> None:
         """Give it back: the service refused the request, for there are too many a second."""
         if self._is_news(slot):
             self._set(int(self._running * SLOWDOWN), 1.0)
+            self._put_off_looking()
         self._admit()
 
     def open_wide(self) -> None:
@@ -167,18 +198,23 @@ class Limiter:
         if self._completed >= self._window and self._waiting:
             self._completed = 0
             self._trying = True
-            ceiling = self._ceiling if anyio.current_time() < self._ceiling_until else OPEN
-            self.level = max(1.0, min(self._most, ceiling, self.level + 1))
+            self.level = max(1.0, min(self._highest(), self.level + 1))
+
+    def _highest(self) -> float:
+        return min(self._most, self._ceiling if anyio.current_time() < self._ceiling_until else OPEN)
 
     def _drop(self, slot: Slot) -> None:
         del self._slots[slot]
         self._running -= slot.is_running
 
+    @property
+    def _used(self) -> int:
+        return len(self._slots) + self._reserved
+
     def _has_room(self) -> bool:
-        used = len(self._slots) + self._reserved
         if self.level == OPEN:
-            return used - self._running < self._unanswered
-        return used < self.level and not self._is_full()
+            return self._used - self._running < self._unanswered
+        return self._used < self.level and not self._full
 
     def _admit(self) -> None:
         while self._waiting and self._has_room():
@@ -189,9 +225,12 @@ class Limiter:
         if self._waiting:
             self._waiting[0].news.set()
 
-    async def _stand_in_line(self, refused: bool) -> None:
-        waiter = _Waiter()
-        self._waiting.insert(0 if refused else len(self._waiting), waiter)
+    async def _stand_in_line(self, ticket: int) -> None:
+        waiter = _Waiter(ticket)
+        if self._waiting and self._waiting[-1].ticket > ticket:
+            insort(self._waiting, waiter, key=lambda other: other.ticket)
+        else:
+            self._waiting.append(waiter)
         self.on_line()
         try:
             while not waiter.granted:
@@ -206,23 +245,44 @@ class Limiter:
         self._reserved -= 1
 
     async def _look(self, waiter: _Waiter) -> None:
-        """Wait for news. Where no task of ours can bring any, the first in line goes on after a while."""
+        """Wait for news. The first in line looks after a while what may have become of the reason to wait."""
         waiter.news = anyio.Event()
-        deadline = self._next_try() if self._waiting[0] is waiter else OPEN
+        is_first = self._waiting[0] is waiter
+        look_at = self._next_try() if is_first else OPEN
+        deadline = min(look_at, anyio.current_time() + LOOK_SECONDS) if is_first else OPEN
         with anyio.CancelScope(deadline=deadline) as scope:
             await waiter.news.wait()
-        if scope.cancelled_caught:
-            self._unanswered *= 1.5
-            self._admit()
+        if not scope.cancelled_caught:
+            return
+        if deadline == look_at:
+            self._send_one()
+        else:
+            self.on_line()
 
-    def _is_full(self) -> bool:
-        return self._full and (self._running > 0 or anyio.current_time() < self._full_until)
+    def _send_one(self) -> None:
+        """Time has passed: one may go, although nothing tells that there is room."""
+        if self.level == OPEN:
+            self._unanswered *= 1.5
+        else:
+            self._full, self._looking = False, self.level if self._running else 0.0
+            self.level = max(self.level, self._used + 1.0)
+        self._admit()
 
     def _next_try(self) -> float:
         if self.level == OPEN:
             return anyio.current_time() + OPENING_SECONDS
-        return self._full_until if self._full and not self._slots else OPEN
+        if len(self._slots) > self._running:  # an answer will tell more
+            return OPEN
+        if self._used < self._highest():
+            return self._look_at
+        return self._ceiling_until if self._used < self._most else OPEN
 
-    def _next_look(self) -> float:
-        wait = min(OTHERS_CAP, OTHERS_SECONDS * 2.0 ** min(self._refusals - 1, 10))
+    def _put_off_looking(self) -> None:
+        if self._running:
+            self._look_at = self._next_look(BESIDE_SECONDS, BESIDE_CAP, self._vain)
+        else:
+            self._look_at = self._next_look(OTHERS_SECONDS, OTHERS_CAP, self._refusals - 1)
+
+    def _next_look(self, seconds: float, cap: float, tries: int) -> float:
+        wait = min(cap, seconds * 2.0 ** min(max(tries, 0), 10))
         return anyio.current_time() + wait * (0.5 + clock.chance() / 2)

@@ -7,63 +7,78 @@ import attrs
 from wiro_async._engine.limiter import OPEN, Limiter, Slot
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
-from wiro_async._engine.watches import WaitMode, Watches
-from wiro_async._errors import WiroError
-from wiro_async._types import ProgressMode, Timeouts
+from wiro_async._engine.watches import WaitMode, Watches, keys_of
+from wiro_async._transport import clock
+from wiro_async._types import ProgressMode
 
 MAX_UNFOLLOWED = 1000
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class _Held:
     calls: TaskCalls
     ref: TaskRef
     slot: Slot
     mode: ProgressMode
+    made_at: float = attrs.field(factory=clock.loop_time)
+    is_followed: bool = False
 
 
 class Running:
-    """Gives slots back when tasks end. Where callers stand in line, it looks after tasks that nobody follows."""
+    """Gives slots back when tasks end. Where callers stand in line it follows tasks itself, for nobody else may."""
 
     watches: Watches
 
     def __init__(self, nursery: Nursery, limiter: Limiter) -> None:
         self._nursery = nursery
         self._limiter = limiter
-        self._held: dict[str, _Held] = {}
-        self._looked_after: set[str] = set()
+        self._held: dict[_Held, None] = {}
+        self._by_key: dict[str, _Held] = {}
+        self._unfollowed: dict[_Held, None] = {}
 
     def begin(self, calls: TaskCalls, ref: TaskRef, slot: Slot, mode: ProgressMode) -> None:
         """A task was made with a slot."""
+        held = _Held(calls, ref, slot, mode)
+        self._held[held] = self._unfollowed[held] = None
+        self._by_key.update(dict.fromkeys(keys_of(ref), held))
         self._limiter.start(slot)
-        self._held[ref.key] = _Held(calls, ref, slot, mode)
-        if self._limiter.level == OPEN and len(self._held) > MAX_UNFOLLOWED:
-            self.over(next(iter(self._held.values())).ref)
+        if self._limiter.waiting:
+            self.look_after()
+        elif self._limiter.level == OPEN and len(self._held) > MAX_UNFOLLOWED:
+            self._end(next(iter(self._held)))
 
     def over(self, ref: TaskRef) -> None:
         """It has ended; harmless to say twice."""
-        held = self._held.pop(ref.key, None)
+        held = next((self._by_key[key] for key in keys_of(ref) if key in self._by_key), None)
         if held is not None:
-            self._limiter.end(held.slot)
+            self._end(held)
 
     def look_after(self) -> None:
-        """Follow what nobody follows, to learn when it ends; the service allows no more than the limiter's level."""
-        loose = [held for held in self._held.values() if held.ref not in self.watches]
-        most = len(loose) if self._limiter.level == OPEN else int(self._limiter.level)
-        for held in loose[: max(0, len(loose) - most)]:
-            self.over(held.ref)
-        for held in loose[-most:]:
-            if held.ref.key not in self._looked_after:
-                self._looked_after.add(held.ref.key)
-                self._nursery.start(self._follow, held)
+        """Follow every task, to learn when it ends, whoever else follows it now and for however long.
 
-    async def _follow(self, held: _Held) -> None:
+        The service allows no more tasks than the limiter's level: of those that nobody follows the oldest have ended.
+        While no limit is known nobody waits for an end.
+        """
+        if self._limiter.level == OPEN:
+            return
+        unfollowed, self._unfollowed = list(self._unfollowed), {}
+        loose = [held for held in unfollowed if held.ref not in self.watches]
+        for held in loose[: max(0, len(loose) - int(self._limiter.level))]:
+            self._end(held)
+        for held in unfollowed:
+            if held in self._held:
+                self._follow(held)
+
+    def _follow(self, held: _Held) -> None:
+        held.is_followed = True
         mode: WaitMode = "callback" if self.watches.will_be_told(held.ref) else held.mode
-        watcher = self.watches.enter(held.calls, held.ref, "", mode, None)
-        try:
-            await watcher.wait(watcher.since, Timeouts())
-        except WiroError:
-            self.over(held.ref)
-        finally:
+        self.watches.enter(held.calls, held.ref, "", mode, held.made_at)
+
+    def _end(self, held: _Held) -> None:
+        del self._held[held]
+        self._unfollowed.pop(held, None)
+        for key in keys_of(held.ref):
+            self._by_key.pop(key, None)
+        if held.is_followed:
             self.watches.leave(held.ref)
-            self._looked_after.discard(held.ref.key)
+        self._limiter.end(held.slot)

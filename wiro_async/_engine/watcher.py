@@ -4,33 +4,46 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 
 import anyio
 import attrs
 
 from wiro_async._errors import TaskTimeoutError, WiroError
 from wiro_async._protocol.entities import Task
-from wiro_async._protocol.events import Progress, Reconnected, TaskEvent, TextDelta, TextReset
+from wiro_async._protocol.events import (
+    LogLine,
+    Progress,
+    Reconnected,
+    TaskEvent,
+    TextDelta,
+    TextReset,
+    UnknownEvent,
+)
 from wiro_async._protocol.messages import Message
-from wiro_async._protocol.task_state import TaskState
+from wiro_async._protocol.task_state import OUTPUT_TYPES, TaskState
 from wiro_async._protocol.text import TextKind
 from wiro_async._transport import clock
 from wiro_async._types import TimeoutPhase, Timeouts
 
 MAX_UNREAD = 10_000
+LAST_LOOK = 1.0  # seconds that a time-out waits for the task's state, if none was told yet
 TEXT_EVENTS = (TextDelta, TextReset)
+DISPOSABLE = (LogLine, Progress, UnknownEvent)  # what may come without end; of the rest there are few
 
 
 class EventBuffer:
     """The events one listener has not read yet. What a newer event makes superfluous is merged, so it stays small.
 
-    Text is never lost: a listener who lags gets it in larger pieces. Of other events the newest are kept.
+    Text is never lost: a listener who lags gets it in larger pieces. Of log lines, progress and unknown messages the
+    newest are kept, and all of whatever else happens.
     """
 
     def __init__(self) -> None:
         self._unread: deque[_Unread] = deque()
         self._last_text: _Unread | None = None
         self._news = anyio.Event()
+        self._closed = False
 
     def push(self, event: TaskEvent) -> None:
         """Take an event; never waits."""
@@ -50,13 +63,18 @@ class EventBuffer:
         """Let the reader look up."""
         self._news.set()
 
+    def close(self) -> None:
+        """Let the reader go: there is nothing more to come."""
+        self._closed = True
+        self._news.set()
+
     async def next(self, watcher: TaskWatcher, start: float, timeouts: Timeouts) -> TaskEvent | None:
-        """The next event; None once all are read and the task is over. Cancelling loses nothing."""
+        """The next event; None once all are read and the task is over, or after `close`. Cancelling loses nothing."""
         while not self._unread:
             watcher.catch_up()
             if self._unread:
                 break
-            if watcher.is_over:
+            if watcher.is_over or self._closed:
                 return None
             self._news = anyio.Event()
             await watcher.pause(self._news, start, timeouts)
@@ -67,7 +85,7 @@ class EventBuffer:
 
     def _drop_one(self) -> None:
         for place, unread in enumerate(self._unread):
-            if not isinstance(unread.event, TEXT_EVENTS):
+            if isinstance(unread.event, DISPOSABLE):
                 del self._unread[place]
                 return
 
@@ -100,11 +118,16 @@ class TaskWatcher:
         made_at: the loop time of its submit; None if that is long ago or was elsewhere.
         since: when watching began (loop time).
         last_sign: when it last showed life.
+        moved_at: when a message last told something about its run.
+        asked_at: when Task/Detail was last asked about it, at first `since`.
         by_socket: whether an open socket is to bring its messages.
         heard: whether it brought any.
         due: when it is to be polled next, by the poller's reckoning.
-        polls: how often it was polled without news.
+        polls: how often it was polled since its socket was opened.
+        claims: how often Task/Detail was asked since it has claimed to be over.
+        disproved: how often it claimed so and was not.
         failing_since: since when polls have failed, if they do.
+        refusals, refused_since: how often, and since when, the service has denied to know it or to tell about it.
         users: how many wait or listen.
     """
 
@@ -115,13 +138,19 @@ class TaskWatcher:
     made_at: float | None
     since: float = attrs.field(factory=clock.loop_time)
     last_sign: float = attrs.field(factory=clock.loop_time)
+    moved_at: float = attrs.field(factory=clock.loop_time)
+    asked_at: float = attrs.field(factory=clock.loop_time)
     state: TaskState = attrs.field(factory=TaskState)
     by_socket: bool = False
     heard: bool = False
     due: float = 0.0
     polls: int = 0
+    claims: int = 0
+    disproved: int = 0
     asking: bool = False
     failing_since: float | None = None
+    refusals: int = 0
+    refused_since: float = 0.0
     users: int = 0
     error: WiroError | None = None
     on_claim: Callable[[TaskWatcher], None] = attrs.field(default=lambda watcher: None, repr=False)
@@ -140,9 +169,23 @@ class TaskWatcher:
         """Whether nothing more will come."""
         return self.state.over or self.error is not None
 
-    def receive(self, message: Message) -> None:
-        """A message about the task came. One of text so far waits until somebody asks, or a newer one replaces it."""
-        self.last_sign, self.heard, self.polls = clock.loop_time(), True, 0
+    @property
+    def is_known(self) -> bool:
+        """Whether it surely exists: it was made here, or somebody told about it."""
+        return self.made_at is not None or self.heard or self.state.task is not None
+
+    def touch(self) -> None:
+        """It shows life, and that is all that is to be known."""
+        self.last_sign = self.moved_at = clock.loop_time()
+        self.heard = True
+
+    def receive(self, message: Message) -> bool:
+        """A message about the task came. One of text so far waits until somebody asks, or a newer one replaces it.
+
+        Whether it took the task further.
+        """
+        self.last_sign, self.heard = clock.loop_time(), True
+        before = (self.state.status, self.state.claimed)
         if not self._listeners:
             self.state.note(message)
         elif message.is_sealed:
@@ -152,8 +195,12 @@ class TaskWatcher:
         else:
             self.catch_up()
             self._tell(self.state.receive(message))
+        moved = before != (self.state.status, self.state.claimed)
+        if moved or message.type in OUTPUT_TYPES:
+            self.moved_at = self.last_sign
         if self.state.claimed:
             self.on_claim(self)
+        return moved
 
     def catch_up(self) -> None:
         """Tell of the newest text message, if it was not decoded yet."""
@@ -165,7 +212,7 @@ class TaskWatcher:
         """A snapshot came."""
         self.catch_up()
         self.task_id, self.token = self.task_id or task.id or None, self.token or task.token
-        self.failing_since = None
+        self.failing_since, self.refusals = None, 0
         known = (self.state.status, self.state.task and self.state.task.log)
         self._tell(self.state.look(task, patient))
         if known != (self.state.status, self.state.task and self.state.task.log):
@@ -215,8 +262,10 @@ class TaskWatcher:
                 return
             with anyio.CancelScope(deadline=deadline):
                 await news.wait()
-            if not news.is_set() and self._deadline(start, timeouts)[1] <= clock.loop_time():
-                raise self._timed_out(phase, timeouts)
+            if not news.is_set() and self._has_passed(start, timeouts):
+                await self._look_once()
+                if not news.is_set() and self._has_passed(start, timeouts):
+                    raise self._timed_out(phase, timeouts)
 
     def outcome(self) -> Task:
         """The task, when it is over. Raises what ended the watch otherwise."""
@@ -224,6 +273,17 @@ class TaskWatcher:
             raise self.error
         assert self.state.task is not None
         return self.state.task
+
+    async def _look_once(self) -> None:
+        """Have a state to tell of: a task that speaks by its socket may never have been asked about."""
+        if self.state.task is None:
+            with anyio.move_on_after(LAST_LOOK), suppress(WiroError):
+                task = await self.ask()
+                if task is not None and not self.is_over:
+                    self.look(task, patient=True)
+
+    def _has_passed(self, start: float, timeouts: Timeouts) -> bool:
+        return self._deadline(start, timeouts)[1] <= clock.loop_time()
 
     def _deadline(self, start: float, timeouts: Timeouts) -> tuple[TimeoutPhase, float]:
         deadlines: list[tuple[float, TimeoutPhase]] = [(float("inf"), "run")]

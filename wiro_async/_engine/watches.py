@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Literal, TypeAlias
 
 import attrs
@@ -34,81 +35,77 @@ class Watches:
         self._told: dict[str, bool] = {}
 
     def __len__(self) -> int:
-        return len(self._sources)
+        return len({id(source) for source in self._sources.values()})
 
     def __contains__(self, ref: TaskRef) -> bool:
-        return ref.key in self._sources
+        return self._found(ref) is not None
 
     def enter(self, calls: TaskCalls, ref: TaskRef, model: str, mode: WaitMode, made_at: float | None) -> TaskWatcher:
-        """Use the task's watcher; each use ends with `leave`.
+        """Use the task's watcher; each use ends with `leave`. One that has failed is replaced.
 
         Args:
             mode: "callback" is for a wait that `told` will end: no socket, and slow polling from the start.
             made_at: the loop time of its submit; None if that is long ago or was elsewhere.
         """
-        source = self._sources.get(ref.key)
-        if source is None:
-            hub = None if mode in ("polling", "callback") else self._hub
-            source = self._sources[ref.key] = _Source(calls, ref, hub)
-            watcher = source.watcher = TaskWatcher(ref.task_id, ref.token, model, source.ask, made_at)
-            watcher.on_claim = self._poller.hurry
-            watcher.on_end = lambda watcher: self._ended(watcher, ref)
-            watcher.by_socket = ref.key in self._streams or mode == "callback"
-            watcher.polls = UNHURRIED if mode == "callback" else 0
-            if not watcher.by_socket:
-                source.follow()
-            self._poller.add(watcher)
-            if self._told.pop(ref.key, False):
-                self._poller.hurry(watcher)
-        elif source.hub is None and mode not in ("polling", "callback"):
-            self._listen(source)
+        source = self._found(ref)
+        if source is None or source.watcher.error is not None:
+            source = self._begun(calls, ref, model, mode, made_at, source)
+        else:
+            self._share(source, ref, model, mode)
         source.watcher.users += 1
         return source.watcher
 
     def leave(self, ref: TaskRef) -> None:
-        """End one use."""
-        watcher = self._sources[ref.key].watcher
-        watcher.users -= 1
-        if not watcher.users:
-            del self._sources[ref.key]
-            self._unfeed(watcher)
+        """End one use. After the end of the session there is none."""
+        source = self._sources.get(ref.key)
+        if source is None:
+            return
+        source.watcher.users -= 1
+        if not source.watcher.users:
+            for key in source.keys:
+                del self._sources[key]
+            self._unfeed(source.watcher)
 
     def has_started(self, ref: TaskRef) -> bool:
         """Whether a task that is watched has left the queue, as far as is known."""
-        source = self._sources.get(ref.key)
+        source = self._found(ref)
         return source is None or source.watcher.state.started
 
     def fail_all(self, error: WiroError) -> None:
-        """End all waits with an error."""
-        for source in list(self._sources.values()):
-            source.watcher.fail(error)
+        """End all waits with an error, of which each task gets its own."""
+        for source in {id(source): source for source in self._sources.values()}.values():
+            source.watcher.fail(copy(error))
+        self._sources.clear()
 
     def expect(self, ref: TaskRef) -> None:
         """A callback will tell of the task's end."""
-        self._reporting[ref.key] = True
+        self._reporting.update(dict.fromkeys(keys_of(ref), True))
         _shorten(self._reporting)
 
     def will_be_told(self, ref: TaskRef) -> bool:
         """Whether a callback will tell of the task's end."""
-        return ref.key in self._reporting
+        return any(key in self._reporting for key in keys_of(ref))
 
     def told(self, task: Task) -> None:
         """A snapshot came from elsewhere: for whoever watches the task, or will begin to in a moment."""
-        for key in filter(None, (task.token, task.id)):
-            source = self._sources.get(key)
-            if source is None:
-                self._told[key] = True
-            elif not source.watcher.is_over:
-                source.watcher.look(task, patient=False)
-        _shorten(self._told)
+        ref = TaskRef(task.id or None, task.token)
+        source = self._found(ref)
+        if source is None:
+            self._told.update(dict.fromkeys(keys_of(ref), True))
+            _shorten(self._told)
+        elif not source.watcher.is_over:
+            source.watcher.look(task, patient=False)
 
     def stream_began(self, ref: TaskRef) -> None:
         """An event stream of its own brings what happens to the task, so the socket need not."""
-        self._streams.add(ref.key)
+        self._streams.update(keys_of(ref))
+        source = self._found(ref)
+        if source is not None:
+            source.is_streamed = source.watcher.by_socket = True
 
     def stream_told(self, ref: TaskRef, told: Message | Task) -> None:
         """Its event stream brought a message, or its last state."""
-        source = self._sources.get(ref.key)
+        source = self._found(ref)
         if source is None or source.watcher.is_over:
             return
         if isinstance(told, Message):
@@ -118,57 +115,124 @@ class Watches:
 
     def stream_ended(self, ref: TaskRef) -> None:
         """Its event stream is gone; if the task is not over, the socket and the poller take over."""
-        self._streams.discard(ref.key)
-        source = self._sources.get(ref.key)
+        self._streams.difference_update(keys_of(ref))
+        source = self._found(ref)
         if source is not None and not source.watcher.is_over:
-            source.watcher.by_socket = False
+            source.is_streamed = source.watcher.by_socket = False
             source.follow()
             source.watcher.reconnected()
             self._poller.reconsider(source.watcher)
 
+    def _found(self, ref: TaskRef) -> _Source | None:
+        return next((self._sources[key] for key in keys_of(ref) if key in self._sources), None)
+
+    def _begun(
+        self,
+        calls: TaskCalls,
+        ref: TaskRef,
+        model: str,
+        mode: WaitMode,
+        made_at: float | None,
+        failed: _Source | None,
+    ) -> _Source:
+        hub = None if mode in ("polling", "callback") else self._hub
+        source = _Source(calls, ref, hub, self._alias)
+        watcher = source.watcher = TaskWatcher(ref.task_id, ref.token, model, source.ask, made_at)
+        self._take_over(source, failed)
+        watcher.on_claim = self._poller.hurry
+        watcher.on_end = self._ended
+        source.is_streamed = not self._streams.isdisjoint(keys_of(ref))
+        watcher.by_socket = source.is_streamed or mode == "callback"
+        watcher.polls = UNHURRIED if mode == "callback" else 0
+        if not watcher.by_socket:
+            source.follow()
+        self._poller.add(watcher)
+        if [key for key in keys_of(ref) if self._told.pop(key, False)]:
+            watcher.state.claimed = True
+            self._poller.hurry(watcher)
+        return source
+
+    def _take_over(self, source: _Source, failed: _Source | None) -> None:
+        """Be known by the task's ids, in the place of one that has failed, whose users will leave this one."""
+        if failed is not None:
+            source.watcher.users = failed.watcher.users
+            source.keys |= failed.keys
+            self._sources.update(dict.fromkeys(failed.keys, source))
+        self._alias(source, source.ref)
+
+    def _share(self, source: _Source, ref: TaskRef, model: str, mode: WaitMode) -> None:
+        watcher = source.watcher
+        watcher.model = watcher.model or model
+        source.learn(ref)
+        self._alias(source, ref)
+        if source.hub is None and mode not in ("polling", "callback"):
+            self._listen(source)
+
+    def _alias(self, source: _Source, ref: TaskRef) -> None:
+        """Let it be found by both ids, unless somebody else already watches the task by the other one."""
+        source.keys.update(key for key in keys_of(ref) if self._sources.setdefault(key, source) is source)
+
     def _listen(self, source: _Source) -> None:
         """Somebody wants to hear what happens, where it was enough to know the end."""
         source.hub = self._hub
-        if source.watcher.by_socket and source.ref.key not in self._streams:
+        if source.watcher.by_socket and not source.is_streamed:
             source.watcher.by_socket, source.watcher.polls = False, 0
         if not source.watcher.by_socket:
             source.follow()
             self._poller.reconsider(source.watcher)
 
-    def _ended(self, watcher: TaskWatcher, ref: TaskRef) -> None:
+    def _ended(self, watcher: TaskWatcher) -> None:
         self._unfeed(watcher)
-        if watcher.state.over:
-            self._on_over(ref)
+        self._on_over(TaskRef(watcher.task_id, watcher.token))
 
     def _unfeed(self, watcher: TaskWatcher) -> None:
         self._poller.remove(watcher)
         self._hub.unfollow(watcher)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Source:
-    """How one watcher gets its snapshots; learns of ids that were not known at first."""
+    """How one watcher gets its snapshots; learns of ids that were not known at first.
+
+    Attributes:
+        keys: by which it is found.
+        is_streamed: whether an event stream of its own brings its messages.
+    """
 
     calls: TaskCalls
     ref: TaskRef
     hub: SocketHub | None
+    on_learnt: Callable[[_Source, TaskRef], None]
+    keys: set[str] = attrs.field(factory=set[str])
+    is_streamed: bool = False
     watcher: TaskWatcher = attrs.field(init=False)
 
     def follow(self) -> None:
-        if self.hub is not None and self.watcher.token:
+        if self.hub is not None and self.watcher.token and not self.is_streamed:
             self.hub.follow(self.watcher)
 
+    def learn(self, ref: TaskRef) -> None:
+        if self.ref.token and self.ref.task_id:
+            return
+        self.ref = TaskRef(self.ref.task_id or ref.task_id, self.ref.token or ref.token)
+        self.watcher.task_id, self.watcher.token = self.ref.task_id, self.ref.token
+        if self.watcher.users:
+            self.on_learnt(self, self.ref)
+            self.follow()
+
     async def ask(self) -> Task | None:
-        watcher, before = self.watcher, self.watcher.state.task
+        watcher, before, since = self.watcher, self.watcher.state.task, self.watcher.asked_at
         task = await self.calls.detail(self.ref)
         if task and before and task.status != before.status and watcher.by_socket and not watcher.heard and self.hub:
-            self.hub.doubt(watcher)
-        if task is not None and not (self.ref.token and self.ref.task_id):
-            self.ref = TaskRef(self.ref.task_id or task.id or None, self.ref.token or task.token)
-            self.watcher.task_id, self.watcher.token = self.ref.task_id, self.ref.token
-            if self.watcher.users:
-                self.follow()
+            self.hub.doubt(watcher, since)
+        if task is not None:
+            self.learn(TaskRef(task.id or None, task.token))
         return task
+
+
+def keys_of(ref: TaskRef) -> tuple[str, ...]:
+    """What a task may be known by, the surer first."""
+    return tuple(key for key in (ref.token, ref.task_id) if key)
 
 
 def _shorten(kept: dict[str, bool]) -> None:

@@ -9,7 +9,7 @@ from wiro_async._protocol.entities import Submitted, Task, tasks_of
 from wiro_async._protocol.json import JSON, decode_or_none
 from wiro_async._protocol.messages import Message
 from wiro_async._protocol.sealed import text_body
-from wiro_async._protocol.values import as_dict, as_text
+from wiro_async._protocol.values import as_dict, as_list, as_text
 
 BOM = b"\xef\xbb\xbf"
 
@@ -71,10 +71,35 @@ def told_by(event: ServerEvent) -> Submitted | Message | Task | None:
         tasks = tasks_of(data)
         return tasks[0] if tasks else None
     if event.name == "start":
-        return Submitted.from_wire(data) or Submitted.from_wire({"taskid": data.get("id")})
+        return _submitted(data)
     status = as_text(data.get("status")) or event.name
     kind = event.name if event.name in states.RANK else status
-    return Message(kind, as_text(data.get("id")), "", _as_frame(kind, data))
+    submitted = _submitted(data)
+    task_id, token = (submitted.task_id, submitted.token) if submitted else ("", None)
+    return Message(kind, task_id, token or "", _as_frame(kind, data))
+
+
+def ids_of(told: Submitted | Message | Task | None) -> Submitted | None:
+    """The ids of the task that an event is about, as far as it tells them."""
+    match told:
+        case Message(task_id=task_id, token=token) if task_id or token:
+            return Submitted(task_id, token or None)
+        case Task(id=task_id, token=token) if task_id or token:
+            return Submitted(task_id, token)
+        case Submitted():
+            return told
+    return None
+
+
+def _submitted(data: dict[str, JSON]) -> Submitted | None:
+    """The ids in an event's data: as Run answers, as Task/Detail does, or one level deeper."""
+    outer = (data, as_dict(data.get("data")))
+    for place in (*outer, *(as_dict(row) for around in outer for row in as_list(around.get("tasklist"))[:1])):
+        task_id = as_text(place.get("taskid")) or as_text(place.get("id"))
+        token = as_text(place.get("socketaccesstoken")) or as_text(place.get("tasktoken"))
+        if task_id or token:
+            return Submitted(task_id, token or None)
+    return None
 
 
 def _as_frame(kind: str, data: dict[str, JSON]) -> dict[str, JSON]:
