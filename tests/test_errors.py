@@ -112,6 +112,8 @@ def test_errors_are_public(kind: type[errors.WiroError]) -> None:
 def test_the_tree_is_as_the_docstring_says() -> None:
     """Who must act is in the bases."""
     assert issubclass(errors.TaskTimeoutError, TimeoutError)
+    assert issubclass(errors.RequestTimeoutError, TimeoutError)
+    assert errors.RequestTimeoutError("late").phase == "request"
     drawing = {line.strip("│├└─ ").split()[0]: line for line in (errors.__doc__ or "").splitlines() if "Error" in line}
     depths = {
         name: next(place for place, letter in enumerate(line) if letter.isalpha()) for name, line in drawing.items()
@@ -177,3 +179,12 @@ def test_facts() -> None:
     assert errors.SubmissionUnknownError("lost", "a/b", [TASK]).candidates == (TASK,)
     assert errors.ConnectionFailedError("x").sent is True
     assert errors.TaskFailedError(TASK).task_id == "2221"
+
+
+def test_what_a_model_logs_of_secrets() -> None:
+    """The task's own token is left out of the text, and what else is named; also after a journey."""
+    log = f"cannot send {TOKEN} with the-session-key"
+    error = errors.TaskFailedError(Task.from_wire({**TASK.raw, "debugoutput": log}))
+    assert str(error).endswith("cannot send … with the-session-key")
+    hidden = pickled(error.hiding(["the-session-key"]))
+    assert str(hidden).endswith("cannot send … with …")

@@ -242,6 +242,25 @@ def test_records_do_not_show_what_holds_secrets() -> None:
         ("max_tokens: 4096, token: 512", "max_tokens: 4096, token: 512"),
         ("bearer token missing, invalid, expired", "bearer token missing, invalid, expired"),
         ("nothing to hide", "nothing to hide"),
+        (r"see https:\/\/cdn1.wiro.ai\/KEY\/0.png now", r"see https:\/\/cdn1.wiro.ai/… now"),
+        (r"{\"url\":\"https:\\/\\/cdn1.wiro.ai\\/KEY\\/0.png\"}", r'{\"url\":\"https:\\/\\/cdn1.wiro.ai/…"}'),
+        ("u=https%3A%2F%2Fcdn1.wiro.ai%2FKEY%2F0.png", "u=https%3A%2F%2Fcdn1.wiro.ai/…"),
+        ("//cdn1.wiro.ai/KEY/0.png failed", "//cdn1.wiro.ai/… failed"),
+        ("cdn1.wiro.ai:8080/KEY/0.png failed", "cdn1.wiro.ai:8080/… failed"),
+        ("cdn1.wiro.ai%2FKEY%2F0.png failed", "cdn1.wiro.ai/… failed"),
+        ("GET /v1/File/KEY/0.png failed", "GET /v1/File/… failed"),
+        ("cdn1.wiro.ai/…/0.png answered HTTP 403", "cdn1.wiro.ai/…/0.png answered HTTP 403"),
+        ("ftp://me:pa55word@x/KEY", "ftp://x/…"),
+        ("by http://me:pa55/word@proxy:3128", "by http://…"),
+        ("by http://me:pa55#word@proxy:3128", "by http://…"),
+        ("bad header x-api-key wk-0123456789 used", "bad header x-api-key … used"),
+        ("Signature 0123abcd0123abcd does not match", "Signature … does not match"),
+        ("api key required, token expired", "api key required, token expired"),
+        ('File "/app/lib/main.py", in a/b or c.d', 'File "/app/lib/main.py", in a/b or c.d'),
+        (
+            "/usr/lib/python3.11/site-packages/x.py of openai/gpt-5.2",
+            "/usr/lib/python3.11/site-packages/x.py of openai/gpt-5.2",
+        ),
     ],
 )
 def test_redaction(text: str, safe: str) -> None:
@@ -258,6 +277,7 @@ def test_what_is_shown_of_addresses() -> None:
     assert shown_url("http://[") == "…"
     assert without_login("http://a:b@c@host/x@y") == "http://host/x@y"
     assert without_login("host/x@y") == "host/x@y"
+    assert without_login("http://me:pa55/word@host") == "http://…"
     assert without("key abc, secret 12345678", ["abc", "12345678"]) == "key abc, secret …"
 
 
@@ -272,3 +292,13 @@ async def test_an_error_shows_itself_redacted() -> None:
         == f"TaskTimeoutError({str(TaskTimeoutError('run', 1.0, '5'))!r})"
     )
     await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("kind", [APIError, ConfigurationError, TransportError, wiro_async.DecodingError])
+def test_an_error_does_not_hold_what_it_does_not_show(kind: type[wiro_async.WiroError]) -> None:
+    """Trackers look at arguments and attributes, too."""
+    text = "see https://host/SECRETPATH"
+    error = APIError(0, 200, text, [text]) if kind is APIError else kind(text)
+    for one in (error, pickle.loads(pickle.dumps(error))):
+        assert "SECRETPATH" not in f"{one.args} {vars(one)}"
+        assert "https://host/…" in f"{one.args}"

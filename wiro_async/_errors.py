@@ -41,7 +41,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
-from wiro_async._redaction import redacted
+from wiro_async._redaction import redacted, without
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -274,13 +274,20 @@ class TaskFailedError(TaskError):
         task: the task's last state, with its whole log.
     """
 
+    _said: str | None = None
+
     def __init__(self, task: Task) -> None:
-        super().__init__(_failure_text(task), task.id, task.token)
+        super().__init__("", task.id, task.token)
         self.args = (task,)
         self.task = task
 
+    def hiding(self, secrets: Sequence[str]) -> Self:
+        """Leave these out of what it says, should the model have logged them, and return the error."""
+        self._said = without(_failure_text(self.task), secrets)
+        return self
+
     def _text(self) -> str:
-        return _failure_text(self.task)
+        return without(self._said or _failure_text(self.task), [self.token or ""])
 
 
 class TaskCancelledError(TaskError):

@@ -10,11 +10,21 @@ from urllib.parse import unquote, urlsplit
 HIDDEN: Final = "…"
 SHORTEST_SECRET: Final = 8  # shorter ones would take harmless words with them
 
+SLASH: Final = r"(?:\\{0,7}/|%2F)"  # also as JSON and as queries write it
+STOP: Final = r"\s'\"<>"
+
 # The paths of output files hold access keys, those of callbacks signatures, and any address may hold a password.
-URL: Final = re.compile(r"(?i)\b(https?|wss?)(://)(?:[^\s/?#'\"<>]*@)?([^\s/?#'\"<>]*)([/?#][^\s'\"<>]*)?")
+URL: Final = re.compile(rf"(?i)\b([a-z][a-z0-9+.-]{{1,15}})(:|%3A)({SLASH}{SLASH})([^{STOP}]+)")
+AUTHORITY_END: Final = re.compile(r"(?i)[/?#\\]|%2F|%3F|%23")
+# Without a scheme: //host/…, host.example/…; a path on a disk, which has a slash before its dots, is none.
+BARE: Final = re.compile(
+    rf"(?i)(?<![\w:/\\.%@-])(\\{{0,7}}/\\{{0,7}}/[\w.-]+(?::\d+)?|(?:[a-z0-9-]+\.)+[a-z]{{2,}}(?::\d+)?)"
+    rf"{SLASH}(?!{HIDDEN})[^{STOP}]+"
+)
+FILE_PATH: Final = re.compile(rf"(?i)({SLASH}v1{SLASH}file{SLASH})[^{STOP}]+")
 NAMED: Final = re.compile(
     r"(?i)((?:api[-_ ]?key|api[-_ ]?secret|access[-_]?key|x-nonce|signature|token|password|authorization)"
-    r"\\?[\"']?\s*[:=]\s*(?:bearer\s+|basic\s+)?\\?[\"']?)"
+    r"\\?[\"']?(?:\s*[:=]\s*(?:bearer\s+|basic\s+)?|\s+(?=\S*\d)(?=\S*[a-z]))\\?[\"']?)"
     rf"[^\s\"'\\,;&)}}\]<>{HIDDEN}]{{{SHORTEST_SECRET},}}"
 )
 FILE_NAME: Final = re.compile(r"[^/\\]{1,80}\.[A-Za-z0-9]{1,5}")
@@ -22,8 +32,8 @@ FILE_NAME: Final = re.compile(r"[^/\\]{1,80}\.[A-Za-z0-9]{1,5}")
 
 def redacted(text: str) -> str:
     """The text without what stands behind the host of a URL, and without named keys, tokens and signatures."""
-    if "://" in text:
-        text = URL.sub(_host_of, text)
+    if "/" in text or "%" in text:
+        text = BARE.sub(rf"\1/{HIDDEN}", FILE_PATH.sub(rf"\1{HIDDEN}", URL.sub(_host_of, text)))
     return NAMED.sub(rf"\1{HIDDEN}", text)
 
 
@@ -49,9 +59,16 @@ def without_login(url: str) -> str:
     """An address without the name and password it may hold."""
     scheme, separator, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
+    if separator and "@" in path and "@" not in authority and ":" in authority:  # a password with a slash
+        return f"{scheme}{separator}{HIDDEN}"
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _host_of(match: re.Match[str]) -> str:
-    path = match[4] or ""
-    return f"{match[1]}{match[2]}{match[3]}{f'/{HIDDEN}' if len(path) > 1 else path}"
+    scheme, colon, slashes, rest = match.groups()
+    end = AUTHORITY_END.search(rest)
+    authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+    if "@" in tail or "%40" in tail:  # a password with a slash
+        return f"{scheme}{colon}{slashes}{HIDDEN}"
+    host = re.split("@|%40", authority)[-1]
+    return f"{scheme}{colon}{slashes}{host}{f'/{HIDDEN}' if len(tail) > 1 else tail}"

@@ -289,6 +289,7 @@ async def test_a_cancelled_call(http: HttpTransport, serve: Serve) -> None:
         ("no URL", "no URL"),
         ("to https://cdn1.wiro.ai/KEY/0.png.", "to https://cdn1.wiro.ai/…"),
         ("proxy http://me:s3cret@proxy:3128", "proxy http://proxy:3128/…"),
+        ("proxy http://me:s3/cret@proxy:3128", "proxy http://…/…"),
         ("url='https://a.test/KEY?b#c'", "url='https://a.test/…'"),
         ("URL('wss://a.test/KEY')", "URL('wss://a.test/…')"),
     ],
