@@ -236,7 +236,7 @@ class AsyncWiro:
         timeout: float | Timeouts | None = None,
         queue_timeout: float | None = None,
         callback_url: str | None = None,
-        project_id: str | None = None,
+        project_id: str | int | None = None,
         on_event: Listener | None = None,
         on_cancel: OnCancel = "stop",
         check: bool | None = None,
@@ -279,7 +279,7 @@ class AsyncWiro:
         input: Input | None = None,
         *,
         callback_url: str | None = None,
-        project_id: str | None = None,
+        project_id: str | int | None = None,
         check: bool | None = None,
     ) -> TaskHandle:
         """Start a run and hand over its handle, which owns it: it goes on whatever happens here.
@@ -296,7 +296,7 @@ class AsyncWiro:
         timeout: float | Timeouts | None = None,
         queue_timeout: float | None = None,
         callback_url: str | None = None,
-        project_id: str | None = None,
+        project_id: str | int | None = None,
         on_cancel: OnCancel = "stop",
         check: bool | None = None,
     ) -> TextStream:
@@ -330,7 +330,7 @@ class AsyncWiro:
         *,
         timeout: float | Timeouts | None = None,
         queue_timeout: float | None = None,
-        project_id: str | None = None,
+        project_id: str | int | None = None,
         check: bool | None = None,
     ) -> RealtimeSession:
         """Talk with a realtime model: `async with wiro.realtime(…) as session: …`. https://wiro.ai/docs/realtime-voice

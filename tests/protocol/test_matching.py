@@ -80,7 +80,19 @@ def test_a_callback_settles_it() -> None:
     assert intent({"p": "x"}, mine).matches(echo({"p": "else"}, mine))
     assert not intent({"p": "x"}, mine).matches(echo({"p": "x"}, other))
     assert not intent({"p": "x"}).matches(echo({"p": "x"}, other))
-    assert intent({"p": "x"}).matches(echo({"p": "x"}, "https://plain"))
+    assert not intent({"p": "x"}).matches(echo({"p": "x"}, "https://plain"))
+    assert intent({"p": "x"}, mine).matches(echo({"p": "else"}, mine.replace("&", "&amp;")))
+    assert intent({"p": "x"}, mine).matches(echo({"p": "x"}, ""))
+
+
+@pytest.mark.parametrize(
+    "ours, told, same", [("716", "716", True), (716, "716", True), ("1", "2", False), (None, "2", True)]
+)
+def test_a_project_settles_it(ours: Any, told: str, same: bool) -> None:
+    """A run for one project is none for another; which one an unnamed project is, nobody can say."""
+    wanted = Intent.of("a/b", RunInput.of({}), None, ours)
+    record = {"modelslugowner": "a", "modelslugproject": "b", "parameters": {}, "projectid": told}
+    assert wanted.matches(Task.from_wire(record)) == same
 
 
 @pytest.mark.parametrize("url", ["", "my.app/SECRET", "ftp://my.app/SECRET", "https://", "https://[/SECRET", 7])

@@ -38,11 +38,14 @@ class Intent:
     project_id: str | None = None
 
     @classmethod
-    def of(cls, model: str, given: RunInput, callback_url: str | None, project_id: str | None = None) -> Intent:
+    def of(
+        cls, model: str, given: RunInput, callback_url: str | None, project_id: str | int | None = None
+    ) -> Intent:
         """The intent of a run."""
         names = {name for name, _ in given.parts}
         ignored = frozenset(names | {f"{name}Url" for name in names})
-        return cls(model, fingerprint(model, given.values, ignored), callback_url, ignored, project_id)
+        project = None if project_id is None else str(project_id)
+        return cls(model, fingerprint(model, given.values, ignored), callback_url, ignored, project)
 
     def matches(self, task: Task) -> bool:
         """Whether a task's echo is that of this run."""
