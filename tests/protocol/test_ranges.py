@@ -24,7 +24,7 @@ def broken(received: int = 40, total: int | None = 100, size: int | None = None,
     """A transfer that broke off."""
     transfer = Transfer(size)
     length = {} if total is None else {"content_length": str(total)}
-    assert transfer.begin(whole(**length, etag=etag)) == Start(anew=True)
+    assert transfer.begin(whole(**length, etag=etag, last_modified=OLD)) == Start(anew=True)
     transfer.take(b"x" * received)
     return transfer
 
@@ -68,16 +68,19 @@ def test_a_fitting_part_goes_on() -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        {"content_range": "bytes 39-99/100"},
-        {"content_range": "bytes 41-99/100"},
-        {"content_range": "bytes 40-100/101"},
-        {"content_range": "bytes 40-120/100"},
-        {"content_range": "bytes 40-39/100"},
-        {"content_range": "bytes 40-99/100", "content_length": "59"},
+        {"content_range": "bytes 39-99/100", "etag": ETAG},
+        {"content_range": "bytes 41-99/100", "etag": ETAG},
+        {"content_range": "bytes 40-100/101", "etag": ETAG},
+        {"content_range": "bytes 40-120/100", "etag": ETAG},
+        {"content_range": "bytes 40-39/100", "etag": ETAG},
+        {"content_range": "bytes 40-99/100", "content_length": "59", "etag": ETAG},
         {"content_range": "bytes 40-99/100", "etag": '"v2"'},
-        {"content_range": "lines 40-99/100"},
-        {"content_range": "bytes */100"},
-        {"content_range": "bytes 40-99/100", "content_encoding": "gzip"},
+        {"content_range": "bytes 40-99/100"},
+        {"content_range": "bytes 40-99/100", "etag": f"W/{ETAG}"},
+        {"content_range": "bytes 40-99/100", "etag": ETAG, "last_modified": NOW},
+        {"content_range": "lines 40-99/100", "etag": ETAG},
+        {"content_range": "bytes */100", "etag": ETAG},
+        {"content_range": "bytes 40-99/100", "content_encoding": "gzip", "etag": ETAG},
         {},
     ],
     ids=str,
@@ -89,10 +92,29 @@ def test_a_part_that_does_not_fit(headers: dict[str, str]) -> None:
     assert transfer.headers() == {}
 
 
+@pytest.mark.parametrize(
+    "headers, fits",
+    [
+        ({}, True),
+        ({"last_modified": OLD}, True),
+        ({"last_modified": NOW}, False),
+        ({"etag": ETAG}, False),
+        ({"last_modified": OLD, "etag": ETAG}, False),
+    ],
+    ids=str,
+)
+def test_a_part_by_its_date(headers: dict[str, str], fits: bool) -> None:
+    """A server that does not know If-Range sends the rest of a newer file all the same."""
+    transfer = Transfer()
+    transfer.begin(whole(content_length="100", date=NOW, last_modified=OLD))
+    transfer.take(b"x" * 40)
+    assert (transfer.begin(part(content_range="bytes 40-99/100", **headers)) is not None) is fits
+
+
 def test_less_than_the_rest_is_fine() -> None:
     """A server may send less than it was asked for; then the rest of it is still to come."""
     transfer = broken()
-    assert transfer.begin(part(content_range="bytes 40-69/100")) == Start()
+    assert transfer.begin(part(content_range="bytes 40-69/100", etag=ETAG)) == Start()
     transfer.take(b"y" * 30)
     assert transfer.is_short
     assert transfer.headers()["Range"] == "bytes=70-"
@@ -102,7 +124,7 @@ def test_less_than_the_rest_is_fine() -> None:
 def test_a_part_of_unknown_length(size: int | None, fits: bool) -> None:
     """Only where the file's size is known can it be seen to be the rest."""
     transfer = broken(total=None, size=size)
-    assert (transfer.begin(part(content_range="bytes 40-99/*")) is not None) is fits
+    assert (transfer.begin(part(content_range="bytes 40-99/*", etag=ETAG)) is not None) is fits
 
 
 def test_all_of_it_again() -> None:

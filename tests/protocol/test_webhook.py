@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from urllib.parse import urlencode
 
 import pytest
@@ -64,8 +65,17 @@ def test_where_it_is_put() -> None:
 @pytest.mark.parametrize("base", ["", "my.app/wiro", "ftp://my.app", "https://", "https://[", "https://my.app/#x"])
 def test_a_base_that_is_none(base: str) -> None:
     """The service could not call it."""
-    with pytest.raises(ConfigurationError, match="base is"):
+    with pytest.raises(ConfigurationError, match="base is no address"):
         address(base, "x")
+
+
+def test_a_base_is_not_shown() -> None:
+    """It may hold a secret."""
+    for base in ("ftp://me:pa55word@x/SECRET", "my.app/wiro?key=SECRET", "https://x/#SECRET"):
+        with pytest.raises(ConfigurationError) as caught:
+            address(base, "x")
+        assert "pa55word" not in f"{caught.value!r} {caught.value.args}"
+        assert "SECRET" not in f"{caught.value!r} {caught.value.args}"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +106,14 @@ def test_json_bodies(body: object) -> None:
         (urlencode({"taskid": "2221", "socketaccesstoken": "eDcC.t:o-k_en"}).encode(), "form", [BOTH]),
         (urlencode({"payload": json.dumps(TASK)}).encode(), "form", [BOTH]),
         (MULTIPART, 'multipart/form-data; boundary="B"', [BOTH]),
+        (
+            urlencode({"tasklist[0][id]": "2221", "tasklist[0][socketaccesstoken]": "eDcC.t:o-k_en"}).encode(),
+            "form",
+            [BOTH],
+        ),
+        (b"x[id]=1&x[id]=2&x=3&y=1&y[id]=5", "form", [TaskIds("5", None)]),
+        (b"&".join(b"a%d=1" % number for number in range(500)) + b"&taskid=2221", "form", [TaskIds("2221", None)]),
+        (b"x=1" + b"&" * 100_000, "form", []),
         (b"2221", "text/plain", [TaskIds("2221", None)]),
         (b'"2221"', "application/json", [TaskIds("2221", None)]),
         (b" eDcC.t:o-k_en\n", "text/plain", [TaskIds(None, "eDcC.t:o-k_en")]),
@@ -115,6 +133,31 @@ def test_other_bodies(body: bytes, kind: str, expected: list[TaskIds]) -> None:
     """Forms, text, and what says nothing."""
     kind = "application/x-www-form-urlencoded" if kind == "form" else kind
     assert ids_in(body, kind) == expected
+
+
+NESTED = b"".join(
+    b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (level, level + 1) for level in range(12_000)
+)
+
+
+@pytest.mark.parametrize(
+    "body, kind",
+    [
+        (NESTED, "multipart/form-data; boundary=b0"),
+        (b"--B\r\n\r\n" * 120_000, "multipart/form-data; boundary=B"),
+        (b"--B\r\n" + b"A: b\r\n" * 170_000, "multipart/form-data; boundary=B"),
+        (json.dumps({str(number): {"a": "{" + "x" * 10} for number in range(25_000)}).encode(), ""),
+        (json.dumps([[["x"] * 16] * 16] * 4000).encode()[:1_000_000], ""),
+        (b'{"a":' * 200_000, ""),
+        (b"[" * 1_000_000, ""),
+    ],
+    ids=["nested", "parts", "heads", "objects", "lists", "deep", "deeper"],
+)
+def test_a_megabyte_of_nothing(body: bytes, kind: str) -> None:
+    """Is left alone after a look at the first of it."""
+    began = time.process_time()
+    assert ids_in(body, kind) == []
+    assert time.process_time() - began < 0.5
 
 
 def test_several_tasks() -> None:

@@ -22,6 +22,7 @@ class Offer:
         length: bytes of this answer's body, where told; None if it comes encoded, for then it says nothing.
         span: first byte, last byte and total of a part, where told.
         etag: a strong one.
+        modified: the time of its last change, as it is written.
         validator: what `If-Range` can be asked with.
     """
 
@@ -29,13 +30,14 @@ class Offer:
     length: int | None
     span: tuple[int, int, int | None] | None
     etag: str | None
+    modified: str | None
     validator: str | None
 
     @classmethod
     def of(cls, status: int, headers: Mapping[str, str]) -> Offer:
         """Read the headers, whose names are case-insensitive."""
         if is_encoded(headers):
-            return cls(status, None, None, None, None)
+            return cls(status, None, None, None, None, None)
         told = headers.get("etag", "")
         etag = told if STRONG_ETAG.fullmatch(told) else None
         length = headers.get("content-length", "")
@@ -44,6 +46,7 @@ class Offer:
             int(length) if LENGTH.fullmatch(length) else None,
             _span(headers.get("content-range", "")),
             etag,
+            headers.get("last-modified"),
             etag or (None if told else _strong_date(headers)),
         )
 
@@ -75,6 +78,8 @@ class Transfer:
     total: int | None = None
     received: int = 0
     _validator: str | None = None
+    _etag: str | None = None
+    _modified: str | None = None
     _ranges: bool = True
     _skip: int = 0
 
@@ -123,8 +128,9 @@ class Transfer:
         return bool(self.received and self._ranges and self._validator)
 
     def _whole(self, offer: Offer) -> Start:
-        is_same = self.received > 0 and offer.etag is not None and offer.etag == self._validator
+        is_same = self.received > 0 and offer.etag is not None and self._is_same(offer)
         self.total, self._validator = offer.length, offer.validator
+        self._etag, self._modified = offer.etag, offer.modified
         if is_same:
             self._skip = self.received
             return Start(skip=self.received)
@@ -132,18 +138,19 @@ class Transfer:
         return Start(anew=True)
 
     def _fits(self, offer: Offer) -> bool:
-        if offer.span is None:
+        if offer.span is None or not self._is_same(offer):
             return False
         first, last, total = offer.span
         ends = {end for end in (total, self.total or self.size) if end is not None}
         if len(ends) != 1:
             return False
         (self.total,) = ends
-        return (
-            first == self.received
-            and last < self.total
-            and offer.length in (None, last - first + 1)
-            and offer.etag in (None, self._validator)
+        return first == self.received and last < self.total and offer.length in (None, last - first + 1)
+
+    def _is_same(self, offer: Offer) -> bool:
+        """Not every server heeds `If-Range`, so a part must show that it is of the same file (RFC 9110, 15.3.7)."""
+        return offer.etag == self._etag and (
+            None in (offer.modified, self._modified) or offer.modified == self._modified
         )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from email import message_from_bytes
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, urlunsplit
 
@@ -24,6 +24,11 @@ PURPOSE = b"wiro_async callback 1:"
 NONCE_BYTES, TIME_BYTES = 16, 8
 SEGMENT = re.compile(r"([A-Za-z0-9_-]{32})\.([A-Za-z0-9_-]{43})")
 MAX_IDS, MAX_DEPTH = 16, 6
+MAX_LOOKS = 1000  # values that are looked at
+MAX_FIELDS = 1000  # of a form
+PART_NAME = re.compile(rb"(?i)\r?\nContent-Disposition:[^\r\n]*;\s*name=\"?([^\";\r\n]+)")
+BOUNDARY = re.compile(r"(?i);\s*boundary=(?:\"([^\"\r\n]{1,200})\"|([^\s;\"]{1,200}))")
+NESTED_NAME = re.compile(r"(.+)\[(\w+)\]")  # as PHP writes it: tasklist[0][id]
 
 TASK_ID = re.compile(r"\d{1,20}")
 SHORTEST_BARE_TOKEN = 8  # what is shorter is a word: "ok", "true", "done"
@@ -67,7 +72,10 @@ def address(base: str, segment: str) -> str:
     """The URL of a callback below a base. Raises `ConfigurationError` for a base that is none."""
     parts = as_address(base)
     if parts is None or parts.fragment:
-        raise ConfigurationError(f"base is {base!r}; give the address where the receiver is mounted, with http(s)://")
+        raise ConfigurationError(
+            "base is no address that the service can call; give the one where the receiver is mounted, such as "
+            "https://my.app/wiro, without a #"
+        )
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{segment}"))
 
 
@@ -77,10 +85,13 @@ def segment_of(url: str) -> str:
 
 
 def ids_in(body: bytes, content_type: str) -> list[TaskIds]:
-    """The tasks that a body names, whatever its kind: a Detail envelope, a task, plain ids; JSON, form or text."""
+    """The tasks that a body names, whatever its kind: a Detail envelope, a task, plain ids; JSON, form or text.
+
+    Whatever comes, it ends soon; what is not found until then is not there.
+    """
     found: list[TaskIds] = []
-    for ids in _ids(_value(body, content_type), MAX_DEPTH):
-        if ids not in found:
+    for ids in islice(_ids(_value(body, content_type), MAX_DEPTH), MAX_LOOKS):
+        if ids is not None and ids not in found:
             found.append(ids)
         if len(found) == MAX_IDS:
             break
@@ -93,23 +104,37 @@ def _value(body: bytes, content_type: str) -> JSON:
     if value is not None:
         return value
     if content_type.lower().startswith("multipart/form-data"):
-        return _multipart(body, content_type)
-    pairs = parse_qsl(text, max_num_fields=100) if "=" in text else []
-    return dict(pairs) if pairs else text
+        return _form(_multipart(body, content_type))
+    fields = "&".join(text.split("&", MAX_FIELDS)[:MAX_FIELDS])
+    return _form(parse_qsl(fields) if "=" in fields else ()) or text
 
 
-def _multipart(body: bytes, content_type: str) -> JSON:
-    header = content_type.encode("latin-1", errors="replace").replace(b"\r", b"").replace(b"\n", b"")
-    message = message_from_bytes(b"Content-Type: " + header + b"\r\n\r\n" + body)
+def _multipart(body: bytes, content_type: str) -> Iterator[tuple[str, str]]:
+    boundary = BOUNDARY.search(content_type)
+    if boundary is None:
+        return
+    delimiter = b"--" + (boundary[1] or boundary[2]).encode("latin-1", errors="replace")
+    for part in body.split(delimiter, MAX_FIELDS)[1:MAX_FIELDS]:
+        head, _, payload = part.partition(b"\r\n\r\n")
+        if name := PART_NAME.search(head):
+            yield name[1].decode(errors="replace"), payload.decode(errors="replace").strip()
+
+
+def _form(pairs: Iterable[tuple[str, str]]) -> JSON:
     fields: dict[str, JSON] = {}
-    for part in message.walk():
-        name, payload = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(payload, bytes):
-            fields[name] = payload.decode(errors="replace").strip()
+    for name, value in pairs:
+        nested = NESTED_NAME.fullmatch(name)
+        inner = fields.setdefault(nested[1], {}) if nested else None
+        if nested and isinstance(inner, dict):
+            inner[nested[2]] = value
+        else:
+            fields[name] = value
     return fields
 
 
-def _ids(value: JSON, depth: int) -> Iterator[TaskIds]:
+def _ids(value: JSON, depth: int) -> Iterator[TaskIds | None]:
+    """The ids in a value; None for each place where there are none, so that whoever asks can tire of it."""
+    yield None
     match value:
         case _ if depth == 0:
             return
