@@ -106,12 +106,9 @@ def test_json_bodies(body: object) -> None:
         (urlencode({"taskid": "2221", "socketaccesstoken": "eDcC.t:o-k_en"}).encode(), "form", [BOTH]),
         (urlencode({"payload": json.dumps(TASK)}).encode(), "form", [BOTH]),
         (MULTIPART, 'multipart/form-data; boundary="B"', [BOTH]),
-        (
-            urlencode({"tasklist[0][id]": "2221", "tasklist[0][socketaccesstoken]": "eDcC.t:o-k_en"}).encode(),
-            "form",
-            [BOTH],
-        ),
-        (b"x[id]=1&x[id]=2&x=3&y=1&y[id]=5", "form", [TaskIds("5", None)]),
+        (b"tasklist[0][id]=2221&tasklist[0][socketaccesstoken]=eDcC.t:o-k_en", "form", [BOTH]),
+        (b"x[id]=1&x[id]=2", "form", [TaskIds("2", None)]),
+        (b"x=1&x[id]=2", "form", []),
         (b"&".join(b"a%d=1" % number for number in range(500)) + b"&taskid=2221", "form", [TaskIds("2221", None)]),
         (b"x=1" + b"&" * 100_000, "form", []),
         (b"2221", "text/plain", [TaskIds("2221", None)]),
@@ -157,7 +154,7 @@ def test_a_megabyte_of_nothing(body: bytes, kind: str) -> None:
     """Is left alone after a look at the first of it."""
     began = time.process_time()
     assert ids_in(body, kind) == []
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 2
 
 
 def test_several_tasks() -> None:
