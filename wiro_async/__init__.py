@@ -4,6 +4,7 @@ from wiro_async._api.batch import Batch, BatchItem, BatchStats, RunRequest
 from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
 from wiro_async._api.following import EventStream
 from wiro_async._api.handle import TaskHandle
+from wiro_async._api.items import Items
 from wiro_async._api.journal import Journal, JournalItem
 from wiro_async._api.outputs import Output
 from wiro_async._api.realtime import RealtimeSession
@@ -95,6 +96,7 @@ __all__ = [
     "Folder",
     "InsufficientBalanceError",
     "InvalidInputError",
+    "Items",
     "Journal",
     "JournalError",
     "JournalItem",

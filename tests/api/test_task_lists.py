@@ -9,6 +9,8 @@ import pytest
 
 from wiro_async import APIError, AsyncWiro, NotFoundError, TaskHandle
 from wiro_async._api import tasks
+from wiro_async._api.tasks import Tasks
+from wiro_async._protocol.json import JSON
 from wiro_async.testing import Respond, WiroEmulator
 
 QUICK = {"seconds": 3, "events": 9}
@@ -121,3 +123,48 @@ async def test_a_task_that_is_not_listed_yet(emulator: WiroEmulator, wiro: Async
         await wiro.tasks.delete_files(str(handle.id))
     with pytest.raises(NotFoundError, match="not listed yet"):
         await wiro.tasks.cancel(str(handle.token))
+
+
+class Listing:
+    """A list of tasks that grows at its head while it is read."""
+
+    def __init__(self, growth: int) -> None:
+        self._growth = growth
+        self._rows = list(range(250, 0, -1))
+        self.asked = 0
+
+    async def page(self, start: int, *others: object) -> dict[str, JSON]:
+        """A page; then there are more tasks."""
+        self.asked += 1
+        rows: list[JSON] = [{"id": str(number)} for number in self._rows[start : start + 100]]
+        self._rows[:0] = range(self._rows[0] + self._growth, self._rows[0], -1)
+        return {"tasklist": rows}
+
+
+@pytest.mark.parametrize("growth", [0, 1, 30])
+async def test_new_tasks_between_pages(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch, growth: int) -> None:
+    """They push others onto the next page, which nobody is given twice for it."""
+    listing = Listing(growth)
+    monkeypatch.setattr(Tasks, "_page", lambda self, start, *others: listing.page(start))
+    found = [task.id async for task in wiro.tasks.list()]
+    assert len(found) == len(set(found))
+    assert {str(number) for number in range(1, 251)} <= set(found)
+
+
+async def test_a_list_that_never_goes_on(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that gives the same page for ever is not asked for ever."""
+    listing = Listing(0)
+    monkeypatch.setattr(Tasks, "_page", lambda self, start, *others: listing.page(0))
+    assert len([task async for task in wiro.tasks.list()]) == 100
+    assert listing.asked < 6
+
+
+async def test_lists_are_context_managers(wiro: AsyncWiro) -> None:
+    """Left early, they give nothing more."""
+    await wiro.submit("emulator/stuck")
+    for items in (wiro.tasks.list(), wiro.models.list(), wiro.models.search("paints")):
+        async with items:
+            assert await anext(items)
+        with pytest.raises(StopAsyncIteration):
+            await anext(items)
+        await items.aclose()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from difflib import get_close_matches
 
 import anyio
 import attrs
 
+from wiro_async._api.items import Items
 from wiro_async._api.paging import Pages
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.sender import Sender
@@ -74,7 +75,7 @@ class Models:
         order: SortOrder = "DESC",
         hide_workflows: bool = True,
         summary: bool = False,
-    ) -> AsyncIterator[Model]:
+    ) -> Items[Model]:
         """All models, newest first; pages are fetched as they are needed.
 
         Args:
@@ -84,7 +85,7 @@ class Models:
             hide_workflows: leave out models that are made of others.
             summary: quicker, and without the models' parameters.
         """
-        return self._pages(Filters("", categories, tags, owner, sort, order, hide_workflows, summary))
+        return Items(self._pages(Filters("", categories, tags, owner, sort, order, hide_workflows, summary)))
 
     def search(
         self,
@@ -97,9 +98,9 @@ class Models:
         order: SortOrder = "DESC",
         hide_workflows: bool = True,
         summary: bool = False,
-    ) -> AsyncIterator[Model]:
+    ) -> Items[Model]:
         """All models that a text finds, the most relevant first. Arguments as in `list`."""
-        return self._pages(Filters(text, categories, tags, owner, sort, order, hide_workflows, summary))
+        return Items(self._pages(Filters(text, categories, tags, owner, sort, order, hide_workflows, summary)))
 
     async def explore(self) -> Sequence[Shelf]:
         """The service's own selection, shelf by shelf."""
@@ -233,13 +234,14 @@ class Models:
         )
         if any(model.is_called(slug) for model in found):
             return found
-        async for model in self._pages(Filters(owner=owner, hide_workflows=False, summary=True)):
-            found.append(model)
-            if len(found) >= CANDIDATES:
-                break
+        async with Items(self._pages(Filters(owner=owner, hide_workflows=False, summary=True))) as others:
+            async for model in others:
+                found.append(model)
+                if len(found) >= CANDIDATES:
+                    break
         return found
 
-    async def _pages(self, filters: Filters) -> AsyncIterator[Model]:
+    async def _pages(self, filters: Filters) -> AsyncGenerator[Model, None]:
         pages, seen, is_last = Pages(PAGE), set[tuple[str, ...]](), False
         while not is_last:
             answer = await self._page(filters, pages.start)

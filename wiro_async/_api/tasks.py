@@ -10,6 +10,7 @@ from typing import TypeAlias
 import attrs
 
 from wiro_async._api.handle import TaskHandle
+from wiro_async._api.items import Items
 from wiro_async._api.paging import Pages
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._errors import InvalidInputError, NotFoundError
@@ -20,6 +21,7 @@ from wiro_async._protocol.values import as_rows
 
 Reference: TypeAlias = TaskHandle | Task | str | int
 PAGE = 100
+MOST_BARREN = 3  # pages in a row that bring nothing new: new tasks push others onto them, but not for ever
 EMPTY: dict[type, str] = {Task: "a record without id and token", str: "blank text"}
 
 
@@ -37,7 +39,7 @@ class Tasks:
         """
         return await self._calls.detail(ref_of(ref))
 
-    async def list(
+    def list(
         self,
         *,
         model: str | None = None,
@@ -45,7 +47,7 @@ class Tasks:
         since: datetime | None = None,
         limit: int | None = None,
         oldest_first: bool = False,
-    ) -> AsyncGenerator[Task, None]:
+    ) -> Items[Task]:
         """Tasks of the account, each once; pages are fetched as they are needed. Leaving it fetches no more.
 
         Args:
@@ -56,7 +58,11 @@ class Tasks:
             oldest_first: in the order in which they were made; otherwise the newest come first.
         """
         wanted = _Filter(status, None if since is None else since.timestamp())
-        left = float("inf") if limit is None else limit
+        return Items(self._wanted(wanted, model, float("inf") if limit is None else limit, oldest_first))
+
+    async def _wanted(
+        self, wanted: _Filter, model: str | None, left: float, oldest_first: bool
+    ) -> AsyncGenerator[Task, None]:
         async with aclosing(self._all(model, oldest_first)) as tasks:
             while left > 0 and (task := await anext(tasks, None)) is not None:
                 if not oldest_first and wanted.is_too_old(task):
@@ -68,14 +74,14 @@ class Tasks:
     async def _all(self, model: str | None, oldest_first: bool) -> AsyncGenerator[Task, None]:
         pages = Pages(PAGE)
         seen: set[str | None] = set()
-        is_last = False
-        while not is_last:
+        barren, is_last = 0, False
+        while not is_last and barren < MOST_BARREN:
             answer = await self._page(pages.start, model, oldest_first)
-            page = tasks_of(answer)
-            for task in page:
-                if _key(task) not in seen:
-                    yield task
-            seen = {_key(task) for task in page} - {None}  # new tasks push others onto the next page
+            new = [task for task in tasks_of(answer) if _key(task) not in seen]
+            for task in new:
+                yield task
+            seen |= {_key(task) for task in new} - {None}
+            barren = 0 if new else barren + 1
             is_last = pages.is_last(len(as_rows(answer.get("tasklist"))))
 
     async def _page(self, start: int, model: str | None, oldest_first: bool) -> dict[str, JSON]:
