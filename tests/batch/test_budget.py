@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async import AsyncWiro, BudgetExceededError, InvalidInputError, NotFoundError, RunRequest
+from wiro_async import AsyncWiro, BudgetExceededError, Estimate, InvalidInputError, NotFoundError, RunRequest
 from wiro_async._api.batch.budget import Budget
 from wiro_async.testing import WiroEmulator
 
@@ -21,7 +21,12 @@ SMALL = {"prompt": "A boat", "width": 16, "height": 16, "seconds": 0.1}
 REQUEST = RunRequest("o/m")
 
 
-async def unpriced(request: RunRequest) -> Decimal:
+def price(total: Decimal | int | str, *, exact: bool = True) -> Estimate:
+    """What `models.estimate` says."""
+    return Estimate(Decimal(total), "run", "cpr", exact, Decimal(total))
+
+
+async def unpriced(request: RunRequest) -> Estimate:
     """No price is known."""
     raise NotFoundError(message="no such model")
 
@@ -90,10 +95,10 @@ def test_the_overshoot_is_bounded(seed: int, workers: int, priced: bool) -> None
     """Whatever runs cost, what is spent exceeds the budget at most by what runs in flight cost beyond estimates."""
     dice = random.Random(seed)
 
-    async def estimate(request: RunRequest) -> Decimal:
+    async def estimate(request: RunRequest) -> Estimate:
         if not priced:
             raise NotFoundError(message="none")
-        return Decimal(dice.randint(0, 40))
+        return price(dice.randint(0, 40))
 
     budget = Budget(Decimal(200), estimate)
     beyond: list[Decimal] = []
@@ -127,8 +132,8 @@ def test_the_overshoot_is_bounded(seed: int, workers: int, priced: bool) -> None
 async def test_a_cost_that_is_not_told() -> None:
     """The estimate counts as spent."""
 
-    async def two(request: RunRequest) -> Decimal:
-        return Decimal(2)
+    async def two(request: RunRequest) -> Estimate:
+        return price(2)
 
     budget = Budget(Decimal(3), two)
     budget.settle(await budget.reserve(REQUEST), True, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from inspect import isawaitable
 from typing import TypeAlias, TypedDict, TypeVar
 from uuid import uuid4
@@ -25,6 +24,7 @@ from wiro_async._protocol import requests
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskEvent
 from wiro_async._protocol.matching import Intent, with_intent
+from wiro_async._protocol.pricing import Estimate
 from wiro_async._types import Input, OnCancel, Timeouts
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class RunSettings(TypedDict, total=False):
     timeout: float | Timeouts | None
     queue_timeout: float | None
     callback_url: str | None
-    project_id: str | None
+    project_id: str | int | None
     on_event: Listener | None
     on_cancel: OnCancel
     check: bool | None
@@ -50,7 +50,7 @@ class Launch:
     model: str
     input: Input | None = None
     callback_url: str | None = attrs.field(default=None, repr=False)
-    project_id: str | None = None
+    project_id: str | int | None = None
     on_cancel: OnCancel = "stop"
     check: bool | None = None
 
@@ -108,12 +108,14 @@ class Launcher:
 
     async def plan_item(self, request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:
         """How an item of a batch is run."""
-        plan = await self._plan(Launch(request.model, request.input, request.callback_url, on_cancel=on_exit))
+        plan = await self._plan(
+            Launch(request.model, request.input, request.callback_url, request.project_id, on_cancel=on_exit)
+        )
         return plan if log is None else attrs.evolve(plan, log=log)
 
-    async def estimate_item(self, request: RunRequest) -> Decimal:
+    async def estimate_item(self, request: RunRequest) -> Estimate:
         """What an item of a batch may cost."""
-        return (await self.models.estimate(request.model, request.input)).total
+        return await self.models.estimate(request.model, request.input)
 
     async def _submit(self, launch: Launch, following: Following, trace: Trace) -> TaskHandle:
         plan = attrs.evolve(await self._plan(launch), trace=trace)

@@ -29,6 +29,11 @@ def nth(digest: str, position: int) -> str:
     return digest if position == 1 else f"{digest}-{position}"
 
 
+def storable(text: str) -> str:
+    """Text as a database holds it: half of a surrogate pair, as in names of files that are no UTF-8, is spelt out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def short(fingerprint: str) -> bytes:
     """A fingerprint of any length in a few bytes."""
     return hashlib.blake2b(fingerprint.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE).digest()

@@ -55,7 +55,6 @@ class Database:
 
     def __init__(self, path: Path, prepare: Callable[[Connection], None]) -> None:
         self.path = path
-        self._place = path.absolute()
         self._prepare = prepare
         self._asked: list[_Call] = []
         self._batches: SimpleQueue[list[_Call] | None] = SimpleQueue()
@@ -68,14 +67,15 @@ class Database:
     async def open(self) -> None:
         """Lock, open and check the file. Waits for one that lingers on it in this loop. Raises `JournalError`."""
         self._loop = asyncio.get_running_loop()
-        former = _lingering.get(self._place)
+        former = _lingering.get(self.path)
         if former is not None and former._loop is self._loop:
             await former._ended.wait()
         opened = self._loop.create_future()
         threading.Thread(target=self._serve, args=(opened,), name="wiro_async journal", daemon=True).start()
+        error: JournalError | None = None
         try:
             with anyio.CancelScope(shield=True):
-                error: JournalError | None = await opened
+                error = await opened
         except BaseException:
             await self.aclose()
             raise
@@ -102,7 +102,7 @@ class Database:
 
     def linger(self) -> None:
         """Whoever opened it has left, and something may still be written: it will be closed soon."""
-        _lingering[self._place] = self
+        _lingering[self.path] = self
 
     def close(self) -> None:
         """Close it, after all that was asked for. `aclose` also waits for that."""

@@ -15,15 +15,18 @@ from anyio.abc import TaskGroup
 
 from wiro_async._api.batch.budget import Budget, Estimator
 from wiro_async._api.batch.carrier import Carried, Carrier
+from wiro_async._api.batch.crew import Crew, Worker
 from wiro_async._api.batch.history import History
 from wiro_async._api.batch.items import BatchItem
 from wiro_async._api.batch.options import BatchOptions
+from wiro_async._api.batch.ordering import Ordering
 from wiro_async._api.batch.outbox import Outbox
 from wiro_async._api.batch.progress import Progress
-from wiro_async._api.batch.requests import Inputs, Requests
+from wiro_async._api.batch.requests import Inputs, Requests, Taken
 from wiro_async._api.batch.runs import Runs
 from wiro_async._api.batch.saving import DOWNLOADS, Saver
 from wiro_async._api.batch.stats import BatchStats, Tally
+from wiro_async._api.batch.work import Means
 from wiro_async._api.journal import JournalWriter
 from wiro_async._engine.nursery import Nursery
 from wiro_async._errors import SessionClosedError, WiroError
@@ -52,19 +55,19 @@ class Batch:
     ) -> None:
         self._nursery = nursery
         self._ready = ready
-        self._requests = Requests(model, inputs)
         self._options = options
-        self._tally = Tally(len(inputs) if isinstance(inputs, Sized) else None, options.budget, runs.queued)
+        self._ordering = None if options.window is None else Ordering(options.window)
+        self._requests = Requests(model, inputs, options.journal is not None, self._ordering)
+        total = len(inputs) if isinstance(inputs, Sized) else None
+        self._is_endless = total is None
+        self._tally = Tally(total, options.budget, runs.queued)
         self._journal = None if options.journal is None else JournalWriter(options.journal)
         self._budget = None if options.budget is None else Budget(options.budget, estimator)
-        self._carrier = Carrier(runs, options, self._tally, self._budget, self._journal)
+        self._crew = Crew(self._requests)
+        self._carrier = Carrier(Means(runs, options, self._tally, self._crew, self._budget, self._journal))
         self._saver = None if options.save_to is None else Saver(options.save_to, self._journal)
         self._history = History()
-        self._workers = 0
-        self._given = 0
         self._ready_items: Outbox[BatchItem] = Outbox(options.workers)
-        self._early: dict[int, BatchItem] = {}
-        self._moved = anyio.Event()
         self._scope: anyio.CancelScope
         self._finished = anyio.Event()
         self._failure: BaseException | None = None
@@ -78,16 +81,14 @@ class Batch:
     async def __aenter__(self) -> Self:
         if self._entered:
             raise WiroError("this batch was entered before; make a new one")
-        await self._ready()
-        if self._journal is not None:
-            await self._journal.open()
-            if self._budget is not None:
-                self._budget.spent = self._journal.spent
         self._entered = True
         self._scope = anyio.CancelScope()
-        self._tally.begin()
-        self._history.begin()
-        self._nursery.start(self._host)
+        try:
+            await self._begin()
+        except BaseException as error:
+            self._failure = error if isinstance(error, Exception) else SessionClosedError("this batch was not begun")
+            await self._wind_up()
+            raise
         return self
 
     async def __aexit__(
@@ -103,22 +104,26 @@ class Batch:
     async def __anext__(self) -> BatchItem:
         if not self._entered:
             raise WiroError("this batch was not entered: async with wiro.batch(…) as batch")
-        while (item := self._due()) is None:
+        ordering = self._ordering
+        while True:
+            if ordering is not None and (due := ordering.due()) is not None:
+                return due
             try:
                 item = await self._ready_items.get()
             except anyio.EndOfStream:
-                await self._finished.wait()
-                if self._failure is not None:
-                    raise self._failure from None
-                raise StopAsyncIteration from None
-            if self._options.window is None:
-                break
-            self._early[item.index] = item
-        self._given += 1
-        if self._options.window is not None:
-            moved, self._moved = self._moved, anyio.Event()
-            moved.set()
-        return item
+                return await self._last()
+            if ordering is None:
+                return item
+            ordering.add(item)
+
+    async def _last(self) -> BatchItem:
+        await self._finished.wait()
+        item = None if self._ordering is None else self._ordering.rest()
+        if item is not None:
+            return item
+        if self._failure is not None:
+            raise self._failure from None
+        raise StopAsyncIteration from None
 
     async def results(self) -> list[BatchItem]:
         """All remaining items, in a list."""
@@ -138,8 +143,15 @@ class Batch:
 
         return await write_report(Path(path), self.stats, self._history)
 
-    def _due(self) -> BatchItem | None:
-        return self._early.pop(self._given, None)
+    async def _begin(self) -> None:
+        await self._ready()
+        if self._journal is not None:
+            await self._journal.open()
+            if self._budget is not None:
+                self._budget.resume(self._journal.spendings)
+        self._tally.begin()
+        self._history.begin()
+        self._nursery.start(self._host)
 
     async def _host(self) -> None:
         try:
@@ -193,31 +205,54 @@ class Batch:
 
     async def _give(self, carried: Carried) -> None:
         self._history.add(carried.item, carried.began, carried.ended)
+        self._tally.give()
         await self._ready_items.put(carried.item)
 
     def _hire(self, group: TaskGroup, give: Callable[[Carried], Awaitable[None]]) -> None:
-        self._workers += 1
+        self._crew.size += 1
         group.start_soon(self._work, group, give)
 
     async def _work(self, group: TaskGroup, give: Callable[[Carried], Awaitable[None]]) -> None:
-        while True:
-            if self._options.window is not None:
-                await self._room(self._options.window)
-            try:
-                taken = await self._requests.next()
-                if taken is None:
-                    return
-                if self._workers < self._options.workers:
+        with self._crew.working() as worker:
+            while (taken := await self._taken(worker)) is not None:
+                if self._crew.size < self._options.workers:
                     self._hire(group, give)
-                carried = await self._carrier.carry(*taken)
-            except Exception as error:
-                self._requests.close()
-                self._failure = self._failure or error
-                return
-            if carried.item.error is not None and self._options.stop_on_error:
-                self._requests.close()
-            await give(carried)
+                carried = await self._carried(worker, taken)
+                if carried is not None:
+                    await give(carried)
 
-    async def _room(self, window: int) -> None:
-        while self._requests.taken - self._given >= window:
-            await self._moved.wait()
+    async def _taken(self, worker: Worker) -> Taken | None:
+        worker.stage = "taking"
+        try:
+            return await self._requests.next()
+        except Exception as error:
+            self._requests.close()
+            self._failure = self._failure or error
+            return None
+
+    async def _carried(self, worker: Worker, taken: Taken) -> Carried | None:
+        worker.stage = "holding"
+        try:
+            carried = await self._carrier.carry(worker, taken)
+        except Exception as error:
+            self._failure = self._failure or error
+            self._halt()
+            return None
+        worker.stage = "busy"
+        if carried is None or carried.item.error is None:
+            return carried
+        if carried.is_skipped:
+            self._end_of_budget()
+        elif self._options.stop_on_error:
+            self._halt()
+        return carried
+
+    def _halt(self) -> None:
+        self._tally.stop()
+        self._crew.halt()
+
+    def _end_of_budget(self) -> None:
+        """What is left is skipped, if it is known that there is an end to it."""
+        if self._is_endless:
+            self._tally.stop()
+            self._crew.take_no_more()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import ROUND_UP, Decimal
 from typing import TypeAlias
 
@@ -10,10 +11,13 @@ import anyio
 import attrs
 
 from wiro_async._api.batch.items import RunRequest
-from wiro_async._errors import BudgetExceededError, WiroError
+from wiro_async._api.journal import Spending
+from wiro_async._errors import BudgetExceededError, NotFoundError
+from wiro_async._protocol.pricing import Estimate
 
+logger = logging.getLogger("wiro_async")
 FINEST = Decimal("1E-9")  # a mean is no finer than this, so that what is reserved is given back exactly
-Estimator: TypeAlias = Callable[[RunRequest], Awaitable[Decimal]]
+Estimator: TypeAlias = Callable[[RunRequest], Awaitable[Estimate]]
 
 
 @attrs.define(eq=False)
@@ -29,18 +33,13 @@ class Reserve:
     is_guess: bool
 
 
-@attrs.define
-class _Mean:
-    total: Decimal = Decimal(0)
-    count: int = 0
-
-
 class Budget:
     """Lets runs through while what is spent, what is reserved for runs in flight, and the next estimate fit.
 
-    The estimate is the model's price, else the mean of what its runs have cost so far. Where neither is known, one
-    run goes alone. A run may cost more than its estimate: the budget can be overrun by as much as the estimates of
-    the runs in flight were too low, and by nothing else.
+    The estimate is the model's price, where that is exact; else what its runs have cost so far on average, or its
+    price, whichever is more. Where neither is known, one run goes alone. A run whose end was not seen counts as if
+    it had cost what was reserved for it. A run may cost more than its estimate: the budget can be overrun by as much
+    as the estimates of the runs in flight were too low, and by nothing else.
 
     Attributes:
         limit: US dollars.
@@ -54,9 +53,14 @@ class Budget:
         self._reserved = Decimal(0)
         self._in_flight = 0
         self._is_exhausted = False
-        self._means: dict[str, _Mean] = {}
+        self._spendings: dict[str, Spending] = {}
         self._unpriced: set[str] = set()
         self._changed = anyio.Event()
+
+    def resume(self, spendings: Mapping[str, Spending]) -> None:
+        """Take over what earlier processes have spent, by model."""
+        self._spendings = dict(spendings)
+        self.spent = sum((spending.total for spending in spendings.values()), Decimal(0))
 
     async def reserve(self, request: RunRequest) -> Reserve:
         """Wait until there is room for a run, or until none can be freed any more.
@@ -80,32 +84,34 @@ class Budget:
 
     async def take_up(self, request: RunRequest) -> Reserve:
         """Reserve for a run that was made before, whether there is room or not."""
-        known = self._wanted(request.model, await self._estimate(request))
-        return self._take(Reserve(request.model, Decimal(0) if known.is_guess else known.amount, False))
+        return self._take(self._wanted(request.model, await self._estimate(request)))
 
     def settle(self, reserve: Reserve, succeeded: bool, cost: Decimal | None) -> None:
         """A run has ended: only those that succeeded are billed."""
-        self._reserved -= reserve.amount
-        self._in_flight -= 1
         if succeeded and cost is not None:
-            mean = self._means.setdefault(reserve.model, _Mean())
-            mean.total += cost
-            mean.count += 1
+            self._spendings[reserve.model] = self._spendings.get(reserve.model, Spending()) + Spending(cost, 1)
             self.spent += cost
         elif succeeded and not reserve.is_guess:  # the service did not tell
             self.spent += reserve.amount
-        self._tell()
+        self._give_back(reserve)
 
-    def _wanted(self, model: str, estimate: Decimal | None) -> Reserve:
-        if estimate is not None:
-            return Reserve(model, estimate, False)
-        mean = self._means.get(model)
-        if mean is not None:
-            return Reserve(model, (mean.total / mean.count).quantize(FINEST, ROUND_UP), False)
-        return Reserve(model, self.limit - self.spent, True)
+    def lose(self, reserve: Reserve) -> None:
+        """Whether a run has ended, and for how much, will not be known."""
+        self.spent += reserve.amount
+        self._give_back(reserve)
+
+    def _wanted(self, model: str, estimate: Estimate | None) -> Reserve:
+        if estimate is not None and estimate.exact:
+            return Reserve(model, estimate.total, False)
+        known = self._spendings.get(model)
+        mean = (known.total / known.runs).quantize(FINEST, ROUND_UP) if known is not None else Decimal(0)
+        amount = mean if estimate is None else max(mean, estimate.total)
+        if known is None and not amount:
+            return Reserve(model, max(Decimal(0), self.limit - self.spent - self._reserved), True)
+        return Reserve(model, amount, False)
 
     def _fits(self, reserve: Reserve) -> bool:
-        if reserve.amount < 0 or (reserve.is_guess and not reserve.amount):
+        if reserve.is_guess and (self._in_flight or not reserve.amount):
             return False
         return self.spent + self._reserved + reserve.amount <= self.limit
 
@@ -114,15 +120,22 @@ class Budget:
         self._in_flight += 1
         return reserve
 
+    def _give_back(self, reserve: Reserve) -> None:
+        self._reserved -= reserve.amount
+        self._in_flight -= 1
+        self._tell()
+
     def _tell(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 
-    async def _estimate(self, request: RunRequest) -> Decimal | None:
+    async def _estimate(self, request: RunRequest) -> Estimate | None:
         if request.model in self._unpriced:
             return None
         try:
             return await self._estimator(request)
-        except WiroError:
+        except NotFoundError:
             self._unpriced.add(request.model)
-            return None
+        except Exception as error:  # what is wrong with the request is told when it is sent
+            logger.debug("what a run of %s may cost is not known: %s", request.model, error)
+        return None

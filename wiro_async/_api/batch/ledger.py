@@ -6,21 +6,23 @@ import hashlib
 import os
 from collections.abc import AsyncIterable
 from pathlib import Path
-from typing import IO
 
 import anyio
 import anyio.to_thread
 import attrs
 
+from wiro_async._api.batch.crew import Halted
 from wiro_async._api.batch.items import Outcome, RunRequest
 from wiro_async._api.batch.runs import Runs
 from wiro_async._api.journal import Entry, JournalWriter
+from wiro_async._engine.submitter import RunPlan
 from wiro_async._engine.task_calls import TaskRef
 from wiro_async._errors import APIError, InvalidInputError, TaskCancelledError, TaskFailedError, TransportError
 from wiro_async._protocol.journal_keys import digest
 from wiro_async._protocol.json import encode
 from wiro_async._protocol.matching import Intent
 from wiro_async._protocol.requests import RunInput
+from wiro_async._transport.sources import OpenSource, PathSource, can_go_back
 from wiro_async._types import File
 
 BLOCK = 1024 * 1024
@@ -68,7 +70,7 @@ class ItemLog:
                 self.journal.end(self.entry, "failed", error.task, error)
             case TaskCancelledError() as error:
                 self.journal.end(self.entry, "cancelled", error.task, error)
-            case APIError() | TransportError(sent=False) as error if self._was_refused:
+            case APIError() | TransportError(sent=False) | Halted() as error if self._was_refused:
                 self.journal.end(self.entry, "refused", None, error)
 
     @property
@@ -83,14 +85,17 @@ async def enter(journal: JournalWriter, index: int, request: RunRequest) -> Entr
         InvalidInputError: it cannot be sent, or cannot be told from others.
         JournalError: the journal was made for other requests.
     """
+    is_repeated: bool | None = None
     try:
         given = RunInput.of(request.input)
+        if given.files and request.key is not None:  # others with this key come later, and may be quicker
+            is_repeated = await journal.claim(index, request.key)
         files = [(name, await _hash(name, file, request)) for name, file in given.files]
         hashed = digest(request.model, given.values, files)
     except BaseException:
         journal.pass_over(index)
         raise
-    entry = await journal.enter(index, request.key, hashed)
+    entry = await journal.enter(index, request.key, hashed, is_repeated)
     if entry.is_repeated:
         raise InvalidInputError(message=f"the key {request.key!r} was given to an earlier request of this batch, too")
     entry.given = _shown(given)
@@ -106,10 +111,22 @@ async def seek(journal: JournalWriter, runs: Runs, entry: Entry, request: RunReq
     plan = await runs.plan(request)
     plan = attrs.evolve(plan, intent=attrs.evolve(plan.intent, callback_url=entry.callback_url))
     equals = await journal.equals(plan.intent)
-    left = journal.locked_at + grace - anyio.current_time()
-    ref = await runs.seek(plan, entry.intended_at, left, equals.task_ids, equals.undecided)
+    ref: TaskRef | None = None
+    if entry.callback_url is not None:  # nothing else has its id, if the service tells that; its equals come second
+        ref = await runs.seek(_by_its_id(plan), entry.intended_at, _left(journal, grace), equals.task_ids, 1)
+    if ref is None:
+        ref = await runs.seek(plan, entry.intended_at, _left(journal, grace), equals.task_ids, equals.undecided)
     if ref is not None:
         await journal.note(entry, ref)
+
+
+def _left(journal: JournalWriter, grace: float) -> float:
+    return journal.locked_at + grace - anyio.current_time()
+
+
+def _by_its_id(plan: RunPlan) -> RunPlan:
+    """A plan that no parameters match."""
+    return attrs.evolve(plan, intent=attrs.evolve(plan.intent, fingerprint=""))
 
 
 def _shown(given: RunInput) -> bytes:
@@ -129,25 +146,25 @@ async def _hash(name: str, file: File, request: RunRequest) -> str:
                 "give RunRequest(…, key=…)"
             )
         return file.name
-    return await anyio.to_thread.run_sync(_hash_now, file.data)
+    return await anyio.to_thread.run_sync(_hash_now, file)
 
 
-def _hash_now(data: bytes | os.PathLike[str] | IO[bytes]) -> str:
+def _hash_now(file: File) -> str:
+    """The hash of what would be sent. An open file is read as it is when it is sent, and may be, meanwhile."""
+    data = file.data
     if isinstance(data, bytes):
         return hashlib.sha256(data).hexdigest()
+    assert not isinstance(data, AsyncIterable)
     if isinstance(data, os.PathLike):
-        with Path(data).open("rb") as file:
-            return _hash_open(file)
-    start = data.tell() if data.seekable() else None
-    if start is None:
+        source: PathSource | OpenSource = PathSource(Path(data), BLOCK, is_pipe=False)
+    elif can_go_back(data):
+        source = OpenSource(data, file.name, BLOCK, is_pipe=False)
+    else:
         raise InvalidInputError(message="a journal cannot read a stream that cannot be read twice; give bytes")
-    hashed = _hash_open(data)
-    data.seek(start)
-    return hashed
-
-
-def _hash_open(file: IO[bytes]) -> str:
     hashed = hashlib.sha256()
-    while block := file.read(BLOCK):
-        hashed.update(block)
+    try:
+        while block := source.read():
+            hashed.update(block)
+    finally:
+        source.close()
     return hashed.hexdigest()

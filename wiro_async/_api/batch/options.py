@@ -17,7 +17,7 @@ from wiro_async._types import OnCancel, Timeouts
 Order: TypeAlias = Literal["completed", "input"]
 OnError: TypeAlias = Literal["continue", "stop"]
 Concurrency: TypeAlias = int | Literal["auto"]
-RetryIf: TypeAlias = Callable[[TaskFailedError], bool]
+RetryIf: TypeAlias = Callable[[TaskFailedError], Awaitable[bool] | bool]
 ProgressListener: TypeAlias = Callable[[BatchStats], Awaitable[None] | None]
 
 AUTO_WORKERS = 256  # for "auto": how many items stand ready for the session's limiter at most
@@ -84,6 +84,8 @@ class BatchOptions:
             _least("window", window, 1)
         if not journal_grace >= 0:
             raise InvalidInputError(message=f"journal_grace is {journal_grace!r}; give 0 or more seconds")
+        if not (retry_if is None or callable(retry_if)):
+            raise InvalidInputError(message=f"retry_if is {retry_if!r}; give a function of TaskFailedError")
         if not (progress is None or isinstance(progress, bool) or callable(progress)):
             raise InvalidInputError(message=f"progress is {progress!r}; give True, or a function of BatchStats")
         return cls(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wiro_async")
 LIVE_SECONDS = 0.1
 LINE_SECONDS = 5.0
+LAST_SECONDS = 2.0  # for the final state
 BAR = 30
 
 
@@ -44,21 +46,26 @@ class Display(Protocol):
 
 
 class Progress:
-    """An async context manager that keeps a display, if one is wanted, up to date."""
+    """An async context manager that keeps a display, if one is wanted, up to date.
+
+    Showing costs no batch its life: a display that fails is logged, and shown nothing any more; one that hangs is not
+    waited for longer than `LAST_SECONDS`.
+    """
 
     def __init__(self, stats: Callable[[], BatchStats], wanted: bool | ProgressListener) -> None:
         self._stats = stats
         self._wanted = wanted
         self._display: Display | None = None
+        self._is_broken = False
         self._group: TaskGroup
 
     async def __aenter__(self) -> Self:
-        if self._wanted is False:
-            return self
-        self._display = display() if self._wanted is True else Told(self._wanted)
-        self._group = anyio.create_task_group()
-        await self._group.__aenter__()
-        self._group.start_soon(self._keep_up, self._display)
+        if self._wanted is not False:
+            await self._guarded(self._make)
+        if self._display is not None:
+            self._group = anyio.create_task_group()
+            await self._group.__aenter__()
+            self._group.start_soon(self._keep_up, self._display)
         return self
 
     async def __aexit__(
@@ -68,35 +75,46 @@ class Progress:
             return
         self._group.cancel_scope.cancel()
         await self._group.__aexit__(None, None, None)
-        with anyio.CancelScope(shield=True):
-            await self._display.show(self._stats())
-            await self._display.close()
+        with anyio.move_on_after(LAST_SECONDS, shield=True) as scope:
+            await self._show(self._display)
+            await self._guarded(self._display.close)
+        if scope.cancelled_caught:
+            logger.warning("the last progress was not taken within %s s", LAST_SECONDS)
+
+    async def _make(self) -> None:
+        self._display = display() if self._wanted is True else Told(self._wanted) if self._wanted else None
 
     async def _keep_up(self, display: Display) -> None:
-        while True:
-            await display.show(self._stats())
+        while not self._is_broken:
+            await self._show(display)
             await anyio.sleep(display.seconds)
+
+    async def _show(self, display: Display) -> None:
+        if not self._is_broken:
+            await self._guarded(partial(display.show, self._stats()))
+
+    async def _guarded(self, act: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await act()
+        except Exception:
+            if not self._is_broken:
+                logger.exception("progress is not told any more: that failed")
+            self._is_broken = True
 
 
 class Told:
-    """Calls a function of the user's. If that fails, it is logged, once, and the batch goes on."""
+    """Calls a function of the user's."""
 
     seconds = LIVE_SECONDS
 
     def __init__(self, listener: ProgressListener) -> None:
-        self._listener: ProgressListener | None = listener
+        self._listener = listener
 
     async def show(self, stats: BatchStats) -> None:
         """Tell it."""
-        if self._listener is None:
-            return
-        try:
-            answer = self._listener(stats)
-            if isawaitable(answer):
-                await answer
-        except Exception:
-            logger.exception("progress is not told any more: the function given for it failed")
-            self._listener = None
+        answer = self._listener(stats)
+        if isawaitable(answer):
+            await answer
 
     async def close(self) -> None:
         """Nothing to do."""
@@ -112,7 +130,7 @@ class Lines:
 
     async def show(self, stats: BatchStats) -> None:
         """Write a line."""
-        await anyio.to_thread.run_sync(self._write, line(stats))
+        await anyio.to_thread.run_sync(self._write, line(stats), abandon_on_cancel=True)
 
     async def close(self) -> None:
         """Nothing to do."""
@@ -132,11 +150,11 @@ class LiveTable:
 
     async def show(self, stats: BatchStats) -> None:
         """Draw it anew."""
-        await anyio.to_thread.run_sync(self._draw, stats)
+        await anyio.to_thread.run_sync(self._draw, stats, abandon_on_cancel=True)
 
     async def close(self) -> None:
         """Leave the last state standing."""
-        await anyio.to_thread.run_sync(self._live.stop)
+        await anyio.to_thread.run_sync(self._live.stop, abandon_on_cancel=True)
 
     def _draw(self, stats: BatchStats) -> None:
         if not self._live.is_started:
@@ -144,13 +162,19 @@ class LiveTable:
         self._live.update(table(stats), refresh=True)
 
 
-def display() -> Display:
-    """What suits the standard error stream: a live table on a terminal, lines elsewhere, or without rich."""
-    if not sys.stderr.isatty():
-        return Lines(sys.stderr)
+def display() -> Display | None:
+    """What suits the standard error stream: a live table on a terminal, lines elsewhere, or without rich.
+
+    None where there is no such stream, as in a program without a console.
+    """
+    stream: TextIO | None = sys.stderr
+    if stream is None:
+        return None
+    if not stream.isatty():
+        return Lines(stream)
     if importlib.util.find_spec("rich") is None:
         logger.warning("for a live display of batches: pip install 'wiro-async[cli]'")
-        return Lines(sys.stderr)
+        return Lines(stream)
     from rich.console import Console
     from rich.live import Live
 

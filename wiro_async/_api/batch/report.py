@@ -27,7 +27,7 @@ async def write_report(path: Path, stats: BatchStats, history: History) -> Path:
     """Write the page. Raises `ConfigurationError` if what it is made with is not installed."""
     page = await anyio.to_thread.run_sync(render, stats, history)
     async with filling(path, overwrite=True) as file:
-        await file.write(page.encode())
+        await file.write(page.encode(errors="replace"))
     return path
 
 
@@ -65,11 +65,11 @@ def _thumbnail(path: Path) -> str | None:
     try:
         with image.open(path) as picture:
             small = image_ops.exif_transpose(picture).convert("RGB")
-    except (OSError, ValueError, image.DecompressionBombError):
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        data = io.BytesIO()
+        small.save(data, "JPEG", quality=QUALITY, optimize=True)
+    except Exception:  # its decoders raise whatever comes to their minds
         return None
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    data = io.BytesIO()
-    small.save(data, "JPEG", quality=QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 

@@ -15,14 +15,15 @@ class BatchStats:
 
     Attributes:
         total: how many inputs there are, None while unknown.
-        submitted: items that were sent or taken up again, those that came back from the journal included.
-        in_flight: items that are neither ended nor skipped yet, from their submit on.
+        submitted: items that were sent or taken up again, or ended otherwise, those that came back from the journal
+            included. What waits for a slot is not.
+        in_flight: submitted items that have not ended yet; none, once the batch was left.
         succeeded, failed: ended items.
         skipped: items that were not tried, for want of budget.
         cost: US dollars billed for the items that ended, in an earlier process included.
         elapsed: seconds since it began.
-        rate: items ended per second, those from the journal not counted.
-        eta: seconds left by that rate, None while unknown.
+        rate: items ended, and saved, if they are to be, per second; those from the journal not counted.
+        eta: seconds left by that rate, None while unknown. Where no more is submitted, until what is in flight ends.
         queued: items in flight whose task has not started yet.
         budget: US dollars it may spend, None without a budget.
     """
@@ -51,6 +52,8 @@ class Tally:
         self._start: float | None = None
         self._end: float | None = None
         self._restored = 0
+        self._done = 0
+        self._is_stopped = False
         self.submitted = self.succeeded = self.failed = self.skipped = 0
         self.cost = Decimal(0)
 
@@ -62,10 +65,13 @@ class Tally:
         """The batch is over; its clock stops."""
         self._end = monotonic()
 
-    @property
-    def ended(self) -> int:
-        """Items that are over, skipped ones included."""
-        return self.succeeded + self.failed + self.skipped
+    def stop(self) -> None:
+        """Nothing more will be submitted."""
+        self._is_stopped = True
+
+    def give(self) -> None:
+        """An item is ready to be given."""
+        self._done += 1
 
     def end(self, succeeded: bool, cost: Decimal | None) -> None:
         """A submitted item has ended."""
@@ -82,14 +88,21 @@ class Tally:
         self.submitted += 1
         self.end(succeeded, cost)
 
+    def _left(self) -> int | None:
+        """How many items are not ready yet."""
+        if self._is_stopped:
+            return self.submitted + self.skipped - self._done
+        return None if self._total is None else max(0, self._total - self._done)
+
     def stats(self) -> BatchStats:
         """What has been counted so far."""
         elapsed = 0.0
         if self._start is not None:
             elapsed = (self._end or monotonic()) - self._start
-        in_flight = self.submitted - self.succeeded - self.failed
-        rate = (self.succeeded + self.failed - self._restored) / elapsed if elapsed else 0.0
-        left = None if self._total is None else max(0, self._total - self.ended)
+        is_over = self._end is not None
+        in_flight = 0 if is_over else self.submitted - self.succeeded - self.failed
+        rate = max(0, self._done - self._restored) / elapsed if elapsed else 0.0
+        left = 0 if is_over else self._left()
         eta = 0.0 if left == 0 else left / rate if left is not None and rate else None
         return BatchStats(
             self._total,

@@ -2,6 +2,6 @@
 
 from wiro_async._api.journal.reader import Journal, JournalItem
 from wiro_async._api.journal.schema import State
-from wiro_async._api.journal.writer import Entry, JournalWriter
+from wiro_async._api.journal.writer import Entry, JournalWriter, Spending
 
-__all__ = ["Entry", "Journal", "JournalItem", "JournalWriter", "State"]
+__all__ = ["Entry", "Journal", "JournalItem", "JournalWriter", "Spending", "State"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import attrs
 
@@ -18,10 +17,11 @@ from wiro_async._errors import JournalError
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.json import JSON, decode, encode
 from wiro_async._protocol.values import as_decimal, as_dict
-from wiro_async._transport.sqlite import Connection, reader, writing
+from wiro_async._transport.sqlite import Connection, reader, rows, writing
 
 COLUMNS = "key, model, input, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record"
 DECIDE = "UPDATE items SET state = ?, task_id = ?, token = ? WHERE key = ? AND state = 'undecided'"
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 SHOWN = ("key", "model", "state", "attempts", "task_id", "cost", "error", "intended_at", "ended_at", "saved", "input")
 
 
@@ -79,6 +79,7 @@ class Journal:
     """A journal to look at, also while a batch writes it: `with Journal.open("run.sqlite") as journal: …`.
 
     It reads in the calling thread; in an async program that matters only for journals of many thousands of items.
+    Every method raises `JournalError` if the file turns out to be damaged, or the journal was closed.
     """
 
     def __init__(self, path: Path, connection: Connection) -> None:
@@ -115,13 +116,13 @@ class Journal:
     @property
     def counts(self) -> dict[State, int]:
         """How many items are in each state; states without items are left out."""
-        return dict(self._connection.execute("SELECT state, count(*) FROM items GROUP BY state").fetchall())
+        return dict(self._rows("SELECT state, count(*) FROM items GROUP BY state"))
 
     @property
     def cost(self) -> Decimal:
         """US dollars billed for all items."""
-        costs = self._connection.execute("SELECT cost, count(*) FROM items WHERE cost IS NOT NULL GROUP BY cost")
-        return sum((Decimal(cost) * count for cost, count in costs), Decimal(0))
+        costs = self._rows("SELECT cost, count(*) FROM items GROUP BY cost")
+        return sum(((as_decimal(cost) or 0) * count for cost, count in costs), Decimal(0))
 
     def items(self, state: State | None = None) -> Iterator[JournalItem]:
         """The items in the order in which they were sent first, read as they are needed.
@@ -129,10 +130,8 @@ class Journal:
         Args:
             state: only those in this state.
         """
-        chosen = ("", ()) if state is None else (" WHERE state = ?", (state,))
-        with closing(self._connection.cursor()) as cursor:
-            for row in cursor.execute(f"SELECT {COLUMNS} FROM items{chosen[0]} ORDER BY rowid", chosen[1]):
-                yield _item(row)
+        where, values = ("", ()) if state is None else (" WHERE state = ?", (state,))
+        return map(_item, self._rows(f"SELECT {COLUMNS} FROM items{where} ORDER BY rowid", values))
 
     def decide(self, key: str, task: Task | None) -> None:
         """Say what became of an undecided item, when the service's list of tasks could not tell a batch.
@@ -152,6 +151,8 @@ class Journal:
     def export(self, path: str | os.PathLike[str]) -> Path:
         """Write all items to a file: CSV if it ends in ".csv", JSON Lines if in ".jsonl". Tokens stay out.
 
+        Where a spreadsheet would take a text of the CSV for a formula, an apostrophe stands before it.
+
         Raises:
             JournalError: the file's name ends otherwise.
         """
@@ -166,15 +167,22 @@ class Journal:
                 raise JournalError(f"{path} ends in neither .csv nor .jsonl")
         return path
 
+    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[Any]:
+        return rows(self._connection, self.path, sql, values)
+
     def _export_csv(self, path: Path) -> None:
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             table: csv.DictWriter[str] = csv.DictWriter(file, SHOWN)
             table.writeheader()
             for item in self.items():
                 row: dict[str, object] = {**item.as_json()}
                 row["saved"] = " ".join(str(path) for path in item.saved)
                 row["input"] = encode(dict(item.input)).decode()
-                table.writerow(row)
+                table.writerow({name: _defused(value) for name, value in row.items()})
+
+
+def _defused(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 def _item(row: tuple[object, ...]) -> JournalItem:

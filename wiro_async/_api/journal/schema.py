@@ -40,6 +40,7 @@ CREATE TABLE former (            -- tasks of earlier attempts
 CREATE INDEX former_equals ON former (fingerprint);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+PLANNED = "CREATE TABLE IF NOT EXISTS planned (key TEXT PRIMARY KEY, paths TEXT NOT NULL)"  # where outputs are to lie
 EQUALS = "CREATE INDEX IF NOT EXISTS equals ON items (fingerprint)"
 PRESENT = """
 PRAGMA temp_store = FILE;
@@ -55,6 +56,7 @@ def prepare(connection: Connection) -> None:
     check(connection)
     if connection.execute("SELECT EXISTS (SELECT 1 FROM items)").fetchone() == (1,):
         connection.execute(EQUALS)  # only a restart asks for equals, and keeping it costs a tenth of all writing
+    connection.execute(PLANNED)
     connection.executescript(PRESENT)
     connection.execute("INSERT OR REPLACE INTO facts VALUES ('opened', unixepoch())")
 
@@ -67,10 +69,15 @@ def check(connection: Connection) -> None:
         raise JournalError("this journal was made by a newer version of wiro_async; install that one")
     problems = connection.execute("PRAGMA quick_check(1)").fetchone()
     if problems != ("ok",):
-        raise JournalError(
-            f"this journal is damaged ({problems[0]}). Restore it from a copy; with a new journal everything would "
-            "be submitted, and billed, again"
-        )
+        raise damage(problems[0])
+
+
+def damage(what: object) -> JournalError:
+    """The error for a journal that cannot be right."""
+    return JournalError(
+        f"this journal is damaged ({what}). Restore it from a copy; with a new journal everything would be submitted, "
+        "and billed, again"
+    )
 
 
 def _number(connection: Connection, pragma: str) -> int:
