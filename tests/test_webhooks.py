@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ from wiro_async import (
 )
 from wiro_async._engine import callbacks, poller
 from wiro_async._protocol import webhook
+from wiro_async._protocol.matching import with_intent
 from wiro_async.testing import Respond, WiroEmulator
 from wiro_async.webhooks import WebhookReceiver, WebhookStatistics, _asgi, _receiver
 
@@ -455,6 +458,83 @@ async def test_on_end(wiro: AsyncWiro, until: Until, kind: str, caplog: pytest.L
         await confirmed(receiver, until)
     assert told == [task.id]
     assert ("on_end failed" in caplog.text) is (kind == "failing")
+
+
+async def test_one_task_by_two_names(wiro: AsyncWiro, until: Until) -> None:
+    """Its id and its token in one body: it ended once, and is told once."""
+    told: list[str] = []
+    receiver = WebhookReceiver(wiro, on_end=lambda task: told.append(task.id))
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    await task
+    body = json.dumps([{"taskid": task.id}, {"tasktoken": task.token}]).encode()
+    assert await call(receiver, receiver.url_for(BASE), body) == 200
+    assert await confirmed(receiver, until) == WebhookStatistics(received=1, confirmed=1, duplicates=1)
+    assert told == [task.id]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+async def test_the_answer_comes_first(
+    receiver: WebhookReceiver, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anybody looks into the body; in a large one, a thread does."""
+    where: list[tuple[bool, bool]] = []
+    sent: list[Any] = []
+
+    def looked(body: bytes, kind: str) -> list[Any]:
+        where.append((bool(sent), threading.current_thread() is threading.main_thread()))
+        return []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"x" * (1_000_000 if is_large else 100)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    monkeypatch.setattr(webhook, "ids_in", looked)
+    path = httpx.URL(receiver.url_for(BASE)).path
+    await receiver({"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}, receive, send)
+    assert sent[0]["status"] == 200
+    assert where == [(True, not is_large)]
+    assert receiver.statistics() == WebhookStatistics(received=1, unreadable=1)
+
+
+async def test_bodies_that_once_did_harm(receiver: WebhookReceiver) -> None:
+    """Are answered and counted, like all that say nothing."""
+    nested = b"".join(b"--%d\r\nContent-Type: multipart/mixed; boundary=%d\r\n\r\n" % (n, n + 1) for n in range(2000))
+    form = b"&".join(b"a%d=1" % number for number in range(150))
+    for body, kind in ((nested, "multipart/form-data; boundary=0"), (form, "application/x-www-form-urlencoded")):
+        assert await call(receiver, receiver.url_for(BASE), body, **{"content-type": kind}) == 200
+    assert receiver.statistics() == WebhookStatistics(received=2, unreadable=2)
+
+
+def test_receivers_are_let_go() -> None:
+    """Those that nobody holds take no calls."""
+    wiro = AsyncWiro("key")
+    kept = WebhookReceiver(wiro)
+    for _ in range(10):
+        WebhookReceiver(wiro)
+    gc.collect()
+    callbacks_known = wiro._callbacks._callbacks
+    assert list(callbacks_known.owners) == [kept]
+    assert callbacks_known.expects(kept.url_for(BASE))
+
+
+@pytest.mark.parametrize("lifetime", [float("inf"), float("nan"), "7d", None, True, 10**400, -(10**12)])
+def test_lifetimes(lifetime: Any) -> None:
+    """Seconds."""
+    with pytest.raises(ConfigurationError, match=r"lifetime is .*give a number of seconds"):
+        WebhookReceiver(AsyncWiro("key"), lifetime=lifetime)
+
+
+async def test_the_account_that_made_it_is_asked(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """Whichever view of the session the receiver was given."""
+    receiver = WebhookReceiver(wiro.with_options(api_key="another-account", api_secret="another-secret"))
+    url = with_intent(receiver.url_for(BASE), "1234")
+    task = await wiro.submit("emulator/sleeper", QUICK)
+    await task
+    wiro._callbacks._callbacks.note(url, task.ref, wiro._calls)
+    assert await call(receiver, url) == 200
+    assert (await confirmed(receiver, until)).confirmed == 1
 
 
 async def test_a_closed_session(emulator: WiroEmulator) -> None:

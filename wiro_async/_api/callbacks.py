@@ -9,7 +9,7 @@ import attrs
 
 from wiro_async._api.following import Following
 from wiro_async._api.handle import TaskHandle
-from wiro_async._engine.callbacks import Callbacks
+from wiro_async._engine.callbacks import Callbacks, Noted, Owner
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.task_calls import TaskRef
 from wiro_async._protocol.entities import Task
@@ -25,9 +25,9 @@ class CallbackDesk:
     _nursery: Nursery
     _following: Following
 
-    def register(self, is_own: Callable[[str], bool]) -> None:
-        """Runs that are given a callback URL of this kind are waited for by it."""
-        self._callbacks.owners.append(is_own)
+    def register(self, owner: Owner) -> None:
+        """Runs that are given a callback URL of its own are waited for by it."""
+        self._callbacks.owners.add(owner)
 
     async def ready(self) -> None:
         """Raises `SessionClosedError` if the session cannot work, or not in this event loop."""
@@ -37,13 +37,13 @@ class CallbackDesk:
         """Run a coroutine function in the background, as long as the session is open."""
         self._nursery.start(function, *arguments)
 
-    def ref_of(self, intent_id: str) -> TaskRef | None:
+    def noted(self, intent_id: str) -> Noted | None:
         """The task whose callback URL carries this id."""
-        return self._callbacks.ref_of(intent_id)
+        return self._callbacks.noted(intent_id)
 
-    async def confirmed(self, ref: TaskRef, is_about: Callable[[Task], bool]) -> Task | None:
-        """The task, if Task/Detail says that it is over."""
-        return await self._callbacks.confirmed(self._following.calls, ref, is_about)
+    async def confirmed(self, noted: Noted, is_about: Callable[[Task], bool]) -> Task | None:
+        """The task, if Task/Detail says that it is over: to the account that made it, else to that of this view."""
+        return await self._callbacks.confirmed(noted.calls or self._following.calls, noted.ref, is_about)
 
     def waiting(self, ref: TaskRef) -> TaskHandle:
         """A handle whose `result` waits for a callback, and polls slowly."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
+from weakref import WeakSet
 
 import anyio
+import attrs
 
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.watches import Watches
@@ -17,34 +20,50 @@ AGREEMENT = 0.5  # with so many seconds between
 MAX_KNOWN = 10_000
 
 
+class Owner(Protocol):
+    """Who takes callbacks."""
+
+    def owns(self, url: str) -> bool:
+        """Whether a callback URL is its own."""
+        ...
+
+
+@attrs.frozen
+class Noted:
+    """A task that was made here, and how it can be asked about: by the account that made it. None if not told."""
+
+    ref: TaskRef
+    calls: TaskCalls | None
+
+
 class Callbacks:
     """Knows which runs will report by a callback that comes to this process.
 
     Attributes:
-        owners: each tells whether a callback URL is its own.
+        owners: those who take callbacks, as long as somebody else holds them.
     """
 
     def __init__(self, watches: Watches) -> None:
-        self.owners: list[Callable[[str], bool]] = []
+        self.owners: WeakSet[Owner] = WeakSet()
         self._watches = watches
-        self._refs: dict[str, TaskRef] = {}
+        self._noted: dict[str, Noted] = {}
 
     def expects(self, url: str | None) -> bool:
         """Whether calls of this URL come here."""
-        return url is not None and any(is_own(url) for is_own in self.owners)
+        return url is not None and any(owner.owns(url) for owner in self.owners)
 
-    def note(self, url: str | None, ref: TaskRef) -> None:
+    def note(self, url: str | None, ref: TaskRef, calls: TaskCalls | None = None) -> None:
         """A task was made that will call this URL, if that is one of ours."""
         intent_id = intent_of(url or "")
         if intent_id and self.expects(url):
             self._watches.expect(ref)
-            self._refs[intent_id] = ref
-            if len(self._refs) > MAX_KNOWN:
-                del self._refs[next(iter(self._refs))]
+            self._noted[intent_id] = Noted(ref, calls)
+            if len(self._noted) > MAX_KNOWN:
+                del self._noted[next(iter(self._noted))]
 
-    def ref_of(self, intent_id: str) -> TaskRef | None:
+    def noted(self, intent_id: str) -> Noted | None:
         """The task whose callback URL carries this id; None if it was made elsewhere or long ago."""
-        return self._refs.get(intent_id)
+        return self._noted.get(intent_id)
 
     async def confirmed(self, calls: TaskCalls, ref: TaskRef, is_about: Callable[[Task], bool]) -> Task | None:
         """The task, if Task/Detail agrees that it is over; then whoever waits for it has been told.

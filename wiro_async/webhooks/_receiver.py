@@ -11,11 +11,14 @@ from inspect import isawaitable
 from typing import TypeAlias
 from urllib.parse import parse_qs
 
+import anyio
+import anyio.to_thread
 import attrs
 
 from wiro_async._api.handle import TaskHandle
 from wiro_async._api.results import TaskResult
 from wiro_async._api.tasks import Reference, ref_of
+from wiro_async._engine.callbacks import Noted
 from wiro_async._engine.task_calls import TaskRef
 from wiro_async._errors import ConfigurationError, SessionClosedError, WebhookVerificationError, WiroError
 from wiro_async._protocol import webhook
@@ -42,9 +45,11 @@ logger = logging.getLogger("wiro_async")
 OnEnd: TypeAlias = Callable[[Task], Awaitable[None] | None]
 
 LIFETIME = 7 * 24 * 3600.0
+LONGEST_LIFETIME = 100 * 366 * 24 * 3600.0
 SHORTEST_SECRET = 16
 MAX_PENDING = 1000
 MAX_DONE = 10_000
+SMALL_BODY = 16 * 1024  # bytes; what is larger is read in a thread
 
 
 class WebhookReceiver:
@@ -62,7 +67,7 @@ class WebhookReceiver:
         on_end: called once with every confirmed task, whoever made it; may be a coroutine function.
 
     Raises:
-        ConfigurationError: a secret is too short.
+        ConfigurationError: a secret is too short, or the lifetime no number of seconds.
     """
 
     def __init__(
@@ -75,13 +80,15 @@ class WebhookReceiver:
     ) -> None:
         self._wiro = wiro
         self._secrets = _secrets(secret)
-        self._lifetime = lifetime
+        self._lifetime = _seconds(lifetime)
         self._on_end = on_end
         self._counts = WebhookStatistics()
         self._pending: set[str] = set()
+        self._reading = 0
+        self._readers = anyio.CapacityLimiter(1)
         self._done: dict[str, None] = {}
         self._desk = wiro._callbacks
-        self._desk.register(self._is_own)
+        self._desk.register(self)
 
     def __repr__(self) -> str:
         return f"WebhookReceiver({self._wiro!r})"
@@ -119,7 +126,7 @@ class WebhookReceiver:
 
     def statistics(self) -> WebhookStatistics:
         """What became of the calls so far."""
-        return attrs.evolve(self._counts, pending=len(self._pending))
+        return attrs.evolve(self._counts, pending=len(self._pending) + self._reading)
 
     def verify(self, path: str) -> None:
         """Check the address of a call yourself, where something else than this app takes it.
@@ -132,23 +139,34 @@ class WebhookReceiver:
             said = "has expired" if verdict == "expired" else "is not signed by this receiver"
             raise WebhookVerificationError(f"the address of this callback {said}")
 
+    def owns(self, url: str) -> bool:
+        """Whether this is an address of its own that still holds."""
+        return webhook.verdict(self._secrets, webhook.segment_of(url), clock.now()) == "good"
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "lifespan":
             await lifespan(receive, send)
         elif scope["type"] == "http":
-            self._counts.received += 1
-            try:
-                status = await self._take(scope, receive)
-            except RefusedError as error:
-                status = error.status
-            except DisconnectedError:
-                return
-            await answer(send, status)
+            await self._serve(scope, receive, send)
         else:
             await refuse_socket(receive, send)
 
-    async def _take(self, scope: Scope, receive: Receive) -> int:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._counts.received += 1
+        try:
+            body = await self._taken(scope, receive)
+        except RefusedError as error:
+            await answer(send, error.status)
+        except DisconnectedError:
+            return
+        else:
+            try:
+                await answer(send, 200)
+            finally:
+                await self._heed(scope, body)
+
+    async def _taken(self, scope: Scope, receive: Receive) -> bytes:
         self._check(scope)
         try:
             body = await body_of(scope, receive)
@@ -159,12 +177,32 @@ class WebhookReceiver:
         except SessionClosedError as error:
             logger.warning("a callback came to a session that cannot take it: %s", error)
             raise RefusedError(503) from None
-        refs = self._refs(scope, body)
-        if not refs:
+        return body
+
+    async def _heed(self, scope: Scope, body: bytes) -> None:
+        """Have what a call is about confirmed: the task that was given its address, else those that its body names."""
+        segment = webhook.segment_of(scope["path"])
+        about = [noted] if (noted := self._noted(scope)) else await self._named(scope, body)
+        if not about:
             self._counts.unreadable += 1
-        for ref in refs:
-            self._start(ref, webhook.segment_of(scope["path"]))
-        return 200
+        for one in about:
+            self._start(one, segment)
+
+    def _noted(self, scope: Scope) -> Noted | None:
+        ids = parse_qs(scope.get("query_string", b"").decode("latin-1")).get(INTENT, ())
+        return next(filter(None, map(self._desk.noted, ids)), None)
+
+    async def _named(self, scope: Scope, body: bytes) -> list[Noted]:
+        kind = header(scope, b"content-type")
+        if len(body) <= SMALL_BODY:
+            found = webhook.ids_in(body, kind)
+        else:
+            self._reading += 1
+            try:
+                found = await anyio.to_thread.run_sync(webhook.ids_in, body, kind, limiter=self._readers)
+            finally:
+                self._reading -= 1
+        return [Noted(TaskRef(ids.task_id, ids.token), None) for ids in found]
 
     def _check(self, scope: Scope) -> None:
         if scope["method"] != "POST":
@@ -178,27 +216,20 @@ class WebhookReceiver:
             self._counts.expired += 1
             raise RefusedError(410)
 
-    def _refs(self, scope: Scope, body: bytes) -> list[TaskRef]:
-        """Which tasks a call is about: what we noted when we gave its address away, else what it says itself."""
-        for intent_id in parse_qs(scope.get("query_string", b"").decode("latin-1")).get(INTENT, ()):
-            ref = self._desk.ref_of(intent_id)
-            if ref is not None:
-                return [ref]
-        return [TaskRef(ids.task_id, ids.token) for ids in webhook.ids_in(body, header(scope, b"content-type"))]
-
-    def _start(self, ref: TaskRef, segment: str) -> None:
-        keys = {key for key in (ref.task_id, ref.token) if key}
+    def _start(self, noted: Noted, segment: str) -> None:
+        keys = {key for key in (noted.ref.task_id, noted.ref.token) if key}
         if not keys.isdisjoint(self._pending) or not keys.isdisjoint(self._done):
             self._counts.duplicates += 1
         elif len(self._pending) >= MAX_PENDING:
             self._counts.dropped += 1
         else:
-            self._desk.start(self._confirm, ref, segment)
-            self._pending.add(ref.key)
+            self._desk.start(self._confirm, noted, segment)
+            self._pending.add(noted.ref.key)
 
-    async def _confirm(self, ref: TaskRef, segment: str) -> None:
+    async def _confirm(self, noted: Noted, segment: str) -> None:
+        ref = noted.ref
         try:
-            task = await self._desk.confirmed(ref, partial(_is_about, ref, segment))
+            task = await self._desk.confirmed(noted, partial(_is_about, ref, segment))
         except WebhookVerificationError:
             self._counts.forged += 1
             return
@@ -209,10 +240,12 @@ class WebhookReceiver:
             self._pending.discard(ref.key)
         if task is None:
             self._counts.unconfirmed += 1
-            return
-        self._counts.confirmed += 1
-        self._note_done(task)
-        await self._tell(task)
+        elif task.id in self._done or task.token in self._done:  # one call named it by its id and by its token
+            self._counts.duplicates += 1
+        else:
+            self._counts.confirmed += 1
+            self._note_done(task)
+            await self._tell(task)
 
     def _note_done(self, task: Task) -> None:
         for key in filter(None, (task.id, task.token)):
@@ -230,9 +263,6 @@ class WebhookReceiver:
         except Exception:
             logger.exception("on_end failed for task %s", task.id)
 
-    def _is_own(self, url: str) -> bool:
-        return webhook.verdict(self._secrets, webhook.segment_of(url), clock.now()) == "good"
-
 
 def _is_about(ref: TaskRef, segment: str, task: Task) -> bool:
     """Whether a call at an address may speak of a task: one that was given another address does not use this one."""
@@ -247,3 +277,10 @@ def _secrets(given: str | Sequence[str] | None) -> list[bytes]:
     if any(len(secret) < SHORTEST_SECRET for secret in found):
         raise ConfigurationError(f"a webhook secret is shorter than {SHORTEST_SECRET} characters")
     return found
+
+
+def _seconds(lifetime: float) -> float:
+    given: object = lifetime
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not abs(given) <= LONGEST_LIFETIME:
+        raise ConfigurationError(f"lifetime is {given!r}; give a number of seconds, such as {LIFETIME:g} for a week")
+    return given
