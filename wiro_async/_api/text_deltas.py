@@ -7,10 +7,45 @@ from types import TracebackType
 from typing import Self
 
 from wiro_async._api.following import EventStream, Following
-from wiro_async._api.results import TaskFinished
+from wiro_async._api.results import TaskFinished, TaskResult
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskCancelled, TaskEvent, TextDelta, TextReset
-from wiro_async._protocol.text import KINDS, TextKind
+from wiro_async._protocol.text import KINDS, GrowingText, TextKind
+
+
+class TextSoFar:
+    """The text of one run, as far as it was read."""
+
+    def __init__(self) -> None:
+        self._read = {kind: GrowingText() for kind in KINDS}
+
+    @property
+    def thinking(self) -> str:
+        """The thoughts."""
+        return self._read["thinking"].text
+
+    @property
+    def answer(self) -> str:
+        """The answer."""
+        return self._read["answer"].text
+
+    def note(self, event: TaskEvent) -> None:
+        """An event was read."""
+        match event:
+            case TextDelta(text=text, kind=kind):
+                self._read[kind].add(text)
+            case TextReset(kind=kind):
+                self._read[kind] = GrowingText()
+
+    def corrections(self, result: TaskResult) -> list[TextDelta | TextReset]:
+        """What makes it the result's text, which may come from elsewhere than the model's outputs."""
+        told: dict[TextKind, str] = {"thinking": result.thinking, "answer": result.text}
+        events, status = list[TextDelta | TextReset](), result.task.status
+        for kind in KINDS:
+            if told[kind] != self._read[kind].text:
+                events += [TextReset(kind, status=status)] if self._read[kind] else []
+                events += [TextDelta(told[kind], kind, KINDS.index(kind), status=status)] if told[kind] else []
+        return events
 
 
 class TextDeltas:
@@ -20,17 +55,17 @@ class TextDeltas:
         self._events = events
         self._following = following
         self._unread: deque[TextDelta | TextReset] = deque()
-        self._read: dict[TextKind, list[str]] = {kind: [] for kind in KINDS}
+        self._read = TextSoFar()
 
     @property
     def text_so_far(self) -> str:
         """The answer as far as it was read here."""
-        return self._joined("answer")
+        return self._read.answer
 
     @property
     def thinking_so_far(self) -> str:
         """The thoughts as far as they were read here."""
-        return self._joined("thinking")
+        return self._read.thinking
 
     @property
     def over(self) -> Task | None:
@@ -65,31 +100,13 @@ class TextDeltas:
     async def __anext__(self) -> TextDelta | TextReset:
         while not self._unread:
             self._take(await anext(self._events))
-        return self._give(self._unread.popleft())
+        event = self._unread.popleft()
+        self._read.note(event)
+        return event
 
     def _take(self, event: TaskEvent) -> None:
         match event:
             case TextDelta() | TextReset():
                 self._unread.append(event)
             case TaskFinished() | TaskCancelled() if self.over is not None:
-                self._settle(self._following.result(self.over).text, event.status)
-
-    def _give(self, event: TextDelta | TextReset) -> TextDelta | TextReset:
-        if isinstance(event, TextDelta):
-            self._read[event.kind].append(event.text)
-        else:
-            self._read[event.kind].clear()
-        return event
-
-    def _settle(self, text: str, status: str) -> None:
-        """The result's text may come from elsewhere than the model's outputs: then it replaces what was told."""
-        if text != self.text_so_far:
-            if self.text_so_far:
-                self._unread.append(TextReset("answer", status=status))
-            if text:
-                self._unread.append(TextDelta(text, "answer", KINDS.index("answer"), status=status))
-
-    def _joined(self, kind: TextKind) -> str:
-        parts = self._read[kind]
-        parts[:] = ["".join(parts)]
-        return parts[0]
+                self._unread += self._read.corrections(self._following.result(self.over))

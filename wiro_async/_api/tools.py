@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -121,7 +122,13 @@ class Toolbox:
         tool = self.functions.get(call.name)
         if tool is None:
             raise LookupError(f"there is no tool {call.name!r}, only {', '.join(tool_names(self.declarations))}")
-        return ToolOutput(call.call_id, call.name, await tool.run(call.arguments))
+        try:
+            return ToolOutput(call.call_id, call.name, await tool.run(call.arguments))
+        except asyncio.CancelledError as error:
+            here = asyncio.current_task()
+            if here is None or here.cancelling():
+                raise
+            raise RuntimeError(f"{call.name} was cancelled by itself, or by what it waited for") from error
 
 
 def _name_of(function: Function) -> str:
@@ -130,6 +137,10 @@ def _name_of(function: Function) -> str:
         raise InvalidInputError(message=f"a tool is {given!r}; give a function with type hints, or a tool's schema")
     while isinstance(given, partial):
         given = given.func
+    if getattr(given, "__name__", "") == "<lambda>":
+        raise InvalidInputError(
+            message="a tool is a lambda, which has no name; write a function: def look(city: str): …"
+        )
     return str(getattr(given, "__name__", type(given).__name__))
 
 

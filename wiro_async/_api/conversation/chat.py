@@ -14,6 +14,7 @@ from wiro_async._api.conversation.options import (
     Messages,
     ToolOutputs,
     TurnSettings,
+    check_names,
 )
 from wiro_async._api.conversation.results import TurnResult
 from wiro_async._api.conversation.state import ChatState
@@ -67,8 +68,13 @@ class Conversation:
     ) -> None:
         self.model = model
         self._launcher = launcher
+        check_names(settings)
         self._options = ChatOptions(**settings)
         self._toolbox: Toolbox | None = None
+        if previous_task_token is not None and session_id is None:
+            raise InvalidInputError(
+                message="previous_task_token is given without the session_id of its conversation; give both"
+            )
         self._state = ChatState(_checked(session_id), previous_task_token, user_id)
 
     def __repr__(self) -> str:
@@ -161,6 +167,7 @@ class Conversation:
         Arguments and errors as in `send`. Leaving it before its end stops the run, and leaves the conversation where
         it was.
         """
+        check_names(settings)
         return TurnStream(self._state, lambda: self._turn(prompt, response_model, settings))
 
     async def _turn(
@@ -191,13 +198,25 @@ class Conversation:
 
 
 def _said(prompt: Prompt | None, messages: Messages | None, outputs: ToolOutputs | None) -> dict[str, object]:
+    if messages is not None:
+        _check_messages("messages", messages, "give a list of messages")
     said = {"prompt": prompt, "messages": messages}
     if prompt is not None and not isinstance(prompt, str):
+        _check_messages("prompt", prompt, "give text, or a list of messages")
         said = {"prompt": None, "messages": prompt if messages is None else [*prompt, *messages]}
     said = {name: value for name, value in said.items() if value is not None}
     if outputs is not None and said:
         raise InvalidInputError(message="a turn of tool_outputs has nothing new: no prompt, and no messages")
     return dict(said)
+
+
+def _check_messages(name: str, messages: object, remedy: str) -> None:
+    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes, bytearray, memoryview)):
+        raise InvalidInputError(message=f"{name} is a {type(messages).__name__}; {remedy}")
+    for message in messages:
+        if not isinstance(message, Mapping):
+            held = f"{type(messages).__name__} with a {type(message).__name__} in it"
+            raise InvalidInputError(message=f"{name} is a {held}; {remedy}")
 
 
 def _checked(session_id: object) -> str:

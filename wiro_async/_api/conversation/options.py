@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import TypeAlias, TypedDict
 
 import attrs
@@ -65,6 +66,7 @@ class ChatOptions:
     check: bool | None = None
 
     def __attrs_post_init__(self) -> None:
+        _check_tools(self.tools)
         given = self.parameters
         wrong = [name for name in OURS if name in given]
         if wrong:
@@ -86,5 +88,22 @@ class ChatOptions:
 
     def for_turn(self, settings: ChatSettings) -> ChatOptions:
         """The same for one turn, with what is given for it; inputs are put together."""
+        check_names(settings)
         both: ChatSettings = {**settings, "input": {**self.parameters, **mapping_of(settings.get("input"))}}
         return attrs.evolve(self, **both)
+
+
+def check_names(settings: Mapping[str, object]) -> None:
+    """Raises TypeError for a setting that there is not."""
+    known = TurnSettings.__annotations__
+    for name in settings.keys() - known.keys():
+        meant = get_close_matches(name, known, 1)
+        hint = f"did you mean {meant[0]}?" if meant else f"these are all: {', '.join(known)}"
+        raise TypeError(f"there is no setting {name}; {hint}")
+
+
+def _check_tools(tools: object) -> None:
+    if isinstance(tools, Sequence) and not isinstance(tools, str):
+        return
+    name = getattr(tools, "__name__", "…")
+    raise InvalidInputError(message=f"tools is a {type(tools).__name__}; give a list: tools=[{name}]")

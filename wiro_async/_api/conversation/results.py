@@ -47,7 +47,7 @@ class TurnResult(ParsedResult[T]):
     @property
     def usage(self) -> Mapping[str, JSON]:
         """The counted tokens of all runs: `input_tokens`, `output_tokens`, `total_tokens`."""
-        return reduce(summed, (run.usage for run in self.runs))
+        return reduce(summed, (run.usage for run in self.runs), {})
 
     @property
     def cost(self) -> Decimal | None:

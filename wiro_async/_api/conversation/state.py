@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -87,12 +87,12 @@ class ChatState:
             last = self.history[-1]
             _check_ids(set(outputs), last.pending_calls)
             outputs = {output.call_id: output.output for output in last.open_outputs} | outputs
-        return wire(outputs)
+        return wire(outputs.items())
 
 
-def wire(outputs: Mapping[str, JSON]) -> list[dict[str, JSON]]:
-    """Outputs by their calls' ids, as they are sent."""
-    return [{"call_id": call_id, "output": output} for call_id, output in outputs.items()]
+def wire(outputs: Iterable[tuple[str, JSON]]) -> list[dict[str, JSON]]:
+    """Outputs and their calls' ids, as they are sent."""
+    return [{"call_id": call_id, "output": output} for call_id, output in outputs]
 
 
 def _outputs(given: ToolOutputs) -> dict[str, object]:

@@ -14,7 +14,7 @@ from wiro_async._api.forms import AnswerForm
 from wiro_async._api.launching import Launch, Launcher
 from wiro_async._api.results import T, TaskResult
 from wiro_async._api.tools import Toolbox
-from wiro_async._errors import FinishReasonError, InvalidInputError, TurnLimitError
+from wiro_async._errors import AnswerError, FinishReasonError, InvalidInputError, TurnLimitError, WiroError
 from wiro_async._protocol.calls import ToolCall, ToolOutput
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.turns import continuation, tool_names, turn_problems
@@ -62,10 +62,13 @@ class Turn(Generic[T]):
 
     async def run(self) -> TurnResult[T]:
         """All of it."""
-        while True:
-            result = await self.launcher.run(self.launch(), self.timeouts)
-            if not await self.goes_on(result):
-                return self.finished()
+        try:
+            while await self.goes_on(await self.launcher.run(self.launch(), self.timeouts)):
+                pass
+            return self.finished()
+        except WiroError as error:
+            self.tell_earlier_runs(error)
+            raise
 
     async def goes_on(self, result: TaskResult) -> bool:
         """Take the result of a run, and run the tools it asks for. Whether there is another run to come.
@@ -89,7 +92,7 @@ class Turn(Generic[T]):
         if is_left_to_caller:
             self.open_outputs = outputs
             return False
-        told = wire({output.call_id: output.output for output in outputs})
+        told = wire((output.call_id, output.output) for output in outputs)
         self.given = continuation({**self.given, "previousTaskToken": result.task.token}, told)
         return True
 
@@ -99,6 +102,12 @@ class Turn(Generic[T]):
         turn = TurnResult(self.results, self.outputs, self.open_outputs, downloader, self.form)
         self.state.move_on(turn)
         return turn
+
+    def tell_earlier_runs(self, error: WiroError) -> None:
+        """Note in an error which runs of the turn went well before it, for they are paid for."""
+        if self.results and not isinstance(error, AnswerError):
+            runs = ", ".join(str(result.task.id) for result in self.results)
+            error.add_note(f"before that, this turn had the model run and is paid for it: task {runs}")
 
     def _ours(self, calls: Sequence[ToolCall]) -> list[ToolCall]:
         if not self.options.run_tools:
