@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from itertools import chain
 from random import Random
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -18,39 +17,12 @@ from wiro_async._engine import limiter as module
 from wiro_async._engine.limiter import OPENING, Limiter, Slot
 from wiro_async._transport import clock
 
+if TYPE_CHECKING:
+    from tests.engine.conftest import Jump
+
 SEEDS = range(4)
 ROUND_TRIP, NEWS = 0.05, 0.05  # seconds until a run is answered, and until its end is known
 TASK = 10.0
-
-
-class JumpingClock(selectors.SelectSelector):
-    """Waits for nothing: where the loop would sleep, its clock goes on instead."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        assert ready or timeout is not None, "everybody waits, and nothing will ever happen"
-        self.now += 0.0 if ready else timeout or 0.0
-        return ready
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """A loop on such a clock."""
-
-    def __init__(self) -> None:
-        self._clock = JumpingClock()
-        super().__init__(self._clock)
-        self._clock_resolution = 1e-9
-
-    def time(self) -> float:
-        return self._clock.now
-
-
-def jump(story: Coroutine[Any, Any, None]) -> None:
-    """Tell a story in no time."""
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-        runner.run(story)
 
 
 @attrs.define
@@ -104,7 +76,7 @@ class Trial:
     shares: list[float] = attrs.field(factory=list[float])
     refusals: list[float] = attrs.field(factory=list[float])
 
-    def play(self, monkeypatch: pytest.MonkeyPatch) -> Trial:
+    def play(self, monkeypatch: pytest.MonkeyPatch, jump: Jump) -> Trial:
         for seed in SEEDS:
             dice = Random(seed)
             monkeypatch.setattr(clock, "chance", dice.random)
@@ -141,10 +113,10 @@ class Trial:
     ids=["alone", "three", "one after the other", "five", "many", "few"],
 )
 def test_the_account_is_used_without_asking_much(
-    monkeypatch: pytest.MonkeyPatch, trial: Trial, share: float, refusals: float
+    monkeypatch: pytest.MonkeyPatch, jump: Jump, trial: Trial, share: float, refusals: float
 ) -> None:
     """Sessions that know nothing of each other use nearly all that is allowed, and are seldom refused."""
-    trial.play(monkeypatch)
+    trial.play(monkeypatch, jump)
     assert mean(trial.shares) >= share
     assert mean(trial.refusals) <= refusals
 
@@ -159,7 +131,7 @@ async def _always(account: Account, limiter: Limiter, callers: int) -> None:
             group.create_task(use())
 
 
-def test_who_comes_late_gets_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_comes_late_gets_a_share(monkeypatch: pytest.MonkeyPatch, jump: Jump) -> None:
     """An account that one session has filled is shared with a second one before long."""
 
     async def story() -> None:
@@ -191,10 +163,10 @@ async def taken(limiter: Limiter, count: int) -> list[Slot]:
     return slots
 
 
-def told(story: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+def told(story: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[Jump], None]:
     """A test told on a jumping clock."""
 
-    def test() -> None:
+    def test(jump: Jump) -> None:
         jump(story())
 
     test.__doc__ = story.__doc__

@@ -27,7 +27,7 @@ SILENCE_CAP = 30.0  # at most, also where messages come that tell of no end
 POLL_SHARE = 0.1  # without a socket: ask again after this share of the time waited so far,
 POLL_FLOOR, POLL_CAP = 0.5, 30.0  # within these seconds
 AGREEMENT, AGREEMENT_GROWTH = 0.5, 1.25  # seconds between two questions after a task has claimed to be over
-PATIENCE = 10  # how often to ask then before going back to the usual pace
+PATIENCE, DOUBTING_PATIENCE = 10, 3  # how often to ask then before going back to the usual pace; after one false claim
 REFUSALS, REFUSED_GRACE = 3, 5.0  # how often in a row, and for how long, it must be refused to tell of a task
 UNKNOWN_GRACE = 30.0  # the same seconds for a task that surely exists, or one that is not refused but not listed
 FAILING_GRACE = 600.0  # seconds of nothing but failed polls before a wait is given up
@@ -116,16 +116,18 @@ class Poller:
     async def _poll(self, watcher: TaskWatcher) -> None:
         watcher.claims += watcher.state.claimed
         watcher.polls += not watcher.state.claimed
+        patience = DOUBTING_PATIENCE if watcher.disproved else PATIENCE
         try:
-            await self._ask(watcher, patient=watcher.claims < PATIENCE)
+            await self._ask(watcher, patient=watcher.claims < patience)
         finally:
             watcher.asking = False
             watcher.asked_at = clock.loop_time()
         if watcher.is_over or not watcher.users:
             return
-        if watcher.claims >= PATIENCE:
+        if watcher.claims >= patience:
             watcher.state.claimed, watcher.claims = False, 0
             watcher.disproved += 1
+            watcher.polls += 1
         self._plan(watcher, self._interval(watcher))
 
     async def _ask(self, watcher: TaskWatcher, patient: bool) -> None:
@@ -176,7 +178,7 @@ class Poller:
             self._changed.set()
 
     def _interval(self, watcher: TaskWatcher) -> float:
-        return self._seconds(watcher) * (1 + JITTER * (clock.chance() - 0.5))
+        return min(SILENCE_CAP, self._seconds(watcher) * (1 + JITTER * (clock.chance() - 0.5)))
 
     def _seconds(self, watcher: TaskWatcher) -> float:
         if watcher.claims:
