@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from wiro_async import (
@@ -220,3 +224,63 @@ async def test_a_text_that_is_taken_back(until: Until) -> None:
             heard = [delta async for delta in stream]
     assert any(isinstance(delta, TextReset) for delta in heard)
     assert stream.text_so_far == "In the beginning was"
+
+
+async def test_two_readers(wiro: AsyncWiro) -> None:
+    """The second would steal from the first, so it is told off."""
+    async with wiro.stream("emulator/writer", {**STORY, "seconds": 500}) as stream, anyio.create_task_group() as group:
+        group.start_soon(stream.result)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(WiroError, match="somebody reads"):
+            await stream.result()
+        group.cancel_scope.cancel()
+
+
+async def test_closing_instead_of_leaving(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """`aclose` does the same, as often as it is called; before the stream was entered there is nothing to do."""
+    async with contextlib.aclosing(wiro.stream("emulator/writer", STORY)):
+        pass
+    assert not emulator.ledger.submissions
+    async with wiro.stream("emulator/writer", {**STORY, "seconds": 500}) as stream:
+        await anext(stream)
+        await stream.aclose()
+        await stream.aclose()
+        assert statuses(emulator) == ["task_cancel"]
+    assert emulator.ledger.count("Task/Cancel") == 1
+
+
+async def test_a_stream_that_is_forgotten(wiro: AsyncWiro) -> None:
+    """Its task goes on until the session is closed, so there is a warning, which names the model."""
+    stream = wiro.stream("emulator/writer", {**STORY, "seconds": 500})
+    await stream.__aenter__()
+
+    def forget() -> None:
+        nonlocal stream
+        del stream
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match=r"emulator/writer.*async with"):
+        forget()
+    assert wiro.statistics().owned_tasks == 1
+    await wiro.aclose()
+    assert wiro.statistics().owned_tasks == 0
+
+
+async def test_streams_that_are_not_forgotten(wiro: AsyncWiro) -> None:
+    """None of those that were left, never entered, refused, or whose task may go on."""
+    wiro.stream("emulator/writer", STORY)
+    with suppress(InvalidInputError):
+        await wiro.stream("emulator/writer", {"seconds": 5}).__aenter__()
+    async with wiro.stream("emulator/writer", STORY) as stream:
+        await stream.result()
+    del stream
+    await wiro.stream("emulator/writer", STORY, on_cancel="leave").__aenter__()
+    gc.collect()
+
+
+async def test_printing_without_minding_resets(wiro: AsyncWiro) -> None:
+    """A reset has a text, too, which is empty."""
+    assert TextReset().text == ""
+    async with wiro.stream("text/rewriting", STORY) as stream:
+        shown = "".join([delta.text async for delta in stream])
+    assert shown.endswith(stream.text_so_far)

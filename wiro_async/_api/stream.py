@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +26,7 @@ class TextStream:
 
     _handle: TaskHandle | None = None
     _deltas: TextDeltas | None = None
-    _entered = False
+    _entered = _left = False
 
     def __init__(self, launcher: Launcher, launch: Launch, timeouts: Timeouts) -> None:
         self._launcher = launcher
@@ -70,10 +71,26 @@ class TextStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        is_over = self.is_over
-        self._opened().close()
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """The same as leaving it, for `contextlib.aclosing`; harmless if it was not entered, or is left."""
+        if self._left or self._deltas is None:
+            return
+        self._left, is_over = True, self.is_over
+        self._deltas.close()
         if self._stopper.disown(self.handle.ref) and not is_over:
             await self._stopper.stop(self._following.calls, self.handle.ref)
+
+    def __del__(self) -> None:
+        if self._deltas is not None and self._launch.on_cancel == "stop" and not (self._left or self.is_over):
+            warnings.warn(
+                f"a stream of {self._launch.model} was entered and never left, so its task goes on until the session "
+                "is closed: enter it with `async with`, or call its aclose()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
 
     def __aiter__(self) -> Self:
         return self
