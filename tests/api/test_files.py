@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import anyio
 import pytest
@@ -275,3 +275,15 @@ async def test_folder_names(emulator: WiroEmulator, wiro: AsyncWiro, name: objec
     with pytest.raises(InvalidInputError, match="letters, digits"):
         await wiro.files.create_folder(name)  # type: ignore[arg-type]
     assert not emulator.ledger.calls
+
+
+async def test_ids_of_folders_may_be_numbers(emulator: WiroEmulator, wiro: AsyncWiro, picture: Path) -> None:
+    """They are told as numbers here and there; anything else is none."""
+    assert (await wiro.files.upload(picture, folder_id=5)).folder_id == "5"
+    assert (await wiro.files.create_folder("inner", parent_id=5)).parent_id == "5"
+    odd: Any
+    for odd in (True, b"5", 5.0):
+        with pytest.raises(InvalidInputError, match=r"folder_id is a .*give the id of a folder"):
+            await wiro.files.upload(picture, folder_id=odd)
+        with pytest.raises(InvalidInputError, match="parent_id is a"):
+            await wiro.files.create_folder("inner", parent_id=odd)

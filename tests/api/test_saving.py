@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import os
@@ -11,15 +12,19 @@ import sys
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
 import pytest_asyncio
 
-from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord, RetryPolicy, TaskResult
+from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord, RetryPolicy, Task, TaskResult
 from wiro_async._engine import patience
 from wiro_async._transport import http
 from wiro_async.testing import Cut, Delay, FileOutput, ModelScript, Respond, Script, WiroEmulator, timeline
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
 
 NAMES = ["0.png", "0.PNG", "../up.png", "0.png", "CON", ""]
 SAFE = ["0.png", "0-2.PNG", "_up.png", "0-3.png", "_CON", "output"]
@@ -202,3 +207,75 @@ async def test_leaving_a_zip(wiro: AsyncWiro, result: TaskResult) -> None:
     assert wiro.statistics().requests == 1
     await stream.aclose()
     assert wiro.statistics().requests == 0
+
+
+async def test_a_zip_in_a_block(wiro: AsyncWiro, result: TaskResult) -> None:
+    """Which frees the connection however it is left; whole or not."""
+    async with result.zip_stream() as chunks:
+        archive = b"".join([chunk async for chunk in chunks])
+    assert zipfile.ZipFile(io.BytesIO(archive)).namelist() == SAFE
+    with pytest.raises(LookupError):  # noqa: PT012
+        async with result.zip_stream() as chunks:
+            async for _ in chunks:
+                raise LookupError
+    assert wiro.statistics().requests == 0
+
+
+@pytest.mark.parametrize("ended", ["99999999999", "4354819200", "0", "-5"])
+async def test_a_zip_of_any_time(result: TaskResult, ended: str) -> None:
+    """A zip knows the years from 1980 to 2107."""
+    task = Task.from_wire({**result.task.raw, "endtime": ended})
+    again = TaskResult(task, result.outputs[0]._downloader)
+    assert len(zipfile.ZipFile(io.BytesIO(await zipped(again))).namelist()) == len(SAFE)
+
+
+async def test_a_stream_in_a_plain_loop(wiro: AsyncWiro, result: TaskResult, until: Until) -> None:
+    """Read to its end, left and closed, or left and forgotten: its connection is freed."""
+    assert b"".join([chunk async for chunk in result.outputs[1].stream()]) == DATA[1]
+    assert wiro.statistics().requests == 0
+    stream = result.outputs[1].stream()
+    async for _ in stream:
+        break
+    assert wiro.statistics().requests == 1
+    await stream.aclose()
+    await stream.aclose()
+    assert wiro.statistics().requests == 0
+    assert [chunk async for chunk in stream] == []
+    async for _ in result.outputs[1].stream():
+        break
+    del _
+    await until(lambda: gc.collect() >= 0 and not wiro.statistics().requests)
+
+
+async def test_errors_tell_of_the_task(emulator: WiroEmulator, result: TaskResult, tmp_path: Path) -> None:
+    """Whichever way an output is asked for, and also where there is none."""
+    emulator.faults.http("files/*", Respond(403), times=None)
+
+    async def streamed() -> None:
+        async for _ in result.output.stream():
+            pass
+
+    async def entered() -> None:
+        async with result.output.stream():
+            pass
+
+    nothing = TaskResult(attrs.evolve(result.task, outputs=()), result.output._downloader)
+
+    async def absent() -> None:
+        _ = nothing.output
+
+    saving = [result.output.save(tmp_path / "a"), result.save(tmp_path)]
+    for act in (result.output.read(), streamed(), entered(), zipped(result), absent(), *saving):
+        with pytest.raises(DownloadError) as caught:
+            await act
+        assert (caught.value.task_id, caught.value.token) == (result.task.id, result.task.token)
+
+
+async def test_errors_of_others_are_left_alone(result: TaskResult) -> None:
+    """What goes wrong in the block is not about this output."""
+    error = DownloadError("mine")
+    with pytest.raises(DownloadError) as caught:
+        async with result.output.stream():
+            raise error
+    assert caught.value is error
+    assert (error.task_id, error.token) == (None, None)

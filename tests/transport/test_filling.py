@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from wiro_async._protocol.filenames import numbered
 from wiro_async._transport import filling as module
 from wiro_async._transport.filling import filling
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
 
 
 async def fill(path: Path, data: bytes = b"new", overwrite: bool = False) -> Path:
@@ -150,3 +156,28 @@ async def test_errors_of_the_disk_come_through(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         await fill(tmp_path / "folder", overwrite=True)
     assert names(tmp_path) == ["file"]
+
+
+async def test_cancelled_twice_while_all_threads_are_busy(tmp_path: Path, until: Until) -> None:
+    """Nothing is left of it as soon as there is a thread."""
+    begun, free = asyncio.Event(), threading.Event()
+
+    async def write() -> None:
+        async with filling(tmp_path / "x", False) as file:
+            await file.write(b"abc")
+            begun.set()
+            await asyncio.sleep(60)
+
+    writing = asyncio.create_task(write())
+    await begun.wait()
+    threads = anyio.to_thread.current_default_thread_limiter()
+    busy = [asyncio.create_task(anyio.to_thread.run_sync(free.wait)) for _ in range(int(threads.total_tokens))]
+    await until(lambda: not threads.available_tokens)
+    for _ in range(2):
+        writing.cancel()
+        await asyncio.sleep(0.01)
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    free.set()
+    await asyncio.gather(*busy)
+    await until(lambda: not list(tmp_path.iterdir()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "api.test,x"}, "https", "api.test", None),
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}, "https", "api.test", None),
         ({"ALL_PROXY": "socks5://q:1", "NO_PROXY": "127.0.0.1"}, "http", "127.0.0.1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "127.0.0.1:80"}, "http", "127.0.0.1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "127.0.0.1:81"}, "http", "127.0.0.1", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "::1"}, "http", "::1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "x, 10.0.0.0/8,fd00::/8,no/net"}, "http", "10.1.2.3", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http", "11.1.2.3", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http", "api.test", "http://p:1"),
+        ({"HTTP_PROXY": "http://me:p%2Fw@p:1/"}, "http", "api.test", "http://me:p%2Fw@p:1/"),
     ],
 )
 def test_which_proxy(
@@ -39,7 +47,7 @@ def test_which_proxy(
     """By the scheme, else for all, unless the host is excepted."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert proxy_for(scheme, host) == proxy
+    assert proxy_for(scheme, host, 443 if scheme == "https" else 80) == proxy
 
 
 def test_a_kind_that_needs_a_transport_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +56,20 @@ def test_a_kind_that_needs_a_transport_of_ones_own(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigurationError, match=r"ALL_PROXY asks .* socks5://.*transport=.* NO_PROXY") as caught:
         proxy_for("https", "api.test")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://me:s3/cret@p:1", "http://me:s3#cret@p:1", "http://me:s3cret@p:port", "me:s3?cret@p", "http://", "["],
+)
+async def test_what_is_no_proxy(built_in: HttpTransport, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """Said so, with the variable and without its value: a part of a password looks like a host or a port."""
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(ConfigurationError, match="http_proxy is not the address of a proxy") as caught:
+        await built_in.post("http://api.test/v1/x", {}, b"{}", 5.0)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "s3" not in told
+    assert "cret" not in told
 
 
 async def test_calls_by_a_proxy(built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

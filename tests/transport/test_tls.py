@@ -6,10 +6,12 @@ import asyncio
 import ssl
 import time
 from pathlib import Path
+from typing import Any
 
 import certifi
 import pytest
 
+from wiro_async import AsyncWiro
 from wiro_async._errors import ConfigurationError
 from wiro_async._transport import clock
 from wiro_async._transport.tls import Tls
@@ -55,6 +57,25 @@ def test_certificates_of_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
     assert Tls().context.get_ca_certs() == []
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
     assert len(Tls().context.get_ca_certs()) > 50
+
+
+def test_certificates_that_the_environment_promises_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable."""
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    (tmp_path / "none.pem").write_text("nothing", encoding="ascii")
+    for path in (tmp_path / "none.pem", tmp_path / "missing.pem"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        with pytest.raises(
+            ConfigurationError, match=r"SSL_CERT_FILE is .*\.pem', which holds no certificates: .*correct"
+        ):
+            _ = Tls().context
+
+
+@pytest.mark.parametrize("verify", [None, 123, b"/etc/ssl"])
+def test_what_says_nothing_about_trust(verify: Any) -> None:
+    """Is refused at once, not at the first call."""
+    with pytest.raises(ConfigurationError, match=r"verify is a .*; give True, False, the path"):
+        AsyncWiro("key", verify=verify)
 
 
 async def test_the_clock() -> None:

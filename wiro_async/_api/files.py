@@ -10,6 +10,7 @@ from uuid import uuid4
 import attrs
 
 from wiro_async._engine.sender import Sender
+from wiro_async._errors import InvalidInputError
 from wiro_async._protocol import files
 from wiro_async._protocol.files import Folder, UploadedFile
 from wiro_async._transport.files import size_of
@@ -25,7 +26,7 @@ class Files:
     async def upload(
         self,
         file: os.PathLike[str] | IO[bytes] | File,
-        folder_id: str | None = None,
+        folder_id: str | int | None = None,
         on_progress: OnProgress | None = None,
     ) -> UploadedFile:
         """Upload a file, in constant memory. It is sent once: if the answer is lost, nothing is repeated.
@@ -41,16 +42,19 @@ class Files:
                 a coroutine function.
 
         Raises:
-            InvalidInputError: it is too large or no file; nothing was sent, or it was not sent whole.
+            InvalidInputError: it is too large, no file, or was sent before and cannot be read again; nothing was sent,
+                or it was not sent whole.
             OSError: it could not be read.
             APIError, TransportError: the service refused it, or the connection failed.
         """
         given = files.given_file(file)
         files.check_size(given.name, await size_of(given))
         watched = attrs.evolve(given, on_progress=_Watch(given.name, on_progress or given.on_progress))
-        return files.uploaded(await self._sender.call(files.upload(watched, folder_id, uuid4().hex[:8])))
+        return files.uploaded(
+            await self._sender.call(files.upload(watched, _id(folder_id, "folder_id"), uuid4().hex[:8]))
+        )
 
-    async def create_folder(self, name: str, parent_id: str | None = None) -> Folder:
+    async def create_folder(self, name: str, parent_id: str | int | None = None) -> Folder:
         """Make a folder.
 
         Args:
@@ -61,7 +65,7 @@ class Files:
             InvalidInputError: the name is not allowed; nothing was sent.
             APIError: the service refused it, for instance because there is one of that name.
         """
-        return files.created(await self._sender.call(files.folder_create(name, parent_id)))
+        return files.created(await self._sender.call(files.folder_create(name, _id(parent_id, "parent_id"))))
 
 
 @attrs.frozen
@@ -74,3 +78,11 @@ class _Watch:
     def __call__(self, sent: int, total: int | None) -> Awaitable[None] | None:
         files.check_size(self.name, sent)
         return None if self.on_progress is None else self.on_progress(sent, total)
+
+
+def _id(given: object, name: str) -> str | None:
+    if given is None or isinstance(given, str):
+        return given
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)
+    raise InvalidInputError(message=f"{name} is a {type(given).__name__}; give the id of a folder, such as folder.id")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import anyio
 
+from wiro_async._api.byte_streams import ByteStream
 from wiro_async._engine.downloader import READ_CAP, Downloader
-from wiro_async._errors import DownloadError
+from wiro_async._engine.task_calls import TaskRef
+from wiro_async._errors import DownloadError, WiroError
 from wiro_async._protocol.entities import OutputRecord
 from wiro_async._protocol.filenames import safe_name
 from wiro_async._protocol.text import TextSnapshot
@@ -25,9 +27,10 @@ class Output:
         record: what the task says about it.
     """
 
-    def __init__(self, record: OutputRecord, downloader: Downloader) -> None:
+    def __init__(self, record: OutputRecord, downloader: Downloader, ref: TaskRef | None = None) -> None:
         self.record = record
         self._downloader = downloader
+        self._ref = ref or TaskRef()
 
     @classmethod
     def at(cls, url: str, downloader: Downloader) -> Output:
@@ -70,28 +73,25 @@ class Output:
         Raises:
             DownloadError: it has more, or could not be fetched whole.
         """
-        if self.url is None:
-            return _text(self.record)
-        return await self._downloader.read(self.url, self.size, max_bytes)
+        with self._told():
+            if self.url is None:
+                return _text(self.record)
+            return await self._downloader.read(self.url, self.size, max_bytes)
 
-    @asynccontextmanager
-    async def stream(self, *, max_bytes: int | None = None) -> AsyncGenerator[AsyncGenerator[bytes, None]]:
+    def stream(self, *, max_bytes: int | None = None) -> ByteStream:
         """Its bytes as they come: `async with output.stream() as chunks: async for chunk in chunks: …`.
 
-        On entering, its server has begun to answer. Leaving, or cancelling, drops the connection.
+        On entering, its server has begun to answer. Leaving, or cancelling, drops the connection. For a plain
+        `async for chunk in output.stream()` that is left early, see `ByteStream`. As many as you open are read at a
+        time; none waits for another, or for files that are being saved.
 
         Args:
             max_bytes: the most it may have; no limit but the session's, if not given.
 
         Raises:
-            DownloadError: it could not be fetched whole; also while iterating.
+            DownloadError: it could not be fetched whole; on entering, or while iterating.
         """
-        if self.url is None:
-            async with aclosing(_once(_text(self.record))) as chunks:
-                yield chunks
-        else:
-            async with self._downloader.stream(self.url, self.size, max_bytes) as chunks:
-                yield chunks
+        return ByteStream(self._pieces(max_bytes))
 
     async def save(self, to: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None) -> Path:
         """Save it and return where it now lies. The file appears under its name only when it is whole and on disk.
@@ -113,12 +113,32 @@ class Output:
 
     async def save_as(self, path: Path, *, overwrite: bool, max_bytes: int | None) -> Path:
         """The same for a path that is no directory."""
-        if self.url is not None:
-            return await self._downloader.save(self.url, path, self.size, max_bytes, overwrite=overwrite)
-        text = _text(self.record)
-        async with filling(path, overwrite) as file:
-            await file.write(text)
-        return file.path
+        with self._told():
+            if self.url is not None:
+                return await self._downloader.save(self.url, path, self.size, max_bytes, overwrite=overwrite)
+            text = _text(self.record)
+            async with filling(path, overwrite) as file:
+                await file.write(text)
+            return file.path
+
+    async def _pieces(self, max_bytes: int | None) -> AsyncGenerator[bytes, None]:
+        with self._told():
+            if self.url is None:
+                yield _text(self.record)
+                return
+            async with self._downloader.stream(self.url, self.size, max_bytes) as chunks:
+                yield b""  # its server has begun to answer
+                async for chunk in chunks:
+                    yield chunk
+
+    @contextmanager
+    def _told(self) -> Generator[None, None, None]:
+        """Every error tells which task the output is of."""
+        try:
+            yield
+        except WiroError as error:
+            error.with_task(self._ref.task_id, self._ref.token)
+            raise
 
     async def _target(self, to: str | os.PathLike[str]) -> Path:
         text = os.fspath(to)
@@ -133,7 +153,3 @@ def _text(record: OutputRecord) -> bytes:
     if snapshot is None:
         raise DownloadError(f"output {record.name!r} has neither a URL nor text")
     return snapshot.answer.encode(errors="replace")
-
-
-async def _once(data: bytes) -> AsyncGenerator[bytes, None]:
-    yield data

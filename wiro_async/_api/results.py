@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,10 +13,12 @@ import anyio
 import attrs
 
 from wiro_async._api import schemas
+from wiro_async._api.byte_streams import ByteStream
 from wiro_async._api.forms import AnswerForm, reading
 from wiro_async._api.outputs import Output
 from wiro_async._api.zipping import zipped
 from wiro_async._engine.downloader import Downloader
+from wiro_async._engine.task_calls import TaskRef
 from wiro_async._errors import DownloadError, ResponseFormatError, WiroError
 from wiro_async._protocol.calls import ASKS, ToolCall, calls_in
 from wiro_async._protocol.entities import Task
@@ -27,7 +29,7 @@ from wiro_async._protocol.text import TextSnapshot, whole
 
 T = TypeVar("T")
 EMPTY = TextSnapshot("", "")
-ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can tell
+ZIP_EPOCH, ZIP_END = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # the times that a zip archive can tell
 
 
 class TaskResult:
@@ -40,7 +42,8 @@ class TaskResult:
 
     def __init__(self, task: Task, downloader: Downloader) -> None:
         self.task = task
-        self.outputs = tuple(Output(record, downloader) for record in task.outputs)
+        self._ref = TaskRef(task.id or None, task.token)
+        self.outputs = tuple(Output(record, downloader, self._ref) for record in task.outputs)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(task={self.task!r}, outputs={list(self.outputs)!r})"
@@ -49,7 +52,8 @@ class TaskResult:
     def output(self) -> Output:
         """The first output. Raises `DownloadError` if there is none."""
         if not self.outputs:
-            raise DownloadError(f"task {self.task.id} of {self.task.model} made no output")
+            error = DownloadError(f"task {self.task.id} of {self.task.model} made no output")
+            raise error.with_task(self._ref.task_id, self._ref.token)
         return self.outputs[0]
 
     @property
@@ -147,17 +151,19 @@ class TaskResult:
         _raise_first([failures[index] for index in sorted(failures)])
         return [saved[index] for index in range(len(self.outputs))]
 
-    def zip_stream(self) -> AsyncGenerator[bytes, None]:
+    def zip_stream(self) -> ByteStream:
         """A zip archive of all outputs, as it is made: `StreamingResponse(result.zip_stream(), …)`.
 
-        It takes constant memory: each file is passed on as it is fetched. Close it (`aclose()`) if you leave it early.
+        It takes constant memory: each file is passed on as it is fetched. If you may leave it early, use it as
+        `async with result.zip_stream() as chunks`, or close it (`aclose()`).
 
         Raises:
-            DownloadError: while iterating, if an output could not be fetched whole; what came is no archive then.
+            DownloadError: on entering or while iterating: one could not be fetched whole. What came is no archive then.
         """
         ended = self.task.ended_at
         made_at = (ended.year, ended.month, ended.day, ended.hour, ended.minute, ended.second) if ended else ZIP_EPOCH
-        return zipped(zip(self._names(), self.outputs, strict=True), max(made_at, ZIP_EPOCH))
+        made_at = min(max(made_at, ZIP_EPOCH), ZIP_END)
+        return ByteStream(zipped(zip(self._names(), self.outputs, strict=True), made_at))
 
     def _names(self) -> list[str]:
         return distinct_names(output.name for output in self.outputs)

@@ -80,9 +80,11 @@ async def filling(path: Path, overwrite: bool) -> AsyncGenerator[Filling, None]:
         yield target
         await target.finish()
         target.path = await anyio.to_thread.run_sync(part.publish, overwrite)
-    finally:
+    finally:  # begun before anything is awaited: a second cancellation may come any time
+        discarding = asyncio.get_running_loop().run_in_executor(None, part.discard)
+        discarding.add_done_callback(_heed)
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(part.discard)
+            await asyncio.shield(discarding)
 
 
 class _Part:

@@ -3,32 +3,62 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from wiro_async._errors import ConfigurationError
 
 
-def proxy_for(scheme: str, host: str) -> str | None:
+def proxy_for(scheme: str, host: str, port: int | None = None) -> str | None:
     """The proxy for an address, None for a direct connection. May ask the operating system: call it in a thread.
 
     Raises:
-        ConfigurationError: it is of a kind that needs a transport of the user's own.
+        ConfigurationError: it is no address, or of a kind that needs a transport of the user's own.
     """
-    if proxy_bypass(host):
+    if proxy_bypass(host if port is None else f"{host}:{port}") or _is_in_a_network(host):
         return None
     proxies = getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
     if not proxy:
         return None
     kind, separator, _ = proxy.partition("://")
-    if not separator:
-        return f"http://{proxy}"
-    if kind.lower() in ("http", "https"):
-        return proxy
-    raise ConfigurationError(
-        f"{_variable(scheme)} asks for a proxy of the kind {kind}://, which needs a transport of your own: AsyncWiro("
-        "transport=httpx.AsyncHTTPTransport(proxy=…)), with httpx[socks] for SOCKS; or set NO_PROXY to go without it"
-    )
+    if separator and kind.lower() not in ("http", "https"):
+        raise ConfigurationError(
+            f"{_variable(scheme)} asks for a proxy of the kind {kind}://, which needs a transport of your own: "
+            "AsyncWiro(transport=httpx.AsyncHTTPTransport(proxy=…)), with httpx[socks] for SOCKS; or set NO_PROXY to "
+            "go without it"
+        )
+    return _checked(proxy if separator else f"http://{proxy}", scheme)
+
+
+def _checked(proxy: str, scheme: str) -> str:
+    """Another library would show the parts of one that it cannot read, and a part of its password among them."""
+    try:
+        parts = urlsplit(proxy)
+        is_address = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError:
+        is_address = False
+    if not is_address or urlsplit(proxy).path not in ("", "/"):
+        raise ConfigurationError(
+            f"{_variable(scheme)} is not the address of a proxy; write it as http://host:port or "
+            "http://name:password@host:port, with / ? # @ : in a name or password as %2F %3F %23 %40 %3A"
+        )
+    return proxy
+
+
+def _is_in_a_network(host: str) -> bool:
+    """Whether NO_PROXY excepts a network, such as 10.0.0.0/8, with this address in it."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    for entry in getproxies().get("no", "").split(","):
+        with suppress(ValueError):
+            if "/" in entry and address in ip_network(entry.strip(), strict=False):
+                return True
+    return False
 
 
 def _variable(scheme: str) -> str:

@@ -23,9 +23,18 @@ class Tls:
         verify: True trusts the usual authorities (or those of SSL_CERT_FILE and SSL_CERT_DIR), False anybody; a path
             is a file or a directory with the certificates of the only authorities to trust; a context is taken as
             it is.
+
+    Raises:
+        ConfigurationError: it is nothing of that.
     """
 
     def __init__(self, verify: Verify = True) -> None:
+        given: object = verify
+        if not isinstance(given, (bool, str, os.PathLike, ssl.SSLContext)):
+            raise ConfigurationError(
+                f"verify is a {type(given).__name__}; give True, False, the path of a file or directory of "
+                "certificates, or an ssl.SSLContext"
+            )
         self._verify = verify
         self._turn = Lock()
 
@@ -46,9 +55,15 @@ class Tls:
 
 def _usual() -> ssl.SSLContext:
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if file or folder:
+    if not (file or folder):
+        return ssl.create_default_context(cafile=certifi.where())
+    try:  # only the file is read now; a directory is looked into when a certificate is needed
         return ssl.create_default_context(cafile=file or None, capath=folder or None)
-    return ssl.create_default_context(cafile=certifi.where())
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"SSL_CERT_FILE is {file!r}, which holds no certificates: {error}; correct it, or take it out of the "
+            "environment"
+        ) from error
 
 
 def _trusting() -> ssl.SSLContext:

@@ -35,7 +35,7 @@ class AiohttpBackend:
         self._session: aiohttp.ClientSession | None = None
         self._files: aiohttp.ClientSession | None = None  # leaves content codings alone
         self._open_exchanges: set[AiohttpExchange] = set()
-        self._proxies: dict[tuple[str, str], str | None] = {}
+        self._proxies: dict[tuple[str, str, int | None], str | None] = {}
 
     async def ready(self, url: str) -> None:
         """The session is open, and the proxy known."""
@@ -43,7 +43,7 @@ class AiohttpBackend:
             await self._open()
         with mapped_errors(None):
             address = _address(url)
-            origin = address.scheme, address.host or ""
+            origin = _origin(address)
             if origin not in self._proxies:
                 self._proxies[origin] = await anyio.to_thread.run_sync(proxy_for, *origin)
 
@@ -68,7 +68,7 @@ class AiohttpBackend:
                 headers=headers,
                 data=data,
                 allow_redirects=False,
-                proxy=self._proxies[address.scheme, address.host or ""],
+                proxy=self._proxies[_origin(address)],
                 timeout=_timeouts(connect, silence),
             )
         exchange = AiohttpExchange(response, silence, method == "GET", self._open_exchanges.discard)
@@ -169,6 +169,10 @@ def _address(url: str) -> URL:
     from yarl import URL
 
     return URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
+
+
+def _origin(address: URL) -> tuple[str, str, int | None]:
+    return address.scheme, address.host or "", address.port
 
 
 @lru_cache(maxsize=16)
