@@ -408,20 +408,24 @@ class AsyncWiro:
             order: give items as they are "completed", or in "input" order.
             window: in "input" order, how many items may be ahead of the one that is given next; then no input is taken.
             retries: how often a failed task is run anew; each is a new bill.
-            retry_if: which failures are worth it; all, if not given.
-            on_error: "stop" submits nothing more after the first failed item.
+            retry_if: which failures are worth it; all, if not given. May be a coroutine function.
+            on_error: "stop" sends nothing more after the first failed item: what was sent is finished and given,
+                what was taken and not sent is dropped.
             on_exit: "leave" lets running tasks go on when the batch is left.
             journal: a file in which every item is written down before it is sent. Started again with it, even after
                 `kill -9`, the batch gives back what has ended, follows what runs, and submits only the rest.
-                Items that failed come back as failed while their attempts are used up: raise `retries` to run them
-                anew. Holds tokens and results; only its owner can read it.
+                Items that failed come back as failed while their attempts are used up: raise `retries`, or give the
+                items themselves, to run them anew. Holds tokens and results; only its owner can read it.
             journal_grace: seconds from opening it after which a run of which an earlier process did not see the
                 answer, and which the service does not list, counts as never sent.
             budget: US dollars. A run is submitted only if what is spent, reserved for runs in flight and estimated
-                for it fits; the rest comes as skipped items with `BudgetExceededError`. A run may cost more than its
-                estimate (the model's price, else the mean so far, else one runs alone): the overshoot is at most
-                what the runs in flight cost beyond their estimates. With a journal, earlier processes' costs count.
-            save_to: a directory into which outputs are downloaded as items end, as "{key}-{number}.{suffix}".
+                for it fits; the rest comes as skipped items with `BudgetExceededError`, or is not taken where nobody
+                knows how many inputs there are. A run may cost more than its estimate (the model's price, if that is
+                not exact at least the mean so far; one runs alone if nothing is known): the overshoot is at most what
+                the runs in flight cost beyond their estimates. A run whose end is not seen counts with its estimate.
+                With a journal, earlier processes' costs count.
+            save_to: a directory into which outputs are downloaded as items end, as "{key}-{number}.{suffix}". A file
+                of somebody else's that has this name keeps it.
             progress: True shows a live display; a function, or a coroutine function, gets `BatchStats` now and then.
             timeout, queue_timeout: of each run that has none of its own, as in `run`.
 

@@ -399,6 +399,7 @@ async def test_no_inputs(emulator: WiroEmulator, wiro: AsyncWiro, inputs: Any) -
         {"retries": -1},
         {"retries": "many"},
         {"on_error": "ignore"},
+        {"retry_if": True},
     ],
     ids=str,
 )

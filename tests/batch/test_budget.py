@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -12,13 +14,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async import AsyncWiro, BudgetExceededError, Estimate, InvalidInputError, NotFoundError, RunRequest
-from wiro_async._api.batch.budget import Budget
-from wiro_async.testing import WiroEmulator
+from wiro_async import (
+    AsyncWiro,
+    BudgetExceededError,
+    Estimate,
+    InvalidInputError,
+    NotFoundError,
+    PermissionDeniedError,
+    RunRequest,
+    SubmissionUnknownError,
+    TaskTimeoutError,
+    Timeouts,
+)
+from wiro_async._api.batch.budget import Budget, Estimator
+from wiro_async._api.journal import Spending
+from wiro_async._types import OnCancel
+from wiro_async.testing import Json, ModelScript, ResetAfter, Respond, Script, WiroEmulator, timeline
 
 PAINTER = "emulator/painter"
 SMALL = {"prompt": "A boat", "width": 16, "height": 16, "seconds": 0.1}
 REQUEST = RunRequest("o/m")
+BRIEF = Timeouts(request=0.5)
 
 
 def price(total: Decimal | int | str, *, exact: bool = True) -> Estimate:
@@ -72,9 +88,20 @@ def test_budgets_that_are_none(budget: str | Decimal) -> None:
         AsyncWiro("key").batch("o/m", [], budget=budget)
 
 
-async def test_one_at_a_time_until_a_cost_is_known() -> None:
+async def unknown(request: RunRequest) -> Estimate:
+    """The service tells neither a price nor what an average run costs."""
+    return price(0, exact=False)
+
+
+async def forbidden(request: RunRequest) -> Estimate:
+    """The price cannot be asked for at this moment."""
+    raise PermissionDeniedError(message="no")
+
+
+@pytest.mark.parametrize("estimator", [unpriced, unknown, forbidden], ids=lambda estimator: estimator.__name__)
+async def test_one_at_a_time_until_a_cost_is_known(estimator: Estimator) -> None:
     """Without a price, the first run goes alone; the mean of what is known is the estimate then."""
-    budget = Budget(Decimal(10), unpriced)
+    budget = Budget(Decimal(10), estimator)
     first = await budget.reserve(REQUEST)
     entered: list[object] = []
 
@@ -140,6 +167,150 @@ async def test_a_cost_that_is_not_told() -> None:
     assert budget.spent == 2
     with pytest.raises(BudgetExceededError):
         await budget.reserve(REQUEST)
+
+
+async def test_an_estimate_that_proves_too_low() -> None:
+    """Where the price is not exact, what runs have cost on average is reserved, if that is more."""
+
+    async def cheap(request: RunRequest) -> Estimate:
+        return price(1, exact=False)
+
+    budget = Budget(Decimal(20), cheap)
+    first = await budget.reserve(REQUEST)
+    budget.settle(first, True, Decimal(7))
+    assert first.amount == 1
+    assert (await budget.reserve(REQUEST)).amount == 7
+
+
+async def test_an_exact_price_stands() -> None:
+    """Whatever runs have cost so far."""
+
+    async def one(request: RunRequest) -> Estimate:
+        return price(1)
+
+    budget = Budget(Decimal(20), one)
+    budget.settle(await budget.reserve(REQUEST), True, Decimal(7))
+    assert (await budget.reserve(REQUEST)).amount == 1
+
+
+async def test_an_end_that_was_not_seen() -> None:
+    """What was reserved for it counts as spent."""
+
+    async def two(request: RunRequest) -> Estimate:
+        return price(2)
+
+    budget = Budget(Decimal(3), two)
+    budget.lose(await budget.reserve(REQUEST))
+    assert budget.spent == 2
+    with pytest.raises(BudgetExceededError):
+        await budget.reserve(REQUEST)
+
+
+async def test_nothing_goes_beside_a_run_of_unknown_cost() -> None:
+    """Also not beside one that an earlier process made."""
+    budget = Budget(Decimal("0.12"), unpriced)
+    made = [await budget.take_up(REQUEST) for _ in range(2)]
+    entered: list[object] = []
+
+    async def another() -> None:
+        entered.append(await budget.reserve(REQUEST))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(another)
+        await anyio.wait_all_tasks_blocked()
+        assert not entered
+        budget.settle(made[0], True, Decimal("0.04"))
+        await anyio.wait_all_tasks_blocked()
+        budget.settle(made[1], True, Decimal("0.04"))
+    assert len(entered) == 1
+
+
+async def test_earlier_costs_are_known_by_model() -> None:
+    """A budget that is taken up again estimates by what each model has cost."""
+    budget = Budget(Decimal(10), unpriced)
+    budget.resume({"o/m": Spending(Decimal(3), 2)})
+    assert budget.spent == 3
+    assert [(await budget.reserve(REQUEST)).amount for _ in range(2)] == [Decimal("1.5")] * 2
+
+
+async def test_models_of_unknown_price_keep_to_the_budget() -> None:
+    """Ten workers and twenty inputs of 4 cents each: 12 cents are good for three."""
+    script = Script(timeline(0.5), cost=Decimal("0.04"))
+    tool: dict[str, Json] = {
+        "id": "901",
+        "title": "x",
+        "description": "",
+        "categories": [],
+        "cps": None,
+        "approximatelycost": None,
+    }
+    model = ModelScript("x/unpriced", lambda given: script, tool=tool)
+    with WiroEmulator(speed=50, models=[model]) as emulator:
+        async with AsyncWiro(**emulator.options()) as wiro:
+            inputs = [{"n": n} for n in range(20)]
+            async with wiro.batch("x/unpriced", inputs, budget="0.12", concurrency=10) as batch:
+                await batch.results()
+    assert batch.stats.cost == Decimal("0.12")
+    assert len(emulator.ledger.submissions) == 3
+
+
+@pytest.mark.parametrize("on_exit, sent", [("leave", 3), ("stop", 9)])
+async def test_runs_that_are_left_running_are_paid_for(
+    emulator: WiroEmulator, wiro: AsyncWiro, on_exit: OnCancel, sent: int
+) -> None:
+    """Out of time and left, they count with their estimates; stopped, they are not billed."""
+    requests = [RunRequest("emulator/sleeper", {"seconds": 500, "n": n}, timeout=0.5) for n in range(9)]
+    async with wiro.batch(requests, budget="0.003", concurrency=3, on_exit=on_exit) as batch:
+        items = await batch.results()
+    assert len(emulator.ledger.submissions) == sum(isinstance(item.error, TaskTimeoutError) for item in items) == sent
+
+
+async def test_runs_that_nobody_knows_of_are_paid_for(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Lost answers, and no list to look into: what may be billed counts."""
+    emulator.faults.http("Run/*", ResetAfter(), times=None)
+    emulator.faults.http("Task/List", Respond(403), times=None)
+    inputs = [{"seconds": 0.1, "n": n} for n in range(8)]
+    async with wiro.batch("emulator/sleeper", inputs, budget="0.003", concurrency=8, timeout=BRIEF) as batch:
+        items = await batch.results()
+    kinds = [type(item.error) for item in items]
+    assert (kinds.count(SubmissionUnknownError), kinds.count(BudgetExceededError)) == (3, 5)
+    assert len(emulator.ledger.submissions) == 3
+
+
+async def test_endless_inputs_end_with_the_budget(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Of inputs without a known number nothing more is taken then, also where one is waited for."""
+    taken = 0
+
+    async def inputs() -> AsyncIterator[dict[str, object]]:
+        nonlocal taken
+        for taken in range(1, 6):
+            yield {"seconds": 0.1, "n": taken}
+        await anyio.sleep_forever()
+
+    async with wiro.batch("emulator/sleeper", inputs(), budget="0.003", concurrency=8) as batch:
+        with anyio.fail_after(20):
+            items = await batch.results()
+    assert sum(item.error is None for item in items) == len(emulator.ledger.submissions) == 3
+    assert len(items) == taken == 5
+
+
+async def test_skipped_items_do_not_stop_a_batch(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """on_error="stop" is about failures: what the budget skips is told of each."""
+    inputs = [{"seconds": 0.1, "n": n} for n in range(20)]
+    async with wiro.batch("emulator/sleeper", inputs, budget="0.003", concurrency=2, on_error="stop") as batch:
+        assert len(await batch.results()) == 20
+    assert (batch.stats.succeeded, batch.stats.skipped) == (3, 17)
+
+
+async def test_one_price_that_cannot_be_had_unprices_nothing_else(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """An item whose input is no mapping, or a refusal at one moment, says nothing of the model."""
+    bad: Any = "text"
+    requests = [RunRequest(PAINTER, bad), *(RunRequest(PAINTER, {**SMALL, "n": n}) for n in range(3))]
+    async with wiro.batch(requests, budget="1", concurrency=1) as batch:
+        items = await batch.results()
+    assert [type(item.error) for item in items] == [InvalidInputError, *[type(None)] * 3]
+    assert batch._budget is not None
+    assert not batch._budget._unpriced
 
 
 async def test_no_money_at_all() -> None:

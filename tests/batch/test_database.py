@@ -177,9 +177,10 @@ async def test_cancelled_between_opening_and_reading(journal: Path, monkeypatch:
         task.cancel()
         return await do(database, operation)
 
-    with monkeypatch.context() as patch, pytest.raises(asyncio.CancelledError):
+    with monkeypatch.context() as patch:
         patch.setattr(Database, "do", cancelled)
-        await asyncio.create_task(JournalWriter(journal).open())
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(JournalWriter(journal).open())
     writer = JournalWriter(journal)
     await writer.open()
     await writer.aclose()
@@ -210,9 +211,10 @@ async def test_a_batch_that_cannot_begin(
         raise ZeroDivisionError
 
     async with wiro:
-        with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        with monkeypatch.context() as patch:
             patch.setattr(batch._nursery, "start", refuse)
-            await batch.__aenter__()
+            with pytest.raises(ZeroDivisionError):
+                await batch.__aenter__()
         with pytest.raises(ZeroDivisionError):
             await anext(batch)
     writer = JournalWriter(journal)

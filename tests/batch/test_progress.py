@@ -7,10 +7,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
+import anyio
 import pytest
 
 from wiro_async import AsyncWiro, BatchStats
 from wiro_async._api.batch import progress
+from wiro_async.testing import WiroEmulator
 
 STATS = BatchStats(10, 8, 3, 4, 1, 1, Decimal("0.2"), 2.0, 2.5, 61.6, 2, Decimal(1))
 TOLD = "4/10 done, 1 failed, 1 skipped, 3 in flight, 2 queued, 2.5 a second, 1:02 left, $0.20 of $1.00"
@@ -68,6 +70,56 @@ async def test_a_function_that_fails(wiro: AsyncWiro, caplog: pytest.LogCaptureF
         assert len(await batch.results()) == 3
     assert len(calls) == 1
     assert caplog.text.count("not told any more") == 1
+
+
+@pytest.mark.parametrize("stuck_at", ["start", "end"])
+async def test_a_function_that_never_returns(
+    wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stuck_at: str
+) -> None:
+    """Its last call is given up after a while, which is logged, and the batch ends."""
+    monkeypatch.setattr(progress, "LAST_SECONDS", 0.1)
+
+    async def told(stats: BatchStats) -> None:
+        if stuck_at == "start" or stats.succeeded == 3:
+            await anyio.sleep_forever()
+
+    async with wiro.batch("emulator/sleeper", [{"seconds": 0.1}] * 3, progress=told) as batch:
+        with anyio.fail_after(20):
+            assert len(await batch.results()) == 3
+    assert "was not taken within 0.1 s" in caplog.text
+
+
+class Broken(io.StringIO):
+    """A pipe whose reader is gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+class Closed(io.StringIO):
+    """A stream that was closed."""
+
+    def isatty(self) -> bool:
+        raise ValueError("I/O operation on closed file")
+
+
+@pytest.mark.parametrize("stream, told", [(Broken(), 1), (Closed(), 1), (None, 0)], ids=["broken", "closed", "none"])
+async def test_nowhere_to_show_it(
+    emulator: WiroEmulator,
+    wiro: AsyncWiro,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stream: io.StringIO | None,
+    told: int,
+) -> None:
+    """A standard error stream that is broken, closed, or not there, as in a service, costs no batch its life."""
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        async with wiro.batch("emulator/sleeper", [{"seconds": 0.5}] * 4, progress=True) as batch:
+            assert len(await batch.results()) == 4
+    assert caplog.text.count("not told any more") == told
+    assert len(emulator.ledger.submissions) == 4
 
 
 async def test_lines_without_a_terminal(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:

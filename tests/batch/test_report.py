@@ -132,6 +132,31 @@ def test_pictures_that_are_none(tmp_path: Path) -> None:
     assert report._thumbnail(tmp_path / "gone.png") is None
 
 
+@pytest.mark.parametrize("error", [SyntaxError, TypeError, RuntimeError])
+def test_pictures_whose_decoder_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    """Decoders raise errors of many kinds, also when the picture is made small; none of them costs the report."""
+    from PIL import Image
+
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    assert report._thumbnail(picture)
+
+    def refuse(self: Image.Image, size: tuple[int, int]) -> None:
+        raise error("broken data")
+
+    monkeypatch.setattr(Image.Image, "thumbnail", refuse)
+    assert report._thumbnail(picture) is None
+
+
+async def test_text_that_utf_8_cannot_hold(tmp_path: Path) -> None:
+    """Half of a surrogate pair, as a service's cut log may have, is shown as a question mark."""
+    told = History()
+    told.reasons["boom \ud83d"] += 1
+    stats = BatchStats(1, 1, 0, 0, 1, 0, Decimal(0), 1.0, 1.0, 0.0)
+    page = await report.write_report(tmp_path / "report.html", stats, told)
+    assert "boom ?" in await anyio.to_thread.run_sync(page.read_text)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands still until it is set."""

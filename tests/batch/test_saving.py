@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,10 @@ from hypothesis import strategies as st
 
 from wiro_async import AsyncWiro, DownloadError, RunRequest
 from wiro_async._api.batch.saving import file_stem
-from wiro_async.testing import Respond, WiroEmulator
+from wiro_async.testing import Delay, Respond, WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
 
 PAINTER = "emulator/painter"
 SMALL = {"prompt": "A boat", "width": 16, "height": 16, "seconds": 0.1}
@@ -56,6 +61,69 @@ async def test_the_journal_knows_what_is_saved(emulator: WiroEmulator, wiro: Asy
     (tmp_path / "out" / "1-1.png").unlink()
     assert await saved() == first
     assert emulator.ledger.count("files/*") == len(emulator.ledger.calls) == 1
+
+
+async def test_files_of_others_are_left_alone(wiro: AsyncWiro, journal: Path, tmp_path: Path) -> None:
+    """With a journal too: only what it knows as the item's own is overwritten, whoever had the name first."""
+    theirs = tmp_path / "out" / "cat-1.png"
+    theirs.parent.mkdir()
+    theirs.write_bytes(b"irreplaceable")
+    requests = [RunRequest(PAINTER, SMALL, key="cat")]
+
+    async def saved() -> tuple[Path, ...]:
+        async with wiro.batch(requests, save_to=tmp_path / "out", journal=journal) as batch:
+            (item,) = await batch.results()
+        return item.saved
+
+    first = await saved()
+    assert [path.name for path in first] == ["cat-1-2.png"]
+    assert theirs.read_bytes() == b"irreplaceable"
+    first[0].unlink()
+    assert await saved() == first
+
+
+async def test_killed_before_it_noted_what_it_saved(wiro: AsyncWiro, journal: Path, tmp_path: Path) -> None:
+    """The second start saves it under the same name: the journal knew where it was to lie."""
+    requests = [RunRequest(PAINTER, SMALL, key="cat")]
+    names: list[list[str]] = []
+    for _ in range(2):
+        async with wiro.batch(requests, save_to=tmp_path / "out", journal=journal) as batch:
+            (item,) = await batch.results()
+        names.append([path.name for path in item.saved])
+        connection = sqlite3.connect(journal)
+        with connection:
+            connection.execute("UPDATE items SET saved = NULL")
+        connection.close()
+    assert names == [["cat-1.png"]] * 2
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+async def test_any_error_in_saving_is_the_items(
+    wiro: AsyncWiro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is, the result stands."""
+
+    def broken(key: str) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("wiro_async._api.batch.saving.file_stem", broken)
+    async with wiro.batch(PAINTER, [SMALL], save_to=tmp_path) as batch:
+        (item,) = await batch.results()
+    assert isinstance(item.save_error, ZeroDivisionError)
+    assert item.result is not None
+
+
+async def test_time_left_while_downloads_wait(
+    emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path, until: Until
+) -> None:
+    """A batch whose runs have ended is not over before its files are there."""
+    emulator.faults.http("files/*", Delay(1.0), after=1, times=None)
+    async with wiro.batch(PAINTER, [{**SMALL, "n": n} for n in range(3)], save_to=tmp_path) as batch:
+        await anext(batch)
+        await until(lambda: batch.stats.succeeded == 3)
+        assert batch.stats.eta != 0
+        await batch.results()
+    assert batch.stats.eta == 0
 
 
 async def test_text_is_saved_too(wiro: AsyncWiro, tmp_path: Path) -> None:
