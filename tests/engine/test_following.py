@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import attrs
 import httpx
 import pytest
 
@@ -25,10 +26,15 @@ from wiro_async import (
     WiroError,
 )
 from wiro_async._engine import hub, poller, task_calls
+from wiro_async._engine.event_runs import EventRuns
+from wiro_async._engine.sender import Departure
+from wiro_async._protocol import requests
+from wiro_async._protocol.requests import RunInput
 from wiro_async.testing import Cut, Duplicate, MuteAfter, RefuseUpgrade, ResetAfter, Respond, WiroEmulator
 
 if TYPE_CHECKING:
     from tests.conftest import Until
+    from wiro_async.testing._http_faults import Exchange
 
 EXPIRED = '{"result":false,"errors":[{"code":99,"message":"expired"}]}'
 SHORT = {"seconds": 5, "events": 9}
@@ -280,6 +286,59 @@ async def test_an_event_stream_that_was_cut_before_it_told_the_ids(emulator: Wir
     async with AsyncWiro(**emulator.options(), progress="sse", timeout=Timeouts(request=0.5)) as wiro:
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
     assert len(emulator.ledger.submissions) == 1
+
+
+@attrs.frozen
+class KeepAlives:
+    """An event stream that makes a task and tells nothing, as long as somebody listens."""
+
+    async def apply(self, exchange: Exchange) -> None:
+        """Comments only."""
+        await exchange.handle()
+        headers = [(b"content-type", b"text/event-stream")]
+        await exchange.write({"type": "http.response.start", "status": 200, "headers": headers})
+        for _ in range(2000):
+            await exchange.write({"type": "http.response.body", "body": b": keep-alive\n\n", "more_body": True})
+            await asyncio.sleep(0.01)
+
+
+async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+    """It is not waited for any longer than another answer; then the task is looked for."""
+    emulator.faults.http("Run/*", KeepAlives())
+    async with AsyncWiro(**emulator.options(), progress="sse", timeout=Timeouts(request=0.5)) as wiro:
+        async with asyncio.timeout(20):
+            assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
+        await until(lambda: wiro.statistics().requests == 0)
+    assert len(emulator.ledger.submissions) == 1
+
+
+async def test_an_event_stream_that_is_not_waited_for_is_dropped(
+    emulator: WiroEmulator, hurried: None, until: Until
+) -> None:
+    """Whoever is cancelled while waiting for the ids leaves no stream behind."""
+    emulator.faults.http("Run/*", KeepAlives())
+    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+        calls, runs = wiro._launcher.following.calls, EventRuns(wiro._engine.nursery, wiro._engine.watches)
+        await wiro._engine.open()
+        request = requests.run("emulator/sleeper", RunInput.of({"seconds": 1}), None, None, True)
+        starting = asyncio.create_task(runs.start(calls, request, Departure()))
+        await until(lambda: emulator.ledger.submissions)
+        starting.cancel()
+        await asyncio.wait([starting])
+        await until(lambda: wiro.statistics().requests == 0)
+        assert wiro.statistics().background_tasks == 0
+
+
+@pytest.mark.parametrize("tells", ["output", "done"])
+async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: None, tells: str) -> None:
+    """Not only the first, whose form nobody has promised."""
+    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+        made = await wiro.with_options(progress="polling").submit("emulator/sleeper", SHORT)
+        output = f'event: task_output\ndata: {{"id":"{made.id}","status":"task_output","segments":[]}}\n\n'
+        done = f'event: done\ndata: {{"tasklist":[{{"id":"{made.id}","status":"task_postprocess_end"}}]}}\n\n'
+        body = "event: start\ndata: {}\n\n" + (output if tells == "output" else done)
+        emulator.faults.http("Run/*", Respond(200, body, "text/event-stream"))
+        assert (await wiro.run("emulator/sleeper", SHORT)).task.id == made.id
 
 
 async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried: None) -> None:

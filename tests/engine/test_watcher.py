@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 
 import anyio
 import pytest
 
-from wiro_async import Progress, Reconnected, StatusChanged, Task, TaskTimeoutError, TextDelta, Timeouts, TransportError
+from wiro_async import (
+    LogLine,
+    Progress,
+    Reconnected,
+    StatusChanged,
+    Task,
+    TaskTimeoutError,
+    TextDelta,
+    Timeouts,
+    ToolCall,
+    TransportError,
+)
 from wiro_async._engine import watcher as module
 from wiro_async._engine.watcher import EventBuffer, TaskWatcher
 from wiro_async._protocol.messages import parse_frame
@@ -79,6 +91,30 @@ async def test_what_nobody_reads_is_bounded(watcher: TaskWatcher, monkeypatch: p
         hear(watcher, body)
     watcher.look(task("task_postprocess_end", "0"), True)
     assert len(await read(buffer, watcher)) == module.MAX_UNREAD
+
+
+async def test_what_is_rare_is_never_dropped(watcher: TaskWatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log lines and progress make room for newer ones; a tool's call or a status among them stays."""
+    monkeypatch.setattr(module, "MAX_UNREAD", 10)
+    buffer = EventBuffer()
+    watcher.listen(buffer)
+    watcher.look(task("task_start"), True)
+    call = {"type": "function_call", "call_id": "1", "name": "look", "arguments": "{}", "status": "completed"}
+    body = {"type": "task_output", "id": "7", "message": {"type": "answer", "segments": [call]}}
+    watcher.reconnected()
+    hear(watcher, json.dumps(body))
+    for number in range(100):
+        hear(watcher, f'{{"type":"task_output","id":"7","message":"line {number}"}}')
+    watcher.look(task("task_postprocess_end", "0"), True)
+    events = await read(buffer, watcher)
+    assert [type(event) for event in events if not isinstance(event, LogLine)] == [
+        StatusChanged,
+        Reconnected,
+        StatusChanged,
+        ToolCall,
+        StatusChanged,
+    ]
+    assert len(events) == 10
 
 
 async def test_a_late_listener_is_told_the_status_first(watcher: TaskWatcher) -> None:

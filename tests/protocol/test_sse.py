@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wiro_async._protocol.entities import Submitted, Task
 from wiro_async._protocol.messages import Message
-from wiro_async._protocol.sse import EventParser, ServerEvent, told_by
+from wiro_async._protocol.sse import EventParser, ServerEvent, ids_of, told_by
 
 LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
 NAMES = LINES.filter(bool)
@@ -71,12 +71,31 @@ def test_a_cut_between_cr_and_lf() -> None:
     assert parser.feed(b"\n\r\n") == [ServerEvent("message", "a\nb")]
 
 
-def test_the_ids() -> None:
-    """By either name."""
-    for data in ({"taskid": "1", "socketaccesstoken": "t"}, {"id": "1"}):
-        told = told_by(ServerEvent("start", json.dumps(data)))
-        assert isinstance(told, Submitted)
-        assert told.task_id == "1"
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"taskid": "1", "socketaccesstoken": "t"},
+        {"id": "1", "tasktoken": "t"},
+        {"id": 1},
+        {"data": {"taskid": 1, "socketaccesstoken": "t"}},
+        {"tasklist": [{"id": "1", "socketaccesstoken": "t", "status": "task_queue"}]},
+        {"result": True, "data": {"tasklist": [{"id": "1", "socketaccesstoken": "t"}]}},
+    ],
+)
+@pytest.mark.parametrize("name", ["start", "task_accept", "message", "task_output"])
+def test_the_ids(name: str, data: dict[str, Any]) -> None:
+    """By either name, wherever they are, and whichever event tells them first."""
+    told = ids_of(told_by(ServerEvent(name, json.dumps(data))))
+    assert told is not None
+    assert told.task_id == "1"
+    assert told.token == (None if data == {"id": 1} else "t")
+
+
+@pytest.mark.parametrize("name", ["start", "done", "message"])
+def test_no_ids(name: str) -> None:
+    """Where none are, or what stands in their place is no such thing."""
+    for data in ("{}", '{"data":[]}', '{"tasklist":[null]}', '{"id":{},"data":{"id":[]}}', '{"tasklist":"x"}'):
+        assert ids_of(told_by(ServerEvent(name, data))) is None
 
 
 def test_the_end() -> None:
@@ -84,6 +103,7 @@ def test_the_end() -> None:
     told = told_by(ServerEvent("done", '{"tasklist":[{"id":"1","status":"task_cancel"}]}'))
     assert isinstance(told, Task)
     assert told.was_cancelled
+    assert ids_of(told) == Submitted("1", None)
     assert told_by(ServerEvent("done", "{}")) is None
 
 

@@ -1,0 +1,92 @@
+"""Sockets that misbehave in ways that must not last: closed at once, dead for a while, full of audio."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+
+from wiro_async import AsyncWiro
+from wiro_async._engine import hub as module
+from wiro_async._engine.watcher import TaskWatcher
+from wiro_async._transport import clock
+from wiro_async.testing import CloseAfterTask, HalfOpen, MuteAfter, WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+    from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+
+SHORT = {"seconds": 5, "events": 9}
+
+
+@attrs.frozen
+class ReplayAndClose:
+    """Say the same thing about a task as soon as it has something to say, and close."""
+
+    def wrap(self, line: Line, forward: Forward) -> Forward:
+        """Replace the first message."""
+
+        def send(message: Outgoing) -> None:
+            if message.ordinal >= 0:
+                body = {**json.loads(message.payload), "type": "task_output", "message": "again"}
+                forward(attrs.evolve(message, type="task_output", payload=json.dumps(body).encode()))
+                line.close()
+
+        return send
+
+
+async def test_a_socket_that_closes_at_once_is_not_opened_for_ever(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """What it brings before that is no reason to hurry."""
+    emulator.faults.socket(ReplayAndClose())
+    assert (await wiro.run("emulator/sleeper", {"seconds": 75, "events": 300})).succeeded
+    assert len(emulator.ledger.sockets) <= 15
+
+
+async def test_a_socket_that_is_closed_after_each_task_is_opened_at_once(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has done what it was to do."""
+    monkeypatch.setattr(module, "BACKOFF", 0.05)
+    emulator.faults.socket(CloseAfterTask())
+    for _ in range(12):
+        assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
+    assert all(line._drops <= 1 for line in wiro._engine.hub.lines)
+
+
+async def test_a_dead_socket_says_nothing_about_sharing(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """Where nobody is heard any more, that is no sign that one task is served and the others are not."""
+    emulator.faults.socket(HalfOpen(1), times=1)
+    await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 50, "n": n}) for n in range(6)))
+    assert wiro._engine.hub.per_socket > 1
+
+
+async def test_sharing_is_tried_again(emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service, or a spell, that serves one task a socket may be gone some time later."""
+    monkeypatch.setattr(module, "ALONE_SECONDS", 0.5)
+    emulator.faults.socket(MuteAfter(1))
+    await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 50, "n": n}) for n in range(5)))
+    assert any(len(record.tokens) == 1 for record in emulator.ledger.sockets)
+    emulator.faults.clear()
+    await asyncio.sleep(0.6)
+    before = len(emulator.ledger.sockets)
+    await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 50, "n": n}) for n in range(20)))
+    assert len(emulator.ledger.sockets) - before <= 2
+
+
+async def test_audio_is_a_sign_of_life(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Binary frames begin with the token of their task; those of others are nobody's."""
+    task = await wiro.submit("emulator/stuck")
+    async with task.events() as events:
+        await anext(events)
+        (source,) = set(wiro._engine.watches._sources.values())
+        watcher: TaskWatcher = source.watcher
+        watcher.last_sign, watcher.heard, began = 0.0, False, clock.loop_time()
+        assert wiro._engine.hub.deliver(b"nobody|" + bytes(9600)) is None
+        assert wiro._engine.hub.deliver(bytes(9600)) is None
+        assert (watcher.last_sign, watcher.heard) == (0.0, False)
+        assert wiro._engine.hub.deliver(f"{task.token}|".encode() + b"\xff\xfe|" * 100) is not None
+        assert watcher.last_sign >= began
+        assert watcher.heard
