@@ -87,10 +87,6 @@ class File:
         """Whether it was sent, or begun to be, and cannot be sent again: an async iterable, a pipe."""
         return self.data in _spent
 
-    def spend(self) -> None:
-        """Note that its data is about to be read, and cannot be read again."""
-        _spent.add(self.data)
-
     def _check_readable(self, data: object) -> None:
         read = getattr(data, "read", None)
         if read is None:
@@ -99,10 +95,17 @@ class File:
                 "give bytes, a pathlib.Path, a file opened with 'rb', or an async iterable of bytes"
             )
         if iscoroutinefunction(read):
+            has_url = isinstance(getattr(data, "url", None), str)
+            remedy = "its url" if has_url else "the open file within it, such as upload.file"
             raise InvalidInputError(
                 message=f"the data of file {self.name!r} is a {type(data).__name__}, whose read() must be awaited; "
-                "give the open file within it, such as upload.file, or an async iterable of bytes"
+                f"give {remedy}, or an async iterable of bytes"
             )
+
+
+def spend(file: File) -> None:
+    """Note that a file's data is about to be read, and cannot be read again."""
+    _spent.add(file.data)
 
 
 # What is uploaded where a parameter takes files.

@@ -18,7 +18,17 @@ import attrs
 import pytest
 import pytest_asyncio
 
-from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord, RetryPolicy, Task, TaskResult
+from wiro_async import (
+    AsyncWiro,
+    DownloadError,
+    File,
+    InvalidInputError,
+    Output,
+    OutputRecord,
+    RetryPolicy,
+    Task,
+    TaskResult,
+)
 from wiro_async._engine import patience
 from wiro_async._transport import http
 from wiro_async.testing import Cut, Delay, FileOutput, ModelScript, Respond, Script, WiroEmulator, timeline
@@ -241,9 +251,12 @@ async def test_a_stream_in_a_plain_loop(wiro: AsyncWiro, result: TaskResult, unt
     await stream.aclose()
     assert wiro.statistics().requests == 0
     assert [chunk async for chunk in stream] == []
-    async for _ in result.outputs[1].stream():
-        break
-    del _
+
+    async def leave() -> None:
+        async for _ in result.outputs[1].stream():
+            break
+
+    await leave()
     await until(lambda: gc.collect() >= 0 and not wiro.statistics().requests)
 
 
@@ -279,3 +292,9 @@ async def test_errors_of_others_are_left_alone(result: TaskResult) -> None:
             raise error
     assert caught.value is error
     assert (error.task_id, error.token) == (None, None)
+
+
+async def test_an_output_as_the_next_input(wiro: AsyncWiro, result: TaskResult) -> None:
+    """Its URL is, as the error says."""
+    with pytest.raises(InvalidInputError, match=r"'0\.png' is a Output, .*; give its url"):
+        await wiro.files.upload(File(result.output, "0.png"))  # type: ignore[arg-type]

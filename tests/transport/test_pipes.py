@@ -16,7 +16,7 @@ import pytest
 from wiro_async import AsyncWiro, InvalidInputError
 from wiro_async._transport.files import chunks_of
 from wiro_async._transport.multipart import Multipart
-from wiro_async._types import File
+from wiro_async._types import File, spend
 from wiro_async.testing import WiroEmulator
 
 ONCE = "can be sent only once"
@@ -121,7 +121,7 @@ def test_spent_sources_are_forgotten() -> None:
     for _ in range(100):
         file = File(Pipe(b"abc"), "a.bin")
         assert not file.is_spent
-        file.spend()
+        spend(file)
         assert file.is_spent
 
 

@@ -11,7 +11,7 @@ import attrs
 
 from wiro_async._protocol.requests import Part
 from wiro_async._transport.files import chunks_of, content_type_of, reads_once, sent_before, size_of
-from wiro_async._types import File
+from wiro_async._types import File, spend
 
 ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}  # as browsers do: WHATWG HTML, 4.10.21.8
 NAME_ESCAPES = {**ESCAPES, ord("\\"): "_", 0: "_"}  # servers do not agree on whether a backslash escapes
@@ -83,7 +83,7 @@ def _spend(files: Sequence[File]) -> None:
         if file.is_spent:
             raise sent_before(file)
     for file in files:
-        file.spend()
+        spend(file)
 
 
 def _headed(boundary: str, parts: Sequence[Part]) -> list[tuple[bytes, bytes | File]]:
