@@ -10,11 +10,6 @@ from wiro_async._engine import inbox
 from wiro_async._engine.inbox import Inbox
 
 
-async def wait(news: anyio.Event) -> None:
-    """Wait without time-outs."""
-    await news.wait()
-
-
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten bytes are enough, thirty the most."""
@@ -35,7 +30,7 @@ async def test_who_fills_it_waits_for_the_reader() -> None:
         group.start_soon(fill, box)
         await anyio.wait_all_tasks_blocked()
         assert (box.size, box.held) == (10, True)
-        await box.next(wait)
+        await box.next()
         assert box.size == 5
         await anyio.wait_all_tasks_blocked()
         assert box.size == 10
@@ -53,7 +48,7 @@ async def test_relief() -> None:
         assert box.size == 30
         box.tighten()
         for _ in range(4):
-            await box.next(wait)
+            await box.next()
             await anyio.wait_all_tasks_blocked()
         assert box.size == 10
         group.cancel_scope.cancel()
@@ -69,7 +64,7 @@ async def test_forgetting() -> None:
         await anyio.wait_all_tasks_blocked()
         box.drop_audio()
         assert box.size == 5
-        assert await box.next(wait) is line
+        assert await box.next() is line
         await anyio.wait_all_tasks_blocked()
         assert box.size == 10
         group.cancel_scope.cancel()
@@ -77,7 +72,7 @@ async def test_forgetting() -> None:
     await box.put(line, 5)
     assert box.size == 0
     box.close()
-    assert await box.next(wait) is None
+    assert await box.next() is None
 
 
 async def test_the_end() -> None:
@@ -86,16 +81,31 @@ async def test_the_end() -> None:
     await box.put(LogLine("hello"), 5)
     box.close(ZeroDivisionError())
     box.close()
-    assert isinstance(await box.next(wait), LogLine)
+    assert isinstance(await box.next(), LogLine)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            await box.next(wait)
+            await box.next()
 
 
 async def test_cancelling_loses_nothing() -> None:
     """A reader that gave up leaves what comes to the next."""
     box = Inbox()
     with anyio.move_on_after(0.01):
-        await box.next(wait)
+        await box.next()
     await box.put(LogLine("hello"), 5)
-    assert isinstance(await box.next(wait), LogLine)
+    assert isinstance(await box.next(), LogLine)
+
+
+async def test_what_comes_after_the_end() -> None:
+    """It is not taken, so that who always has something to read comes to the error; and nobody waits for room."""
+    box = Inbox()
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(box.put, AudioChunk(bytes(5)), 5)
+        await anyio.wait_all_tasks_blocked()
+        assert box.held
+        box.close(ZeroDivisionError())
+    await box.put(AudioChunk(bytes(5)), 5)
+    assert [type(await box.next()) for _ in range(2)] == [AudioChunk] * 2
+    with pytest.raises(ZeroDivisionError):
+        await box.next()

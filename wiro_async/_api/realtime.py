@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from types import TracebackType
@@ -61,8 +62,7 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
     @property
     def cost(self) -> Decimal | None:
         """US dollars: what was billed once it is over, before that what the service has told."""
-        task = self._entered.task
-        return (task and task.cost) or self._entered.cost
+        return self._entered.cost
 
     @property
     def is_over(self) -> bool:
@@ -86,7 +86,12 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._entered.close()
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """The same as leaving it, for `contextlib.aclosing`; harmless if it was not entered, or is left."""
+        if self._line is not None:
+            await self._line.close()
 
     def __aiter__(self) -> Self:
         return self
@@ -100,7 +105,7 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
             TaskTimeoutError: a time-out passed.
         """
         line = self._entered
-        event = await line.inbox.next(line.pause)
+        event = await line.inbox.next()
         if event is not None:
             return event
         if self._finished:
@@ -111,7 +116,7 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
             raise StopAsyncIteration
         return TaskFinished(self._launcher.following.result(task), status=task.status)
 
-    def audio(self, *, turns: int | None = None) -> AsyncIterator[bytes]:
+    def audio(self, *, turns: int | None = None) -> SessionPart[bytes]:
         """The audio alone: `async for chunk in session.audio()`. Other events that come meanwhile are skipped.
 
         Args:
@@ -125,9 +130,9 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
             ended += isinstance(event, TurnEnded)
             return ended > 0 and (ended == turns or (turns is None and not line.audio.sent))
 
-        return _Picked(self, lambda event: event.data if isinstance(event, AudioChunk) else None, is_last)
+        return SessionPart(self, lambda event: event.data if isinstance(event, AudioChunk) else None, is_last)
 
-    def transcripts(self, source: AsyncIterable[PCM] | None = None, *, pace: bool = False) -> AsyncIterator[Transcript]:
+    def transcripts(self, source: AsyncIterable[PCM] | None = None, *, pace: bool = False) -> SessionPart[Transcript]:
         """The words alone, to the end of the session: `async for said in session.transcripts(microphone())`.
 
         Args:
@@ -137,7 +142,7 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         """
         if source is not None:
             self._entered.start(partial(self._send_all, source, pace))
-        return _Picked(self, lambda event: event if isinstance(event, Transcript) else None)
+        return SessionPart(self, lambda event: event if isinstance(event, Transcript) else None)
 
     async def send_audio(self, pcm: PCM, *, pace: bool = False) -> None:
         """Send audio, any amount of it: it leaves in frames of 9,600 bytes, what fills none waits for more.
@@ -151,6 +156,7 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         Raises:
             InvalidInputError: that is no audio; nothing was sent.
             RealtimeClosedError: the session is over, or its socket was lost (`error.lost`).
+            TaskTimeoutError: a time-out passed.
         """
         await self._entered.audio.send(pcm_view(pcm), pace)
 
@@ -159,13 +165,14 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
 
         Arguments and errors as of `send_audio`. A generator is closed in the end.
         """
+        line = self._entered
         try:
-            async for pcm in source:
-                await self.send_audio(pcm, pace=pace)
-            await self.flush()
-        except RealtimeClosedError as error:
-            if error.lost:
-                raise
+            with line.while_wanted(), suppress(RealtimeClosedError):
+                async for pcm in source:
+                    await self.send_audio(pcm, pace=pace)
+                await self.flush()
+            if line.error is not None:
+                raise line.error
         finally:
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
@@ -183,11 +190,11 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
     async def end(self, timeout: float = 30.0) -> None:
         """Send the rest of the audio, end the session, and wait until it has. All that came can still be read then.
 
-        A model that still has something to say is cut short: wait for its `TurnEnded` first. Leaving the session
-        ends it as well.
+        A model that still has something to say is cut short: wait for its `TurnEnded` first. Audio that is being sent
+        with `pace=True`, or from a source, is cut short, too. Leaving the session ends it as well.
 
         Raises:
-            TaskTimeoutError: it did not in so many seconds; leaving the session stops it.
+            TaskTimeoutError: it did not in so many seconds, or another time-out passed; leaving the session stops it.
             RealtimeClosedError: the socket was lost.
         """
         await self._entered.end(timeout)
@@ -239,7 +246,7 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         await self._entered.ask_to_end()
 
 
-class _Picked(AsyncIterator[Picked]):
+class SessionPart(AsyncIterator[Picked]):
     """Some of a session's events. It holds nothing, so it can be left at any time."""
 
     def __init__(
@@ -252,6 +259,18 @@ class _Picked(AsyncIterator[Picked]):
         self._pick = pick
         self._is_last = is_last
         self._ended = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Give nothing more; the session goes on."""
+        self._ended = True
 
     async def __anext__(self) -> Picked:
         while not self._ended:

@@ -16,15 +16,23 @@ class AudioSender:
     Args:
         transmit: sends one frame; what it raises goes to the caller.
         check: raises if nothing can be sent.
+        rest: sleeps; raises if nothing can be sent any more.
 
     Attributes:
         sent: bytes of audio that have left.
     """
 
-    def __init__(self, token: str, transmit: Callable[[bytes], Awaitable[None]], check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        token: str,
+        transmit: Callable[[bytes], Awaitable[None]],
+        check: Callable[[], None],
+        rest: Callable[[float], Awaitable[None]],
+    ) -> None:
         self._prefix = audio_prefix(token)
         self._transmit = transmit
         self._check = check
+        self._rest = rest
         self._chunker, self._pacer, self._turn = Chunker(), Pacer(), anyio.Lock()
         self.sent = 0
 
@@ -32,19 +40,31 @@ class AudioSender:
         """Send audio in full frames. Cancelling it may have sent a part; the rest is dropped."""
         async with self._turn:
             self._check()
-            for chunk in self._chunker.feed(pcm):
-                if pace:
-                    await anyio.sleep(self._pacer.delay(clock.loop_time(), len(chunk)))
-                await self._send(chunk)
+            try:
+                for chunk in self._chunker.feed(pcm):
+                    if pace:
+                        await self._rest(self._pacer.delay(clock.loop_time(), len(chunk)))
+                    self._check()
+                    await self._send(chunk, self._transmit)
+            except BaseException:
+                self._chunker.clear()
+                raise
 
     async def flush(self) -> None:
         """Send what does not fill a frame."""
         async with self._turn:
             self._check()
-            if rest := self._chunker.flush():
-                await self._send(rest)
+            await self._flush(self._transmit)
 
-    async def _send(self, chunk: bytes) -> None:
-        self._check()
-        await self._transmit(self._prefix + chunk)
+    async def finish(self, transmit: Callable[[bytes], Awaitable[None]]) -> None:
+        """The same, after what is being sent, also where nothing else can be sent any more."""
+        async with self._turn:
+            await self._flush(transmit)
+
+    async def _flush(self, transmit: Callable[[bytes], Awaitable[None]]) -> None:
+        if left := self._chunker.flush():
+            await self._send(left, transmit)
+
+    async def _send(self, chunk: bytes, transmit: Callable[[bytes], Awaitable[None]]) -> None:
+        await transmit(self._prefix + chunk)
         self.sent += len(chunk)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -37,12 +36,12 @@ class Inbox:
 
     async def put(self, event: TaskEvent, size: int) -> None:
         """Take an event, once there is room."""
-        while self.size >= self._most and not self._unwanted:
+        while self.size >= self._most and not (self._unwanted or self._closed):
             self.held = True
             self._room = anyio.Event()
             await self._room.wait()
         self.held = False
-        if not self._unwanted:
+        if not (self._unwanted or self._closed):
             self._unread.append((event, size))
             self.size += size
             self._news.set()
@@ -70,17 +69,14 @@ class Inbox:
         self._room.set()
 
     def close(self, error: Exception | None = None) -> None:
-        """Nothing more will come; the reader gets the error after all that came before."""
+        """Nothing more is taken; the reader gets the error after all that came before."""
         if not self._closed:
             self._closed, self._error = True, error
             self._news.set()
+            self._room.set()
 
-    async def next(self, pause: Callable[[anyio.Event], Awaitable[None]]) -> TaskEvent | None:
-        """The next event; None after the last. Cancelling loses nothing.
-
-        Args:
-            pause: waits for an event; what it raises goes to the reader.
-        """
+    async def next(self) -> TaskEvent | None:
+        """The next event; None after the last. Cancelling loses nothing."""
         if self._being_read:
             raise WiroError("somebody reads this session already: one loop reads it, and matches on the events' types")
         self._being_read = True
@@ -91,7 +87,7 @@ class Inbox:
                 if self._closed:
                     return None
                 self._news = anyio.Event()
-                await pause(self._news)
+                await self._news.wait()
         finally:
             self._being_read = False
         event, size = self._unread.popleft()

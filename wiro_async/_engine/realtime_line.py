@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from decimal import Decimal
 
 import anyio
@@ -63,7 +63,7 @@ class RealtimeLine:
         inbox: what came and was not read yet.
         ready: the model takes audio.
         received: bytes of audio.
-        transcripts, cost: as told so far.
+        transcripts: as told so far.
         error: what went wrong.
     """
 
@@ -89,15 +89,16 @@ class RealtimeLine:
         self._group, self._listening = anyio.create_task_group(), anyio.CancelScope()
         self._news, self._stopped, self._closed = anyio.Event(), anyio.Event(), anyio.Event()
         self._over = self._done = self._gone = self._lost = False
-        self._ending = self._closing = self._taking = False
+        self._ending = self._closing = self._taking = self._sated = False
+        self._senders = set[anyio.CancelScope]()
         self._frames = 0
         self._why = "the socket was closed"
         self.inbox = Inbox()
-        self.audio = AudioSender(self._token, self._transmit, self.check_open)
+        self.audio = AudioSender(self._token, self._transmit, self.check_open, self._rest)
         self.ready = False
         self.received = 0
         self.transcripts: list[Transcript] = []
-        self.cost: Decimal | None = None
+        self._cost: Decimal | None = None
         self.error: Exception | None = None
         self.on_closed: Callable[[RealtimeLine], None] = lambda line: None
 
@@ -105,6 +106,12 @@ class RealtimeLine:
     def task(self) -> Task | None:
         """The task's last state, if it was told."""
         return self._watcher.state.task
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What was billed once the task is over, before that what the service has told."""
+        task = self.task
+        return self._cost if task is None or not task.is_over or task.cost is None else task.cost
 
     @property
     def is_over(self) -> bool:
@@ -130,20 +137,15 @@ class RealtimeLine:
         """Wait until audio can be sent, or there is nothing more to wait for.
 
         Raises:
-            TaskTimeoutError: a time-out passed.
+            TaskTimeoutError: the queue time-out passed.
         """
         queue = self._timeouts.queue
         self.inbox.relieve()  # nobody reads yet
         with anyio.CancelScope(deadline=float("inf") if queue is None else self._start + queue) as scope:
-            while not (self.ready or self._done):
-                await self.pause(self._news)
+            await self._until(lambda: self.ready or self._done or self.error is not None)
         self.inbox.tighten()
         if scope.cancelled_caught:
             raise self._timed_out("queue", queue or 0.0)
-
-    async def pause(self, news: anyio.Event) -> None:
-        """Wait for something, as long as no time-out passes."""
-        await self._watcher.pause(news, self._start, attrs.evolve(self._timeouts, queue=None))
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -162,6 +164,7 @@ class RealtimeLine:
     async def _run(self) -> None:
         try:
             async with self._group:
+                self._group.start_soon(self._keep_time)
                 await self._listen()
                 if self._gone:
                     await self._find_out()
@@ -177,12 +180,21 @@ class RealtimeLine:
     def _finish(self) -> None:
         self._done = True
         self.inbox.close(self.error)
-        self._tell_news()
+        self._be_sated()
 
     def fail(self, error: Exception) -> None:
         """What went wrong, for all who read or send."""
         self.error = self.error or error
         self.inbox.close(self.error)
+        self._be_sated()
+
+    async def _keep_time(self) -> None:
+        """Time-outs count, whatever is being waited for."""
+        try:
+            await self._watcher.pause(anyio.Event(), self._start, attrs.evolve(self._timeouts, queue=None))
+        except TaskTimeoutError as error:
+            if not (self._closing or self.is_over):
+                self.fail(error)
 
     async def _listen(self) -> None:
         try:
@@ -237,7 +249,7 @@ class RealtimeLine:
         if isinstance(event, Transcript):
             self.transcripts.append(event)
         elif isinstance(event, CostUpdate):
-            self.cost = self.cost if event.total is None else event.total
+            self._cost = self._cost if event.total is None else event.total
 
     def _heed(self) -> None:
         state = self._watcher.state
@@ -248,6 +260,7 @@ class RealtimeLine:
             if self._watcher.error is None:
                 self._stopper.disown(self._ref)
             self._wind_up()
+            self._be_sated()
         self._tell_news()
 
     def _wind_up(self) -> None:
@@ -304,13 +317,37 @@ class RealtimeLine:
 
     def check_open(self) -> None:
         """Raises `RealtimeClosedError`, or what went wrong, if nothing can be sent any more."""
-        if self.is_over or self._ending or self._closing:
+        if self.is_over or self._ending or self._closing or self.error is not None:
             raise self.error or self.closed_error()
+
+    @contextmanager
+    def while_wanted(self) -> Iterator[anyio.CancelScope]:
+        """Cut short what waits to send audio, once no more is wanted."""
+        with anyio.CancelScope() as scope:
+            self._senders.add(scope)
+            if self._sated:
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                self._senders.discard(scope)
+
+    async def _rest(self, seconds: float) -> None:
+        with self.while_wanted() as scope:
+            await anyio.sleep(seconds)
+        if scope.cancelled_caught:
+            raise self.error or self.closed_error()
+
+    def _be_sated(self) -> None:
+        self._sated = True
+        for scope in self._senders:
+            scope.cancel()
+        self._tell_news()
 
     def closed_error(self) -> RealtimeClosedError:
         """What to tell who wants more of the session than there is."""
         what = f"was lost: {self._why}" if self._lost else "is over, or about to be, and takes no more audio"
-        sent, received, task = self.audio.sent, self.received, self.task
+        sent, received = self.audio.sent, self.received
         return RealtimeClosedError(
             f"task {self._ref.task_id}: the realtime session {what}; "
             f"{sent} bytes of audio were sent, {received} received",
@@ -320,16 +357,21 @@ class RealtimeLine:
             self.transcripts,
             sent,
             received,
-            (task and task.cost) or self.cost,
-            task,
+            self.cost,
+            self.task,
         )
 
     # How it ends
 
     async def ask_to_end(self) -> None:
-        """Send the rest of the audio and ask the service to end the session. Harmless to ask twice."""
+        """Send the rest of the audio and ask the service to end the session. Harmless to ask twice.
+
+        Audio that waits for its time, or for its source, is no more waited for.
+        """
+        self._be_sated()
         if not self._ending and not self.is_over:
-            await self.audio.flush()
+            await self.audio.finish(self._transmit)
+        if not self._ending and not self.is_over:
             self._ending = True
             await self._transmit(command("task_session_end", self._token))
 
@@ -339,12 +381,12 @@ class RealtimeLine:
         Raises:
             TaskTimeoutError: it did not in so many seconds.
         """
-        await self.ask_to_end()
-        self.inbox.relieve()
         with anyio.move_on_after(seconds):
-            await self._until(lambda: self.is_over)
+            await self.ask_to_end()
+            self.inbox.relieve()
+            await self._until(lambda: self.is_over or self.error is not None)
         if not self.is_over:
-            raise self._timed_out("end", seconds)
+            raise self.error or self._timed_out("end", seconds)
 
     def start(self, feed: Callable[[], Awaitable[None]]) -> None:
         """Run something in the background while the session goes on; what it raises goes to the reader."""
@@ -361,7 +403,7 @@ class RealtimeLine:
         """End the session in `END_SECONDS`, else stop its task; shielded. It goes on if this is cancelled."""
         if not self._closing:
             self._closing = True
-            self._tell_news()
+            self._be_sated()
             self._nursery.start(self._close)
         with anyio.CancelScope(shield=True):
             await self._closed.wait()
@@ -389,6 +431,7 @@ class RealtimeLine:
         if not self._ending and not self.is_over:
             self._ending = True
             with suppress(ConnectionFailedError):
+                await self.audio.finish(self._opened.socket.send)
                 await self._opened.socket.send(command("task_session_end", self._token))
         await self._until(lambda: self._over)
 

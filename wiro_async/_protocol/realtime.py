@@ -86,6 +86,10 @@ class Chunker:
         out, self._rest = self._rest[:whole], self._rest[whole:]
         return out
 
+    def clear(self) -> None:
+        """Forget what is left over."""
+        self._rest = b""
+
 
 @attrs.define
 class Pacer:
