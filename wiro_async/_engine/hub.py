@@ -45,7 +45,7 @@ class SocketHub:
         self.on_lost = on_lost
         self._per_socket = per_socket
         self._alone_until = 0.0
-        self.doubts = 0
+        self._doubts = 0
         self.lines: list[Line] = []
         self._by_token: dict[str, TaskWatcher] = {}
         self._by_id: dict[str, TaskWatcher] = {}
@@ -87,21 +87,28 @@ class SocketHub:
             line.remove(watcher)
 
     def doubt(self, watcher: TaskWatcher, since: float) -> None:
-        """A registered task has moved since a moment, and no message told so.
+        """A task has moved since a moment, and no message told so.
 
-        Where its socket has brought messages of others meanwhile, that is how the service is: nobody has said that one
+        Where its socket goes on to bring messages of others, that is how the service is: nobody has said that one
         connection may carry many tasks. Then every task gets a socket of its own, for some time.
         """
         line = self._line_of(watcher)
-        if line is None or self.per_socket == 1 or not line.has_heard_others(watcher, since):
-            return
-        self.doubts += 1
-        if self.doubts >= DOUBTS:
+        if line is not None and self.per_socket > 1:
+            line.suspect(watcher, since)
+
+    def doubt_sharing(self, count: int) -> None:
+        """So many tasks are not heard on a socket on which others are."""
+        self._doubts += count
+        if self._doubts >= DOUBTS and self.per_socket > 1:
             logger.warning("the service serves one task a socket; for %g s each task gets its own", ALONE_SECONDS)
-            self.doubts = 0
             self._alone_until = clock.loop_time() + ALONE_SECONDS
+            self._doubts = 0
             for unheard in [other for other in self._by_token.values() if not other.heard]:
                 self._move(unheard)
+
+    def trust_sharing(self) -> None:
+        """A task was heard that was not the first on its socket."""
+        self._doubts = 0
 
     def deliver(self, frame: bytes) -> tuple[TaskWatcher, bool] | None:
         """Hand a frame to the watcher of its task, and tell whether it took the task further.
@@ -156,7 +163,8 @@ class Line:
         self._first = ""
         self._news = anyio.Event()
         self._drops = 0
-        self._opened_at = self._heard_at = 0.0
+        self._opened_at = 0.0
+        self._suspects: set[TaskWatcher] = set()
         self._lost: list[TaskWatcher] = []
         self.is_open = False
 
@@ -169,9 +177,10 @@ class Line:
         """Whether the task is on this connection."""
         return self._tasks.get(watcher.token or "") is watcher
 
-    def has_heard_others(self, watcher: TaskWatcher, since: float) -> bool:
-        """Whether it has brought a message since a moment, and since a task that never had one was registered."""
-        return self._heard_at > max(since, self._registered_at.get(watcher.token or "", float("inf")))
+    def suspect(self, watcher: TaskWatcher, since: float) -> None:
+        """It was registered at that moment, has moved since, and nothing was heard of it: the next message decides."""
+        if self._registered_at.get(watcher.token or "", float("inf")) < since:
+            self._suspects.add(watcher)
 
     def add(self, watcher: TaskWatcher) -> None:
         """Carry a task."""
@@ -229,11 +238,14 @@ class Line:
                     self._heard(*delivered)
 
     def _heard(self, watcher: TaskWatcher, moved: bool) -> None:
-        self._heard_at = watcher.last_sign
         if moved:
             self._drops = 0
         if watcher.token != self._first:
-            self._hub.doubts = 0
+            self._hub.trust_sharing()
+        if self._suspects:
+            unheard = [suspect for suspect in self._suspects if self.carries(suspect) and not suspect.heard]
+            self._suspects.clear()
+            self._hub.doubt_sharing(len(unheard))
 
     async def _write(self, socket: Socket, connection: anyio.CancelScope) -> None:
         try:
@@ -257,9 +269,10 @@ class Line:
 
     def _opened(self) -> None:
         self.is_open = True
-        self._opened_at, self._heard_at = clock.loop_time(), 0.0
+        self._opened_at = clock.loop_time()
         self._registered, self._first = 0, ""
         self._registered_at.clear()
+        self._suspects.clear()
         self._unregistered = list(self._tasks)
         for watcher in self._tasks.values():
             watcher.by_socket = True
