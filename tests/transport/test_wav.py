@@ -13,6 +13,7 @@ from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -185,3 +186,64 @@ async def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ConfigurationError, match=r"b\.wav has 44100 Hz, 2 .* 16 bit.*pip install 'wiro-async\[audio\]'"
     ):
         await read(make(tmp_path / "b.wav", bytes(8), 44_100, 2))
+
+
+PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
+
+
+def extensible(path: Path, pcm: bytes, width: int, guid: bytes = PCM_GUID, before: bytes = b"") -> Path:
+    """A WAV file whose format is told by a GUID, as recorders of 24 bit and many channels write it."""
+    size = SAMPLE_RATE * width
+    form = struct.pack("<HHIIHHHHI", 0xFFFE, 1, SAMPLE_RATE, size, width, 8 * width, 22, 8 * width, 4) + guid
+    body = b"WAVE" + before + b"fmt " + struct.pack("<I", len(form)) + form
+    body += b"data" + struct.pack("<I", len(pcm)) + pcm
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    return path
+
+
+async def test_formats_that_are_told_by_a_guid(tmp_path: Path) -> None:
+    """Those that are PCM are read as such, wherever the format stands; others are refused."""
+    pcm = os.urandom(3 * BYTES_PER_SECOND)
+    assert await read(extensible(tmp_path / "a.wav", pcm, 2)) == pcm
+    assert await read(extensible(tmp_path / "b.wav", pcm, 2, before=b"LIST\3\0\0\0abc\0")) == pcm
+    wide = b"".join(b"\0" + pcm[at : at + 2] for at in range(0, 2000, 2))
+    assert await read(extensible(tmp_path / "c.wav", wide, 3)) == pcm[:2000]
+    with pytest.raises(InvalidInputError, match=r"d\.wav is not a WAV file with PCM samples"):
+        await read(extensible(tmp_path / "d.wav", pcm, 4, b"\3" + PCM_GUID[1:]))
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: array("h", data)])
+async def test_whatever_holds_audio_is_written(tmp_path: Path, kind: Callable[[bytes], Any]) -> None:
+    """At once, or in pieces: all that can be sent can be written."""
+    pcm = os.urandom(1000)
+    await write_wav(tmp_path / "a.wav", kind(pcm))
+    await write_wav(tmp_path / "b.wav", [kind(pcm[:400]), kind(pcm[400:])])
+    for name in ("a.wav", "b.wav"):
+        assert content(tmp_path / name)[1] == pcm
+
+
+async def broken() -> AsyncIterator[Any]:
+    """No audio."""
+    yield "text"
+
+
+@pytest.mark.parametrize("source", [5, "text", None, ["text"], [5], broken, array("d", [0.5])])
+async def test_what_is_no_audio_replaces_nothing(tmp_path: Path, source: Any) -> None:
+    """A file of that name is still what it was, and none is made."""
+    (tmp_path / "a.wav").write_bytes(b"precious")
+    for name in ("a.wav", "b.wav"):
+        with pytest.raises(InvalidInputError, match="not audio"):
+            await write_wav(tmp_path / name, source() if callable(source) else source)
+    assert (tmp_path / "a.wav").read_bytes() == b"precious"
+    assert not (tmp_path / "b.wav").exists()
+
+
+async def test_a_longer_file_is_replaced(tmp_path: Path) -> None:
+    """Wholly, also by nothing; and what came before something that is no audio is kept."""
+    path = make(tmp_path / "a.wav", bytes(1000))
+    with pytest.raises(InvalidInputError):
+        await write_wav(path, [b"\1\2", "text"])  # type: ignore[list-item]
+    assert content(path)[1] == b"\1\2"
+    assert path.stat().st_size == 46
+    await write_wav(path, [])
+    assert content(path)[1] == b""

@@ -7,13 +7,15 @@ import struct
 import threading
 import wave
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from typing import BinaryIO, Protocol
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
 
 import anyio
 import anyio.to_thread
 
 from wiro_async._errors import ConfigurationError, InvalidInputError
-from wiro_async._protocol.realtime import BYTES_PER_SECOND, SAMPLE_BYTES, SAMPLE_RATE
+from wiro_async._protocol.realtime import BYTES_PER_SECOND, PCM, SAMPLE_BYTES, SAMPLE_RATE, pcm_view
+from wiro_async._transport.wav_format import as_plain
 
 # What the standard library raises of files that are damaged, or none of its kind.
 BROKEN = (wave.Error, EOFError, RuntimeError, ValueError, struct.error)
@@ -48,22 +50,30 @@ async def read_wav(path: str | os.PathLike[str]) -> AsyncGenerator[bytes, None]:
         await _surely(reader.close)
 
 
-async def write_wav(path: str | os.PathLike[str], chunks: bytes | Iterable[bytes] | AsyncIterable[bytes]) -> float:
+async def write_wav(path: str | os.PathLike[str], chunks: PCM | Iterable[PCM] | AsyncIterable[PCM]) -> float:
     """Write audio of a realtime session to a WAV file as it comes, 24 kHz mono 16-bit. Returns its length in seconds.
 
     Whatever ends it, an error and cancellation included, the file is complete and has what came until then. A file of
     that name is replaced. A generator is closed in the end.
 
     Args:
-        chunks: PCM, such as `session.audio()`.
+        chunks: PCM, such as `session.audio()`: all that `session.send_audio` takes, at once or in pieces.
+
+    Raises:
+        InvalidInputError: that is no audio; if none came before, no file was made or replaced.
+        OSError: it cannot be written.
     """
+    _check_source(chunks)
     writer = _Writer(path)
     try:
         await anyio.to_thread.run_sync(writer.open)
         async for chunk in _pieces(chunks):
-            writer.add(chunk)
+            writer.add(pcm_view(chunk))
             if writer.waiting >= PIECE_BYTES:
                 await anyio.to_thread.run_sync(writer.write)
+    except InvalidInputError:
+        writer.spares = True
+        raise
     finally:
         await _surely(writer.close)
         if isinstance(chunks, AsyncGenerator):
@@ -76,12 +86,28 @@ async def _surely(close: Callable[[], None]) -> None:
         await anyio.to_thread.run_sync(close)
 
 
-async def _pieces(chunks: bytes | Iterable[bytes] | AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+def _check_source(chunks: object) -> None:
+    """Raises `InvalidInputError` for what neither is audio nor gives any."""
+    if isinstance(chunks, str) or not isinstance(chunks, (AsyncIterable, Iterable)) or _has_buffer(chunks):
+        pcm_view(chunks)
+
+
+def _has_buffer(chunks: object) -> bool:
+    try:
+        memoryview(chunks)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        return False
+    return True
+
+
+async def _pieces(chunks: PCM | Iterable[PCM] | AsyncIterable[PCM]) -> AsyncGenerator[PCM, None]:
     if isinstance(chunks, AsyncIterable):
         async for chunk in chunks:
             yield chunk
+    elif _has_buffer(chunks):
+        yield cast("PCM", chunks)
     else:
-        for chunk in (chunks,) if isinstance(chunks, bytes) else chunks:
+        for chunk in cast("Iterable[PCM]", chunks):
             yield chunk
 
 
@@ -117,7 +143,7 @@ class _Reader:
     def _next(self) -> bytes:
         if self._file is None:
             self._opened = open(self._path, "rb")  # noqa: SIM115, PTH123 - closed by `close`
-            self._file = wave.open(self._opened, "rb")  # noqa: SIM115
+            self._file = wave.open(as_plain(self._opened), "rb")  # noqa: SIM115
             self._convert = _converter(self._path, self._file)
         raw = self._file.readframes(PIECE_SECONDS * self._file.getframerate())
         self._ended = not raw
@@ -129,7 +155,11 @@ class _Reader:
 
 
 class _Writer:
-    """A WAV file that grows. A thread that is late finds it closed."""
+    """A WAV file that grows. A thread that is late finds it closed.
+
+    Attributes:
+        spares: whether a file in which nothing was written is left as it was.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
@@ -139,6 +169,8 @@ class _Writer:
         self._file: wave.Wave_write | None = None
         self._pending = bytearray()
         self._written = 0
+        self._is_new = False
+        self.spares = False
 
     @property
     def waiting(self) -> int:
@@ -151,21 +183,21 @@ class _Writer:
         return self._written / BYTES_PER_SECOND
 
     def open(self) -> None:
-        """Make the file, or empty it."""
+        """Make the file, or open it as it is."""
         with self._lock:
             if not self._closed:
-                self._opened = open(self._path, "wb")  # noqa: SIM115, PTH123 - closed by `close`
-                self._file = wave.open(self._opened, "wb")  # noqa: SIM115
-                self._file.setparams((1, SAMPLE_BYTES, SAMPLE_RATE, 0, "NONE", "not compressed"))
+                self._is_new = not Path(self._path).exists()
+                self._opened = open(self._path, "xb" if self._is_new else "r+b")  # noqa: SIM115, PTH123 - see `close`
 
-    def add(self, chunk: bytes) -> None:
+    def add(self, chunk: memoryview) -> None:
         """Take audio, of any size."""
         self._pending += chunk
 
     def write(self) -> None:
         """Write the whole samples that there are."""
         with self._lock:
-            if self._file is not None and not self._closed:
+            if self._opened is not None and not self._closed:
+                self._file = self._file or _emptied(self._opened)
                 whole = bytes(self._pending[: self.waiting // SAMPLE_BYTES * SAMPLE_BYTES])
                 del self._pending[: len(whole)]
                 self._file.writeframesraw(whole)
@@ -173,8 +205,10 @@ class _Writer:
 
     def close(self) -> None:
         """Write the rest and the final header."""
+        is_spared = self.spares and self._file is None and not self._pending
         try:
-            self.write()
+            if not is_spared:
+                self.write()
         finally:
             with self._lock:
                 self._closed = True
@@ -182,6 +216,15 @@ class _Writer:
                     with self._opened:
                         if self._file is not None:
                             self._file.close()
+                    if is_spared and self._is_new:
+                        Path(self._path).unlink()
+
+
+def _emptied(opened: BinaryIO) -> wave.Wave_write:
+    opened.truncate(0)
+    file = wave.open(opened, "wb")  # noqa: SIM115 - closed by `close`
+    file.setparams((1, SAMPLE_BYTES, SAMPLE_RATE, 0, "NONE", "not compressed"))
+    return file
 
 
 def _converter(path: str, file: wave.Wave_read) -> Convert | None:
