@@ -65,7 +65,10 @@ def test_a_kind_that_needs_a_transport_of_ones_own(monkeypatch: pytest.MonkeyPat
 async def test_what_is_no_proxy(built_in: HttpTransport, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     """Said so, with the variable and without its value: a part of a password looks like a host or a port."""
     monkeypatch.setenv("http_proxy", proxy)
-    with pytest.raises(ConfigurationError, match="http_proxy is not the address of a proxy") as caught:
+    with pytest.raises(
+        ConfigurationError,
+        match=r"http_proxy is not the address of a proxy; write it as http://host:port, with name:password@ ",
+    ) as caught:
         await built_in.post("http://api.test/v1/x", {}, b"{}", 5.0)
     told = "".join(traceback.format_exception(caught.value))
     assert "s3" not in told

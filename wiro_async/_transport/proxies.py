@@ -42,8 +42,8 @@ def _checked(proxy: str, scheme: str) -> str:
         is_address = False
     if not is_address or urlsplit(proxy).path not in ("", "/"):
         raise ConfigurationError(
-            f"{_variable(scheme)} is not the address of a proxy; write it as http://host:port or "
-            "http://name:password@host:port, with / ? # @ : in a name or password as %2F %3F %23 %40 %3A"
+            f"{_variable(scheme)} is not the address of a proxy; write it as http://host:port, with name:password@ "
+            "before the host where it needs that, and / ? # @ : in these as %2F %3F %23 %40 %3A"
         )
     return proxy
 
