@@ -176,8 +176,7 @@ class TaskWatcher:
 
     def touch(self) -> None:
         """It shows life, and that is all that is to be known."""
-        self.last_sign = self.moved_at = clock.loop_time()
-        self.heard = True
+        self.last_sign, self.heard = clock.loop_time(), True
 
     def receive(self, message: Message) -> bool:
         """A message about the task came. One of text so far waits until somebody asks, or a newer one replaces it.
