@@ -76,7 +76,7 @@ class WiroError(Exception):
 
     def _text(self) -> str:
         """What it says, before secrets are taken out."""
-        return super().__str__()
+        return str(self.args[0]) if self.args else ""
 
     def with_task(self, task_id: str | None, token: str | None) -> Self:
         """Note which task the error is about, and return the error."""
@@ -110,9 +110,6 @@ class TransportError(WiroError):
         self.sent = sent
         self.lasting = lasting
 
-    def _text(self) -> str:
-        return str(self.args[0])
-
 
 class ConnectionFailedError(TransportError):
     """The connection could not be made, or broke."""
@@ -138,9 +135,6 @@ class DecodingError(WiroError):
     def __init__(self, message: str = "", http_status: int | None = None) -> None:
         super().__init__(message, http_status)
         self.http_status = http_status
-
-    def _text(self) -> str:
-        return str(self.args[0])
 
 
 class APIError(WiroError):
@@ -251,9 +245,6 @@ class SubmissionUnknownError(WiroError):
         self.model = model
         self.candidates = tuple(candidates)
 
-    def _text(self) -> str:
-        return str(self.args[0])
-
 
 class TaskError(WiroError):
     """A run that was made ended without a result, or was given up."""
@@ -262,9 +253,6 @@ class TaskError(WiroError):
         super().__init__(message, task_id, token)
         self.task_id = task_id
         self.token = token
-
-    def _text(self) -> str:
-        return str(self.args[0])
 
 
 class TaskFailedError(TaskError):
@@ -363,9 +351,6 @@ class AnswerError(WiroError):
         self.tasks = tuple(tasks)
         if self.tasks:
             self.with_task(self.tasks[-1].id, self.tasks[-1].token)
-
-    def _text(self) -> str:
-        return str(self.args[0])
 
     def _about(self, said: str) -> str:
         return f"task {self.task_id}: {said}" if self.task_id else said
