@@ -3,8 +3,9 @@
     python benchmarks/text.py [--frames 5000] [--size 100000] [--rounds 3] [--decoders]
 
 Frames go through the hub, as the socket gives them, to a reader; alternately, by `json.loads`. He takes every delta
-at once, or lags and reads when all have come; `unheard` is a run that nobody listens to. Texts that are not plain
-ASCII take a fifth of the frames. `--decoders` compares JSON libraries on such frames instead.
+at once, or lags and reads when all have come; `public` is `TextDeltas`, as users have it, with `text_so_far` after
+every delta; `unheard` is a run that nobody listens to. Thoughts and answers alternate in the many segments. Texts that
+are not plain ASCII take a fifth of the frames. `--decoders` compares JSON libraries on such frames instead.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from wiro_async._api.following import EventStream, Following
+from wiro_async._api.text_deltas import TextDeltas
 from wiro_async._engine.hub import SocketHub
 from wiro_async._engine.nursery import Nursery
-from wiro_async._engine.watcher import EventBuffer, TaskWatcher
+from wiro_async._engine.task_calls import TaskRef
+from wiro_async._engine.watcher import TaskWatcher
 from wiro_async._protocol.events import TextDelta
 from wiro_async._transport.socket import connected
 from wiro_async._transport.tls import Tls
@@ -37,7 +41,7 @@ TEXTS = {
     "emoji": [*PROSE, "🌿"],
     "日本語": ["光", "の", "中", "。"],
 }
-MANNERS = ("segments", "lists", "raw", "text in text")
+MANNERS = ("segments", "lists", "raw", "text in text", "50 segments", "500 segments")
 
 
 def frames(count: int, size: int, words: list[str], manner: str) -> list[bytes]:
@@ -47,13 +51,17 @@ def frames(count: int, size: int, words: list[str], manner: str) -> list[bytes]:
     while len(text.encode()) < size:
         text += " ".join(dice.choice(words) for _ in range(1000)) + " "
     text = text.encode()[:size].decode(errors="ignore")
-    return [_frame(text[: len(text) * number // count], manner) for number in range(1, count + 1)]
+    many = int(manner.split()[0]) if manner[0].isdigit() else 1
+    length = -(-len(text) // many)
+    return [_frame(text[: len(text) * number // count], manner, length) for number in range(1, count + 1)]
 
 
-def _frame(text: str, manner: str) -> bytes:
+def _frame(text: str, manner: str, length: int) -> bytes:
     told: dict[str, Any] = {"type": "answer", "speed": "60.0", "speedType": "token/s", "elapsedTime": "1.2s"}
-    if manner == "segments":
-        told["segments"] = [{"type": "answer", "text": text}]
+    if manner.endswith("segments"):
+        parts = [text[start : start + length] for start in range(0, len(text), length)]
+        kinds = ("answer", "thinking")
+        told["segments"] = [{"type": kinds[place % 2], "text": part} for place, part in enumerate(parts)]
     elif manner == "raw":
         told["raw"] = text
     else:
@@ -68,6 +76,16 @@ def _compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+class Apart(Following):
+    """How tasks are followed, without anything to follow them by."""
+
+    def __init__(self) -> None:
+        nothing: Any = None
+        super().__init__(nothing, nothing, nothing, "auto", FOREVER)
+
+    def leave(self, ref: TaskRef) -> None: ...
+
+
 class Rig:
     """A hub that carries one task, without a connection."""
 
@@ -75,23 +93,40 @@ class Rig:
         async def nothing() -> None: ...
 
         self.watcher = TaskWatcher("1", "token", "owner/model", nothing, None)
-        self.hub = SocketHub(Nursery(), lambda: connected("", "", Tls(), False), 1, lambda watcher: None)
+        self.hub = SocketHub(
+            Nursery(nothing, nothing), lambda: connected("", "", Tls(), False), 1, lambda watcher: None
+        )
         self.hub._by_token["token"] = self.watcher
-        self.buffer = EventBuffer()
+        self.stream = EventStream(TaskRef("1", "token"), "owner/model", Apart(), None, 0.0, lambda task: None)
+        self.deltas = TextDeltas(self.stream, Apart())
+        self.buffer = self.stream._buffer
+        self.stream._watcher = self.watcher
         self.text: list[str] = []
         self.watcher.listen(self.buffer)
 
     async def take(self) -> None:
-        """Read events until one is text."""
-        while not isinstance(event := await self.buffer.next(self.watcher, 0.0, FOREVER), TextDelta):
-            pass
-        self.text.append(event.text)
+        """Read an event, and all others that are there."""
+        while True:
+            event = await self.buffer.next(self.watcher, 0.0, FOREVER)
+            if isinstance(event, TextDelta):
+                self.text.append(event.text)
+            if not self.buffer._unread:
+                return
 
 
 async def at_once(rig: Rig, of: list[bytes]) -> None:
     for frame in of:
         rig.hub.deliver(frame)
         await rig.take()
+
+
+async def public(rig: Rig, of: list[bytes]) -> None:
+    for frame in of:
+        rig.hub.deliver(frame)
+        rig.text.append((await anext(rig.deltas)).text)
+        while rig.buffer._unread:  # a message may bring the end of one segment and the beginning of another
+            rig.text.append((await anext(rig.deltas)).text)
+        _ = rig.deltas.text_so_far
 
 
 async def lagging(rig: Rig, of: list[bytes]) -> None:
@@ -114,7 +149,7 @@ async def plain(rig: Rig, of: list[bytes]) -> None:
             json.loads(message)
 
 
-WAYS = {"json.loads": plain, "read at once": at_once, "lagging": lagging, "unheard": unheard}
+WAYS = {"json.loads": plain, "read at once": at_once, "public": public, "lagging": lagging, "unheard": unheard}
 
 
 async def compare(of: list[bytes], rounds: int) -> dict[str, float]:
@@ -132,7 +167,7 @@ async def compare(of: list[bytes], rounds: int) -> dict[str, float]:
                 await way(rigs[name], of[start : start + 100])
                 taken[name].append(time.process_time() - before)
         best = {name: [min(pair) for pair in zip(taken[name], best[name] or taken[name], strict=True)] for name in WAYS}
-        assert "".join(rigs["read at once"].text) == "".join(rigs["lagging"].text)
+        assert "".join(rigs["read at once"].text) == "".join(rigs["lagging"].text) == "".join(rigs["public"].text)
     base = sum(best.pop("json.loads"))
     return {"json.loads": 1e6 * base / len(of)} | {name: sum(of) / base for name, of in best.items()}
 

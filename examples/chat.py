@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from wiro_async import AsyncWiro, TextDelta, ToolCall, ToolOutput
+from wiro_async import AsyncWiro, TextDelta, TextReset, ToolCall, ToolOutput
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -32,6 +32,8 @@ async def main(model: str = "openai/gpt-5-2") -> None:
                     match event:
                         case TextDelta(text=text, kind="answer"):
                             print(text, end="", flush=True)
+                        case TextReset(kind="answer"):
+                            print("\n(the model starts over)")
                         case ToolCall(name=name, arguments=arguments):
                             print(f"{DIM}{name} {arguments}{PLAIN}")
                         case ToolOutput(output=output):
