@@ -4,19 +4,23 @@ A failure tells its seed and the command that repeats it; a seed that once faile
 """
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import pytest
+from starlette.responses import StreamingResponse
 
 from wiro_async import (
     AsyncWiro,
     BatchItem,
+    EventStream,
     Progress,
     RetryPolicy,
     RunRequest,
@@ -25,6 +29,7 @@ from wiro_async import (
     TaskEvent,
     TaskFailedError,
     TaskFinished,
+    TaskHandle,
     TaskResult,
     TextDelta,
     TextReset,
@@ -32,7 +37,9 @@ from wiro_async import (
 )
 from wiro_async._engine.engine import Statistics
 from wiro_async._protocol.status import RANK
-from wiro_async.testing import WiroEmulator
+from wiro_async.testing import Call, Respond, WiroEmulator
+from wiro_async.testing._http_faults import Exchange
+from wiro_async.testing._socket_faults import Forward, Line, Outgoing
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -226,6 +233,29 @@ async def follow_text(trial: Trial, intent: Intent) -> None:
     await trial.ended(attrs.evolve(intent, fails=False), use())
 
 
+async def follow_by_references(trial: Trial, intent: Intent) -> None:
+    """By its handle, its token and its id at once; who leaves early makes nobody deaf."""
+
+    async def use() -> TaskResult:
+        handle = await trial.wiro.submit("emulator/sleeper", intent.input)
+        references = [handle, trial.wiro.task(handle.token), trial.wiro.task(taskid=handle.id)]
+        trial.dice.shuffle(references)
+        watch = Watch(trial.problems, intent)
+        async with references[0].events() as glimpse, asyncio.TaskGroup() as group:
+            group.create_task(_read_out(references[1].events(), watch))
+            await anext(glimpse)
+        if not watch.over:
+            trial.problems.append(f"{intent}: the events had no end")
+        return await references[2]
+
+    await trial.ended(intent, use())
+
+
+async def _read_out(events: EventStream, watch: Watch) -> None:
+    async for event in events:
+        watch(event)
+
+
 async def stream(trial: Trial, intent: Intent) -> None:
     """An LLM's text."""
 
@@ -265,6 +295,7 @@ SINGLES: tuple[tuple[Single, int], ...] = (
     (run_listening, 2),
     (wait_twice, 2),
     (follow, 3),
+    (follow_by_references, 2),
     (follow_text, 2),
     (stream, 2),
     (cancel_run, 2),
@@ -307,7 +338,87 @@ async def twins(trial: Trial, intents: Sequence[Intent]) -> None:
     await asyncio.gather(*(run(trial, twin) for _ in intents))
 
 
-SEVERAL: tuple[Several, ...] = (batch, batch, left_batch, mapped, twins, twins, twins)
+async def bare(trial: Trial, intents: Sequence[Intent]) -> None:
+    """All submitted at once, while nobody follows any; waited for only when all are made."""
+
+    async def made(intent: Intent) -> TaskHandle | Exception:
+        try:
+            return await trial.wiro.submit("emulator/sleeper", intent.input)
+        except Exception as error:
+            return error
+
+    for intent, handle in zip(intents, await asyncio.gather(*map(made, intents)), strict=True):
+        if isinstance(handle, TaskHandle):
+            await trial.ended(intent, handle.result())
+        else:
+            trial.note(intent, handle)
+
+
+SEVERAL: tuple[Several, ...] = (batch, batch, left_batch, mapped, twins, twins, twins, bare, bare)
+
+
+@attrs.frozen
+class Chatter:
+    """After each message say something again and again that tells nothing, and sometimes lie that all is over."""
+
+    lies: bool
+
+    def wrap(self, line: Line, forward: Forward) -> Forward:
+        """Talk for a while."""
+
+        def send(message: Outgoing) -> None:
+            forward(message)
+            if message.ordinal >= 0 and not message.binary:
+                kind = "task_postprocess_end" if self.lies else "task_heartbeat"
+                body = {**json.loads(message.payload), "type": kind, "message": []}
+                chat = Outgoing(kind, json.dumps(body).encode(), ordinal=message.ordinal)
+                for number in range(1, 6):
+                    line.later(0.02 * number, partial(forward, chat))
+
+        return send
+
+
+@attrs.frozen
+class WithoutIds:
+    """The event stream of a run begins with an event that tells nothing."""
+
+    async def apply(self, exchange: Exchange) -> None:
+        """Leave the first event out."""
+        response = await exchange.handle()
+        if isinstance(response, StreamingResponse):
+            response.body_iterator = _anonymous(response.body_iterator)
+        await exchange.answer(response)
+
+
+async def _anonymous(chunks: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    async for chunk in chunks:
+        yield "event: start\ndata: {}\n\n" if "event: start" in str(chunk) else chunk
+
+
+ODD = tuple(
+    Respond(status, body)
+    for status, body in (
+        (200, '{"result":false,"errors":[{"code":0,"message":"Internal server error"}]}'),
+        (200, '{"result":false,"errors":[{"code":1,"message":"task-not-exist"}]}'),
+        (200, '{"result":false,"errors":[]}'),
+        (401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}'),
+        (403, '{"error":"forbidden"}'),
+        (302, "{}"),
+    )
+)
+
+
+def _be_odd(emulator: WiroEmulator, dice: Random, rate: float) -> None:
+    """Answers of Task/Detail that are no answer, streams that tell no ids, sockets that talk too much."""
+
+    def seldom(call: Call) -> bool:
+        return dice.random() < rate / len(ODD)
+
+    for odd in ODD:
+        emulator.faults.http("Task/Detail", odd, times=None, when=seldom)
+    emulator.faults.http("Run/*", WithoutIds(), None, when=lambda call: "sync" in call.path and dice.random() < 0.3)
+    if dice.random() < 0.5:
+        emulator.faults.socket(Chatter(lies=dice.random() < 0.5))
 
 
 def _plan(trial: Trial, runs: int) -> list[Awaitable[None]]:
@@ -383,6 +494,7 @@ async def survive(seed: int, runs: int) -> tuple[Trial, list[str]]:
     balance = Decimal(305) if limited else Decimal(1000)
     async with WiroEmulator(speed=SPEED, balance=balance) as emulator:
         emulator.faults.random(seed, rate)
+        _be_odd(emulator, Random(f"{seed} odd"), rate)
         wiro = AsyncWiro(
             **emulator.options(),
             timeout=Timeouts(request=2.0),
