@@ -120,7 +120,9 @@ def cost_of(raw: Raw, status: str) -> CostUpdate:
 
 def output_of(message: Message, status: str) -> TextSnapshot | TaskEvent | None:
     """What a `task_output` or `task_error` message tells: text so far, progress, a line, or something new."""
-    payload = message.payload
+    payload, line = message.payload, message.raw.get("message")
+    if isinstance(payload, list) and isinstance(line, str):  # a program has printed a list
+        payload = line
     match payload:
         case dict():
             snapshot = TextSnapshot.from_wire(payload)
