@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import attrs
 
@@ -74,8 +75,7 @@ class BatchItem:
         return self.request.input
 
 
-@attrs.frozen
-class Outcome:
+class Outcome(NamedTuple):
     """What became of an item's last attempt."""
 
     result: TaskResult | None

@@ -57,10 +57,14 @@ class Requests:
         self._lock = anyio.Lock(fast_acquire=True)
         self._closed = False
         self.taken = 0
-        self._source: AsyncIterator[Given] | Iterator[Given]
-        self._source = aiter(inputs) if isinstance(inputs, AsyncIterable) else iter(inputs)
-        is_own = self._source is not inputs
-        self._is_to_end = is_own or isinstance(self._source, (Generator, AsyncGenerator))
+        self._items: Iterator[Given] | None = None
+        self._awaited: AsyncIterator[Given] | None = None
+        if isinstance(inputs, AsyncIterable):
+            self._awaited = aiter(inputs)
+        else:
+            self._items = iter(inputs)
+        source = self._items if self._awaited is None else self._awaited
+        self._to_end = source if source is not inputs or isinstance(source, (Generator, AsyncGenerator)) else None
 
     def close(self) -> None:
         """Give no more."""
@@ -69,10 +73,7 @@ class Requests:
     async def aclose(self) -> None:
         """Give no more, and end a generator, or an iterator that was made here: it would be left hanging."""
         self._closed = True
-        if not self._is_to_end:
-            return
-        name = "aclose" if isinstance(self._source, AsyncIterator) else "close"
-        close = getattr(self._source, name, None)
+        close = getattr(self._to_end, "close" if self._awaited is None else "aclose", None)
         if close is not None:
             answer = close()
             if isawaitable(answer):
@@ -83,20 +84,23 @@ class Requests:
         if self._closed:
             return None
         try:
-            if isinstance(self._source, Iterator):
-                if self._ordering is not None:
-                    await self._room(self._ordering)
-                return None if self._is_closed() else self._taken(next(self._source))
-            async with self._lock:
-                if self._ordering is not None:
-                    await self._room(self._ordering)
-                return None if self._is_closed() else self._taken(await anext(self._source))
+            if self._awaited is not None:
+                return await self._next_awaited(self._awaited)
+            if self._ordering is not None:
+                await self._room(self._ordering)
+            return None if self._is_closed() or self._items is None else self._taken(next(self._items))
         except (StopIteration, StopAsyncIteration):
             self._closed = True
             return None
         except BaseException:
             self._closed = True
             raise
+
+    async def _next_awaited(self, awaited: AsyncIterator[Given]) -> Taken | None:
+        async with self._lock:
+            if self._ordering is not None:
+                await self._room(self._ordering)
+            return None if self._is_closed() else self._taken(await anext(awaited))
 
     async def _room(self, ordering: Ordering) -> None:
         while self.taken >= ordering.most:
