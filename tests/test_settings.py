@@ -96,7 +96,8 @@ def test_inputs_beside_requests_are_refused() -> None:
     batch: Any = AsyncWiro("key").batch
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for arguments in (([RunRequest("a/b")], [{}]), ("a/b",)):
+        both: list[tuple[object, ...]] = [([RunRequest("a/b")], [{}]), ("a/b",)]
+        for arguments in both:
             with pytest.raises(InvalidInputError, match="inputs"):
                 batch(*arguments)
 

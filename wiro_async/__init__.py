@@ -1,6 +1,7 @@
 """wiro_async: the async SDK for Wiro. Every public name, and nothing else."""
 
 from wiro_async._api.batch import Batch, BatchItem, BatchStats, RunRequest
+from wiro_async._api.byte_streams import ByteStream
 from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
 from wiro_async._api.following import EventStream
 from wiro_async._api.handle import TaskHandle
@@ -80,6 +81,7 @@ __all__ = [
     "BatchItem",
     "BatchStats",
     "BudgetExceededError",
+    "ByteStream",
     "ConcurrencyLimitError",
     "ConfigurationError",
     "ConnectionFailedError",

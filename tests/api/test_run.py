@@ -242,3 +242,22 @@ async def test_a_refusal_is_told_in_the_services_words(emulator: WiroEmulator, w
         await wiro.run("emulator/nowhere")
     assert not emulator.ledger.submissions
     assert wiro.statistics().owned_tasks == 0
+
+
+async def test_what_the_service_keeps_goes_in_by_its_url(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """An output of an earlier run, or an uploaded file, needs no second journey."""
+    first = await wiro.run("emulator/painter", {"prompt": "a fox", "seconds": 1})
+    uploaded = await wiro.files.upload(File(b"words", "words.txt"))
+    await wiro.run("emulator/sleeper", {"seconds": 1, "image": first.output, "all": [first.output, uploaded]})
+    sent = emulator.ledger.submissions[-1]
+    assert sent.parameters["image"] == first.output.url
+    assert sent.parameters["all"] == [first.output.url, uploaded.url]
+    assert not sent.files
+
+
+async def test_a_key_in_a_tasks_log_is_not_shown(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """A model may write anything there, also what the program gave it."""
+    with pytest.raises(TaskFailedError) as caught:
+        await wiro.run("emulator/failing", {"reason": f"no access with {emulator.api_secret}"})
+    assert "no access with" in str(caught.value)
+    assert str(emulator.api_secret) not in f"{caught.value} {caught.value!r}"

@@ -430,13 +430,13 @@ async def test_waiting_in_line_costs_no_patience(
     server: FileServer, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The minutes in which a file may be late begin when it is first asked for."""
-    monkeypatch.setattr(patience, "LAG_SECONDS", 0.3)
+    monkeypatch.setattr(patience, "LAG_SECONDS", 2.0)
     downloads = wiro._engine.http.downloads
     for _ in range(http.MAX_DOWNLOADS):
         downloads.acquire_nowait()
     server.tricks = [respond(404)]
     reading = asyncio.create_task(output(wiro, server.url, SIZE).read())
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(2.1)
     assert not server.requests
     for _ in range(http.MAX_DOWNLOADS):
         downloads.release()

@@ -14,6 +14,7 @@ from wiro_async import (
     AsyncWiro,
     ConcurrencyLimitError,
     ConfigurationError,
+    ConnectionFailedError,
     File,
     InvalidInputError,
     RetryPolicy,
@@ -202,3 +203,19 @@ async def test_1_what_was_refused_is_told_as_such(emulator: WiroEmulator, wiro: 
     with pytest.raises(APIError):
         await wiro.run(STUCK)
     assert emulator.ledger.count("Task/List") == 0
+
+
+async def test_1_half_a_request_is_told_as_such(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+    """A body that did not leave to its end was heeded by nobody: one look at the list, then the error itself."""
+
+    async def slowly() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(100_000)
+            await asyncio.sleep(0.01)
+
+    emulator.faults.http("Run/*", ResetBefore())
+    with pytest.raises(ConnectionFailedError) as caught:
+        await impatient.run(STUCK, {"image": File(slowly(), "a.bin")})
+    assert caught.value.incomplete
+    assert emulator.ledger.count("Task/List") == 1
+    assert not emulator.ledger.submissions

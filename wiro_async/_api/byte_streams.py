@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from types import TracebackType
 from typing import Self
 
+from wiro_async._api.items import Items
 
-class ByteStream:
+
+class ByteStream(Items[bytes]):
     """Bytes as they come: an async iterator, and an async context manager that begins and frees it.
 
     `async with` tells before the first byte whether there will be any. A loop over it without `async with` does as
@@ -15,32 +16,24 @@ class ByteStream:
     """
 
     def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
-        self._pieces = pieces
+        super().__init__(pieces)
         self._first: bytes | None = None
         self._has_begun = False
 
     async def __aenter__(self) -> Self:
         if not self._has_begun:
             self._has_begun = True
-            self._first = await anext(self._pieces, None)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __aiter__(self) -> Self:
+            self._first = await anext(self._items, None)
         return self
 
     async def __anext__(self) -> bytes:
         self._has_begun = True
         piece, self._first = self._first, None
         while not piece:  # an empty one only tells that it has begun
-            piece = await anext(self._pieces)
+            piece = await anext(self._items)
         return piece
 
     async def aclose(self) -> None:
         """Leave it, and free its connection. Harmless to say twice."""
         self._first = None
-        await self._pieces.aclose()
+        await super().aclose()

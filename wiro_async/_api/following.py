@@ -58,7 +58,7 @@ class Following:
         if task.was_cancelled:
             raise TaskCancelledError(task)
         if not task.succeeded:
-            raise TaskFailedError(task)
+            raise TaskFailedError(task).hiding(self.calls.sender.credentials.secrets)
         return TaskResult(task, self.downloader)
 
 

@@ -64,7 +64,7 @@ class TaskResult:
     @property
     def text(self) -> str:
         """An LLM's answer; for other models what they wrote to their log."""
-        return whole(self._snapshot.answer) if self._snapshot is not EMPTY else self.task.log
+        return whole(self._snapshot.answer) if self._snapshot.has_text else self.task.log
 
     @property
     def thinking(self) -> str:

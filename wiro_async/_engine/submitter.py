@@ -112,7 +112,7 @@ class Submitter:
     """Sends every run in a task of the session, so that the end of the caller's task does not tear it.
 
     Attributes:
-        on_made: told of the callback URL and the ids of every task that was made.
+        on_made: told of the callback URL and the ids of every task that was made, and how it can be asked about.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Submitter:
         self._under_way: set[_Sending] = set()
         self._closed = False
         self._nobodys: list[_Sending] = []  # answered before the end, but their callers have not woken up yet
-        self.on_made: Callable[[str | None, TaskRef], None] = lambda callback_url, ref: None
+        self.on_made: Callable[[str | None, TaskRef, TaskCalls], None] = lambda callback_url, ref, calls: None
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -293,7 +293,7 @@ class Submitter:
     async def _settle(self, sending: _Sending) -> None:
         self._reconciler.end(sending.attempt, sending.ref)
         if sending.ref is not None:
-            self.on_made(sending.plan.intent.callback_url, sending.ref)
+            self.on_made(sending.plan.intent.callback_url, sending.ref, sending.calls)
             self._running.begin(sending.calls, sending.ref, sending.slot, sending.plan.mode)
         elif sending.abandoned or not isinstance(sending.error, (ConcurrencyLimitError, RateLimitError)):
             self._limiter.end(sending.slot)
@@ -346,9 +346,12 @@ class Submitter:
 
     async def _find(self, sending: _Sending, doubt: WiroError) -> TaskRef | None:
         grace = ANSWERED_GRACE
+        half = isinstance(doubt, TransportError) and doubt.incomplete
         if isinstance(doubt, TransportError):
-            grace += sending.calls.sender.timeout or 0.0
+            grace = 0.0 if half else grace + (sending.calls.sender.timeout or 0.0)
         ref = await self._reconciler.find(sending.calls, sending.attempt, grace, doubt)
+        if ref is None and half:
+            raise doubt
         is_last = sending.is_last or sending.abandoned or sending.departure.spends(sending.plan.request)
         if ref is None and is_last:
             raise unknown(sending.plan.intent, doubt) from doubt

@@ -138,12 +138,12 @@ def model_path(model: str) -> str:
 
 
 def mapping_of(given: Mapping[str, object] | None) -> Mapping[str, object]:
-    """An input as a mapping. Raises `InvalidInputError` for anything else."""
+    """An input as a mapping, with addresses for files that the service keeps. Raises `InvalidInputError`."""
     if given is not None and not isinstance(given, Mapping):
         raise InvalidInputError(
             message=f"input is a {type(given).__name__}; give a mapping of parameter names to values"
         )
-    return given or {}
+    return {name: value if type(value) in PLAIN else _by_address(value) for name, value in (given or {}).items()}
 
 
 def items_of(value: object) -> Sequence[object] | None:
@@ -151,6 +151,17 @@ def items_of(value: object) -> Sequence[object] | None:
     if isinstance(value, (list, tuple)):
         return value
     return value if isinstance(value, Sequence) and not isinstance(value, ONE) else None
+
+
+def _by_address(value: object) -> object:
+    """An output of an earlier run, or a file that was uploaded, stands for its URL, also in a list."""
+    items = items_of(value)
+    return _address_or(value) if items is None else [_address_or(item) for item in items]
+
+
+def _address_or(value: object) -> object:
+    url = getattr(value, "url", None) if hasattr(value, "content_type") else None
+    return url if isinstance(url, str) else value
 
 
 def form_text(value: JSON) -> str:

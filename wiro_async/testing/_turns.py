@@ -59,8 +59,8 @@ def _goes_on_from(given: RunInput, model: ModelScript, earlier: EarlierRun) -> b
     if not given.has("toolOutputs"):
         return True
     outputs = mappings(given.json("toolOutputs"))
-    wanted = sorted(str(call.get("call_id")) for call in completed_calls(earlier.content))
-    return sorted(str(output.get("call_id")) for output in outputs if "output" in output) == wanted
+    wanted = {str(call.get("call_id") or call.get("id")) for call in completed_calls(earlier.content)}
+    return sorted(str(output.get("call_id")) for output in outputs if "output" in output) == sorted(wanted)
 
 
 def _invalid() -> RefusedError:
