@@ -170,9 +170,7 @@ async def test_what_is_no_header(built_in: HttpTransport, serve: Serve) -> None:
     assert not any(peer.heads for peer in server.conversations)
 
 
-async def test_only_so_many_at_a_time(
-    tls: Tls, serve: Serve, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_only_so_many_at_a_time(tls: Tls, serve: Serve, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others wait here, and their time-outs do not run meanwhile."""
     monkeypatch.setattr(http_module, "MAX_CALLS", 2)
     http, now, most = HttpTransport(tls), 0, 0

@@ -38,9 +38,7 @@ class Intent:
     project_id: str | None = None
 
     @classmethod
-    def of(
-        cls, model: str, given: RunInput, callback_url: str | None, project_id: str | int | None = None
-    ) -> Intent:
+    def of(cls, model: str, given: RunInput, callback_url: str | None, project_id: str | int | None = None) -> Intent:
         """The intent of a run."""
         names = {name for name, _ in given.parts}
         ignored = frozenset(names | {f"{name}Url" for name in names})
