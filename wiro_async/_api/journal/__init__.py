@@ -1,7 +1,8 @@
 """The journal of a batch: what it has sent and got, on disk, so that it can be killed and started again."""
 
+from wiro_async._api.journal.entries import Entry, Spending
 from wiro_async._api.journal.reader import Journal, JournalItem
 from wiro_async._api.journal.schema import State
-from wiro_async._api.journal.writer import Entry, JournalWriter, Spending
+from wiro_async._api.journal.writer import JournalWriter
 
 __all__ = ["Entry", "Journal", "JournalItem", "JournalWriter", "Spending", "State"]
