@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.entities import Task
+from wiro_async._protocol.json import JSON
 from wiro_async._protocol.matching import Intent, intent_of, with_intent
 from wiro_async._protocol.requests import RunInput, form_text
 from wiro_async._types import File
@@ -91,7 +92,12 @@ def test_a_callback_settles_it() -> None:
 def test_a_project_settles_it(ours: Any, told: str, same: bool) -> None:
     """A run for one project is none for another; which one an unnamed project is, nobody can say."""
     wanted = Intent.of("a/b", RunInput.of({}), None, ours)
-    record = {"modelslugowner": "a", "modelslugproject": "b", "parameters": {}, "projectid": told}
+    record: dict[str, JSON] = {
+        "modelslugowner": "a",
+        "modelslugproject": "b",
+        "parameters": {},
+        "projectid": told,
+    }
     assert wanted.matches(Task.from_wire(record)) == same
 
 
