@@ -1,9 +1,22 @@
 """Options of the chaos suite, and an engine whose patience is short, so that hundreds of faults fit into seconds."""
 
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from functools import partial
+from random import Random
+from typing import Any, TypeAlias
+
+import attrs
 import pytest
+from starlette.responses import StreamingResponse
 
 from wiro_async._engine import hub, limiter, poller, reconciler, stopping, submitter
 from wiro_async._transport import socket
+from wiro_async.testing import Call, Respond, WiroEmulator
+from wiro_async.testing._http_faults import Exchange
+from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+
+BeOdd: TypeAlias = Callable[[WiroEmulator, Random, float], None]
 
 RUNS = 2000
 RUNS_PER_SESSION = 250
@@ -55,3 +68,73 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten every wait of the engine."""
     for module, name, seconds in IMPATIENT:
         monkeypatch.setattr(module, name, seconds)
+
+
+@attrs.frozen
+class Chatter:
+    """After each message say something again and again that tells nothing, and sometimes lie that all is over."""
+
+    lies: bool
+
+    def wrap(self, line: Line, forward: Forward) -> Forward:
+        """Talk for a while."""
+
+        def send(message: Outgoing) -> None:
+            forward(message)
+            if message.ordinal >= 0 and not message.binary:
+                kind = "task_postprocess_end" if self.lies else "task_heartbeat"
+                body = {**json.loads(message.payload), "type": kind, "message": []}
+                chat = Outgoing(kind, json.dumps(body).encode(), ordinal=message.ordinal)
+                for number in range(1, 6):
+                    line.later(0.02 * number, partial(forward, chat))
+
+        return send
+
+
+@attrs.frozen
+class WithoutIds:
+    """The event stream of a run begins with an event that tells nothing."""
+
+    async def apply(self, exchange: Exchange) -> None:
+        """Leave the first event out."""
+        response = await exchange.handle()
+        if isinstance(response, StreamingResponse):
+            response.body_iterator = _anonymous(response.body_iterator)
+        await exchange.answer(response)
+
+
+async def _anonymous(chunks: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    async for chunk in chunks:
+        yield "event: start\ndata: {}\n\n" if "event: start" in str(chunk) else chunk
+
+
+ODD = tuple(
+    Respond(status, body)
+    for status, body in (
+        (200, '{"result":false,"errors":[{"code":0,"message":"Internal server error"}]}'),
+        (200, '{"result":false,"errors":[{"code":1,"message":"task-not-exist"}]}'),
+        (200, '{"result":false,"errors":[]}'),
+        (401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}'),
+        (403, '{"error":"forbidden"}'),
+        (302, "{}"),
+    )
+)
+
+
+def _be_odd(emulator: WiroEmulator, dice: Random, rate: float) -> None:
+    """Answers of Task/Detail that are no answer, streams that tell no ids, sockets that talk too much."""
+
+    def seldom(call: Call) -> bool:
+        return dice.random() < rate / len(ODD)
+
+    for odd in ODD:
+        emulator.faults.http("Task/Detail", odd, times=None, when=seldom)
+    emulator.faults.http("Run/*", WithoutIds(), None, when=lambda call: "sync" in call.path and dice.random() < 0.3)
+    if dice.random() < 0.5:
+        emulator.faults.socket(Chatter(lies=dice.random() < 0.5))
+
+
+@pytest.fixture
+def be_odd() -> BeOdd:
+    """Let a service be odd in ways that are no faults of single requests, as often as the dice say."""
+    return _be_odd

@@ -4,18 +4,15 @@ A failure tells its seed and the command that repeats it; a seed that once faile
 """
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from functools import partial
 from random import Random
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import pytest
-from starlette.responses import StreamingResponse
 
 from wiro_async import (
     AsyncWiro,
@@ -37,9 +34,10 @@ from wiro_async import (
 )
 from wiro_async._engine.engine import Statistics
 from wiro_async._protocol.status import RANK
-from wiro_async.testing import Call, Respond, WiroEmulator
-from wiro_async.testing._http_faults import Exchange
-from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+from wiro_async.testing import WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.chaos.conftest import BeOdd
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -357,70 +355,6 @@ async def bare(trial: Trial, intents: Sequence[Intent]) -> None:
 SEVERAL: tuple[Several, ...] = (batch, batch, left_batch, mapped, twins, twins, twins, bare, bare)
 
 
-@attrs.frozen
-class Chatter:
-    """After each message say something again and again that tells nothing, and sometimes lie that all is over."""
-
-    lies: bool
-
-    def wrap(self, line: Line, forward: Forward) -> Forward:
-        """Talk for a while."""
-
-        def send(message: Outgoing) -> None:
-            forward(message)
-            if message.ordinal >= 0 and not message.binary:
-                kind = "task_postprocess_end" if self.lies else "task_heartbeat"
-                body = {**json.loads(message.payload), "type": kind, "message": []}
-                chat = Outgoing(kind, json.dumps(body).encode(), ordinal=message.ordinal)
-                for number in range(1, 6):
-                    line.later(0.02 * number, partial(forward, chat))
-
-        return send
-
-
-@attrs.frozen
-class WithoutIds:
-    """The event stream of a run begins with an event that tells nothing."""
-
-    async def apply(self, exchange: Exchange) -> None:
-        """Leave the first event out."""
-        response = await exchange.handle()
-        if isinstance(response, StreamingResponse):
-            response.body_iterator = _anonymous(response.body_iterator)
-        await exchange.answer(response)
-
-
-async def _anonymous(chunks: AsyncIterable[Any]) -> AsyncIterator[Any]:
-    async for chunk in chunks:
-        yield "event: start\ndata: {}\n\n" if "event: start" in str(chunk) else chunk
-
-
-ODD = tuple(
-    Respond(status, body)
-    for status, body in (
-        (200, '{"result":false,"errors":[{"code":0,"message":"Internal server error"}]}'),
-        (200, '{"result":false,"errors":[{"code":1,"message":"task-not-exist"}]}'),
-        (200, '{"result":false,"errors":[]}'),
-        (401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}'),
-        (403, '{"error":"forbidden"}'),
-        (302, "{}"),
-    )
-)
-
-
-def _be_odd(emulator: WiroEmulator, dice: Random, rate: float) -> None:
-    """Answers of Task/Detail that are no answer, streams that tell no ids, sockets that talk too much."""
-
-    def seldom(call: Call) -> bool:
-        return dice.random() < rate / len(ODD)
-
-    for odd in ODD:
-        emulator.faults.http("Task/Detail", odd, times=None, when=seldom)
-    emulator.faults.http("Run/*", WithoutIds(), None, when=lambda call: "sync" in call.path and dice.random() < 0.3)
-    if dice.random() < 0.5:
-        emulator.faults.socket(Chatter(lies=dice.random() < 0.5))
-
-
 def _plan(trial: Trial, runs: int) -> list[Awaitable[None]]:
     """The seeded workload: a third in groups, the rest one by one."""
     dice, uses = trial.dice, list[Awaitable[None]]()
@@ -485,7 +419,7 @@ async def _still_held(wiro: AsyncWiro) -> Statistics:
     return attrs.evolve(wiro.statistics(), sockets=0, background_tasks=0)
 
 
-async def survive(seed: int, runs: int) -> tuple[Trial, list[str]]:
+async def survive(seed: int, runs: int, be_odd: "BeOdd") -> tuple[Trial, list[str]]:
     """One session full of faults: its trial, and every invariant that did not hold."""
     dice = Random(seed)
     limited, resubmits, one_socket = dice.random() < 0.4, dice.random() < 0.4, dice.random() < 0.7
@@ -494,7 +428,7 @@ async def survive(seed: int, runs: int) -> tuple[Trial, list[str]]:
     balance = Decimal(305) if limited else Decimal(1000)
     async with WiroEmulator(speed=SPEED, balance=balance) as emulator:
         emulator.faults.random(seed, rate)
-        _be_odd(emulator, Random(f"{seed} odd"), rate)
+        be_odd(emulator, Random(f"{seed} odd"), rate)
         wiro = AsyncWiro(
             **emulator.options(),
             timeout=Timeouts(request=2.0),
@@ -517,9 +451,9 @@ async def survive(seed: int, runs: int) -> tuple[Trial, list[str]]:
 
 
 @pytest.mark.timeout(300)
-async def test_everything_fails_but_the_runs(chaos_seed: int, chaos_runs: int) -> None:
+async def test_everything_fails_but_the_runs(chaos_seed: int, chaos_runs: int, be_odd: "BeOdd") -> None:
     """Each run of a session full of faults is made once and ends truly, and nothing stays behind."""
-    trial, problems = await survive(chaos_seed, chaos_runs)
+    trial, problems = await survive(chaos_seed, chaos_runs, be_odd)
     if problems:
         again = f"pytest tests/chaos/test_chaos.py --chaos-seed {chaos_seed} --chaos-runs {chaos_runs}"
         pytest.fail("\n".join([f"seed {chaos_seed}; again: {again}", *problems[:30]]))

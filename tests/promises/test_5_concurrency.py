@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -71,10 +72,11 @@ async def test_5_followers_that_leave_take_no_place_along(
     """A task that loses its last follower while another stands in line gives its place back all the same."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         if leaves == "run":
-            follower = asyncio.ensure_future(wiro.run("emulator/sleeper", {"seconds": 25}, on_cancel="leave"))
+            use: Awaitable[object] = wiro.run("emulator/sleeper", {"seconds": 25}, on_cancel="leave")
         else:
             task = await wiro.submit("emulator/sleeper", {"seconds": 25})
-            follower = asyncio.ensure_future(task.result() if leaves == "wait" else _read(task.events()))
+            use = task.result() if leaves == "wait" else _read(task.events())
+        follower = asyncio.ensure_future(use)
         await until(lambda: wiro.statistics().watched_tasks == 1)
         later = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
         await until(lambda: wiro.statistics().waiting_submissions == 1)
