@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -69,7 +69,7 @@ class Client:
 
 
 @asynccontextmanager
-async def client(options: dict[str, Any]) -> AsyncIterator[Run]:
+async def client(options: dict[str, Any]) -> AsyncGenerator[Run]:
     """A function that runs a model to its end."""
     headers = {"x-api-key": options["api_key"], "user-agent": "benchmark"}
     async with (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ PATIENCE = 5.0
 
 
 @asynccontextmanager
-async def client(options: dict[str, Any]) -> AsyncIterator[Run]:
+async def client(options: dict[str, Any]) -> AsyncGenerator[Run]:
     """A function that runs a model to its end."""
     headers = {"x-api-key": options["api_key"], "user-agent": "benchmark"}
     async with httpx.AsyncClient(headers=headers) as http:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -32,7 +32,7 @@ Table = list[Sequence[str]]
 
 
 @contextmanager
-def emulator(ledger: dict[str, Any] | None = None) -> Iterator[str]:
+def emulator(ledger: dict[str, Any] | None = None) -> Generator[str]:
     """An emulator's connection options as JSON; its ledger, if asked for, once it has ended."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ledger.json"

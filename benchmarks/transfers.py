@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -131,7 +131,7 @@ async def measure(client: str, work: str, given: dict[str, Any]) -> dict[str, fl
 
 
 @contextmanager
-def emulator(sizes: list[int]) -> Iterator[dict[str, Any]]:
+def emulator(sizes: list[int]) -> Generator[dict[str, Any]]:
     """An emulator in another process."""
     command = [sys.executable, __file__, "--serve", *map(str, sizes)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:

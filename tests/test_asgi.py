@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -43,7 +43,7 @@ async def waiting_page(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def serving(wiro: AsyncWiro) -> AsyncIterator[int]:
+async def serving(wiro: AsyncWiro) -> AsyncGenerator[int]:
     """The app behind a real server; its port."""
     app = Starlette(routes=[Route("/text", text_page), Route("/wait", waiting_page)])
     app.state.wiro = wiro

@@ -87,7 +87,8 @@ class AsyncWiro:
         compression: whether the socket compresses: 7 to 20 times fewer bytes for LLMs' texts, at up to twice the
             processor time where they are read and four times where not. Worth it for long answers over slow lines.
         tasks_per_socket: how many tasks share one socket.
-        polls_per_second: how often silent tasks are asked about at most, all together.
+        polls_per_second: how often tasks are asked about at most, all together; the first question about a task that
+            says it is over does not count.
 
     Raises:
         ConfigurationError: a key is missing or a setting is wrong.

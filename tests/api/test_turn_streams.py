@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -58,7 +58,7 @@ def asking(*calls: dict[str, Any]) -> ModelScript:
 
 
 @contextlib.asynccontextmanager
-async def cashier(*calls: dict[str, Any]) -> AsyncIterator[tuple[WiroEmulator, AsyncWiro]]:
+async def cashier(*calls: dict[str, Any]) -> AsyncGenerator[tuple[WiroEmulator, AsyncWiro]]:
     """A session with that model."""
     with WiroEmulator(speed=50, models=[asking(*calls)]) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro:

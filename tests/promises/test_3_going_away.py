@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -73,7 +74,7 @@ async def test_3_an_upload_nobody_wants_is_broken_off(emulator: WiroEmulator, wi
     """What has not left completely does not have to: no task is made for the sake of stopping it."""
     sent = asyncio.Event()
 
-    async def endless() -> Any:
+    async def endless() -> AsyncIterator[bytes]:
         while True:
             yield bytes(1000)
             sent.set()

@@ -232,8 +232,9 @@ async def test_what_is_no_audio_replaces_nothing(tmp_path: Path, source: Any) ->
     """A file of that name is still what it was, and none is made."""
     (tmp_path / "a.wav").write_bytes(b"precious")
     for name in ("a.wav", "b.wav"):
+        given: Any = source() if callable(source) else source
         with pytest.raises(InvalidInputError, match="not audio"):
-            await write_wav(tmp_path / name, source() if callable(source) else source)
+            await write_wav(tmp_path / name, given)
     assert (tmp_path / "a.wav").read_bytes() == b"precious"
     assert not (tmp_path / "b.wav").exists()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -61,7 +61,7 @@ async def _play(plan: Plan, screen: Screen) -> bool:
 
 
 @asynccontextmanager
-async def _session(plan: Plan, screen: Screen) -> AsyncIterator[AsyncWiro]:
+async def _session(plan: Plan, screen: Screen) -> AsyncGenerator[AsyncWiro]:
     if not plan.paced:
         async with AsyncWiro() as wiro:
             screen.title("wiro_async", f"live with {plan.picture_model}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -53,7 +53,7 @@ class Screen:
         self._console.print(f"  [red]✗[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     @contextmanager
-    def bar(self, label: str) -> Iterator[Bar]:
+    def bar(self, label: str) -> Generator[Bar]:
         """A bar that moves in place, or one line for every fifth of the way."""
         if not self._console.is_terminal:
             yield _Lines(self._console, label)

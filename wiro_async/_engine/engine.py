@@ -77,7 +77,7 @@ class Engine:
         self.poller = Poller(self.nursery, polls_per_second)
         self.hub = SocketHub(self.nursery, self._connect, tasks_per_socket, self.poller.reconsider)
         self.limiter = Limiter(max_concurrency)
-        self.running = Running(self.nursery, self.limiter)
+        self.running = Running(self.limiter)
         self.limiter.on_line = self.running.look_after
         self.watches = self.running.watches = Watches(self.poller, self.hub, self.running.over)
         self.callbacks = Callbacks(self.watches)

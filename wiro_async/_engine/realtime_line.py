@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from decimal import Decimal
 
@@ -321,7 +321,7 @@ class RealtimeLine:
             raise self.error or self.closed_error()
 
     @contextmanager
-    def while_wanted(self) -> Iterator[anyio.CancelScope]:
+    def while_wanted(self) -> Generator[anyio.CancelScope]:
         """Cut short what waits to send audio, once no more is wanted."""
         with anyio.CancelScope() as scope:
             self._senders.add(scope)

@@ -131,8 +131,11 @@ class Reconciler:
             return TaskRef(task.id or None, task.token)
 
     async def _equals_answered(self, attempt: Attempt, deadline: float) -> bool:
-        """Wait for equal runs under way: their tasks may be in the list without being known yet."""
-        with anyio.CancelScope(deadline=max(deadline, anyio.current_time())) as scope:
+        """Wait for equal runs under way: their tasks may be in the list without being known yet.
+
+        They have a grace of their own, for the deadline of this one may come just when others are sent.
+        """
+        with anyio.CancelScope(deadline=max(deadline, anyio.current_time() + ANSWERED_GRACE)) as scope:
             for other in list(self._under_way.get(attempt.key, ())):
                 await other.ended.wait()
         return not scope.cancelled_caught

@@ -5,7 +5,6 @@ from __future__ import annotations
 import attrs
 
 from wiro_async._engine.limiter import OPEN, Limiter, Slot
-from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.watches import WaitMode, Watches, keys_of
 from wiro_async._transport import clock
@@ -29,8 +28,7 @@ class Running:
 
     watches: Watches
 
-    def __init__(self, nursery: Nursery, limiter: Limiter) -> None:
-        self._nursery = nursery
+    def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
         self._held: dict[_Held, None] = {}
         self._by_key: dict[str, _Held] = {}

@@ -45,7 +45,7 @@ async def stop_task(calls: TaskCalls, ref: TaskRef) -> bool:
                 return True
         task = await calls.detail(ref)
         if task is not None and task.is_over:
-            calls.on_over(ref)
+            calls.on_over(TaskRef(ref.task_id or task.id, ref.token or task.token))
             return task.was_cancelled
         await anyio.sleep(TRY_AGAIN)
 
@@ -78,7 +78,7 @@ async def _is_over(calls: TaskCalls, ref: TaskRef) -> bool:
         return False
     if task is None or not task.is_over:
         return False
-    calls.on_over(ref)
+    calls.on_over(TaskRef(ref.task_id or task.id, ref.token or task.token))
     return True
 
 
