@@ -121,7 +121,7 @@ async def test_closing_leaves_no_watch(emulator: WiroEmulator) -> None:
     wiro = AsyncWiro(**emulator.options())
     events = (await wiro.submit("emulator/stuck")).events()
     await anext(events)
-    deltas = (await wiro.submit("emulator/writer", {"prompt": "x", "seconds": 10_000})).text_deltas()
+    deltas = (await wiro.submit("emulator/writer", {"prompt": "x", "seconds": 500})).text_deltas()
     await anext(deltas)
     await wiro.aclose()
     assert wiro.statistics().watched_tasks == 0

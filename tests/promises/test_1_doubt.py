@@ -172,6 +172,7 @@ async def test_1_an_equal_run_without_an_answer_does_not_hold_up_the_search(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever lost an answer waits for its equals no longer than for the list."""
+    monkeypatch.setattr(submitter, "ANSWER_SECONDS", 0.1)
     for module in (submitter, reconciler):
         monkeypatch.setattr(module, "ANSWERED_GRACE", 0.2)
     emulator.faults.http("Run/*", DelayAnswer(30.0))
@@ -227,10 +228,10 @@ async def test_1_an_equal_run_that_is_just_sent_is_waited_for(
 ) -> None:
     """The last look of a search does not fail because an equal run happens to be under way."""
     monkeypatch.setattr(submitter, "ANSWERED_GRACE", 0.0)
-    emulator.faults.http("Run/*", DelayAnswer(0.5))
+    emulator.faults.http("Run/*", DelayAnswer(1.2))
     emulator.faults.http("Run/*", ResetBefore())
     waiting = asyncio.create_task(wiro.submit("emulator/sleeper", SHORT))
     await until(lambda: emulator.ledger.submissions)
-    view = wiro.with_options(on_unknown="resubmit", timeout=Timeouts(request=0.01), retry=RetryPolicy(attempts=2))
-    again = await view.with_options(timeout=Timeouts(request=5.0)).submit("emulator/sleeper", SHORT)
+    view = wiro.with_options(on_unknown="resubmit", timeout=Timeouts(request=0.6), retry=RetryPolicy(attempts=2))
+    again = await view.submit("emulator/sleeper", SHORT)
     assert [(await waiting).id, again.id] == ids(emulator)

@@ -19,7 +19,7 @@ from wiro_async import (
     TaskCancelledError,
     WiroError,
 )
-from wiro_async._engine import stopping, submitter
+from wiro_async._engine import poller, stopping, submitter
 from wiro_async.testing import Delay, DelayAnswer, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -121,8 +121,11 @@ async def test_3_errors_of_the_listener_are_not_the_tasks(emulator: WiroEmulator
     assert statuses(emulator)[-1] == "task_cancel"
 
 
-async def test_3_a_failed_watch_stops_the_task(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+async def test_3_a_failed_watch_stops_the_task(
+    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever makes it impossible to follow a run, its end was not told: it is stopped."""
+    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.1)
     refused = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
     emulator.faults.http("Task/Detail", refused, times=None)
     with pytest.raises(WiroError, match="expired"):

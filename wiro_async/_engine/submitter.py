@@ -101,6 +101,12 @@ class _Sending:
     call: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     settled: anyio.Event = attrs.field(factory=anyio.Event)
 
+    def given_up(self, why: str) -> ConnectionFailedError:
+        """The error for an answer that is not waited for any more."""
+        error = ConnectionFailedError(why, self.departure.has_begun)
+        error.incomplete = not self.departure.is_complete
+        return error
+
     def abandon(self) -> None:
         """Nobody wants it any more. What has not left completely does not have to."""
         self.abandoned = True
@@ -285,7 +291,7 @@ class Submitter:
 
     async def _find_in_time(self, sending: _Sending) -> None:
         sending.abandoned = True
-        lost = ConnectionFailedError("its task was cancelled", sending.departure.has_begun)
+        lost = sending.given_up("its task was cancelled")
         if lost.sent and sending.ref is None:
             with anyio.move_on_after(ANSWER_SECONDS, shield=True):
                 sending.ref = await self._reconciler.find(sending.calls, sending.attempt, ANSWER_SECONDS, lost)
@@ -318,7 +324,7 @@ class Submitter:
         try:
             with sending.call:
                 return await self._asked(sending)
-            doubt: WiroError = ConnectionFailedError("it was not waited for any longer", sending.departure.has_begun)
+            doubt: WiroError = sending.given_up("it was not waited for any longer")
         except APIError as error:
             if is_refusal(error):
                 raise
