@@ -135,7 +135,7 @@ async def serve() -> AsyncIterator[Serve]:
 def tls(tls_context: ssl.SSLContext) -> Tls:
     """Built once for all tests."""
     built = Tls()
-    built.__dict__["context"] = tls_context
+    built.__dict__["_context"] = tls_context
     return built
 
 

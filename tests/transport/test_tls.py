@@ -6,15 +6,19 @@ import asyncio
 import ssl
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import certifi
 import pytest
 
 from wiro_async import AsyncWiro
-from wiro_async._errors import ConfigurationError
+from wiro_async._errors import ConfigurationError, ConnectionFailedError
 from wiro_async._transport import clock
+from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.tls import Tls
+
+if TYPE_CHECKING:
+    from tests.transport.conftest import Conversation, Serve
 
 
 def test_it_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,3 +90,20 @@ async def test_the_clock() -> None:
     assert len(set(nonces)) == 1000
     assert all(nonce.isdigit() for nonce in nonces)
     assert all(0 <= clock.chance() <= 1 for _ in range(100))
+
+
+async def test_plain_addresses_need_none(serve: Serve) -> None:
+    """It costs as much as thirty calls, so it waits for the first address that wants it."""
+
+    async def echo(peer: Conversation) -> None:
+        await peer.request()
+        await peer.answer()
+
+    tls, server = Tls(), await serve(echo)
+    http = HttpTransport(tls)
+    await http.post(server.url + "/", {}, b"{}", 5.0)
+    assert "_context" not in vars(tls)
+    with pytest.raises(ConnectionFailedError):
+        await http.post("https://no-such-host.invalid/", {}, b"{}", 5.0)
+    assert "_context" in vars(tls)
+    await http.aclose()

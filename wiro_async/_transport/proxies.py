@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from wiro_async._errors import ConfigurationError
 
@@ -17,9 +16,12 @@ def proxy_for(scheme: str, host: str, port: int | None = None) -> str | None:
     Raises:
         ConfigurationError: it is no address, or of a kind that needs a transport of the user's own.
     """
-    if proxy_bypass(host if port is None else f"{host}:{port}") or _is_in_a_network(host):
-        return None
+    from urllib.request import getproxies, proxy_bypass  # a third of what importing this package would cost
+
     proxies = getproxies()
+    exceptions = proxies.get("no", "").split(",")
+    if proxy_bypass(host if port is None else f"{host}:{port}") or _is_in_a_network(host, exceptions):
+        return None
     proxy = proxies.get(scheme) or proxies.get("all")
     if not proxy:
         return None
@@ -48,13 +50,15 @@ def _checked(proxy: str, scheme: str) -> str:
     return proxy
 
 
-def _is_in_a_network(host: str) -> bool:
+def _is_in_a_network(host: str, exceptions: Sequence[str]) -> bool:
     """Whether NO_PROXY excepts a network, such as 10.0.0.0/8, with this address in it."""
+    from ipaddress import ip_address, ip_network
+
     try:
         address = ip_address(host)
     except ValueError:
         return False
-    for entry in getproxies().get("no", "").split(","):
+    for entry in exceptions:
         with suppress(ValueError):
             if "/" in entry and address in ip_network(entry.strip(), strict=False):
                 return True

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
+Origin: TypeAlias = tuple[str, str, int | None]
 KEEP_ALIVE_SECONDS = 4.0  # many servers hang up after 5: a run must not be sent into a connection that just closes
 LARGE = 64 * 1024  # what is longer is handed over in pieces, which also spares aiohttp's warning about long bytes
 
@@ -35,17 +37,17 @@ class AiohttpBackend:
         self._session: aiohttp.ClientSession | None = None
         self._files: aiohttp.ClientSession | None = None  # leaves content codings alone
         self._open_exchanges: set[AiohttpExchange] = set()
-        self._proxies: dict[tuple[str, str, int | None], str | None] = {}
+        self._ways: dict[Origin, tuple[str | None, ssl.SSLContext | bool]] = {}
 
     async def ready(self, url: str) -> None:
-        """The session is open, and the proxy known."""
+        """The session is open, and the way to that host known: its proxy, and the TLS context if one is needed."""
         if self._session is None:
             await self._open()
         with mapped_errors(None):
             address = _address(url)
             origin = _origin(address)
-            if origin not in self._proxies:
-                self._proxies[origin] = await anyio.to_thread.run_sync(proxy_for, *origin)
+            if origin not in self._ways:
+                self._ways[origin] = await anyio.to_thread.run_sync(self._way_to, origin)
 
     async def send(
         self,
@@ -61,6 +63,7 @@ class AiohttpBackend:
         assert session is not None
         with mapped_errors(silence):
             address = _address(url)
+            proxy, context = self._ways[_origin(address)]
             data = BytesIO(content) if isinstance(content, bytes) and len(content) > LARGE else content or None
             response = await session.request(
                 method,
@@ -68,7 +71,8 @@ class AiohttpBackend:
                 headers=headers,
                 data=data,
                 allow_redirects=False,
-                proxy=self._proxies[_origin(address)],
+                proxy=proxy,
+                ssl=context,
                 timeout=_timeouts(connect, silence),
             )
         exchange = AiohttpExchange(response, silence, method == "GET", self._open_exchanges.discard)
@@ -85,13 +89,18 @@ class AiohttpBackend:
     async def _open(self) -> None:
         async with self._opening:
             if self._session is None:
-                await anyio.to_thread.run_sync(_load, self._tls)
+                await anyio.to_thread.run_sync(import_module, "aiohttp")
                 self._files, self._session = self._new_sessions()
+
+    def _way_to(self, origin: Origin) -> tuple[str | None, ssl.SSLContext | bool]:
+        proxy = proxy_for(*origin)
+        is_secure = origin[0] == "https" or (proxy or "").startswith("https")
+        return proxy, self._tls.context if is_secure else True
 
     def _new_sessions(self) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
         import aiohttp
 
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls.context, keepalive_timeout=KEEP_ALIVE_SECONDS)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
         # trust_env stays off: it would send passwords of ~/.netrc along, and costs two threads a request
         return (
             aiohttp.ClientSession(
@@ -171,7 +180,7 @@ def _address(url: str) -> URL:
     return URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
 
 
-def _origin(address: URL) -> tuple[str, str, int | None]:
+def _origin(address: URL) -> Origin:
     return address.scheme, address.host or "", address.port
 
 
@@ -180,8 +189,3 @@ def _timeouts(connect: float, silence: float | None) -> aiohttp.ClientTimeout:
     import aiohttp
 
     return aiohttp.ClientTimeout(connect=connect, sock_connect=connect, sock_read=silence)
-
-
-def _load(tls: Tls) -> None:
-    import_module("aiohttp")
-    _ = tls.context
