@@ -9,6 +9,7 @@ import importlib
 import inspect
 import io
 import logging
+import os
 import selectors
 import ssl
 import time
@@ -21,6 +22,7 @@ from weakref import WeakSet
 import pytest
 import pytest_asyncio
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 
 from wiro_async import AsyncWiro
 from wiro_async._engine import hub, limiter, poller, reconciler, submitter
@@ -29,6 +31,10 @@ from wiro_async._transport.tls import Tls
 from wiro_async.testing import WiroEmulator
 
 VARIABLES = ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_API_BASE_URL", "WIRO_SOCKET_URL")
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
 STEP = 0.02  # seconds of sleep at a time; more than so much of a stall cannot hide in a longer one
 SLACK = 0.01  # seconds by which a sleep, or the work between two, may well be late
 

@@ -177,6 +177,21 @@ async def test_3_stopping_goes_on_in_the_background(
     await until(lambda: wiro.statistics().owned_tasks == 0)
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_3_an_odd_answer_does_not_end_a_stop(
+    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, status: int
+) -> None:
+    """A refusal may be an accident of something between: the task is stopped all the same."""
+    running = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: wiro.statistics().owned_tasks)
+    for endpoint in ("Task/Cancel", "Task/Kill", "Task/Detail"):
+        emulator.faults.http(endpoint, Respond(status, '{"result":false}'))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert statuses(emulator) == ["task_cancel"]
+
+
 async def all_cancelled(tasks: set[asyncio.Task[Any]]) -> None:
     """As the end of `asyncio.run` does it."""
     for task in tasks:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.datastructures import UploadFile
@@ -18,6 +18,9 @@ from wiro_async._errors import InvalidInputError
 from wiro_async._transport import files, sources
 from wiro_async._transport.files import chunks_of, size_of
 from wiro_async._types import File
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
 
 
 class Pipe(io.BytesIO):
@@ -205,7 +208,7 @@ async def test_progress(is_slow: bool) -> None:
 
 
 async def test_a_reader_that_is_cancelled_leaves_nothing_open(
-    path: Path, open_files: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
+    path: Path, open_files: Callable[[], set[str]], until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it is."""
     monkeypatch.setattr(files, "CHUNK", 1024)
@@ -217,7 +220,7 @@ async def test_a_reader_that_is_cancelled_leaves_nothing_open(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert not {name for name in open_files() - before if "f.bin" in name}
+    await until(lambda: not {name for name in open_files() - before if "f.bin" in name})
 
 
 async def test_a_reader_that_is_cancelled_again_and_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,6 @@ from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._errors import (
     APIError,
     DecodingError,
-    RateLimitError,
-    ServerError,
     SessionClosedError,
     TaskCancelledError,
     TaskFailedError,
@@ -28,6 +26,7 @@ STOP_SECONDS = 5.0  # so long is it waited for; then it goes on in the backgroun
 CALL_SECONDS = 1.5  # for one call, so that a second one is still in time
 TRY_AGAIN, TRY_AGAIN_CAP = 0.25, 5.0
 GIVE_UP_SECONDS = 600.0
+PASSING = (APIError, TransportError, DecodingError)  # one odd answer, a refusal too, must not leave a GPU running
 
 
 async def stop_task(calls: TaskCalls, ref: TaskRef) -> bool:
@@ -64,7 +63,7 @@ async def _stop_in_spite_of_faults(calls: TaskCalls, ref: TaskRef) -> None:
 async def _has_worked(act: Callable[[TaskRef], Awaitable[None]], ref: TaskRef) -> bool:
     try:
         await act(ref)
-    except (APIError, TransportError, DecodingError) as error:
+    except PASSING as error:
         logger.debug("task %s: not stopped yet: %s", ref.task_id, error)
         return False
     return True
@@ -73,7 +72,7 @@ async def _has_worked(act: Callable[[TaskRef], Awaitable[None]], ref: TaskRef) -
 async def _is_over(calls: TaskCalls, ref: TaskRef) -> bool:
     try:
         task = await calls.detail(ref)
-    except (TransportError, DecodingError, RateLimitError, ServerError) as error:
+    except PASSING as error:
         logger.debug("task %s: not stopped yet: %s", ref.task_id, error)
         return False
     if task is None or not task.is_over:
