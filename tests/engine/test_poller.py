@@ -225,7 +225,7 @@ def test_a_liar_is_believed_less_and_less(told: Told) -> None:
         await chatter(watcher, END, 0.1, 600.0)
         assert watcher.disproved >= 3
         assert len(stage.asked) <= 200
-        assert len([at for at in stage.asked if at < 15]) <= module.PATIENCE + 2
+        assert len([at for at in stage.asked if at < 15]) <= module.PATIENCE + 2 * module.DOUBTING_PATIENCE
         stage.answer = lambda: task("task_postprocess_end", "0")
         await asyncio.sleep(module.SILENCE_CAP * 1.1)
         assert watcher.is_over

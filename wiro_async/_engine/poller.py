@@ -26,7 +26,7 @@ SILENCE = 2.0  # seconds after which a followed task is looked after; the double
 SILENCE_CAP = 30.0  # at most, also where messages come that tell of no end
 POLL_SHARE = 0.1  # without a socket: ask again after this share of the time waited so far,
 POLL_FLOOR, POLL_CAP = 0.5, 30.0  # within these seconds
-AGREEMENT, AGREEMENT_GROWTH = 0.5, 1.25  # seconds between two questions after a task has claimed to be over
+AGREEMENT = 0.5  # seconds between two questions after a task has claimed to be over
 PATIENCE, DOUBTING_PATIENCE = 10, 3  # how often to ask then before going back to the usual pace; after one false claim
 REFUSALS, REFUSED_GRACE = 3, 5.0  # how often in a row, and for how long, it must be refused to tell of a task
 UNKNOWN_GRACE = 30.0  # the same seconds for a task that surely exists, or one that is not refused but not listed
@@ -182,7 +182,7 @@ class Poller:
 
     def _seconds(self, watcher: TaskWatcher) -> float:
         if watcher.claims:
-            return AGREEMENT * AGREEMENT_GROWTH ** (watcher.claims - 1)
+            return AGREEMENT
         if watcher.state.claimed:
             return min(SILENCE_CAP, SILENCE * 2.0**watcher.disproved) if watcher.disproved else 0.0
         if watcher.by_socket:
