@@ -28,8 +28,9 @@ BENCHMARKS = [
     ["soak"],
     ["kill"],
 ]
-PYTEST = ["-m", "pytest", "--numprocesses=4", "--dist=worksteal"]  # most tests wait for timelines
+PYTEST = ["-m", "pytest", "--numprocesses=5", "--dist=worksteal"]  # most tests wait for timelines
 BUILT: list[Path] = []
+TESTED: list[str] = []
 
 os.environ.setdefault("UV_NATIVE_TLS", "1")  # trust whom the machine trusts, as pip does
 os.environ.setdefault("UV_COMPILE_BYTECODE", "1")  # once, as pip does, and not by every process that a test starts
@@ -66,6 +67,9 @@ def install(session: nox.Session, *requirements: str, extras: str) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite against the installed wheel; arguments go to pytest. The newest Python counts covered lines."""
     set_up_tests(session)
+    if TESTED:
+        session.env["WIRO_TEST_CHAOS_RUNS"] = "500"  # the first Python has gone through them all
+    TESTED.append(session.name)
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
     elif session.python == PYTHONS[-1]:

@@ -1,6 +1,7 @@
 """Options of the chaos suite, and an engine whose patience is short, so that hundreds of faults fit into seconds."""
 
 import json
+import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from functools import partial
 from random import Random
@@ -18,7 +19,7 @@ from wiro_async.testing._socket_faults import Forward, Line, Outgoing
 
 BeOdd: TypeAlias = Callable[[WiroEmulator, Random, float], None]
 
-RUNS = 2000
+RUNS = int(os.environ.get("WIRO_TEST_CHAOS_RUNS", "2000"))
 RUNS_PER_SESSION = 250
 FIRST_SEED = 1
 IMPATIENT = (
