@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from email.utils import parsedate_to_datetime
 
 import anyio
 import attrs
@@ -22,6 +23,7 @@ from wiro_async._protocol.values import as_dict
 from wiro_async._redaction import without_login
 from wiro_async._transport import clock
 from wiro_async._transport.http import Answer, HttpTransport
+from wiro_async._transport.multipart import Multipart
 
 logger = logging.getLogger("wiro_async")
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -43,8 +45,6 @@ class Pace:
         """Seconds by which the service's clock is ahead of ours, as its last answer told."""
         if self._date is None:
             return 0.0
-        from email.utils import parsedate_to_datetime
-
         date, seen_at = self._date
         try:
             return parsedate_to_datetime(date).timestamp() - seen_at
@@ -213,8 +213,6 @@ async def _body(
         departure.has_begun = departure.is_complete = True
         yield request.body, JSON_TYPE
         return
-    from wiro_async._transport.multipart import Multipart
-
     body = await Multipart.of(request.parts)
     async with aclosing(body.chunks()) as chunks, aclosing(departure.watch(chunks)) as watched:
         yield watched, body.headers
