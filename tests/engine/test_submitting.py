@@ -170,7 +170,7 @@ async def test_cancelled_while_waiting_to_be_sent(
 ) -> None:
     """So many are sent at once; who leaves that queue leaves nothing behind."""
     monkeypatch.setattr(submitter, "MAX_AT_ONCE", 2)
-    emulator.faults.http("Run/*", DelayAnswer(0.3), times=None)
+    emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
     async with AsyncWiro(**emulator.options()) as wiro:
         runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(4)]
         await until(lambda: wiro._engine.limiter.in_flight == 4)
@@ -190,7 +190,7 @@ async def test_closed_while_waiting_to_be_sent(
 ) -> None:
     """Those behind are told, and not sent any more."""
     monkeypatch.setattr(submitter, "MAX_AT_ONCE", 2)
-    emulator.faults.http("Run/*", DelayAnswer(0.3), times=None)
+    emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
     wiro = AsyncWiro(**emulator.options())
     runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(4)]
     await until(lambda: wiro._engine.limiter.in_flight == 4 and len(emulator.ledger.submissions) == 2)

@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from email.utils import parsedate_to_datetime
 
 import anyio
 import attrs
@@ -45,6 +44,8 @@ class Pace:
         """Seconds by which the service's clock is ahead of ours, as its last answer told."""
         if self._date is None:
             return 0.0
+        from email.utils import parsedate_to_datetime
+
         date, seen_at = self._date
         try:
             return parsedate_to_datetime(date).timestamp() - seen_at

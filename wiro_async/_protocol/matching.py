@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from html import unescape
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
@@ -90,7 +89,7 @@ def intent_of(callback_url: str) -> str | None:
 def _intent_id(callback_url: str) -> str:
     """The same for an address that may have been written anew, or anything else; the address where there is none."""
     try:
-        return intent_of(unescape(callback_url)) or callback_url
+        return intent_of(callback_url.replace("&amp;", "&")) or callback_url
     except ValueError:
         return callback_url
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 import attrs
 
@@ -169,6 +168,8 @@ def _span(header: str) -> tuple[int, int, int | None] | None:
 
 def _strong_date(headers: Mapping[str, str]) -> str | None:
     """A `Last-Modified` that cannot have changed unseen: it is older than the answer (RFC 9110, 8.8.2.2)."""
+    from email.utils import parsedate_to_datetime
+
     modified = headers.get("last-modified", "")
     try:
         age = parsedate_to_datetime(headers.get("date", "")) - parsedate_to_datetime(modified)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from wiro_async._errors import (
     APIError,
@@ -85,6 +84,8 @@ def retry_after(header: str | None, now: float) -> float | None:
         return None
     seconds = as_float(header)
     if seconds is None:
+        from email.utils import parsedate_to_datetime
+
         try:
             date = parsedate_to_datetime(header)
         except (ValueError, OverflowError):
