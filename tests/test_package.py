@@ -44,7 +44,8 @@ def test_the_package_is_marked_as_typed() -> None:
 def test_importing_the_package_is_light() -> None:
     """The heavy libraries wait until they are needed."""
     heavy = {"aiohttp", "httpx_aiohttp", "websockets", "rich", "httpx._main", "starlette", "uvicorn", "PIL"}
-    heavy |= {"importlib.metadata", "pytest", "sqlite3", "urllib.request", "msgspec"}
+    heavy |= {"importlib.metadata", "pytest", "sqlite3", "urllib.request", "email.utils", "msgspec"}
+    heavy |= {f"wiro_async._api.{part}" for part in ("conversation", "forms", "realtime", "schemas")}
     assert not imported_by("import wiro_async") & heavy
 
 
@@ -52,5 +53,8 @@ def test_every_public_name_is_listed_and_there() -> None:
     """`__all__` is sorted, complete and importable."""
     assert wiro_async.__all__ == sorted(wiro_async.__all__)
     assert all(hasattr(wiro_async, name) for name in wiro_async.__all__)
+    assert set(wiro_async.__all__) <= set(dir(wiro_async))
     classes = [value for name in wiro_async.__all__ if isinstance(value := getattr(wiro_async, name), type)]
     assert {kind.__module__ for kind in classes} == {"wiro_async"}
+    with pytest.raises(AttributeError, match="no attribute 'Sync'"):
+        getattr(wiro_async, "Sync")  # noqa: B009 - type checkers know that it is not there

@@ -1,14 +1,15 @@
 """wiro_async: the async SDK for Wiro. Every public name, and nothing else."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from wiro_async._api.batch import Batch, BatchItem, BatchStats, RunRequest
 from wiro_async._api.byte_streams import ByteStream
-from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
 from wiro_async._api.following import EventStream
 from wiro_async._api.handle import TaskHandle
 from wiro_async._api.items import Items
 from wiro_async._api.journal import Journal, JournalItem
 from wiro_async._api.outputs import Output
-from wiro_async._api.realtime import RealtimeSession
 from wiro_async._api.results import ParsedResult, TaskFinished, TaskResult
 from wiro_async._api.stream import TextStream
 from wiro_async._api.text_deltas import TextDeltas
@@ -61,15 +62,19 @@ from wiro_async._protocol.events import (
     TextReset,
     UnknownEvent,
 )
-from wiro_async._protocol.files import Folder, UploadedFile
 from wiro_async._protocol.models import Model, ModelStats, PriceRule, Shelf
-from wiro_async._protocol.pricing import Estimate
-from wiro_async._protocol.realtime import AudioChunk, Transcript, TurnEnded
 from wiro_async._protocol.retry import RetryPolicy
 from wiro_async._protocol.schema import Option, Parameter
 from wiro_async._session import AsyncWiro
 from wiro_async._types import File, FileInput, Timeouts
 from wiro_async._version import __version__
+
+if TYPE_CHECKING:
+    from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
+    from wiro_async._api.realtime import RealtimeSession
+    from wiro_async._protocol.files import Folder, UploadedFile
+    from wiro_async._protocol.pricing import Estimate
+    from wiro_async._protocol.realtime import AudioChunk, Transcript, TurnEnded
 
 __all__ = [
     "APIError",
@@ -159,7 +164,39 @@ __all__ = [
     "__version__",
 ]
 
+_HOMES = {  # names that not every program needs; their modules are imported at first use
+    "Conversation": "wiro_async._api.conversation",
+    "TurnResult": "wiro_async._api.conversation",
+    "TurnStream": "wiro_async._api.conversation",
+    "RealtimeSession": "wiro_async._api.realtime",
+    "Folder": "wiro_async._protocol.files",
+    "UploadedFile": "wiro_async._protocol.files",
+    "Estimate": "wiro_async._protocol.pricing",
+    "AudioChunk": "wiro_async._protocol.realtime",
+    "Transcript": "wiro_async._protocol.realtime",
+    "TurnEnded": "wiro_async._protocol.realtime",
+}
+
+
+def _named_here(value: object) -> object:
+    """Tracebacks and documentation show a class under the name that it is imported by."""
+    if isinstance(value, type):
+        value.__module__ = __name__
+    return value
+
+
+if not TYPE_CHECKING:  # a type checker would take it for every name there could be
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = _named_here(getattr(import_module(_HOMES[name]), name))
+        return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]
+
+
 for _name in __all__:
-    _value = globals()[_name]
-    if isinstance(_value, type):
-        _value.__module__ = __name__
+    _named_here(globals().get(_name))

@@ -6,36 +6,20 @@ import os
 import warnings
 from collections.abc import AsyncIterable, Iterable, Mapping
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
 from wiro_async._api import options as settings
-from wiro_async._api.batch import (
-    Batch,
-    BatchItem,
-    BatchOptions,
-    BatchSettings,
-    Concurrency,
-    Inputs,
-    OnError,
-    Order,
-    ProgressListener,
-    RetryIf,
-    RunRequest,
-    Runs,
-)
+from wiro_async._api.batch import Batch, BatchOptions, Runs
 from wiro_async._api.callbacks import CallbackDesk
-from wiro_async._api.conversation import ChatSettings, Conversation
-from wiro_async._api.files import Files
 from wiro_async._api.following import Following
-from wiro_async._api.forms import ResponseModel, Schema
 from wiro_async._api.handle import TaskHandle
 from wiro_async._api.launching import Launch, Launcher, Listener, RunSettings
 from wiro_async._api.models import Models
 from wiro_async._api.options import USER_AGENT, OptionChanges, Options
 from wiro_async._api.outputs import Output
-from wiro_async._api.realtime import RealtimeSession
 from wiro_async._api.results import ParsedResult, TaskResult
 from wiro_async._api.stream import TextStream
 from wiro_async._api.tasks import Tasks
@@ -49,9 +33,24 @@ from wiro_async._protocol.retry import RetryPolicy
 from wiro_async._redaction import without_login
 from wiro_async._types import CallbackURL, CheckInputs, Input, OnCancel, OnUnknown, ProgressMode, Timeouts
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are imported at first use
     import httpx
 
+    from wiro_async._api.batch import (
+        BatchItem,
+        BatchSettings,
+        Concurrency,
+        Inputs,
+        OnError,
+        Order,
+        ProgressListener,
+        RetryIf,
+        RunRequest,
+    )
+    from wiro_async._api.conversation import ChatSettings, Conversation
+    from wiro_async._api.files import Files
+    from wiro_async._api.forms import ResponseModel, Schema
+    from wiro_async._api.realtime import RealtimeSession
     from wiro_async._transport.tls import Verify
 
 T = TypeVar("T")
@@ -160,11 +159,17 @@ class AsyncWiro:
         self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes)
         self._following = Following(self._calls, engine.watches, self._downloader, options.progress, options.timeouts)
         self.tasks = Tasks(self._calls)
-        self.files = Files(sender)
         self._callbacks = CallbackDesk(engine.callbacks, engine.nursery, self._following)
         is_same = origin is not None and origin._options.credentials == options.credentials
         self.models: Models = origin.models.sharing(sender) if origin and is_same else Models(sender, engine.nursery)
         self._launcher = Launcher(engine, self._following, self.models, options)
+
+    @cached_property
+    def files(self) -> Files:
+        """What is uploaded without a run."""
+        from wiro_async._api.files import Files
+
+        return Files(self._calls.sender)
 
     def __repr__(self) -> str:
         return f"AsyncWiro({without_login(self._base_url)!r})"
@@ -322,6 +327,8 @@ class AsyncWiro:
 
         `Conversation` tells what the arguments mean. Makes no request. Raises `InvalidInputError` for wrong settings.
         """
+        from wiro_async._api.conversation import Conversation
+
         return Conversation(self._launcher, model, session_id, previous_task_token, user_id, settings)
 
     def realtime(
@@ -339,6 +346,8 @@ class AsyncWiro:
         Nothing is submitted if no socket can be opened. Arguments and errors as in `run`, but that `queue_timeout`
         counts until the model is ready for audio.
         """
+        from wiro_async._api.realtime import RealtimeSession
+
         timeouts = Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
         launch = Launch(model, input, None, project_id, check=check)
         return RealtimeSession(self._launcher.without_socket(), launch, timeouts)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
 from uuid import uuid4
 
 import anyio
 import attrs
 
-from wiro_async._api.batch import RunRequest
 from wiro_async._api.following import EventStream, Following
-from wiro_async._api.forms import AnswerForm, ResponseModel, check_form
 from wiro_async._api.handle import TaskHandle
 from wiro_async._api.models import Models
 from wiro_async._api.options import Options, next_url
@@ -24,8 +22,12 @@ from wiro_async._protocol import requests
 from wiro_async._protocol.entities import Task
 from wiro_async._protocol.events import TaskEvent
 from wiro_async._protocol.matching import Intent, with_intent
-from wiro_async._protocol.pricing import Estimate
 from wiro_async._types import Input, OnCancel, Timeouts
+
+if TYPE_CHECKING:
+    from wiro_async._api.batch import RunRequest
+    from wiro_async._api.forms import ResponseModel
+    from wiro_async._protocol.pricing import Estimate
 
 T = TypeVar("T")
 Listener: TypeAlias = Callable[[TaskEvent], Awaitable[None] | None]
@@ -101,6 +103,8 @@ class Launcher:
         self, launch: Launch, timeouts: Timeouts, on_event: Listener | None, wanted: ResponseModel[T]
     ) -> ParsedResult[T]:
         """The same, with an answer of a form. Raises `ResponseFormatError` too."""
+        from wiro_async._api.forms import AnswerForm, check_form
+
         form = await AnswerForm.of(wanted)
         check_form(self.models.known(launch.model))
         result = await self.run(attrs.evolve(launch, input=form.asked_for(launch.input)), timeouts, on_event)

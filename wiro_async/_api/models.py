@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import anyio
 import attrs
@@ -14,14 +14,16 @@ from wiro_async._api.paging import Pages
 from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.sender import Sender
 from wiro_async._errors import InvalidInputError, NotFoundError, SessionClosedError
-from wiro_async._protocol import checking, models, pricing
+from wiro_async._protocol import models
 from wiro_async._protocol.json import JSON
 from wiro_async._protocol.models import Filters, Model, Shelf, Sort, SortOrder
 from wiro_async._protocol.requests import RunInput, model_path
-from wiro_async._protocol.routing import routed
 from wiro_async._protocol.values import as_rows
 from wiro_async._transport import clock
 from wiro_async._types import CheckInputs, Input
+
+if TYPE_CHECKING:
+    from wiro_async._protocol.pricing import Estimate
 
 PAGE = 100
 CANDIDATES = 500  # how many models of an owner are looked through for a spelling
@@ -150,13 +152,15 @@ class Models:
         """
         _check(await self._whole(model), input)
 
-    async def estimate(self, model: str | Model, input: Input | None = None, count: int = 1) -> pricing.Estimate:
+    async def estimate(self, model: str | Model, input: Input | None = None, count: int = 1) -> Estimate:
         """What `count` runs with this input will cost. https://wiro.ai/docs/pricing
 
         Raises:
             InvalidInputError: `count` is no number of runs, or the input is no mapping.
             NotFoundError: there is no such model.
         """
+        from wiro_async._protocol import pricing
+
         return pricing.estimate(await self._whole(model), input, count)
 
     async def prepared(self, slug: str, input: Input | None, use: CheckInputs, check: bool | None) -> RunInput:
@@ -176,6 +180,8 @@ class Models:
             return RunInput.of(input)
         if check is not False:
             model = await self._passed(slug, model, input, is_wanted)
+        from wiro_async._protocol.routing import routed
+
         return routed(input, model.parameters)
 
     async def _passed(self, slug: str, model: Model, input: Input | None, is_strict: bool) -> Model:
@@ -214,6 +220,8 @@ class Models:
                 if (model := await self._detail(_names_of(candidate)[-1])) is not None:
                     return model
                 raise NotFoundError(message=f"model {slug!r} is listed, but this account has no access to it")
+        from difflib import get_close_matches
+
         similar = get_close_matches(slug, {candidate.slug for candidate in candidates}, 3, SIMILAR)
         hint = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "wiro.models.search(…) finds models"
         raise NotFoundError(message=f"there is no model {slug!r}; {hint}")
@@ -265,6 +273,8 @@ def _names_of(model: Model) -> tuple[str, ...]:
 
 
 def _check(model: Model, input: Input | None, is_strict: bool = True) -> None:
+    from wiro_async._protocol import checking
+
     problems = [problem for problem in checking.check(model, input) if is_strict or not problem.is_doubtful]
     if problems:
         raise checking.refusal(model, problems)

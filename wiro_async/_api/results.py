@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 import attrs
 
-from wiro_async._api import schemas
 from wiro_async._api.byte_streams import ByteStream
-from wiro_async._api.forms import AnswerForm, reading
 from wiro_async._api.outputs import Output
-from wiro_async._api.zipping import zipped
 from wiro_async._engine.downloader import Downloader
 from wiro_async._engine.task_calls import TaskRef
 from wiro_async._errors import DownloadError, ResponseFormatError, WiroError
@@ -26,6 +23,9 @@ from wiro_async._protocol.events import TaskEvent
 from wiro_async._protocol.filenames import distinct_names
 from wiro_async._protocol.json import JSON
 from wiro_async._protocol.text import TextSnapshot, whole
+
+if TYPE_CHECKING:
+    from wiro_async._api.forms import AnswerForm
 
 T = TypeVar("T")
 EMPTY = TextSnapshot("", "")
@@ -116,6 +116,9 @@ class TaskResult:
             ResponseFormatError: the answer does not fit; the error holds the text and the task.
             ConfigurationError: the library for it is not installed: `pip install 'wiro-async[tools]'`.
         """
+        from wiro_async._api import schemas
+        from wiro_async._api.forms import reading
+
         return reading(partial(schemas.decoded_as, kind=kind), self.text, [self.task], self.finish_reason)
 
     async def save(
@@ -160,6 +163,8 @@ class TaskResult:
         Raises:
             DownloadError: on entering or while iterating: one could not be fetched whole. What came is no archive then.
         """
+        from wiro_async._api.zipping import zipped
+
         ended = self.task.ended_at
         made_at = (ended.year, ended.month, ended.day, ended.hour, ended.minute, ended.second) if ended else ZIP_EPOCH
         made_at = min(max(made_at, ZIP_EPOCH), ZIP_END)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING
 
 import anyio
 import attrs
 
 from wiro_async._engine.nursery import Nursery
-from wiro_async._engine.realtime_line import OpenSocket, RealtimeLine
 from wiro_async._engine.stopping import Stopper
 from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.watches import Watches
 from wiro_async._errors import ConnectionFailedError, SessionClosedError
 from wiro_async._transport.socket import Socket
 from wiro_async._types import Timeouts
+
+if TYPE_CHECKING:
+    from wiro_async._engine.realtime_line import OpenSocket, RealtimeLine
 
 CONNECTS, CONNECT_PAUSE = 3, 0.2  # attempts to open a socket
 
@@ -35,6 +38,8 @@ class Realtime:
 
     async def connect(self) -> OpenSocket:
         """Open a socket. Raises `ConnectionFailedError` if that cannot be done."""
+        from wiro_async._engine.realtime_line import OpenSocket
+
         for left in reversed(range(CONNECTS)):
             stack = AsyncExitStack()
             try:
@@ -53,6 +58,8 @@ class Realtime:
         Args:
             start: the loop time from which time-outs count.
         """
+        from wiro_async._engine.realtime_line import RealtimeLine
+
         line = RealtimeLine(self.stopper, self.watches, calls, ref, opened, timeouts, start)
         line.begin(self.nursery, model, self.connect)
         self._lines.add(line)

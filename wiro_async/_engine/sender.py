@@ -22,7 +22,6 @@ from wiro_async._protocol.values import as_dict
 from wiro_async._redaction import without_login
 from wiro_async._transport import clock
 from wiro_async._transport.http import Answer, HttpTransport
-from wiro_async._transport.multipart import Multipart
 
 logger = logging.getLogger("wiro_async")
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -214,6 +213,8 @@ async def _body(
         departure.has_begun = departure.is_complete = True
         yield request.body, JSON_TYPE
         return
+    from wiro_async._transport.multipart import Multipart
+
     body = await Multipart.of(request.parts)
     async with aclosing(body.chunks()) as chunks, aclosing(departure.watch(chunks)) as watched:
         yield watched, body.headers
