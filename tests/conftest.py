@@ -105,12 +105,13 @@ class PatientLoop(asyncio.SelectorEventLoop):
     """The usual loop with that clock."""
 
     def __init__(self) -> None:
-        self._patience = PatientSelector()
+        self._patience, self._latest = PatientSelector(), 0.0
         super().__init__(self._patience)
 
     def time(self) -> float:
         """Seconds, without those in which nothing could run."""
-        return super().time() - self._patience.lost
+        self._latest = max(self._latest, super().time() - self._patience.lost)  # what was lost may be found out late
+        return self._latest
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -207,9 +208,9 @@ async def test_an_undecided_item_that_was_never_sent(emulator: WiroEmulator, wir
     with WiroEmulator(speed=50) as elsewhere:  # whose tasks are not listed here
         await through(elsewhere, sleeps(2), journal)
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL WHERE rowid = 2")
-    start = anyio.current_time()
+    start = time.monotonic()
     items = await through(emulator, sleeps(2), journal, journal_grace=0.6)
-    assert anyio.current_time() - start >= 0.6
+    assert time.monotonic() - start >= 0.6
     assert [item.error for item in items] == [None, None]
     assert len(emulator.ledger.submissions) == 1
 

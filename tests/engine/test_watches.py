@@ -24,7 +24,7 @@ from wiro_async.testing import WiroEmulator
 if TYPE_CHECKING:
     from tests.conftest import Until
 
-LONG = {"seconds": 60, "events": 60}  # more than a second, as the emulator runs fifty times as fast as life
+LONG = {"seconds": 120, "events": 120}  # more than two seconds, as the emulator runs fifty times as fast as life
 SHORT = {"seconds": 5, "events": 9}
 
 
