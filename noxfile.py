@@ -28,7 +28,7 @@ BENCHMARKS = [
     ["soak"],
     ["kill"],
 ]
-PYTEST = ["-m", "pytest", "--numprocesses=4", "--dist=worksteal"]  # most tests wait for timelines
+PYTEST = ["-m", "pytest", "--numprocesses=5", "--dist=worksteal"]  # most tests wait for timelines
 BUILT: list[Path] = []
 TESTED: list[str] = []
 
