@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -9,7 +10,23 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 
-class Items(AsyncIterator[T], Generic[T]):
+class Leaving(ABC):
+    """What `async with` leaves by its `aclose()`."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Free what it holds."""
+
+
+class Items(Leaving, AsyncIterator[T], Generic[T]):
     """What comes one after the other: `async for item in items`, which may be left at any time.
 
     Whatever it holds is freed at once by `async with items: …`, or by `aclose()`; else when it is collected as garbage.
@@ -20,14 +37,6 @@ class Items(AsyncIterator[T], Generic[T]):
 
     async def __anext__(self) -> T:
         return await anext(self._items)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Free what it holds; it gives nothing more. Doing it twice is harmless."""

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 import anyio
 
 from wiro_async._api.handle import TaskHandle
+from wiro_async._api.items import Leaving
 from wiro_async._api.launching import Launch, Launcher
 from wiro_async._api.results import TaskFinished, TaskResult
 from wiro_async._engine.realtime_line import RealtimeLine
@@ -246,7 +247,7 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         await self._entered.ask_to_end()
 
 
-class SessionPart(AsyncIterator[Picked]):
+class SessionPart(Leaving, AsyncIterator[Picked]):
     """Some of a session's events. It holds nothing, so it can be left at any time."""
 
     def __init__(
@@ -259,14 +260,6 @@ class SessionPart(AsyncIterator[Picked]):
         self._pick = pick
         self._is_last = is_last
         self._ended = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Give nothing more; the session goes on."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from types import TracebackType
 from typing import Self
 
 import anyio
 
 from wiro_async._api.handle import TaskHandle
+from wiro_async._api.items import Leaving
 from wiro_async._api.launching import Launch, Launcher
 from wiro_async._api.results import TaskResult
 from wiro_async._api.text_deltas import TextDeltas
@@ -17,7 +17,7 @@ from wiro_async._protocol.events import TextDelta, TextReset
 from wiro_async._types import Timeouts
 
 
-class TextStream:
+class TextStream(Leaving):
     """Submits on entering, gives `TextDelta` while iterated, stops the task when it is left before the end.
 
     A rare `TextReset` says that the model took back what it had written of one kind. Joined, the deltas after it are
@@ -67,11 +67,6 @@ class TextStream:
             self._stopper.own(self._following.calls, self._handle.ref)
         self._deltas = TextDeltas(self._handle.events_since(start, self._timeouts), self._following)
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """The same as leaving it, for `contextlib.aclosing`; harmless if it was not entered, or is left."""
