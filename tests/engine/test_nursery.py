@@ -69,3 +69,97 @@ async def test_opened_by_many_at_once() -> None:
     assert nursery.is_open
     assert nursery.count == 0
     await nursery.aclose()
+
+
+async def test_what_was_started_begins_though_it_is_cancelled_before_its_first_step() -> None:
+    """As a program's end does, which cancels all tasks there are; and nothing else in it ends by that."""
+    nursery = Nursery(nothing, nothing)
+    await nursery.open()
+    others = asyncio.all_tasks()
+    told: list[str] = []
+
+    async def tell(name: str) -> None:
+        await asyncio.sleep(0.01)
+        told.append(name)
+
+    nursery.start(tell, "one")
+    await asyncio.sleep(0)
+    others |= asyncio.all_tasks()
+    nursery.start(tell, "two")
+    (not_begun,) = asyncio.all_tasks() - others
+    not_begun.cancel()
+    await asyncio.sleep(0.05)
+    assert not_begun.cancelled()
+    assert told == ["one", "two"]
+    await nursery.aclose()
+    assert nursery.count == 0
+
+
+async def test_cancelled_before_it_is_open() -> None:
+    """Whoever opens it next opens it."""
+    nursery = Nursery(nothing, nothing)
+    opening = [asyncio.create_task(nursery.open()) for _ in range(2)]
+    await asyncio.sleep(0)
+    (host,) = (task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
+    host.cancel()
+    await asyncio.gather(*opening)
+    assert nursery.is_open
+    await nursery.aclose()
+    assert not nursery.is_open
+
+
+async def test_closed_before_it_is_open() -> None:
+    """What is to be done at the end is done all the same."""
+    done: list[str] = []
+
+    async def note() -> None:
+        done.append("")
+
+    nursery = Nursery(note, note)
+    opening = asyncio.create_task(nursery.open())
+    await asyncio.sleep(0)
+    (host,) = (task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
+    opening.cancel()
+    host.cancel()
+    await nursery.aclose()
+    assert done
+    with pytest.raises(SessionClosedError):
+        await nursery.open()
+
+
+async def test_closing_is_done_anew_where_it_is_disturbed() -> None:
+    """By somebody who cancels all tasks, the one that closes among them."""
+    steps: list[str] = []
+
+    async def before() -> None:
+        steps.append("before")
+        await asyncio.sleep(0.01)
+        steps.append("still before")
+
+    async def after() -> None:
+        steps.append("after")
+
+    nursery = Nursery(before, after)
+    await nursery.open()
+    (host,) = (task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
+    closing = asyncio.create_task(nursery.aclose())
+    await asyncio.sleep(0.005)
+    host.cancel()
+    await closing
+    assert steps == ["before", "before", "still before", "after"]
+
+
+async def test_a_step_of_closing_that_fails_is_not_done_anew(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither by an error, nor by a cancellation of its own making."""
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async def cancel() -> None:
+        raise asyncio.CancelledError
+
+    nursery = Nursery(fail, cancel)
+    await nursery.open()
+    await nursery.aclose()
+    assert "closing the session failed" in caplog.text
+    assert not nursery.is_open

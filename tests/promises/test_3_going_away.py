@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -192,13 +193,20 @@ async def test_3_an_odd_answer_does_not_end_a_stop(
     assert statuses(emulator) == ["task_cancel"]
 
 
+# what anyio says of a task in a group of ours, cancelled before its first step
+forgotten = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+
+
 async def all_cancelled(tasks: set[asyncio.Task[Any]]) -> None:
     """As the end of `asyncio.run` does it."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    tasks.clear()
+    gc.collect()
 
 
+@forgotten
 @pytest.mark.parametrize("moment", ["submitting", "running"])
 async def test_3_every_task_of_the_loop_is_cancelled(
     emulator: WiroEmulator, hurried: None, until: Until, moment: str
@@ -214,6 +222,48 @@ async def test_3_every_task_of_the_loop_is_cancelled(
         await until(lambda: wiro.statistics().owned_tasks)
     await all_cancelled(asyncio.all_tasks() - mine)
     assert running.cancelled() or isinstance(running.exception(), SessionClosedError)
+    assert statuses(emulator) == ["task_cancel"]
+    await wiro.aclose()
+    assert not any(attrs.astuple(wiro.statistics()))
+
+
+@forgotten
+async def test_3_every_task_is_cancelled_some_of_them_before_their_first_step(hurried: None) -> None:
+    """At any turn of the loop: what was begun to stop the task is among them, and not lost."""
+    for turns in range(0, 60, 2):
+        with WiroEmulator(speed=50) as emulator:
+            mine = asyncio.all_tasks()
+            wiro = AsyncWiro(**emulator.options())
+            running = asyncio.create_task(wiro.run(STUCK))
+            while not emulator.ledger.submissions:  # noqa: ASYNC110 (every turn counts)
+                await asyncio.sleep(0)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await all_cancelled(asyncio.all_tasks() - mine)
+            assert running.done()
+            assert statuses(emulator) == ["task_cancel"], turns
+            await wiro.aclose()
+            assert not any(attrs.astuple(wiro.statistics()))
+
+
+@forgotten
+@pytest.mark.parametrize("doing", ["stopping", "closing"])
+async def test_3_every_task_is_cancelled_that_was_about_to_stop_it(
+    emulator: WiroEmulator, hurried: None, until: Until, doing: str
+) -> None:
+    """Those that stop the task, and close the session, are disturbed: they go on."""
+    mine = asyncio.all_tasks()
+    wiro = AsyncWiro(**emulator.options())
+    running = asyncio.create_task(wiro.run(STUCK))
+    await until(lambda: wiro.statistics().owned_tasks)
+    emulator.faults.http("Task/*", Delay(0.4), times=1)
+    leaving = asyncio.create_task(wiro.aclose()) if doing == "closing" else running
+    if doing == "stopping":
+        running.cancel()
+    await asyncio.sleep(0.1)
+    assert statuses(emulator) == ["task_start"]
+    await all_cancelled(asyncio.all_tasks() - mine)
+    assert leaving.done()
     assert statuses(emulator) == ["task_cancel"]
     await wiro.aclose()
     assert not any(attrs.astuple(wiro.statistics()))

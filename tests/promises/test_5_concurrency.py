@@ -76,7 +76,7 @@ async def test_5_followers_that_leave_take_no_place_along(
         else:
             task = await wiro.submit("emulator/sleeper", {"seconds": 25})
             use = task.result() if leaves == "wait" else _read(task.events())
-        follower: asyncio.Future[object] = asyncio.ensure_future(use)
+        follower = asyncio.ensure_future(use)
         await until(lambda: wiro.statistics().watched_tasks == 1)
         later = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
         await until(lambda: wiro.statistics().waiting_submissions == 1)

@@ -119,13 +119,8 @@ class Stopper:
 
     async def stop(self, calls: TaskCalls, ref: TaskRef) -> None:
         """Stop a task, shielded, in at most `STOP_SECONDS`; it goes on in the background if that is not enough."""
-        done = anyio.Event()
-        try:
-            self._nursery.start(self._stop, calls, ref, done)
-        except SessionClosedError:
-            logger.warning("task %s was not stopped: the session is closed", ref.task_id)
+        if (done := self.begin(calls, ref)) is None:
             return
-        self._stopping += 1
         with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS) as scope:
             await done.wait()
         if scope.cancelled_caught:
@@ -133,25 +128,46 @@ class Stopper:
 
     async def aclose(self) -> None:
         """Stop all that is owned, and wait for what is being stopped, in at most `STOP_SECONDS`."""
-        with anyio.move_on_after(STOP_SECONDS):
-            async with anyio.create_task_group() as group:
-                while self._owned:
-                    ref, calls = self._owned.popitem()
-                    group.start_soon(self.stop, calls, ref)
+        while self._owned:
+            ref, calls = self._owned.popitem()
+            self.begin(calls, ref)
+        with anyio.move_on_after(STOP_SECONDS) as scope:
             while self._stopping:
                 self._idle = anyio.Event()
                 await self._idle.wait()
+        if scope.cancelled_caught:
+            logger.warning("%s tasks could not be stopped within %s s", self._stopping, STOP_SECONDS)
+
+    def begin(self, calls: TaskCalls, ref: TaskRef) -> anyio.Event | None:
+        """Stop a task in the background, and tell when that is done. None if it is too late for it."""
+        done = anyio.Event()
+        try:
+            self._nursery.start(self._stop, calls, ref, done)
+        except SessionClosedError:
+            logger.warning("task %s was not stopped: the session is closed", ref.task_id)
+            return None
+        self._stopping += 1
+        return done
 
     async def _stop(self, calls: TaskCalls, ref: TaskRef, done: anyio.Event) -> None:
         try:
             with anyio.move_on_after(GIVE_UP_SECONDS):
-                await _stop_in_spite_of_faults(calls, ref)
+                await self._stop_in_spite_of_cancelling(calls, ref)
         except WiroError as error:
             logger.warning("task %s could not be stopped: %s", ref.task_id, error)
         finally:
             self._stopping -= 1
             self._idle.set()
             done.set()
+
+    async def _stop_in_spite_of_cancelling(self, calls: TaskCalls, ref: TaskRef) -> None:
+        """Somebody who cancels all tasks of the loop does not mean this one, which is what that is to lead to."""
+        try:
+            await _stop_in_spite_of_faults(calls, ref)
+        except anyio.get_cancelled_exc_class():
+            if self._nursery.has_ended:
+                raise
+            await _stop_in_spite_of_faults(calls, ref)
 
 
 def _tells_the_end(error: BaseException, ref: TaskRef) -> bool:

@@ -206,9 +206,8 @@ class Submitter:
         for sending in self._under_way:
             sending.call.cancel()
         await self._all_settled(ANSWER_SECONDS)
-        async with anyio.create_task_group() as group:
-            for sending in self._nobodys:
-                group.start_soon(self._drop, sending)
+        while self._nobodys:
+            self._begin_to_drop(self._nobodys.pop())
 
     async def _all_settled(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
@@ -315,10 +314,17 @@ class Submitter:
             sending.settled.set()
 
     async def _drop(self, sending: _Sending) -> None:
+        if (ref := self._unwanted(sending)) is not None:
+            await self._stopper.stop(sending.calls, ref)
+
+    def _begin_to_drop(self, sending: _Sending) -> None:
+        if (ref := self._unwanted(sending)) is not None:
+            self._stopper.begin(sending.calls, ref)
+
+    def _unwanted(self, sending: _Sending) -> TaskRef | None:
         if sending.ref is None:
             self._limiter.end(sending.slot)
-        elif sending.plan.on_cancel != "leave":
-            await self._stopper.stop(sending.calls, sending.ref)
+        return sending.ref if sending.plan.on_cancel != "leave" else None
 
     async def _answered(self, sending: _Sending) -> TaskRef | None:
         try:
