@@ -368,7 +368,7 @@ class AsyncWiro:
     ) -> Path:
         """Save an output, or the file at a URL, and return where it now lies. No key of yours goes along.
 
-        Arguments, errors and patience as in `Output.save`.
+        Arguments, errors, patience and cancelling as in `Output.save`.
         """
         await self._engine.open()
         output = Output.at(source, self._downloader) if isinstance(source, str) else source

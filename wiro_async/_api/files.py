@@ -55,7 +55,7 @@ class Files:
         )
 
     async def create_folder(self, name: str, parent_id: str | int | None = None) -> Folder:
-        """Make a folder.
+        """Make a folder. It is asked for once; cancelling may leave one made.
 
         Args:
             name: letters, digits, - and _.

@@ -113,6 +113,8 @@ class TaskHandle:
     async def detail(self) -> Task | None:
         """The task as the service sees it now; None in the first moments, when it is not listed yet.
 
+        Cancelling ends the question, not the task.
+
         Raises:
             WiroError: the service could not be asked, or does not know it.
         """
@@ -141,7 +143,10 @@ class TaskHandle:
         return stopped
 
     async def delete_files(self) -> None:
-        """Delete its inputs and outputs from the service. Raises `APIError` unless it is over."""
+        """Delete its inputs and outputs from the service. Raises `APIError` unless it is over.
+
+        Doing it twice is harmless. Cancelling this may not undo it.
+        """
         await self._following.calls.delete_files(self._ref)
 
     def _end(self, task: Task) -> None:

@@ -78,7 +78,9 @@ class Models:
         hide_workflows: bool = True,
         summary: bool = False,
     ) -> Items[Model]:
-        """All models, newest first; pages are fetched as they are needed.
+        """All models, newest first; pages are fetched as they are needed. https://wiro.ai/docs/models
+
+        Leaving it, or being cancelled in it, fetches no more.
 
         Args:
             categories, tags: only models that have all of these.
@@ -105,7 +107,7 @@ class Models:
         return Items(self._pages(Filters(text, categories, tags, owner, sort, order, hide_workflows, summary)))
 
     async def explore(self) -> Sequence[Shelf]:
-        """The service's own selection, shelf by shelf."""
+        """The service's own selection, shelf by shelf. It is asked for anew each time; cancelling changes nothing."""
         return models.shelves_of(await self._sender.call(models.tool_explore()))
 
     async def get(self, model: str | Model, *, refresh: bool = False) -> Model:
@@ -144,7 +146,8 @@ class Models:
     async def check(self, model: str | Model, input: Input | None = None) -> None:
         """See whether an input is right, before it is sent and paid for.
 
-        Looks at names, required parameters, types, ranges, steps, options, and at kinds and counts of files.
+        Looks at names, required parameters, types, ranges, steps, options, and at kinds and counts of files. Nothing
+        but the model is asked for; cancelling changes nothing.
 
         Raises:
             InvalidInputError: it is not; `errors` holds every problem found, with what was given and what is allowed.
@@ -154,6 +157,8 @@ class Models:
 
     async def estimate(self, model: str | Model, input: Input | None = None, count: int = 1) -> Estimate:
         """What `count` runs with this input will cost. https://wiro.ai/docs/pricing
+
+        Nothing but the model is asked for; cancelling changes nothing.
 
         Raises:
             InvalidInputError: `count` is no number of runs, or the input is no mapping.

@@ -164,7 +164,8 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
     async def send_stream(self, source: AsyncIterable[PCM], *, pace: bool = False) -> None:
         """Send all audio of an async iterator, and `flush`. It returns early if the session ends.
 
-        Arguments and errors as of `send_audio`. A generator is closed in the end.
+        Arguments and errors as of `send_audio`. A generator is closed in the end. Cancelling it may have sent a part;
+        the session goes on.
         """
         line = self._entered
         try:
@@ -179,11 +180,17 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
                 await source.aclose()
 
     async def flush(self) -> None:
-        """Send what fills no frame yet, unpadded, so that no word's end waits for the next. Half a sample stays."""
+        """Send what fills no frame yet, unpadded, so that no word's end waits for the next. Half a sample stays.
+
+        Cancelling it may have sent it. Errors as of `send_audio`.
+        """
         await self._entered.audio.flush()
 
     async def interrupt(self) -> None:
-        """Have the model stop speaking, and forget what it said that was not read yet."""
+        """Have the model stop speaking, and forget what it said that was not read yet.
+
+        Cancelling it may have told the model. Errors as of `send_audio`.
+        """
         line = self._entered
         await line.tell("task_session_interrupt")
         line.inbox.drop_audio()
@@ -192,7 +199,8 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         """Send the rest of the audio, end the session, and wait until it has. All that came can still be read then.
 
         A model that still has something to say is cut short: wait for its `TurnEnded` first. Audio that is being sent
-        with `pace=True`, or from a source, is cut short, too. Leaving the session ends it as well.
+        with `pace=True`, or from a source, is cut short, too. Leaving the session ends it as well. Cancelling ends
+        the wait; it may end all the same.
 
         Raises:
             TaskTimeoutError: it did not in so many seconds, or another time-out passed; leaving the session stops it.
@@ -201,7 +209,7 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         await self._entered.end(timeout)
 
     async def result(self) -> TaskResult:
-        """End the session if it is not over, and give its result, with the cost.
+        """End the session if it is not over, and give its result, with the cost. Cancelling as in `end`.
 
         Raises:
             TaskFailedError, TaskCancelledError: it ended without success. Others as in `end`.

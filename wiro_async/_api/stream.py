@@ -96,6 +96,8 @@ class TextStream(Leaving):
     async def result(self) -> TaskResult:
         """Wait for the end and give the result; text that was not read yet is skipped.
 
+        Cancelling ends the wait only; leaving the stream stops the task.
+
         Raises:
             TaskFailedError, TaskCancelledError: there is none.
         """

@@ -34,6 +34,8 @@ class Tasks:
     async def detail(self, ref: Reference) -> Task | None:
         """The task as it is now; None in the first moments after its run, when it is not listed yet.
 
+        Cancelling ends the question, not the task.
+
         Raises:
             NotFoundError: there is no such task, or it is not yours.
         """
@@ -91,15 +93,18 @@ class Tasks:
             return {}
 
     async def cancel(self, ref: Reference) -> None:
-        """Take it out of the queue. Raises `APIError` if it is not queued any more."""
+        """Take it out of the queue. Raises `APIError` if it is not queued any more. Cancelling this may not undo it."""
         await self._calls.cancel(ref_of(ref))
 
     async def kill(self, ref: Reference) -> None:
-        """End it while it runs. Raises `APIError` if it is not running."""
+        """End it while it runs. Raises `APIError` if it is not running. Cancelling this may not undo it."""
         await self._calls.kill(ref_of(ref))
 
     async def delete_files(self, ref: Reference) -> None:
-        """Delete its inputs and outputs. Raises `APIError` unless it is over. Doing it twice is harmless."""
+        """Delete its inputs and outputs. Raises `APIError` unless it is over.
+
+        Doing it twice is harmless. Cancelling this may not undo it.
+        """
         await self._calls.delete_files(ref_of(ref))
 
 

@@ -71,7 +71,7 @@ class Nursery:
         while self._host is None or not self._ready.is_set():
             if self._host is None:
                 self._ready, self._unwanted, self._last_one_ended = anyio.Event(), anyio.Event(), anyio.Event()
-                self._host = asyncio.Task(self._run(), name="wiro_async session")
+                self._host = asyncio.create_task(self._run(), name="wiro_async session")
                 self._host.add_done_callback(self._host_ended)
             await self._ready.wait()
 
@@ -109,7 +109,7 @@ class Nursery:
 
     def _bear(self, child: _Child) -> None:
         self._children.add(child)
-        asyncio.Task(self._guarded(child), name=child.name).add_done_callback(lambda _: self._over(child))
+        asyncio.create_task(self._guarded(child), name=child.name).add_done_callback(lambda _: self._over(child))
 
     def _over(self, child: _Child) -> None:
         if not child.began:  # cancelled before its first step

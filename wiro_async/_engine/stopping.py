@@ -87,11 +87,10 @@ class Stopper:
     def __init__(self, nursery: Nursery) -> None:
         self._nursery = nursery
         self._owned: dict[TaskRef, TaskCalls] = {}
-        self._stopping = 0
-        self._idle = anyio.Event()
+        self._stopping: dict[anyio.Event, TaskRef] = {}
 
     def __len__(self) -> int:
-        return len(self._owned) + self._stopping
+        return len(self._owned) + len(self._stopping)
 
     def own(self, calls: TaskCalls, ref: TaskRef) -> None:
         """Have the task stopped when the session is closed, until it is disowned."""
@@ -121,32 +120,31 @@ class Stopper:
         """Stop a task, shielded, in at most `STOP_SECONDS`; it goes on in the background if that is not enough."""
         if (done := self.begin(calls, ref)) is None:
             return
-        with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS) as scope:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS):
             await done.wait()
-        if scope.cancelled_caught:
-            logger.warning("task %s could not be stopped within %s s", ref.task_id, STOP_SECONDS)
+        self._warn_of(done)
 
     async def aclose(self) -> None:
         """Stop all that is owned, and wait for what is being stopped, in at most `STOP_SECONDS`."""
         while self._owned:
             ref, calls = self._owned.popitem()
             self.begin(calls, ref)
-        with anyio.move_on_after(STOP_SECONDS) as scope:
+        with anyio.move_on_after(STOP_SECONDS):
             while self._stopping:
-                self._idle = anyio.Event()
-                await self._idle.wait()
-        if scope.cancelled_caught:
-            logger.warning("%s tasks could not be stopped within %s s", self._stopping, STOP_SECONDS)
+                await next(iter(self._stopping)).wait()
+        for done in self._stopping:
+            self._warn_of(done)
 
     def begin(self, calls: TaskCalls, ref: TaskRef) -> anyio.Event | None:
         """Stop a task in the background, and tell when that is done. None if it is too late for it."""
         done = anyio.Event()
+        self._stopping[done] = ref
         try:
             self._nursery.start(self._stop, calls, ref, done)
         except SessionClosedError:
+            del self._stopping[done]
             logger.warning("task %s was not stopped: the session is closed", ref.task_id)
             return None
-        self._stopping += 1
         return done
 
     async def _stop(self, calls: TaskCalls, ref: TaskRef, done: anyio.Event) -> None:
@@ -156,9 +154,12 @@ class Stopper:
         except WiroError as error:
             logger.warning("task %s could not be stopped: %s", ref.task_id, error)
         finally:
-            self._stopping -= 1
-            self._idle.set()
+            del self._stopping[done]
             done.set()
+
+    def _warn_of(self, done: anyio.Event) -> None:
+        if done in self._stopping:
+            logger.warning("task %s could not be stopped within %s s", self._stopping[done].task_id, STOP_SECONDS)
 
     async def _stop_in_spite_of_cancelling(self, calls: TaskCalls, ref: TaskRef) -> None:
         """Somebody who cancels all tasks of the loop does not mean this one, which is what that is to lead to."""

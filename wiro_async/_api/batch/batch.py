@@ -126,7 +126,7 @@ class Batch:
         raise StopAsyncIteration from None
 
     async def results(self) -> list[BatchItem]:
-        """All remaining items, in a list."""
+        """All remaining items, in a list. Cancelled, it drops those it had: iterate where they must not be lost."""
         return [item async for item in self]
 
     async def write_report(self, path: str | os.PathLike[str]) -> Path:

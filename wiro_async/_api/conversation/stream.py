@@ -118,7 +118,10 @@ class TurnStream(Generic[T]):
         return event
 
     async def result(self) -> TurnResult[T]:
-        """Wait for the end of the turn; what was not read yet is skipped. Errors as of `Conversation.send`."""
+        """Wait for the end of the turn; what was not read yet is skipped. Errors as of `Conversation.send`.
+
+        Cancelling ends the wait only; leaving the stream stops the turn.
+        """
         async for _ in self:
             pass
         if self._result is None:
