@@ -89,6 +89,8 @@ def set_up_tests(session: nox.Session) -> None:
     """What the test suite needs."""
     install(session, *groups("tests"), extras="demo,report,tools,audio")
     session.env["WIRO_TEST_INSTALLED"] = "1"
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    session.run("python", "-m", "pytest", "--collect-only", "--quiet", silent=True)  # compiled here, once for all workers
 
 
 def covered(session: nox.Session, *options: str, **variables: str) -> None:
