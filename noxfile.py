@@ -90,7 +90,7 @@ def set_up_tests(session: nox.Session) -> None:
     install(session, *groups("tests"), extras="demo,report,tools,audio")
     session.env["WIRO_TEST_INSTALLED"] = "1"
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
-    session.run("python", "-m", "pytest", "--collect-only", "--quiet", silent=True)  # compiled here, once for all workers
+    session.run("python", "-m", "pytest", "--collect-only", "--quiet", silent=True)  # compiled once for all workers
 
 
 def covered(session: nox.Session, *options: str, **variables: str) -> None:
