@@ -25,7 +25,7 @@ from wiro_async import (
     Timeouts,
     WiroError,
 )
-from wiro_async._engine import hub, poller, task_calls
+from wiro_async._engine import hub, poller, running, task_calls
 from wiro_async._engine.event_runs import EventRuns
 from wiro_async._engine.sender import Departure
 from wiro_async._protocol import requests
@@ -154,6 +154,34 @@ async def test_an_odd_answer_loses_no_run(emulator: WiroEmulator, polling: Async
     """Whatever Task/Detail says once or twice, the run goes on and so does the wait."""
     emulator.faults.http("Task/Detail", answer, times=2)
     assert (await polling.run("emulator/sleeper", SHORT)).succeeded
+
+
+NO_SUCH_TASK = Respond(200, '{"result":false,"errors":[{"code":1,"message":"task-not-exist"}]}')
+
+
+@pytest.mark.parametrize("reference", ["token", "id"])
+@pytest.mark.parametrize("is_held", [True, False])
+async def test_refusals_lose_no_run_of_the_session_whoever_follows_it(
+    emulator: WiroEmulator,
+    polling: AsyncWiro,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+    reference: str,
+    is_held: bool,
+) -> None:
+    """It was made here, so it surely exists, for who has only its token or id too: the session knows, or the handle."""
+    monkeypatch.setattr(poller, "REFUSED_GRACE", 0.2)
+    if not is_held:
+        monkeypatch.setattr(running, "MAX_UNFOLLOWED", 0)
+    made = await polling.submit("emulator/sleeper", SHORT)
+    emulator.faults.http("Task/Detail", NO_SUCH_TASK, times=20)
+    known = polling.task(made.token) if reference == "token" else polling.task(taskid=made.id)
+    waits = [asyncio.create_task(known.result())]
+    await until(lambda: polling.statistics().watched_tasks)
+    if not is_held:
+        waits.append(asyncio.create_task(made.result()))
+    for result in await asyncio.gather(*waits):
+        assert result.succeeded
 
 
 async def test_a_token_that_nobody_knows(

@@ -79,7 +79,7 @@ class Engine:
         self.limiter = Limiter(max_concurrency)
         self.running = Running(self.limiter)
         self.limiter.on_line = self.running.look_after
-        self.watches = self.running.watches = Watches(self.poller, self.hub, self.running.over)
+        self.watches = self.running.watches = Watches(self.poller, self.hub, self.running.over, self.running.made_at)
         self.callbacks = Callbacks(self.watches)
         self.stopper = Stopper(self.nursery)
         self.realtime = Realtime(self.nursery, self.stopper, self.watches, self._connect_realtime)

@@ -47,9 +47,14 @@ class Running:
 
     def over(self, ref: TaskRef) -> None:
         """It has ended; harmless to say twice."""
-        held = next((self._by_key[key] for key in keys_of(ref) if key in self._by_key), None)
+        held = self._found(ref)
         if held is not None:
             self._end(held)
+
+    def made_at(self, ref: TaskRef) -> float | None:
+        """The loop time at which it was made here; None if it was not, or is over."""
+        held = self._found(ref)
+        return None if held is None else held.made_at
 
     def look_after(self) -> None:
         """Follow every task, to learn when it ends, whoever else follows it now and for however long.
@@ -66,6 +71,9 @@ class Running:
         for held in unfollowed:
             if held in self._held:
                 self._follow(held)
+
+    def _found(self, ref: TaskRef) -> _Held | None:
+        return next((self._by_key[key] for key in keys_of(ref) if key in self._by_key), None)
 
     def _follow(self, held: _Held) -> None:
         held.is_followed = True

@@ -23,12 +23,24 @@ MAX_KEPT = 10_000
 
 
 class Watches:
-    """Makes watchers, feeds them from the hub and the poller, and drops them when their last user leaves."""
+    """Makes watchers, feeds them from the hub and the poller, and drops them when their last user leaves.
 
-    def __init__(self, poller: Poller, hub: SocketHub, on_over: Callable[[TaskRef], None]) -> None:
+    Args:
+        on_over: told of each task that has ended.
+        made_at: the loop time at which this session made a task, if it did and remembers.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        hub: SocketHub,
+        on_over: Callable[[TaskRef], None],
+        made_at: Callable[[TaskRef], float | None],
+    ) -> None:
         self._poller = poller
         self._hub = hub
         self._on_over = on_over
+        self._made_at = made_at
         self._sources: dict[str, _Source] = {}
         self._streams: set[str] = set()
         self._reporting: dict[str, bool] = {}
@@ -45,13 +57,14 @@ class Watches:
 
         Args:
             mode: "callback" is for a wait that `told` will end: no socket, and slow polling from the start.
-            made_at: the loop time of its submit; None if that is long ago or was elsewhere.
+            made_at: the loop time of its submit; None if that is long ago, was elsewhere, or is not known.
         """
         source = self._found(ref)
+        made_at = self._made_at(ref) if made_at is None else made_at
         if source is None or source.watcher.error is not None:
             source = self._begun(calls, ref, model, mode, made_at, source)
         else:
-            self._share(source, ref, model, mode)
+            self._share(source, ref, model, mode, made_at)
         source.watcher.users += 1
         return source.watcher
 
@@ -160,9 +173,10 @@ class Watches:
             self._sources.update(dict.fromkeys(failed.keys, source))
         self._alias(source, source.ref)
 
-    def _share(self, source: _Source, ref: TaskRef, model: str, mode: WaitMode) -> None:
+    def _share(self, source: _Source, ref: TaskRef, model: str, mode: WaitMode, made_at: float | None) -> None:
         watcher = source.watcher
         watcher.model = watcher.model or model
+        watcher.made_at = made_at if watcher.made_at is None else watcher.made_at
         source.learn(ref)
         self._alias(source, ref)
         if source.hub is None and mode not in ("polling", "callback"):
