@@ -33,7 +33,6 @@ BUILT: list[Path] = []
 TESTED: list[str] = []
 
 os.environ.setdefault("UV_NATIVE_TLS", "1")  # trust whom the machine trusts, as pip does
-os.environ.setdefault("UV_COMPILE_BYTECODE", "1")  # once, as pip does, and not by every process that a test starts
 
 # pyenv's shims answer only for the version that is switched on: look where the interpreters lie, too.
 for folder in sorted(Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob("versions/3.1[1-9].*/bin")):
