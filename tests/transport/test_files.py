@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
 import time
@@ -292,6 +293,25 @@ async def test_a_file_that_is_closed_while_it_is_sent(path: Path) -> None:
             opened.close()
             with pytest.raises(InvalidInputError, match="file 'f' was closed while it was sent"):
                 _ = [chunk async for chunk in chunks]
+
+
+async def test_a_file_that_is_closed_while_it_is_read() -> None:
+    """The system's error about it is told as clearly; others are what they are."""
+
+    class Torn(io.BytesIO):
+        def __init__(self, is_closed: bool) -> None:
+            super().__init__(b"abc")
+            self.is_closed = is_closed
+
+        def read(self, size: int | None = -1) -> bytes:
+            if self.is_closed:
+                self.close()
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    with pytest.raises(InvalidInputError, match="file 'f' was closed while it was sent"):
+        await sent(Torn(is_closed=True))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await sent(Torn(is_closed=False))
 
 
 async def test_a_pipe_that_does_not_wait() -> None:

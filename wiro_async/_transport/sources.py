@@ -119,7 +119,7 @@ class OpenSource:
                 return b""
             try:
                 piece: bytes | None = self._piece()
-            except ValueError as error:
+            except (ValueError, OSError) as error:  # the latter if it happens within a call
                 if not getattr(self._data, "closed", False):
                     raise
                 raise InvalidInputError(message=f"file {self._name!r} was closed while it was sent") from error
