@@ -304,6 +304,8 @@ async def test_a_file_that_is_closed_while_it_is_read() -> None:
             self.is_closed = is_closed
 
         def read(self, size: int | None = -1) -> bytes:
+            if size == 0:  # to see what it gives
+                return b""
             if self.is_closed:
                 self.close()
             raise OSError(errno.EBADF, "Bad file descriptor")
