@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ from wiro_async.testing import WiroEmulator
 if TYPE_CHECKING:
     from tests.conftest import Until
 
-RUNS, IN_FLIGHT = 500, 50
+RUNS = min(500, int(os.environ.get("WIRO_TEST_CHAOS_RUNS", "2000")) // 4)
+IN_FLIGHT = 50
 FORGOTTEN = 0.5  # seconds until every poll that was planned has come due
 NOISE = 10
 NOTHING = Statistics(0, 0, 0, 0, 0, 0, 0)
