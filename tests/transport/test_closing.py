@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from wiro_async import AsyncWiro, SessionClosedError
+from wiro_async._transport import with_aiohttp
 from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.with_aiohttp import AiohttpBackend, AiohttpExchange
 
 if TYPE_CHECKING:
     from tests.conftest import Until
@@ -70,6 +73,58 @@ async def test_closing_ends_what_is_under_way(
         task.cancel()
     assert [type(task.exception()) for task in done] == [SessionClosedError] * 2
     assert http.in_flight == 0
+
+
+async def test_closing_ends_what_is_about_to_be_read(built_in: HttpTransport, serve: Serve) -> None:
+    """An answer whose head came in the same moment."""
+    server = await serve(stuck_in_the_body)
+
+    async def read() -> None:
+        async with built_in.get(server.url + "/", {}, None) as answer:
+            assert await anext(answer.chunks) == b"abc"
+            assert isinstance(built_in._backend, AiohttpBackend)
+            built_in._backend._open_exchanges.clear()
+            await built_in.aclose()
+            await anext(answer.chunks)
+
+    with pytest.raises(SessionClosedError):
+        await read()
+
+
+async def test_closing_while_the_head_comes(
+    built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody begins to read such an answer: its end might never be told."""
+    server, send = await serve(stuck_in_the_body), AiohttpBackend.send
+
+    async def send_and_close(backend: AiohttpBackend, *given: Any) -> AiohttpExchange:
+        exchange = await send(backend, *given)
+        await built_in.aclose()
+        return exchange
+
+    monkeypatch.setattr(AiohttpBackend, "send", send_and_close)
+    read = False
+    with pytest.raises(SessionClosedError):
+        async with built_in.get(server.url + "/", {}, None):
+            read = True
+    assert not read
+
+
+async def test_closing_while_it_opens(built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call is not made any more, and what it needed is not left open."""
+    server, go = await serve(stuck_in_the_body), threading.Event()
+    monkeypatch.setattr(with_aiohttp, "import_module", lambda name: go.wait(10))
+    waiting = [asyncio.ensure_future(call(built_in, server.url + "/")) for _ in range(2)]
+    await asyncio.sleep(0.02)
+    closing = asyncio.ensure_future(built_in.aclose())
+    await asyncio.sleep(0.02)
+    go.set()
+    await closing
+    done, pending = await asyncio.wait(waiting, timeout=5)
+    for task in pending:
+        task.cancel()
+    assert [type(task.exception()) for task in done] == [SessionClosedError] * 2
+    assert not server.conversations
 
 
 async def test_closing_the_session_ends_a_download(serve: Serve, tmp_path: Path, until: Until) -> None:

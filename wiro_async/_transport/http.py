@@ -170,6 +170,10 @@ class HttpTransport:
             self._closed.set()
             await self._backend.aclose()
 
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise _closed()
+
     @asynccontextmanager
     async def _exchange(
         self,
@@ -179,9 +183,9 @@ class HttpTransport:
         content: bytes | AsyncIterator[bytes],
         timeout: float | None,
     ) -> AsyncGenerator[tuple[Exchange, Deadline], None]:
-        if self._closed.is_set():
-            raise _closed()
+        self._check_open()
         await self._backend.ready(url)
+        self._check_open()
         deadline = Deadline(timeout)
         self.in_flight += 1
         try:
@@ -190,6 +194,7 @@ class HttpTransport:
                     self._backend.send(method, url, headers, body, deadline.connect, timeout)
                 )
                 try:
+                    self._check_open()  # the head may have come while the pool was being closed
                     yield exchange, deadline
                 finally:
                     await exchange.aclose()

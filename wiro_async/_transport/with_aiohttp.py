@@ -83,8 +83,9 @@ class AiohttpBackend:
         """Close all connections, also under those who read from them."""
         for exchange in list(self._open_exchanges):
             exchange.drop()
-        if self._session is not None:
-            await self._session.close()  # and with it the connector, without which the other one is closed as well
+        async with self._opening:
+            if self._session is not None:
+                await self._session.close()  # and with it the connector, without which the other one is closed as well
 
     async def _open(self) -> None:
         async with self._opening:
@@ -168,7 +169,7 @@ def mapped_errors(silence: float | None) -> Generator[None]:
         raise RequestTimeoutError(f"no sign of an answer within {silence} s", True) from reason(error)[1]
     except (aiohttp.NonHttpUrlClientError, ValueError) as error:  # aiohttp.InvalidURL is a ValueError
         raise ConfigurationError(f"no HTTP request: {reason(error)[0]}") from None
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, RuntimeError) as error:  # the latter if it was closed before it was read
         text, cause = reason(error)
         raise ConnectionFailedError(f"the connection failed: {text}", True) from cause
 
