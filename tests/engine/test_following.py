@@ -184,6 +184,14 @@ async def test_refusals_lose_no_run_of_the_session_whoever_follows_it(
         assert result.succeeded
 
 
+async def test_refusals_of_another_account_are_told_soon(emulator: WiroEmulator, polling: AsyncWiro) -> None:
+    """That the session made the task, for somebody else, tells nothing about what this one may see."""
+    made = await polling.submit("emulator/sleeper", {"seconds": 2000})
+    other = polling.with_options(api_key="another", timeout=15.0)
+    with pytest.raises(AuthenticationError):
+        await other.task(made.token)
+
+
 async def test_a_token_that_nobody_knows(
     emulator: WiroEmulator, polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:

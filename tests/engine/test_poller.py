@@ -281,8 +281,10 @@ def raising(error: WiroError) -> Callable[[], Task | None]:
 @pytest.mark.parametrize("error", [AuthenticationError(), PermissionDeniedError(), NotFoundError()])
 @pytest.mark.parametrize("is_new", [True, False])
 def test_refusals_in_a_row_end_the_watch(told: Told, error: WiroError, is_new: bool) -> None:
-    """Not one, and not before some time: longer for a task that surely exists."""
-    grace = module.UNKNOWN_GRACE if is_new else module.REFUSED_GRACE
+    """Not one, and not before some time: longer for a task that surely exists, most so if that is what is denied."""
+    grace = module.REFUSED_GRACE
+    if is_new:
+        grace = module.FAILING_GRACE if isinstance(error, NotFoundError) else module.UNKNOWN_GRACE
 
     async def story(stage: Stage) -> None:
         stage.answer = raising(error)
@@ -292,6 +294,24 @@ def test_refusals_in_a_row_end_the_watch(told: Told, error: WiroError, is_new: b
         assert watcher.refusals >= module.REFUSALS
         await asyncio.sleep(0.1 * grace + 2 * module.POLL_CAP)
         assert watcher.error is error
+
+    told(story)
+
+
+@pytest.mark.parametrize("error", [AuthenticationError(), PermissionDeniedError()])
+def test_few_refusals_far_apart_lose_no_run(told: Told, error: WiroError) -> None:
+    """Two minutes of a proxy that forbids everything, as a task sees them that is asked about every half minute."""
+
+    async def story(stage: Stage) -> None:
+        watcher = stage.watch(by_socket=False)
+        await asyncio.sleep(1000.0)
+        asked = len(stage.asked)
+        stage.answer = raising(error)
+        await asyncio.sleep(120.0)
+        assert module.REFUSALS < len(stage.asked) - asked < module.KNOWN_REFUSALS
+        stage.answer = lambda: task("task_output")
+        await asyncio.sleep(1000.0)
+        assert not watcher.is_over
 
     told(story)
 

@@ -28,9 +28,9 @@ POLL_SHARE = 0.1  # without a socket: ask again after this share of the time wai
 POLL_FLOOR, POLL_CAP = 0.5, 30.0  # within these seconds
 AGREEMENT = 0.5  # seconds between two questions after a task has claimed to be over
 PATIENCE, DOUBTING_PATIENCE = 10, 3  # how often to ask then before going back to the usual pace; after one false claim
-REFUSALS, REFUSED_GRACE = 3, 5.0  # how often in a row, and for how long, it must be refused to tell of a task
-UNKNOWN_GRACE = 30.0  # the same seconds for a task that surely exists, or one that is not refused but not listed
-FAILING_GRACE = 600.0  # seconds of nothing but failed polls before a wait is given up
+REFUSALS, REFUSED_GRACE = 3, 5.0  # how often in a row, and for how long, it must be refused to tell of a task;
+KNOWN_REFUSALS, UNKNOWN_GRACE = 6, 30.0  # of one that surely exists; so long too if it is not refused but not listed
+FAILING_GRACE = 600.0  # seconds of nothing but failed polls, or of no word of a task that surely exists
 JITTER = 0.2
 NEVER = float("inf")
 
@@ -133,7 +133,9 @@ class Poller:
     async def _ask(self, watcher: TaskWatcher, patient: bool) -> None:
         try:
             task = await watcher.ask()
-        except (AuthenticationError, PermissionDeniedError, NotFoundError) as error:
+        except NotFoundError as error:
+            self._note_refusal(watcher, error, FAILING_GRACE if watcher.is_known else REFUSED_GRACE)
+        except (AuthenticationError, PermissionDeniedError) as error:
             self._note_refusal(watcher, error, UNKNOWN_GRACE if watcher.is_known else REFUSED_GRACE)
         except (APIError, TransportError, DecodingError) as error:
             self._note_failure(watcher, error)
@@ -161,7 +163,8 @@ class Poller:
         now = clock.loop_time()
         watcher.refused_since = watcher.refused_since if watcher.refusals else now
         watcher.refusals += 1
-        if watcher.refusals >= REFUSALS and now - watcher.refused_since >= grace:
+        enough = KNOWN_REFUSALS if watcher.is_known else REFUSALS
+        if watcher.refusals >= enough and now - watcher.refused_since >= grace:
             watcher.fail(error)
 
     def _hasten(self, watcher: TaskWatcher) -> None:

@@ -51,10 +51,12 @@ class Running:
         if held is not None:
             self._end(held)
 
-    def made_at(self, ref: TaskRef) -> float | None:
-        """The loop time at which it was made here; None if it was not, or is over."""
+    def made_at(self, calls: TaskCalls, ref: TaskRef) -> float | None:
+        """The loop time at which it was made here, by that account; None if it was not, or is over."""
         held = self._found(ref)
-        return None if held is None else held.made_at
+        if held is None or held.calls.sender.account != calls.sender.account:
+            return None
+        return held.made_at
 
     def look_after(self) -> None:
         """Follow every task, to learn when it ends, whoever else follows it now and for however long.

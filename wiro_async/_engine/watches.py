@@ -27,7 +27,7 @@ class Watches:
 
     Args:
         on_over: told of each task that has ended.
-        made_at: the loop time at which this session made a task, if it did and remembers.
+        made_at: the loop time at which this session made a task, if it did, by that account, and remembers.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Watches:
         poller: Poller,
         hub: SocketHub,
         on_over: Callable[[TaskRef], None],
-        made_at: Callable[[TaskRef], float | None],
+        made_at: Callable[[TaskCalls, TaskRef], float | None],
     ) -> None:
         self._poller = poller
         self._hub = hub
@@ -60,7 +60,7 @@ class Watches:
             made_at: the loop time of its submit; None if that is long ago, was elsewhere, or is not known.
         """
         source = self._found(ref)
-        made_at = self._made_at(ref) if made_at is None else made_at
+        made_at = self._made_at(calls, ref) if made_at is None else made_at
         if source is None or source.watcher.error is not None:
             source = self._begun(calls, ref, model, mode, made_at, source)
         else:
