@@ -38,6 +38,7 @@ from wiro_async._engine import inbox, realtime, realtime_line
 from wiro_async._transport import socket
 from wiro_async.audio import read_wav, write_wav
 from wiro_async.testing import (
+    DelayAnswer,
     DropAfterAudio,
     HalfOpen,
     ModelScript,
@@ -559,6 +560,25 @@ async def test_new_messages(hurried: None) -> None:
                     break
     assert [event.type for event in unknown] == ["task_vision", "task_output"]
     assert unknown[0].raw["deep"] == [None]
+
+
+@pytest.mark.parametrize("told", ["transcript", "end of a turn"])
+async def test_readiness_that_was_not_heard(hurried: None, told: str) -> None:
+    """The answer to the submit came late; whatever belongs to a turn tells that the session has long begun."""
+
+    class Early(Voice):
+        def begin(self) -> None:
+            self.line.emit(Step("task_output", "its state is another one by now"))
+            if told == "transcript":
+                self.line.transcribe("AI", "hello")
+            else:
+                self.line.end_turn(Decimal("0.1"))
+
+    with WiroEmulator(speed=50, models=[speaking("emulator/early", Early)]) as emulator:
+        emulator.faults.http("Run/*", DelayAnswer(0.3))
+        with anyio.fail_after(10):
+            async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime("emulator/early") as session:
+                await session.send_audio(FRAME)
 
 
 async def test_a_poll_that_fails_for_good(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

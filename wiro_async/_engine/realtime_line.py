@@ -27,6 +27,7 @@ from wiro_async._protocol.realtime import (
     AudioChunk,
     Command,
     Transcript,
+    TurnEnded,
     audio_prefix,
     command,
     is_about,
@@ -240,12 +241,18 @@ class RealtimeLine:
     async def _take_audio(self, data: bytes) -> None:
         self._watcher.last_sign = clock.loop_time()
         self.received += len(data)
-        if not self.ready:  # who speaks is ready, even if it was not heard to say so
-            self.ready = True
-            self._tell_news()
+        self._be_ready()
         await self.inbox.put(AudioChunk(data, status=self._state.status), len(data))
 
+    def _be_ready(self) -> None:
+        """Who speaks is ready, even if it was not heard to say so."""
+        if not self.ready:
+            self.ready = True
+            self._tell_news()
+
     def _note(self, event: TaskEvent) -> None:
+        if isinstance(event, (Transcript, TurnEnded, CostUpdate)):
+            self._be_ready()
         if isinstance(event, Transcript):
             self.transcripts.append(event)
         elif isinstance(event, CostUpdate):
