@@ -74,7 +74,7 @@ def tests(session: nox.Session) -> None:
     elif session.python == PYTHONS[-1]:
         covered(session, COVERAGE_CORE="sysmon")  # costs next to nothing, but does not know branches there
     else:
-        session.run("python", *PYTEST)
+        session.run("python", *compiled(session))
 
 
 @nox.session(reuse_venv=True)
@@ -88,15 +88,20 @@ def set_up_tests(session: nox.Session) -> None:
     """What the test suite needs."""
     install(session, *groups("tests"), extras="demo,report,tools,audio")
     session.env["WIRO_TEST_INSTALLED"] = "1"
+
+
+def compiled(session: nox.Session) -> list[str]:
+    """How to run all tests, once they are compiled: by one process, and not by each worker."""
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
-    session.run("python", "-m", "pytest", "--collect-only", "--quiet", silent=True)  # compiled once for all workers
+    session.run("python", "-m", "pytest", "--collect-only", "--quiet", silent=True)
+    return PYTEST
 
 
 def covered(session: nox.Session, *options: str, **variables: str) -> None:
     """Run the test suite and show what it did not reach."""
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
     session.run("coverage", "erase")
-    session.run("coverage", "run", *options, *PYTEST, env=variables)
+    session.run("coverage", "run", *options, *compiled(session), env=variables)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

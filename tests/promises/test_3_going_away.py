@@ -255,8 +255,9 @@ async def test_3_every_task_is_cancelled_that_was_about_to_stop_it(
     mine = asyncio.all_tasks()
     wiro = AsyncWiro(**emulator.options())
     running = asyncio.create_task(wiro.run(STUCK))
-    await until(lambda: wiro.statistics().owned_tasks)
-    emulator.faults.http("Task/*", Delay(0.4), times=1)
+    await until(lambda: wiro.statistics().owned_tasks and statuses(emulator) == ["task_start"])
+    for endpoint in ("Task/Cancel", "Task/Kill"):
+        emulator.faults.http(endpoint, Delay(0.4), times=1)
     leaving = asyncio.create_task(wiro.aclose()) if doing == "closing" else running
     if doing == "stopping":
         running.cancel()

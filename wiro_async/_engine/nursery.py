@@ -22,7 +22,6 @@ class _Child:
     work: Callable[[], Awaitable[None]]
     name: str | None
     scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
-    began: bool = False
 
 
 class Nursery:
@@ -48,7 +47,11 @@ class Nursery:
         self._unwanted = anyio.Event()
         self._last_one_ended = anyio.Event()
         self._ended = False
-        self.count = 0
+
+    @property
+    def count(self) -> int:
+        """How many background tasks there are."""
+        return len(self._children)
 
     @property
     def is_open(self) -> bool:
@@ -109,15 +112,11 @@ class Nursery:
 
     def _bear(self, child: _Child) -> None:
         self._children.add(child)
-        asyncio.create_task(self._guarded(child), name=child.name).add_done_callback(lambda _: self._over(child))
+        asyncio.create_task(self._guarded(child), name=child.name).add_done_callback(lambda _: self._bear_again(child))
 
-    def _over(self, child: _Child) -> None:
-        if not child.began:  # cancelled before its first step
+    def _bear_again(self, child: _Child) -> None:
+        if child in self._children:  # cancelled before its first step
             self._bear(child)
-            return
-        self._children.discard(child)
-        if not self._children:
-            self._last_one_ended.set()
 
     async def _run(self) -> None:
         self._ready.set()
@@ -137,8 +136,6 @@ class Nursery:
             await self._last_one_ended.wait()
 
     async def _guarded(self, child: _Child) -> None:
-        child.began = True
-        self.count += 1
         try:
             with child.scope:
                 await child.work()
@@ -147,7 +144,9 @@ class Nursery:
         except Exception:
             logger.exception("a background task failed")
         finally:
-            self.count -= 1
+            self._children.discard(child)
+            if not self._children:
+                self._last_one_ended.set()
 
 
 async def _whole(step: Callable[[], Awaitable[None]]) -> None:

@@ -118,7 +118,7 @@ class Stopper:
 
     async def stop(self, calls: TaskCalls, ref: TaskRef) -> None:
         """Stop a task, shielded, in at most `STOP_SECONDS`; it goes on in the background if that is not enough."""
-        if (done := self.begin(calls, ref)) is None:
+        if (done := self._begin(calls, ref)) is None:
             return
         with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS):
             await done.wait()
@@ -128,14 +128,14 @@ class Stopper:
         """Stop all that is owned, and wait for what is being stopped, in at most `STOP_SECONDS`."""
         while self._owned:
             ref, calls = self._owned.popitem()
-            self.begin(calls, ref)
+            self._begin(calls, ref)
         with anyio.move_on_after(STOP_SECONDS):
             while self._stopping:
                 await next(iter(self._stopping)).wait()
         for done in self._stopping:
             self._warn_of(done)
 
-    def begin(self, calls: TaskCalls, ref: TaskRef) -> anyio.Event | None:
+    def _begin(self, calls: TaskCalls, ref: TaskRef) -> anyio.Event | None:
         """Stop a task in the background, and tell when that is done. None if it is too late for it."""
         done = anyio.Event()
         self._stopping[done] = ref

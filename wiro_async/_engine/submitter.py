@@ -200,14 +200,16 @@ class Submitter:
                 sending.abandon()
 
     async def aclose(self) -> None:
-        """Stop what is made by runs under way."""
+        """Leave what is made by runs under way to the stopper, which is closed next."""
         self.give_up()
         await self._all_settled(ANSWER_SECONDS)
         for sending in self._under_way:
             sending.call.cancel()
         await self._all_settled(ANSWER_SECONDS)
         while self._nobodys:
-            self._begin_to_drop(self._nobodys.pop())
+            sending = self._nobodys.pop()
+            if sending.ref is not None and sending.plan.on_cancel != "leave":
+                self._stopper.own(sending.calls, sending.ref)
 
     async def _all_settled(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
@@ -314,17 +316,10 @@ class Submitter:
             sending.settled.set()
 
     async def _drop(self, sending: _Sending) -> None:
-        if (ref := self._unwanted(sending)) is not None:
-            await self._stopper.stop(sending.calls, ref)
-
-    def _begin_to_drop(self, sending: _Sending) -> None:
-        if (ref := self._unwanted(sending)) is not None:
-            self._stopper.begin(sending.calls, ref)
-
-    def _unwanted(self, sending: _Sending) -> TaskRef | None:
         if sending.ref is None:
             self._limiter.end(sending.slot)
-        return sending.ref if sending.plan.on_cancel != "leave" else None
+        elif sending.plan.on_cancel != "leave":
+            await self._stopper.stop(sending.calls, sending.ref)
 
     async def _answered(self, sending: _Sending) -> TaskRef | None:
         try:
