@@ -57,15 +57,15 @@ async def read(url: str, compressed: bool, listening: bool) -> tuple[int, float]
     """Frames and CPU seconds."""
     rig, frames, start = texts.Rig(), 0, time.process_time()
     if not listening:
-        rig.watcher.unlisten(rig.buffer)
+        rig.tracked.unlisten(rig.buffer)
     async with connected(url, "benchmark", Tls(), compressed) as socket:
         async for frame in socket.frames():
             frames += 1
-            rig.hub.deliver(frame)
+            rig.socket_feed.deliver(frame)
             if listening:
-                rig.watcher.catch_up()
+                rig.tracked.catch_up()
                 while rig.buffer._unread:
-                    await rig.buffer.next(rig.watcher, 0.0, texts.FOREVER)
+                    await rig.buffer.next(rig.tracked, 0.0, texts.FOREVER)
     return frames, time.process_time() - start
 
 

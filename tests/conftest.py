@@ -25,7 +25,9 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 from wiro_async import AsyncWiro
-from wiro_async._engine import hub, limiter, poller, reconciler, submitter
+from wiro_async._engine.submission import limiter, reconciler, submitter
+from wiro_async._engine.tracking import poller
+from wiro_async._engine.tracking import socket_feed as socket_feed
 from wiro_async._transport import socket
 from wiro_async._transport.tls import Tls
 from wiro_async.testing import WiroEmulator
@@ -270,7 +272,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (poller, "POLL_FLOOR", 0.02),
         (poller, "AGREEMENT", 0.02),
         (poller, "REFUSED_GRACE", 0.05),
-        (hub, "BACKOFF", 0.01),
+        (socket_feed, "BACKOFF", 0.01),
         (reconciler, "FIRST_LOOK", 0.02),
         (reconciler, "LOOK_CAP", 0.1),
         (submitter, "ANSWERED_GRACE", 0.3),

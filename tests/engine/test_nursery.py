@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from wiro_async import SessionClosedError
-from wiro_async._engine.nursery import Nursery
+from wiro_async._engine.background.background_tasks import BackgroundTasks
 
 
 async def nothing() -> None:
@@ -18,8 +18,8 @@ async def nothing() -> None:
 
 async def test_a_failure_in_the_background_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and counted no more."""
-    nursery = Nursery(nothing, nothing)
-    await nursery.open()
+    background = BackgroundTasks(nothing, nothing)
+    await background.open()
     over = anyio.Event()
 
     async def fail() -> None:
@@ -30,18 +30,18 @@ async def test_a_failure_in_the_background_ends_nothing_else(caplog: pytest.LogC
         over.set()
 
     with caplog.at_level(logging.ERROR, "wiro_async"):
-        nursery.start(fail)
-        nursery.start(go_on)
+        background.start(fail)
+        background.start(go_on)
         await over.wait()
     assert "background task failed" in caplog.text
-    await nursery.aclose()
-    assert nursery.count == 0
+    await background.aclose()
+    assert background.count == 0
 
 
 async def test_closing_cancels_what_runs() -> None:
     """And waits until it has ended."""
-    nursery = Nursery(nothing, nothing)
-    await nursery.open()
+    background = BackgroundTasks(nothing, nothing)
+    await background.open()
     ended: list[str] = []
 
     async def wait(name: str) -> None:
@@ -50,31 +50,31 @@ async def test_closing_cancels_what_runs() -> None:
         finally:
             ended.append(name)
 
-    nursery.start(wait, "one")
-    nursery.start(wait, "two")
+    background.start(wait, "one")
+    background.start(wait, "two")
     await asyncio.sleep(0)
-    assert nursery.count == 2
-    await nursery.aclose()
-    await nursery.aclose()
+    assert background.count == 2
+    await background.aclose()
+    await background.aclose()
     assert sorted(ended) == ["one", "two"]
-    assert not nursery.is_open
+    assert not background.is_open
     with pytest.raises(SessionClosedError):
-        await nursery.open()
+        await background.open()
 
 
 async def test_opened_by_many_at_once() -> None:
     """All wait for the one that opens it."""
-    nursery = Nursery(nothing, nothing)
-    await asyncio.gather(*(nursery.open() for _ in range(5)))
-    assert nursery.is_open
-    assert nursery.count == 0
-    await nursery.aclose()
+    background = BackgroundTasks(nothing, nothing)
+    await asyncio.gather(*(background.open() for _ in range(5)))
+    assert background.is_open
+    assert background.count == 0
+    await background.aclose()
 
 
 async def test_what_was_started_begins_though_it_is_cancelled_before_its_first_step() -> None:
     """As a program's end does, which cancels all tasks there are; and nothing else in it ends by that."""
-    nursery = Nursery(nothing, nothing)
-    await nursery.open()
+    background = BackgroundTasks(nothing, nothing)
+    await background.open()
     others = asyncio.all_tasks()
     told: list[str] = []
 
@@ -82,30 +82,30 @@ async def test_what_was_started_begins_though_it_is_cancelled_before_its_first_s
         await asyncio.sleep(0.01)
         told.append(name)
 
-    nursery.start(tell, "one")
+    background.start(tell, "one")
     await asyncio.sleep(0)
     others |= asyncio.all_tasks()
-    nursery.start(tell, "two")
+    background.start(tell, "two")
     (not_begun,) = asyncio.all_tasks() - others
     not_begun.cancel()
     await asyncio.sleep(0.05)
     assert not_begun.cancelled()
     assert told == ["one", "two"]
-    await nursery.aclose()
-    assert nursery.count == 0
+    await background.aclose()
+    assert background.count == 0
 
 
 async def test_cancelled_before_it_is_open() -> None:
     """Whoever opens it next opens it."""
-    nursery = Nursery(nothing, nothing)
-    opening = [asyncio.create_task(nursery.open()) for _ in range(2)]
+    background = BackgroundTasks(nothing, nothing)
+    opening = [asyncio.create_task(background.open()) for _ in range(2)]
     await asyncio.sleep(0)
     (host,) = (task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
     host.cancel()
     await asyncio.gather(*opening)
-    assert nursery.is_open
-    await nursery.aclose()
-    assert not nursery.is_open
+    assert background.is_open
+    await background.aclose()
+    assert not background.is_open
 
 
 async def test_closed_before_it_is_open() -> None:
@@ -115,16 +115,16 @@ async def test_closed_before_it_is_open() -> None:
     async def note() -> None:
         done.append("")
 
-    nursery = Nursery(note, note)
-    opening = asyncio.create_task(nursery.open())
+    background = BackgroundTasks(note, note)
+    opening = asyncio.create_task(background.open())
     await asyncio.sleep(0)
     (host,) = (task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
     opening.cancel()
     host.cancel()
-    await nursery.aclose()
+    await background.aclose()
     assert done
     with pytest.raises(SessionClosedError):
-        await nursery.open()
+        await background.open()
 
 
 async def test_closing_is_done_anew_where_it_is_disturbed() -> None:
@@ -139,10 +139,10 @@ async def test_closing_is_done_anew_where_it_is_disturbed() -> None:
     async def after() -> None:
         steps.append("after")
 
-    nursery = Nursery(before, after)
-    await nursery.open()
+    background = BackgroundTasks(before, after)
+    await background.open()
     (host,) = (task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
-    closing = asyncio.create_task(nursery.aclose())
+    closing = asyncio.create_task(background.aclose())
     await asyncio.sleep(0.005)
     host.cancel()
     await closing
@@ -158,8 +158,8 @@ async def test_a_step_of_closing_that_fails_is_not_done_anew(caplog: pytest.LogC
     async def cancel() -> None:
         raise asyncio.CancelledError
 
-    nursery = Nursery(fail, cancel)
-    await nursery.open()
-    await nursery.aclose()
+    background = BackgroundTasks(fail, cancel)
+    await background.open()
+    await background.aclose()
     assert "closing the session failed" in caplog.text
-    assert not nursery.is_open
+    assert not background.is_open

@@ -11,7 +11,7 @@ import anyio
 import attrs
 
 from wiro_async._errors import RequestTimeoutError, SessionClosedError, TransportError
-from wiro_async._protocol.sse import EventParser, ServerEvent
+from wiro_async._protocol.http.event_stream import EventParser, ServerEvent
 from wiro_async._transport.exchange import Backend, Exchange, Upload
 from wiro_async._transport.tls import Tls
 from wiro_async._transport.with_aiohttp import AiohttpBackend
