@@ -16,7 +16,7 @@ from wiro_async._api.results.task_result import T, TaskFinished
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_context import EventStream
 from wiro_async._api.tasks.text_deltas import TextSoFar
-from wiro_async._engine.background.job import Job
+from wiro_async._engine.background.background_tasks import BackgroundTask
 from wiro_async._errors import WiroError
 from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
@@ -37,7 +37,7 @@ class TurnStream(Generic[T]):
     _turn: Turn[T]
     _handle: TaskHandle | None = None
     _events: EventStream | None = None
-    _job: Job | None = None
+    _job: BackgroundTask | None = None
     _result: TurnResult[T] | None = None
     _broken: Exception | None = None
     _entered = _left = _being_read = False
@@ -96,7 +96,7 @@ class TurnStream(Generic[T]):
         self._left = True
         try:
             if self._job is not None:
-                await self._job.cancel()
+                await self._job.cancel(self._turn.runner.engine.tuning.stop_wait)
             await self._stop()
         finally:
             self._state.end()
@@ -177,8 +177,8 @@ class TurnStream(Generic[T]):
         runner = self._turn.runner
         if self._job is None:
             runner.engine.stopper.disown(self.handle.ref)
-            self._job = Job(runner.engine.background, lambda: self._after(over))
-        await self._job.outcome()
+            self._job = runner.engine.background.start(self._after, over)
+        await self._job.wait()
         self._job = None
         if self._left:
             raise _left_early()

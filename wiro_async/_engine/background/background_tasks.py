@@ -1,4 +1,11 @@
-"""The background tasks of a session, from its first use to its end, whichever tasks those happen in."""
+"""The background tasks of a session, from its first use to its end.
+
+Why an anyio task group is not enough: a session may be closed by another task than the one that opened it, and a task
+group may not. Worse, somebody may cancel every task of the loop, as `asyncio.run` does at its end. A task group takes
+that for its own end, and it forgets children that were cancelled before their first step. What such a child was to do,
+such as stopping a task that costs money, would never happen. So a host task owns the background tasks here: each of
+them begins whatever happens, each ends by itself, and closing continues where it is disturbed.
+"""
 
 from __future__ import annotations
 
@@ -9,153 +16,188 @@ from functools import partial
 from typing import TypeVarTuple, Unpack
 
 import anyio
-import attrs
 
+from wiro_async._engine.background.change import Change
 from wiro_async._errors import SessionClosedError
 
 logger = logging.getLogger("wiro_async")
 Arguments = TypeVarTuple("Arguments")
 
 
-@attrs.define(eq=False)
-class _Child:
-    work: Callable[[], Awaitable[None]]
-    name: str | None
-    scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
+class BackgroundTask:
+    """One coroutine function that runs in the background. Others may wait for it without owning it."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]], name: str | None) -> None:
+        self._work = work
+        self._scope = anyio.CancelScope()
+        self._changed = Change()
+        self._error: BaseException | None = None
+        self._has_waiter = False
+        self.name = name
+        self.has_ended = False
+
+    def close(self) -> None:
+        """Cancel it as the session is closed: those who wait get a `SessionClosedError`."""
+        self._error = SessionClosedError("the session was closed meanwhile")
+        self._scope.cancel()
+
+    async def cancel(self, seconds: float) -> None:
+        """Cancel it and wait, shielded, until it has ended. After this many seconds it is left to itself."""
+        self._scope.cancel()
+        with anyio.move_on_after(seconds, shield=True):
+            await self._changed.until(lambda: self.has_ended)
+
+    async def wait(self) -> None:
+        """Wait for its end. Cancelling ends the wait only.
+
+        Raises:
+            Exception: what the task has raised.
+            SessionClosedError: the session was closed.
+        """
+        self._has_waiter = True
+        await self._changed.until(lambda: self.has_ended)
+        if self._error is not None:
+            raise self._error
+
+    async def run(self) -> None:
+        """Run it. An error goes to those who wait, or to the log if nobody does."""
+        try:
+            with self._scope:
+                await self._work()
+        except SessionClosedError as error:
+            self._error = error
+            logger.debug("a background task ended: %s", error)
+        except Exception as error:
+            self._error = error
+            if not self._has_waiter:
+                logger.exception("a background task failed")
+        except BaseException:
+            self._error = SessionClosedError("the session was closed meanwhile")
+            raise
+        finally:
+            self.has_ended = True
+            self._changed.notify()
 
 
 class BackgroundTasks:
-    """Owns all background tasks.
-
-    A session may be closed by another task than the one that opened it, so a host task ends what was started.
-    Closing is not torn if whoever asked for it is cancelled, and it is done as well where somebody cancels all tasks of
-    the loop. That cancels background tasks too, even such as have not begun; a task group would take it for its own
-    end, and forget the latter. Here each begins all the same, and ends by itself.
+    """Owns all background tasks of a session.
 
     Args:
-        before_end: what is done first, while background tasks still run and can be started.
-        after_end: what is done when all have ended. Both are done again from their start if that is disturbed.
+        before_end: runs first at the end, while background tasks still run and can be started.
+        after_end: runs when all have ended. Both run again from their start if somebody cancels them.
     """
 
     def __init__(self, before_end: Callable[[], Awaitable[None]], after_end: Callable[[], Awaitable[None]]) -> None:
         self._before_end = before_end
         self._after_end = after_end
-        self._children: set[_Child] = set()
+        self._tasks: set[BackgroundTask] = set()
         self._host: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ready = anyio.Event()
-        self._unwanted = anyio.Event()
-        self._last_one_ended = anyio.Event()
-        self._ended = False
+        self._changed = Change()
+        self._is_ready = False
+        self._is_closing = False
+        self._has_ended = False
 
     @property
     def count(self) -> int:
         """How many background tasks there are."""
-        return len(self._children)
+        return sum(not task.has_ended for task in self._tasks)
 
     @property
     def is_open(self) -> bool:
-        """Whether it runs, and nobody has asked to close it."""
-        return self._host is not None and not self._ended and not self._unwanted.is_set()
+        """Whether tasks can be started, and nobody has asked to close."""
+        return self._host is not None and not self._has_ended and not self._is_closing
 
     @property
     def has_ended(self) -> bool:
-        """Whether everything in it is being ended."""
-        return self._ended
+        """Whether all tasks are being ended, or have ended."""
+        return self._has_ended
 
     async def open(self) -> None:
-        """Start it, if it does not run yet. Raises `SessionClosedError` after its end or on another event loop."""
+        """Start the host task if it does not run.
+
+        Raises:
+            SessionClosedError: the session has ended, or belongs to another event loop.
+        """
         loop = asyncio.get_running_loop()
-        if self._ended:
+        if self._has_ended:
             raise SessionClosedError("this session is closed; make a new AsyncWiro()")
         if self._loop not in (None, loop):
             raise SessionClosedError("this session belongs to another event loop; make one AsyncWiro() in each")
         self._loop = loop
-        while self._host is None or not self._ready.is_set():
+        while self._host is None or not self._is_ready:
             if self._host is None:
-                self._ready, self._unwanted, self._last_one_ended = anyio.Event(), anyio.Event(), anyio.Event()
-                self._host = asyncio.create_task(self._run(), name="wiro_async session")
+                self._is_ready = False
+                self._host = asyncio.create_task(self._serve(), name="wiro_async session")
                 self._host.add_done_callback(self._host_ended)
-            await self._ready.wait()
+            await self._changed.wait()
 
-    def start(self, function: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> None:
-        """Run a coroutine function in the background. What it raises is logged, and ends nothing else.
-
-        Raises:
-            SessionClosedError: too late.
-        """
-        if self._host is None or self._ended:
+    def start(self, function: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> BackgroundTask:
+        """Run a coroutine function in the background. Raises `SessionClosedError` if it is too late for that."""
+        if self._host is None or self._has_ended:
             raise SessionClosedError("the session was closed meanwhile")
-        self._bear(_Child(partial(function, *arguments), getattr(function, "__qualname__", None)))
+        task = BackgroundTask(partial(function, *arguments), getattr(function, "__qualname__", None))
+        self._tasks.add(task)
+        self._spawn(task)
+        return task
 
     async def aclose(self) -> None:
-        """Close it and wait for the end. Cancelling ends the wait only.
+        """Close, and wait for the end. Cancelling ends the wait only.
 
         Raises:
-            SessionClosedError: its event loop is another one; if that is gone, so is all that was open in it.
+            SessionClosedError: this is another event loop. If the right one is gone, so is all that was open in it.
         """
         if self._host is not None:
             if self._loop is not asyncio.get_running_loop():
-                self._ended = True
+                self._has_ended = True
                 raise SessionClosedError("this session belongs to another event loop, and had to be closed there")
-            self._unwanted.set()
+            self._is_closing = True
+            self._changed.notify()
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([self._host])
         if self._host is None:
-            self._ended = True
+            self._has_ended = True
             await self._after_end()
 
     def _host_ended(self, _: asyncio.Task[None]) -> None:
-        if not self._ready.is_set():  # cancelled before its first step
+        if not self._is_ready:  # cancelled before its first step: `open` starts another one
             self._host = None
-            self._ready.set()
+        self._changed.notify()
 
-    def _bear(self, child: _Child) -> None:
-        self._children.add(child)
-        asyncio.create_task(self._guarded(child), name=child.name).add_done_callback(lambda _: self._bear_again(child))
+    def _spawn(self, task: BackgroundTask) -> None:
+        asyncio.create_task(task.run(), name=task.name).add_done_callback(lambda _: self._ended(task))
 
-    def _bear_again(self, child: _Child) -> None:
-        if child in self._children:  # cancelled before its first step
-            self._bear(child)
+    def _ended(self, task: BackgroundTask) -> None:
+        if not task.has_ended:  # cancelled before its first step: it was promised to begin
+            self._spawn(task)
+            return
+        self._tasks.discard(task)
+        self._changed.notify()
 
-    async def _run(self) -> None:
-        self._ready.set()
+    async def _serve(self) -> None:
+        self._is_ready = True
+        self._changed.notify()
         try:
-            await self._unwanted.wait()
+            await self._changed.until(lambda: self._is_closing)
         finally:
-            await _whole(self._before_end)
-            self._ended = True
-            await _whole(self._end_children)
-            await _whole(self._after_end)
+            await _undisturbed(self._before_end)
+            self._has_ended = True
+            await _undisturbed(self._end_tasks)
+            await _undisturbed(self._after_end)
 
-    async def _end_children(self) -> None:
-        for child in self._children:
-            child.scope.cancel()
-        while self._children:
-            self._last_one_ended = anyio.Event()
-            await self._last_one_ended.wait()
-
-    async def _guarded(self, child: _Child) -> None:
-        try:
-            with child.scope:
-                await child.work()
-        except SessionClosedError as error:
-            logger.debug("a background task ended: %s", error)
-        except Exception:
-            logger.exception("a background task failed")
-        finally:
-            self._children.discard(child)
-            if not self._children:
-                self._last_one_ended.set()
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.close()
+        await self._changed.until(lambda: not self._tasks)
 
 
-async def _whole(step: Callable[[], Awaitable[None]]) -> None:
-    """Do a step of closing, anew as often as somebody cancels every task meanwhile."""
+async def _undisturbed(step: Callable[[], Awaitable[None]]) -> None:
+    """Do one step of closing, again from its start as often as somebody cancels every task of the loop."""
     host = asyncio.current_task()
     assert host is not None
-    asked = -1
-    while host.cancelling() > asked:
-        asked = host.cancelling()
+    seen = -1
+    while host.cancelling() > seen:
+        seen = host.cancelling()
         try:
             with anyio.CancelScope(shield=True):
                 await step()
