@@ -28,8 +28,8 @@ from wiro_async._engine.nursery import Nursery
 from wiro_async._engine.task_calls import TaskRef
 from wiro_async._engine.watcher import TaskWatcher
 from wiro_async._protocol.events import TextDelta
-from wiro_async._transport.socket import connected
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.websocket import connected
+from wiro_async._transport.network.tls import Tls
 from wiro_async._types import Timeouts
 
 LIMIT = 1.3

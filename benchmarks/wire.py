@@ -19,8 +19,8 @@ from unittest.mock import patch
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, serve
 
-from wiro_async._transport.socket import connected
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.websocket import connected
+from wiro_async._transport.network.tls import Tls
 
 texts: Any = import_module("text")  # beside this file
 

@@ -26,8 +26,8 @@ from hypothesis import settings
 
 from wiro_async import AsyncWiro
 from wiro_async._engine import hub, limiter, poller, reconciler, submitter
-from wiro_async._transport import socket
-from wiro_async._transport.tls import Tls
+from wiro_async._transport import websocket
+from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import WiroEmulator
 
 VARIABLES = ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_API_BASE_URL", "WIRO_SOCKET_URL")

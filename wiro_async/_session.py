@@ -51,7 +51,7 @@ if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are i
     from wiro_async._api.files import Files
     from wiro_async._api.forms import ResponseModel, Schema
     from wiro_async._api.realtime import RealtimeSession
-    from wiro_async._transport.tls import Verify
+    from wiro_async._transport.network.tls import Verify
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
 
 
 @attrs.define

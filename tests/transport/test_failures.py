@@ -17,7 +17,7 @@ import pytest
 from wiro_async._errors import ConnectionFailedError, RequestTimeoutError, TransportError
 from wiro_async._transport.exchange import reason
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Conversation, Handler, Serve

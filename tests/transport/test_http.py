@@ -14,7 +14,7 @@ import respx
 from wiro_async._errors import ConfigurationError, ConnectionFailedError, SessionClosedError
 from wiro_async._transport import http as http_module
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
 
 if TYPE_CHECKING:
     from tests.conftest import Until

@@ -10,9 +10,9 @@ import pytest
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.proxies import proxy_for
-from wiro_async._transport.socket import connected
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.proxies import proxy_for
+from wiro_async._transport.websocket import connected
+from wiro_async._transport.network.tls import Tls
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Conversation, Serve

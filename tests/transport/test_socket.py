@@ -14,9 +14,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from wiro_async._errors import ConnectionFailedError
-from wiro_async._transport import socket as socket_module
-from wiro_async._transport.socket import Socket, connected
-from wiro_async._transport.tls import Tls
+from wiro_async._transport import websocket as socket_module
+from wiro_async._transport.websocket import Socket, connected
+from wiro_async._transport.network.tls import Tls
 
 Talk = Callable[[ServerConnection], Awaitable[None]]
 HANDSHAKE = (

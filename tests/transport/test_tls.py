@@ -15,7 +15,7 @@ from wiro_async import AsyncWiro
 from wiro_async._errors import ConfigurationError, ConnectionFailedError
 from wiro_async._transport import clock
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Conversation, Serve

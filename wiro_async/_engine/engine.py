@@ -21,8 +21,8 @@ from wiro_async._engine.submitter import Submitter
 from wiro_async._engine.watches import Watches
 from wiro_async._errors import SessionClosedError
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.socket import Socket, connected
-from wiro_async._transport.tls import Tls, Verify
+from wiro_async._transport.websocket import Socket, connected
+from wiro_async._transport.network.tls import Tls, Verify
 from wiro_async._types import ProgressMode
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from wiro_async._protocol.realtime import (
 )
 from wiro_async._protocol.task_state import TaskState
 from wiro_async._transport import clock
-from wiro_async._transport.socket import Socket
+from wiro_async._transport.websocket import Socket
 from wiro_async._types import Timeouts
 
 logger = logging.getLogger("wiro_async")

@@ -213,7 +213,7 @@ async def _body(
         departure.has_begun = departure.is_complete = True
         yield request.body, JSON_TYPE
         return
-    from wiro_async._transport.multipart import Multipart
+    from wiro_async._transport.http.multipart import Multipart
 
     body = await Multipart.of(request.parts)
     async with aclosing(body.chunks()) as chunks, aclosing(departure.watch(chunks)) as watched:

@@ -12,8 +12,9 @@ import anyio
 import anyio.to_thread
 
 from wiro_async._errors import ConnectionFailedError
-from wiro_async._transport.exchange import reason
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.proxies import proxy_for
+from wiro_async._transport.network.reasons import reason
+from wiro_async._transport.network.tls import Tls
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
