@@ -24,7 +24,7 @@ from typing import Any
 import attrs
 
 from wiro_async import AsyncWiro
-from wiro_async._engine.limiter import Limiter, Slot
+from wiro_async._engine.submission.limiter import Limiter, Slot
 
 TARGETS = {1: (0.97, 0.16), 3: (0.94, 0.16)}  # clients: least share of the ideal, most refusals a run
 BACKOFF, BACKOFF_CAP = 0.5, 8.0

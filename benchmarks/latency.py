@@ -29,7 +29,7 @@ from wiro_async.testing._socket_faults import Forward, Line, Outgoing
 LIMIT_MS = 2.0
 MODEL = "bench/writer"
 SECONDS, MESSAGES = 4.0, 40
-STAMP = "@@@@@@@@@@@@@@@@@@@@"
+STAMP = ""
 WORDS = "a sentence of some length that grows, "
 
 

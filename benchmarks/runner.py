@@ -20,12 +20,12 @@ from typing import Any
 
 from wiro_async import AsyncWiro
 from wiro_async._api.batch import RunRequest
-from wiro_async._api.batch.runs import Runs
-from wiro_async._api.results import TaskResult
-from wiro_async._engine.submitter import RunLog
-from wiro_async._engine.task_calls import TaskRef
-from wiro_async._protocol.entities import Task
-from wiro_async._protocol.matching import Intent
+from wiro_async._api.batch.item_runs import Runs
+from wiro_async._api.results.task_result import TaskResult
+from wiro_async._engine.calls.task_calls import TaskRef
+from wiro_async._engine.submission.submitter import RunLog
+from wiro_async._protocol.submission.intent import Intent
+from wiro_async._protocol.tasks.records import TaskInfo
 
 psutil: Any = import_module("psutil")  # it has no types
 CONCURRENCY = 100
@@ -44,7 +44,7 @@ DETAIL: dict[str, Any] = {
     "outputs": [{"name": "0.png", "contenttype": "image/png", "size": "202472", "url": "https://cdn1.wiro.ai/x/0.png"}],
 }
 
-TASK = Task.from_wire(DETAIL)
+TASK = TaskInfo.from_wire(DETAIL)
 INTENT = Intent("owner/model", "a fingerprint", None, frozenset())
 
 
@@ -77,7 +77,7 @@ async def carry(items: int, journal: Path | None = None, watch: Callable[[int], 
     async with AsyncWiro("key") as wiro:
         batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
         runs = batch._carrier.means.runs
-        instant = InstantRuns(runs._plan, runs._following, runs._submitter, runs._stopper, "stop")
+        instant = InstantRuns(runs._plan, runs._context, runs._submitter, runs._stopper, "stop")
         instant.waits = journal is None
         batch._carrier.means.runs = instant
         done = 0

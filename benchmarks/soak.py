@@ -26,7 +26,7 @@ from typing import Any
 import attrs
 
 from wiro_async import AsyncWiro
-from wiro_async._engine.reconciler import MAX_KNOWN
+from wiro_async._engine.submission.reconciler import MAX_KNOWN
 
 psutil: Any = import_module("psutil")  # it has no types
 

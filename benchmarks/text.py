@@ -21,15 +21,16 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from wiro_async._api.following import EventStream, Following
-from wiro_async._api.text_deltas import TextDeltas
-from wiro_async._engine.hub import SocketHub
-from wiro_async._engine.nursery import Nursery
-from wiro_async._engine.task_calls import TaskRef
-from wiro_async._engine.watcher import TaskWatcher
-from wiro_async._protocol.events import TextDelta
-from wiro_async._transport.websocket import connected
+from wiro_async._api.tasks.task_context import EventStream, TaskContext
+from wiro_async._api.tasks.text_deltas import TextDeltas
+from wiro_async._engine.background.background_tasks import BackgroundTasks
+from wiro_async._engine.calls.task_calls import TaskRef
+from wiro_async._engine.tracking.socket_feed import SocketFeed
+from wiro_async._engine.tracking.tracked_task import TrackedTask
+from wiro_async._protocol.tasks.events import TextDelta
 from wiro_async._transport.network.tls import Tls
+from wiro_async._transport.websocket import connected
+from wiro_async._tuning import Tuning
 from wiro_async._types import Timeouts
 
 LIMIT = 1.3
@@ -76,7 +77,7 @@ def _compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-class Apart(Following):
+class Apart(TaskContext):
     """How tasks are followed, without anything to follow them by."""
 
     def __init__(self) -> None:
@@ -92,22 +93,25 @@ class Rig:
     def __init__(self) -> None:
         async def nothing() -> None: ...
 
-        self.watcher = TaskWatcher("1", "token", "owner/model", nothing, None)
-        self.hub = SocketHub(
-            Nursery(nothing, nothing), lambda: connected("", "", Tls(), False), 1, lambda watcher: None
+        self.tracked = TrackedTask("1", "token", "owner/model", nothing, None)
+        self.socket_feed = SocketFeed(
+            BackgroundTasks(nothing, nothing),
+            lambda: connected("", "", Tls(), False, Tuning()),
+            1,
+            lambda tracked: None,
         )
-        self.hub._by_token["token"] = self.watcher
+        self.socket_feed._by_token["token"] = self.tracked
         self.stream = EventStream(TaskRef("1", "token"), "owner/model", Apart(), None, 0.0, lambda task: None)
         self.deltas = TextDeltas(self.stream, Apart())
         self.buffer = self.stream._buffer
-        self.stream._watcher = self.watcher
+        self.stream._tracked = self.tracked
         self.text: list[str] = []
-        self.watcher.listen(self.buffer)
+        self.tracked.listen(self.buffer)
 
     async def take(self) -> None:
         """Read an event, and all others that are there."""
         while True:
-            event = await self.buffer.next(self.watcher, 0.0, FOREVER)
+            event = await self.buffer.next(self.tracked, 0.0, FOREVER)
             if isinstance(event, TextDelta):
                 self.text.append(event.text)
             if not self.buffer._unread:
@@ -116,13 +120,13 @@ class Rig:
 
 async def at_once(rig: Rig, of: list[bytes]) -> None:
     for frame in of:
-        rig.hub.deliver(frame)
+        rig.socket_feed.deliver(frame)
         await rig.take()
 
 
 async def public(rig: Rig, of: list[bytes]) -> None:
     for frame in of:
-        rig.hub.deliver(frame)
+        rig.socket_feed.deliver(frame)
         rig.text.append((await anext(rig.deltas)).text)
         while rig.buffer._unread:  # a message may bring the end of one segment and the beginning of another
             rig.text.append((await anext(rig.deltas)).text)
@@ -131,15 +135,15 @@ async def public(rig: Rig, of: list[bytes]) -> None:
 
 async def lagging(rig: Rig, of: list[bytes]) -> None:
     for frame in of:
-        rig.hub.deliver(frame)
+        rig.socket_feed.deliver(frame)
     await rig.take()
 
 
 async def unheard(rig: Rig, of: list[bytes]) -> None:
-    rig.watcher.unlisten(rig.buffer)
+    rig.tracked.unlisten(rig.buffer)
     for frame in of:
-        rig.hub.deliver(frame)
-    rig.watcher.listen(rig.buffer)
+        rig.socket_feed.deliver(frame)
+    rig.tracked.listen(rig.buffer)
 
 
 async def plain(rig: Rig, of: list[bytes]) -> None:

@@ -19,8 +19,9 @@ from unittest.mock import patch
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, serve
 
-from wiro_async._transport.websocket import connected
 from wiro_async._transport.network.tls import Tls
+from wiro_async._transport.websocket import connected
+from wiro_async._tuning import Tuning
 
 texts: Any = import_module("text")  # beside this file
 
@@ -57,15 +58,15 @@ async def read(url: str, compressed: bool, listening: bool) -> tuple[int, float]
     """Frames and CPU seconds."""
     rig, frames, start = texts.Rig(), 0, time.process_time()
     if not listening:
-        rig.watcher.unlisten(rig.buffer)
-    async with connected(url, "benchmark", Tls(), compressed) as socket:
+        rig.tracked.unlisten(rig.buffer)
+    async with connected(url, "benchmark", Tls(), compressed, Tuning()) as socket:
         async for frame in socket.frames():
             frames += 1
-            rig.hub.deliver(frame)
+            rig.socket_feed.deliver(frame)
             if listening:
-                rig.watcher.catch_up()
+                rig.tracked.catch_up()
                 while rig.buffer._unread:
-                    await rig.buffer.next(rig.watcher, 0.0, texts.FOREVER)
+                    await rig.buffer.next(rig.tracked, 0.0, texts.FOREVER)
     return frames, time.process_time() - start
 
 

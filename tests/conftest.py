@@ -25,8 +25,9 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 from wiro_async import AsyncWiro
-from wiro_async._engine import hub, limiter, poller, reconciler, submitter
-from wiro_async._transport import websocket
+from wiro_async._engine.submission import limiter, reconciler, submitter
+from wiro_async._engine.tracking import poller
+from wiro_async._engine.tracking import socket_feed as socket_feed
 from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import WiroEmulator
 
@@ -129,7 +130,14 @@ def no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def libraries_loaded() -> None:
     """What sessions import at first use is there already, so that no test's timing depends on being the first."""
-    for name in ("aiohttp", "httpx_aiohttp", "websockets.asyncio.client", "PIL.Image", "msgspec.json", "jsonschema"):
+    for name in (
+        "wiro_async._transport.http.pool",
+        "httpx_aiohttp",
+        "websockets.asyncio.client",
+        "PIL.Image",
+        "msgspec.json",
+        "jsonschema",
+    ):
         importlib.import_module(name)
 
 
@@ -270,12 +278,11 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (poller, "POLL_FLOOR", 0.02),
         (poller, "AGREEMENT", 0.02),
         (poller, "REFUSED_GRACE", 0.05),
-        (hub, "BACKOFF", 0.01),
+        (socket_feed, "BACKOFF", 0.01),
         (reconciler, "FIRST_LOOK", 0.02),
         (reconciler, "LOOK_CAP", 0.1),
         (submitter, "ANSWERED_GRACE", 0.3),
         (limiter, "OTHERS_SECONDS", 0.05),
-        (socket, "CLOSE_SECONDS", 0.1),
     ):
         monkeypatch.setattr(module, name, seconds)
 

@@ -21,14 +21,15 @@ from starlette.routing import Mount
 from wiro_async import (
     AsyncWiro,
     ConfigurationError,
-    Task,
     TaskFailedError,
+    TaskInfo,
     TaskTimeoutError,
     WebhookVerificationError,
 )
-from wiro_async._engine import callbacks, poller
-from wiro_async._protocol import webhook
-from wiro_async._protocol.matching import with_intent
+from wiro_async._engine.tracking import callback_feed as callbacks
+from wiro_async._engine.tracking import poller
+from wiro_async._protocol.submission import callback_urls as webhook
+from wiro_async._protocol.submission.intent import with_intent
 from wiro_async.testing import Respond, WiroEmulator
 from wiro_async.webhooks import WebhookReceiver, WebhookStatistics, _asgi, _receiver
 
@@ -441,14 +442,14 @@ async def test_on_end(wiro: AsyncWiro, until: Until, kind: str, caplog: pytest.L
     """Told once with every confirmed task, whoever waits for it; its errors are its own."""
     told: list[str] = []
 
-    async def later(task: Task) -> None:
+    async def later(task: TaskInfo) -> None:
         told.append(task.id)
 
-    def failing(task: Task) -> None:
+    def failing(task: TaskInfo) -> None:
         told.append(task.id)
         raise LookupError("no such row")
 
-    handlers: dict[str, Callable[[Task], Awaitable[None] | None]]
+    handlers: dict[str, Callable[[TaskInfo], Awaitable[None] | None]]
     handlers = {"function": lambda task: told.append(task.id), "coroutine function": later, "failing": failing}
     receiver = WebhookReceiver(wiro, on_end=handlers[kind])
     task = await wiro.submit("emulator/sleeper", QUICK)

@@ -4,15 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from wiro_async._api.batch import Batch, BatchItem, BatchStats, RunRequest
-from wiro_async._api.byte_streams import ByteStream
-from wiro_async._api.following import EventStream
-from wiro_async._api.handle import TaskHandle
-from wiro_async._api.items import Items
 from wiro_async._api.journal import Journal, JournalItem
-from wiro_async._api.outputs import Output
-from wiro_async._api.results import ParsedResult, TaskFinished, TaskResult
-from wiro_async._api.stream import TextStream
-from wiro_async._api.text_deltas import TextDeltas
+from wiro_async._api.results.async_items import Items
+from wiro_async._api.results.byte_stream import ByteStream
+from wiro_async._api.results.output import Output
+from wiro_async._api.results.task_result import ParsedResult, TaskFinished, TaskResult
+from wiro_async._api.tasks.handle import TaskHandle
+from wiro_async._api.tasks.task_context import EventStream
+from wiro_async._api.tasks.text_deltas import TextDeltas
+from wiro_async._api.tasks.text_stream import TextStream
 from wiro_async._engine.engine import Statistics
 from wiro_async._errors import (
     AnswerError,
@@ -48,9 +48,11 @@ from wiro_async._errors import (
     WebhookVerificationError,
     WiroError,
 )
-from wiro_async._protocol.calls import ToolCall, ToolOutput
-from wiro_async._protocol.entities import OutputRecord, Task
-from wiro_async._protocol.events import (
+from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
+from wiro_async._protocol.http.retry import RetryPolicy
+from wiro_async._protocol.models.model import Model, ModelSection, ModelStats, PriceRule
+from wiro_async._protocol.models.parameters import Option, Parameter
+from wiro_async._protocol.tasks.events import (
     CostUpdate,
     LogLine,
     Progress,
@@ -62,19 +64,18 @@ from wiro_async._protocol.events import (
     TextReset,
     UnknownEvent,
 )
-from wiro_async._protocol.models import Model, ModelStats, PriceRule, Shelf
-from wiro_async._protocol.retry import RetryPolicy
-from wiro_async._protocol.schema import Option, Parameter
+from wiro_async._protocol.tasks.records import OutputRecord, TaskInfo
 from wiro_async._session import AsyncWiro
+from wiro_async._tuning import Tuning
 from wiro_async._types import File, FileInput, Timeouts
 from wiro_async._version import __version__
 
 if TYPE_CHECKING:
     from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
-    from wiro_async._api.realtime import RealtimeSession
-    from wiro_async._protocol.files import Folder, UploadedFile
-    from wiro_async._protocol.pricing import Estimate
-    from wiro_async._protocol.realtime import AudioChunk, Transcript, TurnEnded
+    from wiro_async._api.conversation.realtime_session import RealtimeSession
+    from wiro_async._protocol.conversations.realtime_audio import AudioChunk, Transcript, TurnEnded
+    from wiro_async._protocol.files.stored_files import Folder, UploadedFile
+    from wiro_async._protocol.models.pricing import Estimate
 
 __all__ = [
     "APIError",
@@ -109,6 +110,7 @@ __all__ = [
     "JournalItem",
     "LogLine",
     "Model",
+    "ModelSection",
     "ModelStats",
     "NotFoundError",
     "Option",
@@ -129,11 +131,9 @@ __all__ = [
     "RunRequest",
     "ServerError",
     "SessionClosedError",
-    "Shelf",
     "Statistics",
     "StatusChanged",
     "SubmissionUnknownError",
-    "Task",
     "TaskCancelled",
     "TaskCancelledError",
     "TaskError",
@@ -141,6 +141,7 @@ __all__ = [
     "TaskFailedError",
     "TaskFinished",
     "TaskHandle",
+    "TaskInfo",
     "TaskResult",
     "TaskTimeoutError",
     "TextDelta",
@@ -153,6 +154,7 @@ __all__ = [
     "ToolOutput",
     "Transcript",
     "TransportError",
+    "Tuning",
     "TurnEnded",
     "TurnLimitError",
     "TurnResult",
@@ -168,13 +170,13 @@ _HOMES = {  # names that not every program needs; their modules are imported at 
     "Conversation": "wiro_async._api.conversation",
     "TurnResult": "wiro_async._api.conversation",
     "TurnStream": "wiro_async._api.conversation",
-    "RealtimeSession": "wiro_async._api.realtime",
-    "Folder": "wiro_async._protocol.files",
-    "UploadedFile": "wiro_async._protocol.files",
-    "Estimate": "wiro_async._protocol.pricing",
-    "AudioChunk": "wiro_async._protocol.realtime",
-    "Transcript": "wiro_async._protocol.realtime",
-    "TurnEnded": "wiro_async._protocol.realtime",
+    "RealtimeSession": "wiro_async._api.conversation.realtime_session",
+    "Folder": "wiro_async._protocol.files.stored_files",
+    "UploadedFile": "wiro_async._protocol.files.stored_files",
+    "Estimate": "wiro_async._protocol.models.pricing",
+    "AudioChunk": "wiro_async._protocol.conversations.realtime_audio",
+    "Transcript": "wiro_async._protocol.conversations.realtime_audio",
+    "TurnEnded": "wiro_async._protocol.conversations.realtime_audio",
 }
 
 

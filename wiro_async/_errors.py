@@ -46,8 +46,8 @@ from wiro_async._redaction import redacted, without
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from wiro_async._protocol.entities import Task
-    from wiro_async._protocol.realtime import Transcript
+    from wiro_async._protocol.conversations.realtime_audio import Transcript
+    from wiro_async._protocol.tasks.records import TaskInfo
 
 LOG_LINES_SHOWN = 5
 TEXT_SHOWN = 200
@@ -98,17 +98,17 @@ class TransportError(WiroError):
 
     Attributes:
         sent: whether any byte of the request may have left. False only where it provably did not.
-        lasting: whether the next attempt would end alike, as with a certificate that is not trusted.
+        permanent: whether the next attempt would end alike, as with a certificate that is not trusted.
         incomplete: whether the request's streamed body was given up before its end, so that at most half a request has
             arrived, on which no server acts that heeds HTTP. False where that is not certain.
     """
 
     incomplete: bool = False
 
-    def __init__(self, message: str = "", sent: bool = True, lasting: bool = False) -> None:
-        super().__init__(message, sent, lasting)
+    def __init__(self, message: str = "", sent: bool = True, permanent: bool = False) -> None:
+        super().__init__(message, sent, permanent)
         self.sent = sent
-        self.lasting = lasting
+        self.permanent = permanent
 
 
 class ConnectionFailedError(TransportError):
@@ -240,7 +240,7 @@ class SubmissionUnknownError(WiroError):
         candidates: tasks that may be the one.
     """
 
-    def __init__(self, message: str = "", model: str = "", candidates: Sequence[Task] = ()) -> None:
+    def __init__(self, message: str = "", model: str = "", candidates: Sequence[TaskInfo] = ()) -> None:
         super().__init__(message, model, tuple(candidates))
         self.model = model
         self.candidates = tuple(candidates)
@@ -264,7 +264,7 @@ class TaskFailedError(TaskError):
 
     _said: str | None = None
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: TaskInfo) -> None:
         super().__init__("", task.id, task.token)
         self.args = (task,)
         self.task = task
@@ -285,7 +285,7 @@ class TaskCancelledError(TaskError):
         task: the task's last state.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: TaskInfo) -> None:
         super().__init__("", task.id, task.token)
         self.args = (task,)
         self.task = task
@@ -311,7 +311,7 @@ class TaskTimeoutError(TaskError, TimeoutError):
         seconds: float,
         task_id: str | None = None,
         token: str | None = None,
-        last_task: Task | None = None,
+        last_task: TaskInfo | None = None,
         last_status: str | None = None,
     ) -> None:
         Exception.__init__(self, phase, seconds, task_id, token, last_task, last_status)
@@ -338,16 +338,16 @@ class AnswerError(WiroError):
         tasks: the runs of the turn so far, each with all that it gave; the last one is meant.
     """
 
-    def __init__(self, message: str = "", tasks: Sequence[Task] = ()) -> None:
+    def __init__(self, message: str = "", tasks: Sequence[TaskInfo] = ()) -> None:
         super().__init__(message, tuple(tasks))
         self._note(tasks)
 
     @property
-    def task(self) -> Task | None:
+    def task(self) -> TaskInfo | None:
         """The run whose answer it is."""
         return self.tasks[-1] if self.tasks else None
 
-    def _note(self, tasks: Sequence[Task]) -> None:
+    def _note(self, tasks: Sequence[TaskInfo]) -> None:
         self.tasks = tuple(tasks)
         if self.tasks:
             self.with_task(self.tasks[-1].id, self.tasks[-1].token)
@@ -364,7 +364,7 @@ class ResponseFormatError(AnswerError):
         problem: what is wrong with it.
     """
 
-    def __init__(self, text: str, problem: str, tasks: Sequence[Task] = ()) -> None:
+    def __init__(self, text: str, problem: str, tasks: Sequence[TaskInfo] = ()) -> None:
         super().__init__()
         self.args = (text, problem, tuple(tasks))
         self.text = text
@@ -383,7 +383,7 @@ class FinishReasonError(AnswerError):
         text: what it had written until then.
     """
 
-    def __init__(self, finish_reason: str, text: str, tasks: Sequence[Task] = ()) -> None:
+    def __init__(self, finish_reason: str, text: str, tasks: Sequence[TaskInfo] = ()) -> None:
         super().__init__()
         self.args = (finish_reason, text, tuple(tasks))
         self.finish_reason = finish_reason
@@ -403,7 +403,7 @@ class ToolError(AnswerError):
         problem: what it said.
     """
 
-    def __init__(self, name: str, call_id: str, problem: str, tasks: Sequence[Task] = ()) -> None:
+    def __init__(self, name: str, call_id: str, problem: str, tasks: Sequence[TaskInfo] = ()) -> None:
         super().__init__()
         self.args = (name, call_id, problem, tuple(tasks))
         self.name = name
@@ -422,7 +422,7 @@ class TurnLimitError(AnswerError):
         limit: how many runs a turn may take.
     """
 
-    def __init__(self, limit: int, tasks: Sequence[Task] = ()) -> None:
+    def __init__(self, limit: int, tasks: Sequence[TaskInfo] = ()) -> None:
         super().__init__()
         self.args = (limit, tuple(tasks))
         self.limit = limit
@@ -459,7 +459,7 @@ class RealtimeClosedError(TaskError):
         sent: int = 0,
         received: int = 0,
         cost: Decimal | None = None,
-        task: Task | None = None,
+        task: TaskInfo | None = None,
     ) -> None:
         super().__init__(message, task_id, token)
         self.args = (*self.args, lost, tuple(transcripts), sent, received, cost, task)
@@ -487,7 +487,7 @@ class WebhookVerificationError(WiroError):
     """A callback did not prove that it is authentic."""
 
 
-def _failure_text(task: Task) -> str:
+def _failure_text(task: TaskInfo) -> str:
     lines = (task.error_log or task.log).strip().splitlines()[-LOG_LINES_SHOWN:]
     reason = ":\n  " + "\n  ".join(lines) if lines else " without saying why"
     code = "no exit code" if task.exit_code is None else f"exit code {task.exit_code}"

@@ -11,26 +11,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
-from wiro_async._api import options as settings
+from wiro_async._api import session_options as settings
 from wiro_async._api.batch import Batch, BatchOptions, Runs
-from wiro_async._api.callbacks import CallbackDesk
-from wiro_async._api.following import Following
-from wiro_async._api.handle import TaskHandle
-from wiro_async._api.launching import Launch, Launcher, Listener, RunSettings
-from wiro_async._api.models import Models
-from wiro_async._api.options import USER_AGENT, OptionChanges, Options
-from wiro_async._api.outputs import Output
-from wiro_async._api.results import ParsedResult, TaskResult
-from wiro_async._api.stream import TextStream
-from wiro_async._api.tasks import Tasks
-from wiro_async._engine.downloader import Downloader
+from wiro_async._api.resources.model_catalog import Models
+from wiro_async._api.resources.task_list import Tasks
+from wiro_async._api.results.output import Output
+from wiro_async._api.results.task_result import ParsedResult, TaskResult
+from wiro_async._api.session_options import USER_AGENT, OptionChanges, Options
+from wiro_async._api.tasks.callback_access import CallbackAccess
+from wiro_async._api.tasks.handle import TaskHandle
+from wiro_async._api.tasks.run_spec import Listener, Runner, RunSettings, RunSpec
+from wiro_async._api.tasks.task_context import TaskContext
+from wiro_async._api.tasks.text_stream import TextStream
+from wiro_async._engine.calls.sender import Sender
+from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
-from wiro_async._engine.sender import Sender
-from wiro_async._engine.task_calls import TaskCalls, TaskRef
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.json import JSON
-from wiro_async._protocol.retry import RetryPolicy
+from wiro_async._protocol.http.retry import RetryPolicy
+from wiro_async._protocol.values.json import JSON
 from wiro_async._redaction import without_login
+from wiro_async._tuning import Tuning
 from wiro_async._types import CallbackURL, CheckInputs, Input, OnCancel, OnUnknown, ProgressMode, Timeouts
 
 if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are imported at first use
@@ -48,9 +49,9 @@ if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are i
         RunRequest,
     )
     from wiro_async._api.conversation import ChatSettings, Conversation
-    from wiro_async._api.files import Files
-    from wiro_async._api.forms import ResponseModel, Schema
-    from wiro_async._api.realtime import RealtimeSession
+    from wiro_async._api.conversation.answer_reader import ResponseModel, Schema
+    from wiro_async._api.conversation.realtime_session import RealtimeSession
+    from wiro_async._api.resources.file_store import Files
     from wiro_async._transport.network.tls import Verify
 
 T = TypeVar("T")
@@ -88,6 +89,7 @@ class AsyncWiro:
         tasks_per_socket: how many tasks share one socket.
         polls_per_second: how often tasks are asked about at most, all together; the first question about a task that
             says it is over does not count.
+        tuning: the timing, sizes and limits of the session, for tests that cannot wait.
 
     Raises:
         ConfigurationError: a key is missing or a setting is wrong.
@@ -114,6 +116,7 @@ class AsyncWiro:
         compression: bool = False,
         tasks_per_socket: int = 1000,
         polls_per_second: float = 100.0,
+        tuning: Tuning | None = None,
     ) -> None:
         options = Options(
             settings.credentials(api_key, api_secret, bool(headers)),
@@ -135,6 +138,7 @@ class AsyncWiro:
             compression=compression,
             tasks_per_socket=settings.checked_count(tasks_per_socket, "tasks_per_socket") or 1,
             polls_per_second=settings.checked_rate(polls_per_second, "polls_per_second"),
+            tuning=tuning or Tuning(),
         )
         self._set_up(engine, settings.base_url(base_url), options, None)
 
@@ -157,17 +161,17 @@ class AsyncWiro:
         self._closes = origin is None
         self._calls = TaskCalls(sender, engine.running.over)
         self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes)
-        self._following = Following(self._calls, engine.watches, self._downloader, options.progress, options.timeouts)
+        self._context = TaskContext(self._calls, engine.tracker, self._downloader, options.progress, options.timeouts)
         self.tasks = Tasks(self._calls)
-        self._callbacks = CallbackDesk(engine.callbacks, engine.nursery, self._following)
+        self._callbacks = CallbackAccess(engine.callbacks, engine.background, self._context)
         is_same = origin is not None and origin._options.credentials == options.credentials
-        self.models: Models = origin.models.sharing(sender) if origin and is_same else Models(sender, engine.nursery)
-        self._launcher = Launcher(engine, self._following, self.models, options)
+        self.models: Models = origin.models.sharing(sender) if origin and is_same else Models(sender, engine.background)
+        self._runner = Runner(engine, self._context, self.models, options)
 
     @cached_property
     def files(self) -> Files:
         """What is uploaded without a run."""
-        from wiro_async._api.files import Files
+        from wiro_async._api.resources.file_store import Files
 
         return Files(self._calls.sender)
 
@@ -175,7 +179,7 @@ class AsyncWiro:
         return f"AsyncWiro({without_login(self._base_url)!r})"
 
     async def __aenter__(self) -> Self:
-        self._closes = self._closes or not self._engine.nursery.is_open  # a view on a session that nobody entered
+        self._closes = self._closes or not self._engine.background.is_open  # a view on a session that nobody entered
         await self._engine.open()
         return self
 
@@ -187,7 +191,7 @@ class AsyncWiro:
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
-        if engine is not None and self._origin is None and engine.nursery.is_open:
+        if engine is not None and self._origin is None and engine.background.is_open:
             warnings.warn(
                 f"{self!r} was not closed: use `async with`, or await aclose()", ResourceWarning, stacklevel=2
             )
@@ -273,11 +277,11 @@ class AsyncWiro:
             TaskFailedError, TaskCancelledError: it ended without a result.
             TaskTimeoutError: a time-out passed.
         """
-        launch = Launch(model, input, callback_url, project_id, on_cancel, check)
-        timeouts = self._launcher.timeouts(timeout, queue_timeout)
+        spec = RunSpec(model, input, callback_url, project_id, on_cancel, check)
+        timeouts = self._runner.timeouts(timeout, queue_timeout)
         if response_model is not None:
-            return await self._launcher.run_parsed(launch, timeouts, on_event, response_model)
-        return await self._launcher.run(launch, timeouts, on_event)
+            return await self._runner.run_parsed(spec, timeouts, on_event, response_model)
+        return await self._runner.run(spec, timeouts, on_event)
 
     async def submit(
         self,
@@ -292,7 +296,7 @@ class AsyncWiro:
 
         Cancelling it *during* the submit stops the task that was being made. Arguments and errors as in `run`.
         """
-        return await self._launcher.submit(Launch(model, input, callback_url, project_id, check=check))
+        return await self._runner.submit(RunSpec(model, input, callback_url, project_id, check=check))
 
     def stream(
         self,
@@ -311,8 +315,8 @@ class AsyncWiro:
         `async with wiro.stream(…) as stream: async for delta in stream: …`, then `await stream.result()`. Leaving
         it before the end stops the task. Arguments and errors as in `run`.
         """
-        launch = Launch(model, input, callback_url, project_id, on_cancel, check)
-        return TextStream(self._launcher, launch, self._launcher.timeouts(timeout, queue_timeout))
+        spec = RunSpec(model, input, callback_url, project_id, on_cancel, check)
+        return TextStream(self._runner, spec, self._runner.timeouts(timeout, queue_timeout))
 
     def conversation(
         self,
@@ -329,7 +333,7 @@ class AsyncWiro:
         """
         from wiro_async._api.conversation import Conversation
 
-        return Conversation(self._launcher, model, session_id, previous_task_token, user_id, settings)
+        return Conversation(self._runner, model, session_id, previous_task_token, user_id, settings)
 
     def realtime(
         self,
@@ -346,17 +350,17 @@ class AsyncWiro:
         Nothing is submitted if no socket can be opened. Arguments and errors as in `run`, but that `queue_timeout`
         counts until the model is ready for audio.
         """
-        from wiro_async._api.realtime import RealtimeSession
+        from wiro_async._api.conversation.realtime_session import RealtimeSession
 
         timeouts = Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
-        launch = Launch(model, input, None, project_id, check=check)
-        return RealtimeSession(self._launcher.without_socket(), launch, timeouts)
+        spec = RunSpec(model, input, None, project_id, check=check)
+        return RealtimeSession(self._runner.without_socket(), spec, timeouts)
 
     def task(self, token: str | None = None, *, taskid: str | None = None) -> TaskHandle:
         """Pick up a run again from its token, or its id. Makes no request."""
         if not token and not taskid:
             raise InvalidInputError(message="give the token of a task, or its taskid")
-        return TaskHandle(TaskRef(taskid or None, token or None), "", self._following)
+        return TaskHandle(TaskRef(taskid or None, token or None), "", self._context)
 
     async def download(
         self,
@@ -461,10 +465,10 @@ class AsyncWiro:
             progress,
         )
         engine = self._engine
-        launcher = self._launcher
-        following = self._following.within(launcher.timeouts(timeout, queue_timeout))
-        runs = Runs(launcher.plan_item, following, engine.submitter, engine.stopper, on_exit)
-        return Batch(runs, engine.nursery, engine.open, model, wanted, options, launcher.estimate_item)
+        runner = self._runner
+        context = self._context.within(runner.timeouts(timeout, queue_timeout))
+        runs = Runs(runner.plan_item, context, engine.submitter, engine.stopper, on_exit)
+        return Batch(runs, engine.background, engine.open, model, wanted, options, runner.estimate_item)
 
     @overload
     async def map(

@@ -5,7 +5,7 @@ async with wiro.realtime("owner/model") as session:
     await write_wav("answer.wav", session.audio(turns=1))
 """
 
-from wiro_async._protocol.realtime import BYTES_PER_SECOND, FRAME_BYTES, SAMPLE_RATE
-from wiro_async._transport.wav import read_wav, write_wav
+from wiro_async._protocol.conversations.realtime_audio import BYTES_PER_SECOND, FRAME_BYTES, SAMPLE_RATE
+from wiro_async._transport.audio.wav import read_wav, write_wav
 
 __all__ = ["BYTES_PER_SECOND", "FRAME_BYTES", "SAMPLE_RATE", "read_wav", "write_wav"]

@@ -20,8 +20,8 @@ from textwrap import wrap
 import attrs
 
 from wiro_async._errors import NotFoundError, WiroError
-from wiro_async._protocol.models import Model
-from wiro_async._protocol.schema import CHOICES, FILES, NUMBERS, TEXTS, Parameter
+from wiro_async._protocol.models.model import Model
+from wiro_async._protocol.models.parameters import CHOICES, FILES, NUMBERS, TEXTS, Parameter
 from wiro_async._session import AsyncWiro
 
 __all__ = ["generate", "main"]

@@ -18,7 +18,7 @@ from wiro_async import (
     File,
     InvalidInputError,
 )
-from wiro_async._api import models
+from wiro_async._api.resources import model_catalog as models
 from wiro_async._types import CheckInputs
 from wiro_async.testing import STANDARD, Delay, Respond, WiroEmulator
 

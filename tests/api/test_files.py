@@ -20,7 +20,7 @@ from wiro_async import (
     InvalidInputError,
     RetryPolicy,
 )
-from wiro_async._protocol import files
+from wiro_async._protocol.files import stored_files as files
 from wiro_async.testing import Call, ResetAfter, Respond, WiroEmulator
 
 PNG = b"\x89PNG not really"

@@ -19,16 +19,16 @@ from wiro_async import (
     RetryPolicy,
     SessionClosedError,
     StatusChanged,
-    Task,
     TaskCancelled,
     TaskCancelledError,
     TaskFailedError,
     TaskFinished,
+    TaskInfo,
     TaskTimeoutError,
     TextDelta,
     WiroError,
 )
-from wiro_async._protocol.status import ORDER
+from wiro_async._protocol.tasks.status import ORDER
 from wiro_async.testing import Mute, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ async def test_detail(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     task = await wiro.submit("emulator/queued")
     assert await task.detail() is None
     detail = await task.detail()
-    assert isinstance(detail, Task)
+    assert isinstance(detail, TaskInfo)
     assert (detail.status, detail.exit_code, detail.is_over) == ("task_queue", None, False)
 
 
@@ -299,14 +299,14 @@ async def test_a_task_killed_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro, 
     async def follow() -> list[object]:
         return [event async for event in task.events()]
 
-    waiting, following = asyncio.create_task(task.result()), asyncio.create_task(follow())
+    waiting, context = asyncio.create_task(task.result()), asyncio.create_task(follow())
     await until(lambda: wiro.statistics().sockets)
     await reached(emulator, until, "task_start")
     async with AsyncWiro(**emulator.options()) as other:
         await other.tasks.kill(str(task.token))
     with pytest.raises(TaskCancelledError) as caught:
         await waiting
-    last = (await following)[-1]
+    last = (await context)[-1]
     assert isinstance(last, TaskCancelled)
     assert last.task.id == caught.value.task.id == task.id
 
@@ -386,10 +386,10 @@ async def test_a_session_closed_while_following(emulator: WiroEmulator, until: U
             async for _ in task.events():
                 pass
 
-        following = asyncio.create_task(follow())
+        context = asyncio.create_task(follow())
         await until(lambda: wiro.statistics().watched_tasks)
     with pytest.raises(SessionClosedError) as caught:
-        await following
+        await context
     assert caught.value.token == task.token
 
 

@@ -18,7 +18,7 @@ from wiro_async import (
     RetryPolicy,
     SessionClosedError,
 )
-from wiro_async._api import models as api
+from wiro_async._api.resources import model_catalog as api
 from wiro_async.testing import STANDARD, Delay, Respond, WiroEmulator
 
 
@@ -118,7 +118,7 @@ async def test_no_models_at_all(emulator: WiroEmulator, wiro: AsyncWiro) -> None
 
 async def test_explore(wiro: AsyncWiro) -> None:
     """Shelves of summaries."""
-    shelves = {shelf.title: shelf for shelf in await wiro.models.explore()}
+    shelves = {section.title: section for section in await wiro.models.explore()}
     assert [model.slug for model in shelves["3d"].models] == ["family/image-to-3d"]
     assert shelves["video"].total == 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wiro_async._api.paging import Pages
+from wiro_async._api.resources.pages import Pages
 
 
 @pytest.mark.parametrize("total", [None, 0, -1, 7])

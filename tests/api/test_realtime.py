@@ -34,8 +34,9 @@ from wiro_async import (
     UnknownEvent,
     WiroError,
 )
-from wiro_async._engine import inbox, realtime, realtime_line
-from wiro_async._transport import socket
+from wiro_async._engine.realtime import inbox
+from wiro_async._engine.realtime import realtime_connection as realtime_line
+from wiro_async._engine.realtime import realtime_sessions as realtime
 from wiro_async.audio import read_wav, write_wav
 from wiro_async.testing import (
     DelayAnswer,

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from wiro_async import APIError, AsyncWiro, NotFoundError, TaskHandle
-from wiro_async._api import tasks
-from wiro_async._api.tasks import Tasks
-from wiro_async._protocol.json import JSON
+from wiro_async._api.resources import task_list as tasks
+from wiro_async._api.resources.task_list import Tasks
+from wiro_async._protocol.values.json import JSON
 from wiro_async.testing import Respond, WiroEmulator
 
 QUICK = {"seconds": 3, "events": 9}

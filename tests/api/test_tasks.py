@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wiro_async import APIError, AsyncWiro, InvalidInputError, NotFoundError, Task, TaskHandle
-from wiro_async._api import tasks
+from wiro_async import APIError, AsyncWiro, InvalidInputError, NotFoundError, TaskHandle, TaskInfo
+from wiro_async._api.resources import task_list as tasks
 from wiro_async.testing import WiroEmulator
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, 
     """A handle, a record, a token or an id mean the same task."""
     handle = await wiro.submit("emulator/queued")
     record = await wiro.tasks.detail(handle)
-    assert isinstance(record, Task)
-    refs: dict[str, TaskHandle | Task | str] = {
+    assert isinstance(record, TaskInfo)
+    refs: dict[str, TaskHandle | TaskInfo | str] = {
         "handle": handle,
         "record": record,
         "token": str(handle.token),
@@ -43,7 +43,7 @@ async def test_numbers_are_ids(wiro: AsyncWiro) -> None:
     assert task.token == handle.token
 
 
-@pytest.mark.parametrize("ref", [None, "", " ", b"x", True, 1.5, Task.from_wire({})])
+@pytest.mark.parametrize("ref", [None, "", " ", b"x", True, 1.5, TaskInfo.from_wire({})])
 async def test_what_refers_to_no_task(wiro: AsyncWiro, emulator: WiroEmulator, ref: Any) -> None:
     """Nothing is asked."""
     for ask in (wiro.tasks.detail, wiro.tasks.kill, wiro.tasks.cancel, wiro.tasks.delete_files):

@@ -17,8 +17,8 @@ import pydantic
 import pytest
 
 from wiro_async import ConfigurationError, InvalidInputError, ToolCall, ToolError, WiroError
-from wiro_async._api import schemas
-from wiro_async._api.tools import FunctionTool, Toolbox
+from wiro_async._api.conversation import type_schemas as schemas
+from wiro_async._api.conversation.tools import FunctionTool, Toolbox
 
 
 class Unit(enum.Enum):

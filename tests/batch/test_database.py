@@ -212,7 +212,7 @@ async def test_a_batch_that_cannot_begin(
 
     async with wiro:
         with monkeypatch.context() as patch:
-            patch.setattr(batch._nursery, "start", refuse)
+            patch.setattr(batch._background, "start", refuse)
             with pytest.raises(ZeroDivisionError):
                 await batch.__aenter__()
         with pytest.raises(ZeroDivisionError):
@@ -226,8 +226,8 @@ async def test_started_again_while_the_last_answer_is_awaited(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the same session a second start waits until the first has settled what it was sending."""
-    monkeypatch.setattr("wiro_async._engine.submitter.ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr("wiro_async._engine.submitter.FIND_SECONDS", 0.0)
+    monkeypatch.setattr("wiro_async._engine.submission.submitter.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("wiro_async._engine.submission.submitter.FIND_SECONDS", 0.0)
     emulator.faults.http("Run/*", DelayAnswer(0.6), times=1)
     emulator.faults.http("Task/List", DelayAnswer(0.4), times=1)
     async with wiro.batch(SLEEPER, [{"seconds": 0.1}], journal=journal) as batch:
@@ -240,7 +240,7 @@ async def test_started_again_while_the_last_answer_is_awaited(
 
 
 @pytest.fixture
-def shelf() -> Iterator[Path]:
+def section() -> Iterator[Path]:
     """A folder that everybody may look into."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
@@ -249,12 +249,12 @@ def shelf() -> Iterator[Path]:
         path.chmod(0o755)
 
 
-def test_a_finished_journal_where_nothing_may_be_written(emulator: WiroEmulator, shelf: Path) -> None:
+def test_a_finished_journal_where_nothing_may_be_written(emulator: WiroEmulator, section: Path) -> None:
     """Somebody without the right to write there can read it."""
-    journal = shelf / "run.sqlite"
+    journal = section / "run.sqlite"
     asyncio.run(through(emulator, journal))
     journal.chmod(0o444)
-    shelf.chmod(0o555)
+    section.chmod(0o555)
     code = (
         "import os, sqlite3, sys\n"
         "from wiro_async import Journal\n"

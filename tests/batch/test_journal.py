@@ -30,12 +30,12 @@ from wiro_async import (
     JournalError,
     RunRequest,
     SubmissionUnknownError,
-    Task,
     TaskFailedError,
+    TaskInfo,
 )
 from wiro_async._api.batch import BatchSettings, Inputs
 from wiro_async._api.journal import JournalWriter, State
-from wiro_async._engine.task_calls import TaskCalls
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async.testing import DelayAnswer, Respond, WiroEmulator
 
 
@@ -189,7 +189,7 @@ async def test_undecided_equals_of_different_age(
     older = emulator.ledger.submissions[0].task_id
     listed = TaskCalls.page
 
-    async def page(calls: TaskCalls, start: int, limit: int) -> list[Task]:
+    async def page(calls: TaskCalls, start: int, limit: int) -> list[TaskInfo]:
         tasks = await listed(calls, start, limit)
         return [
             attrs.evolve(t, created_at=t.created_at and t.created_at - MINUTE) if t.id == older else t for t in tasks

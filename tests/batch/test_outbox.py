@@ -7,7 +7,7 @@ import asyncio
 import anyio
 import pytest
 
-from wiro_async._api.batch.outbox import Outbox
+from wiro_async._api.batch.bounded_queue import Outbox
 
 
 async def test_a_full_one_makes_writers_wait() -> None:

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from wiro_async import AsyncWiro, BatchStats
-from wiro_async._api.batch import progress
+from wiro_async._api.batch_report import live_progress as progress
 from wiro_async.testing import WiroEmulator
 
 STATS = BatchStats(10, 8, 3, 4, 1, 1, Decimal("0.2"), 2.0, 2.5, 61.6, 2, Decimal(1))

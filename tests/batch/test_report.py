@@ -13,8 +13,10 @@ import anyio.to_thread
 import pytest
 
 from wiro_async import AsyncWiro, BatchItem, BatchStats, ConfigurationError, RunRequest
-from wiro_async._api.batch import drawing, history, report
-from wiro_async._api.batch.history import BUCKETS, MOST_SPANS, Flow, History
+from wiro_async._api.batch_report import batch_history as history
+from wiro_async._api.batch_report import charts as drawing
+from wiro_async._api.batch_report import html_report as report
+from wiro_async._api.batch_report.batch_history import BUCKETS, MOST_SPANS, Flow, History
 
 PAINTER = "emulator/painter"
 VOID = {"meta", "img", "line", "path", "link", "br"}

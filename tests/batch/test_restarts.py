@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 
 from wiro_async import AsyncWiro, BatchItem, File, InvalidInputError, Journal, RunRequest, TaskFailedError
-from wiro_async._api.batch import ledger
+from wiro_async._api.batch import journal_log as ledger
 from wiro_async.testing import Respond, WiroEmulator
 
 SLEEPER = "emulator/sleeper"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async import AsyncWiro, DownloadError, RunRequest
-from wiro_async._api.batch.saving import file_stem
+from wiro_async._api.batch.output_saver import file_stem
 from wiro_async.testing import Delay, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ async def test_any_error_in_saving_is_the_items(
     def broken(key: str) -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("wiro_async._api.batch.saving.file_stem", broken)
+    monkeypatch.setattr("wiro_async._api.batch.output_saver.file_stem", broken)
     async with wiro.batch(PAINTER, [SMALL], save_to=tmp_path) as batch:
         (item,) = await batch.results()
     assert isinstance(item.save_error, ZeroDivisionError)

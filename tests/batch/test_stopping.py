@@ -14,7 +14,7 @@ import pytest
 
 from wiro_async import AsyncWiro, Journal, JournalError, RunRequest, TaskFailedError
 from wiro_async._api.journal import Entry, JournalWriter, State
-from wiro_async._protocol.matching import Intent
+from wiro_async._protocol.submission.intent import Intent
 from wiro_async.testing import Respond, WiroEmulator
 
 if TYPE_CHECKING:

@@ -11,8 +11,10 @@ import attrs
 import pytest
 from starlette.responses import StreamingResponse
 
-from wiro_async._engine import hub, limiter, poller, reconciler, stopping, submitter
-from wiro_async._transport import socket
+from wiro_async._engine.calls import stopping
+from wiro_async._engine.submission import limiter, reconciler, submitter
+from wiro_async._engine.tracking import poller
+from wiro_async._engine.tracking import socket_feed as socket_feed
 from wiro_async.testing import Call, Respond, WiroEmulator
 from wiro_async.testing._http_faults import Exchange
 from wiro_async.testing._socket_faults import Forward, Line, Outgoing
@@ -35,8 +37,8 @@ IMPATIENT = (
     (poller, "REFUSED_GRACE", 0.5),
     (poller, "UNKNOWN_GRACE", 5.0),
     (limiter, "BESIDE_SECONDS", 0.5),
-    (hub, "BACKOFF", 0.02),
-    (hub, "BACKOFF_CAP", 0.5),
+    (socket_feed, "BACKOFF", 0.02),
+    (socket_feed, "BACKOFF_CAP", 0.5),
     (limiter, "OTHERS_SECONDS", 0.1),
     (limiter, "OTHERS_CAP", 1.0),
     (stopping, "TRY_AGAIN", 0.05),

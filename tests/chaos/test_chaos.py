@@ -33,7 +33,7 @@ from wiro_async import (
     Timeouts,
 )
 from wiro_async._engine.engine import Statistics
-from wiro_async._protocol.status import RANK
+from wiro_async._protocol.tasks.status import RANK
 from wiro_async.testing import WiroEmulator
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import pytest
 import pytest_asyncio
 
 from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord, RetryPolicy
-from wiro_async._engine import patience
-from wiro_async._engine.patience import Patience
+from wiro_async._engine.downloads import download_retry as patience
+from wiro_async._engine.downloads.download_retry import Patience
 from wiro_async._transport import http
 
 SIZE = 200_000
@@ -350,7 +350,7 @@ async def test_no_key_goes_along(server: FileServer, wiro: AsyncWiro, tmp_path: 
 )
 async def test_never_from_https_to_http(location: str) -> None:
     """What was asked for under protection is not fetched without it."""
-    from wiro_async._engine.fetching import _redirected
+    from wiro_async._engine.downloads.fetch import _redirected
 
     target = location.format(port=1)
     if target.startswith("//"):

@@ -25,11 +25,13 @@ from wiro_async import (
     Timeouts,
     WiroError,
 )
-from wiro_async._engine import hub, poller, running, task_calls
-from wiro_async._engine.event_runs import EventRuns
-from wiro_async._engine.sender import Departure
-from wiro_async._protocol import requests
-from wiro_async._protocol.requests import RunInput
+from wiro_async._engine.calls import task_calls
+from wiro_async._engine.calls.sender import Departure
+from wiro_async._engine.tracking import poller, running
+from wiro_async._engine.tracking import socket_feed as socket_feed
+from wiro_async._engine.tracking.event_stream_feed import EventRuns
+from wiro_async._protocol.http import requests
+from wiro_async._protocol.http.requests import RunInput
 from wiro_async.testing import Cut, Duplicate, MuteAfter, RefuseUpgrade, ResetAfter, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ async def test_a_socket_is_given_up_after_many_registrations(
     emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service knows no way to take one back."""
-    monkeypatch.setattr(hub, "MAX_REGISTRATIONS", 3)
+    monkeypatch.setattr(socket_feed, "MAX_REGISTRATIONS", 3)
     for _ in range(5):
         await wiro.run("emulator/sleeper", SHORT)
     assert [len(record.tokens) for record in emulator.ledger.sockets] == [3, 2]
@@ -82,7 +84,7 @@ async def test_an_idle_socket_is_closed(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a while without a task; the next task opens another."""
-    monkeypatch.setattr(hub, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(socket_feed, "IDLE_SECONDS", 0.05)
     await wiro.run("emulator/sleeper", SHORT)
     await until(lambda: wiro.statistics().sockets == 0 and not emulator.ledger.open_sockets)
     assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
@@ -354,7 +356,7 @@ async def test_an_event_stream_that_is_not_waited_for_is_dropped(
     """Whoever is cancelled while waiting for the ids leaves no stream behind."""
     emulator.faults.http("Run/*", KeepAlives())
     async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
-        calls, runs = wiro._launcher.following.calls, EventRuns(wiro._engine.nursery, wiro._engine.watches)
+        calls, runs = wiro._runner.context.calls, EventRuns(wiro._engine.background, wiro._engine.tracker)
         await wiro._engine.open()
         request = requests.run("emulator/sleeper", RunInput.of({"seconds": 1}), None, None, True)
         starting = asyncio.create_task(runs.start(calls, request, Departure()))

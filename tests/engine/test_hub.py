@@ -10,8 +10,8 @@ import attrs
 import pytest
 
 from wiro_async import AsyncWiro
-from wiro_async._engine import hub as module
-from wiro_async._engine.watcher import TaskWatcher
+from wiro_async._engine.tracking import socket_feed as module
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._transport import clock
 from wiro_async.testing import CloseAfterTask, HalfOpen, MuteAfter, WiroEmulator
 
@@ -53,14 +53,14 @@ async def test_a_socket_that_is_closed_after_each_task_is_opened_at_once(
     emulator.faults.socket(CloseAfterTask())
     for _ in range(12):
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
-    assert all(line._drops <= 1 for line in wiro._engine.hub.lines)
+    assert all(line._drops <= 1 for line in wiro._engine.socket_feed.lines)
 
 
 async def test_a_dead_socket_says_nothing_about_sharing(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """Where nobody is heard any more, that is no sign that one task is served and the others are not."""
     emulator.faults.socket(HalfOpen(1), times=1)
     await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 50, "n": n}) for n in range(6)))
-    assert wiro._engine.hub.per_socket > 1
+    assert wiro._engine.socket_feed.per_socket > 1
 
 
 async def test_sharing_is_tried_again(emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,12 +81,12 @@ async def test_audio_is_a_sign_of_life(emulator: WiroEmulator, wiro: AsyncWiro) 
     task = await wiro.submit("emulator/stuck")
     async with task.events() as events:
         await anext(events)
-        (source,) = set(wiro._engine.watches._sources.values())
-        watcher: TaskWatcher = source.watcher
-        watcher.last_sign, watcher.heard, began = 0.0, False, clock.loop_time()
-        assert wiro._engine.hub.deliver(b"nobody|" + bytes(9600)) is None
-        assert wiro._engine.hub.deliver(bytes(9600)) is None
-        assert (watcher.last_sign, watcher.heard) == (0.0, False)
-        assert wiro._engine.hub.deliver(f"{task.token}|".encode() + b"\xff\xfe|" * 100) is not None
-        assert watcher.last_sign >= began
-        assert watcher.heard
+        (source,) = set(wiro._engine.tracker._sources.values())
+        tracked: TrackedTask = source.tracked
+        tracked.last_sign, tracked.heard, began = 0.0, False, clock.loop_time()
+        assert wiro._engine.socket_feed.deliver(b"nobody|" + bytes(9600)) is None
+        assert wiro._engine.socket_feed.deliver(bytes(9600)) is None
+        assert (tracked.last_sign, tracked.heard) == (0.0, False)
+        assert wiro._engine.socket_feed.deliver(f"{task.token}|".encode() + b"\xff\xfe|" * 100) is not None
+        assert tracked.last_sign >= began
+        assert tracked.heard

@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from wiro_async import AudioChunk, LogLine
-from wiro_async._engine import inbox
-from wiro_async._engine.inbox import Inbox
+from wiro_async._engine.realtime import inbox
+from wiro_async._engine.realtime.inbox import Inbox
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from wiro_async._engine import limiter as module
-from wiro_async._engine.limiter import OPEN, Limiter, Slot
+from wiro_async._engine.submission import limiter as module
+from wiro_async._engine.submission.limiter import OPEN, Limiter, Slot
 
 if TYPE_CHECKING:
     from tests.conftest import Until

@@ -15,14 +15,14 @@ from wiro_async import (
     ConnectionFailedError,
     NotFoundError,
     PermissionDeniedError,
-    Task,
+    TaskInfo,
     WiroError,
 )
-from wiro_async._engine import poller as module
-from wiro_async._engine.nursery import Nursery
-from wiro_async._engine.poller import Poller
-from wiro_async._engine.watcher import TaskWatcher
-from wiro_async._protocol.messages import parse_frame
+from wiro_async._engine.background.background_tasks import BackgroundTasks
+from wiro_async._engine.tracking import poller as module
+from wiro_async._engine.tracking.poller import Poller
+from wiro_async._engine.tracking.tracked_task import TrackedTask
+from wiro_async._protocol.messages.frames import parse_frame
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Jump
@@ -40,27 +40,27 @@ class Stage:
 
     per_second: float = FAST
     asked: list[float] = attrs.field(factory=list[float])
-    answer: Callable[[], Task | None] = attrs.field(default=lambda: task("task_output"))
+    answer: Callable[[], TaskInfo | None] = attrs.field(default=lambda: task("task_output"))
     group: asyncio.TaskGroup = attrs.field(factory=asyncio.TaskGroup)
     poller: Poller = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.poller = Poller(Starter(self.group), self.per_second)
 
-    def watch(self, *, by_socket: bool = True, is_new: bool = True) -> TaskWatcher:
+    def watch(self, *, by_socket: bool = True, is_new: bool = True) -> TrackedTask:
         """A task that is followed from now on."""
 
-        async def ask() -> Task | None:
+        async def ask() -> TaskInfo | None:
             self.asked.append(now())
             return self.answer()
 
-        watcher = TaskWatcher("7", "token", "owner/model", ask, now() if is_new else None)
-        watcher.on_claim, watcher.by_socket, watcher.users = self.poller.hurry, by_socket, 1
-        self.poller.add(watcher)
-        return watcher
+        tracked = TrackedTask("7", "token", "owner/model", ask, now() if is_new else None)
+        tracked.on_claim, tracked.by_socket, tracked.users = self.poller.hurry, by_socket, 1
+        self.poller.add(tracked)
+        return tracked
 
 
-class Starter(Nursery):
+class Starter(BackgroundTasks):
     """The part of a nursery that a poller needs."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
@@ -78,23 +78,23 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def task(status: str, exit_code: str = "") -> Task:
+def task(status: str, exit_code: str = "") -> TaskInfo:
     """A snapshot."""
-    return Task.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
+    return TaskInfo.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
-def hear(watcher: TaskWatcher, frame: str) -> None:
+def hear(tracked: TrackedTask, frame: str) -> None:
     """A message comes."""
     message = parse_frame(frame.encode())
     assert message is not None
-    watcher.receive(message)
+    tracked.receive(message)
 
 
-async def chatter(watcher: TaskWatcher, frame: str, every: float, seconds: float) -> None:
+async def chatter(tracked: TrackedTask, frame: str, every: float, seconds: float) -> None:
     """The same message again and again, as long as somebody listens."""
     until = now() + seconds
-    while now() < until and not watcher.is_over:
-        hear(watcher, frame)
+    while now() < until and not tracked.is_over:
+        hear(tracked, frame)
         await asyncio.sleep(every)
 
 
@@ -133,14 +133,14 @@ def test_chatter_keeps_no_end_secret(told: Told, frame: str) -> None:
     """Whatever a socket says all the time: Task/Detail is asked at least every half minute."""
 
     async def story(stage: Stage) -> None:
-        watcher = stage.watch()
-        await chatter(watcher, frame, 0.2, 300.0)
+        tracked = stage.watch()
+        await chatter(tracked, frame, 0.2, 300.0)
         gaps = [later - earlier for earlier, later in zip([0.0, *stage.asked], stage.asked, strict=False)]
         assert max(gaps) <= module.SILENCE_CAP * 1.01
         assert 10 <= len(stage.asked) <= 20
         stage.answer = lambda: task("task_postprocess_end", "0")
-        await chatter(watcher, frame, 0.2, module.SILENCE_CAP * 1.1)
-        assert watcher.is_over
+        await chatter(tracked, frame, 0.2, module.SILENCE_CAP * 1.1)
+        assert tracked.is_over
 
     told(story)
 
@@ -149,13 +149,13 @@ def test_a_healthy_socket_is_enough(told: Told) -> None:
     """Messages that come often, and the last one: Task/Detail is asked once, when they say it is over."""
 
     async def story(stage: Stage) -> None:
-        watcher = stage.watch()
-        await chatter(watcher, LINE, 0.2, 20.0)
+        tracked = stage.watch()
+        await chatter(tracked, LINE, 0.2, 20.0)
         assert not stage.asked
         stage.answer = lambda: task("task_postprocess_end", "0")
-        hear(watcher, END)
+        hear(tracked, END)
         await asyncio.sleep(0.1)
-        assert watcher.is_over
+        assert tracked.is_over
         assert len(stage.asked) == 1
 
     told(story)
@@ -165,10 +165,10 @@ def test_a_lost_socket_is_made_up_for(told: Told) -> None:
     """Only its loss makes the pause shorter again."""
 
     async def story(stage: Stage) -> None:
-        watcher = stage.watch()
-        await chatter(watcher, LINE, 4.0, 60.0)
-        watcher.by_socket = False
-        stage.poller.reconsider(watcher)
+        tracked = stage.watch()
+        await chatter(tracked, LINE, 4.0, 60.0)
+        tracked.by_socket = False
+        stage.poller.reconsider(tracked)
         lost_at = now()
         await asyncio.sleep(0.11 * lost_at)
         assert stage.asked[-1] > lost_at
@@ -196,10 +196,10 @@ def test_first_claims_are_checked_at_once(told: Told) -> None:
     async def story(stage: Stage) -> None:
         watchers = [stage.watch() for _ in range(60)]
         stage.answer = lambda: task("task_postprocess_end", "0")
-        for watcher in watchers:
-            hear(watcher, END)
+        for tracked in watchers:
+            hear(tracked, END)
         await asyncio.sleep(0.1)
-        assert all(watcher.is_over for watcher in watchers)
+        assert all(tracked.is_over for tracked in watchers)
         assert len(stage.asked) == 60
 
     told(story, 2.0)
@@ -221,14 +221,14 @@ def test_a_liar_is_believed_less_and_less(told: Told) -> None:
     """Each time that Task/Detail did not agree for long, the next claim waits longer."""
 
     async def story(stage: Stage) -> None:
-        watcher = stage.watch()
-        await chatter(watcher, END, 0.1, 600.0)
-        assert watcher.disproved >= 3
+        tracked = stage.watch()
+        await chatter(tracked, END, 0.1, 600.0)
+        assert tracked.disproved >= 3
         assert len(stage.asked) <= 200
         assert len([at for at in stage.asked if at < 15]) <= module.PATIENCE + 2 * module.DOUBTING_PATIENCE
         stage.answer = lambda: task("task_postprocess_end", "0")
         await asyncio.sleep(module.SILENCE_CAP * 1.1)
-        assert watcher.is_over
+        assert tracked.is_over
 
     told(story)
 
@@ -252,27 +252,27 @@ def test_whoever_is_let_go_is_not_asked_about(told: Told) -> None:
     """Also if that happens while the answer is under way."""
 
     async def story(stage: Stage) -> None:
-        watcher = stage.watch(by_socket=False, is_new=False)
+        tracked = stage.watch(by_socket=False, is_new=False)
 
-        async def ask() -> Task | None:
+        async def ask() -> TaskInfo | None:
             stage.asked.append(now())
             await asyncio.sleep(1.0)
             return None
 
-        watcher.ask = ask
+        tracked.ask = ask
         await asyncio.sleep(0.5)
-        watcher.users = 0
-        stage.poller.remove(watcher)
+        tracked.users = 0
+        stage.poller.remove(tracked)
         await asyncio.sleep(100.0)
         assert len(stage.asked) == 1
 
     told(story)
 
 
-def raising(error: WiroError) -> Callable[[], Task | None]:
+def raising(error: WiroError) -> Callable[[], TaskInfo | None]:
     """An answer that is an error."""
 
-    def answer() -> Task | None:
+    def answer() -> TaskInfo | None:
         raise error
 
     return answer
@@ -288,12 +288,12 @@ def test_refusals_in_a_row_end_the_watch(told: Told, error: WiroError, is_new: b
 
     async def story(stage: Stage) -> None:
         stage.answer = raising(error)
-        watcher = stage.watch(by_socket=False, is_new=is_new)
+        tracked = stage.watch(by_socket=False, is_new=is_new)
         await asyncio.sleep(grace * 0.9)
-        assert not watcher.is_over
-        assert watcher.refusals >= module.REFUSALS
+        assert not tracked.is_over
+        assert tracked.refusals >= module.REFUSALS
         await asyncio.sleep(0.1 * grace + 2 * module.POLL_CAP)
-        assert watcher.error is error
+        assert tracked.error is error
 
     told(story)
 
@@ -303,7 +303,7 @@ def test_few_refusals_far_apart_lose_no_run(told: Told, error: WiroError) -> Non
     """Two minutes of a proxy that forbids everything, as a task sees them that is asked about every half minute."""
 
     async def story(stage: Stage) -> None:
-        watcher = stage.watch(by_socket=False)
+        tracked = stage.watch(by_socket=False)
         await asyncio.sleep(1000.0)
         asked = len(stage.asked)
         stage.answer = raising(error)
@@ -311,7 +311,7 @@ def test_few_refusals_far_apart_lose_no_run(told: Told, error: WiroError) -> Non
         assert module.REFUSALS < len(stage.asked) - asked < module.KNOWN_REFUSALS
         stage.answer = lambda: task("task_output")
         await asyncio.sleep(1000.0)
-        assert not watcher.is_over
+        assert not tracked.is_over
 
     told(story)
 
@@ -320,14 +320,14 @@ def test_an_answer_in_between_makes_up_for_refusals(told: Told) -> None:
     """Only in a row do they count."""
 
     async def story(stage: Stage) -> None:
-        watcher = stage.watch(by_socket=False, is_new=False)
+        tracked = stage.watch(by_socket=False, is_new=False)
         await asyncio.sleep(0.1)
         for _ in range(10):
             stage.answer = raising(NotFoundError())
             await asyncio.sleep(20.0)
             stage.answer = lambda: task("task_output")
             await asyncio.sleep(40.0)
-        assert not watcher.is_over
+        assert not tracked.is_over
 
     told(story)
 
@@ -338,11 +338,11 @@ def test_other_failures_are_endured_for_long(told: Told, error: WiroError) -> No
 
     async def story(stage: Stage) -> None:
         stage.answer = raising(error)
-        watcher = stage.watch(by_socket=False)
+        tracked = stage.watch(by_socket=False)
         await asyncio.sleep(module.FAILING_GRACE * 0.99)
-        assert not watcher.is_over
+        assert not tracked.is_over
         await asyncio.sleep(2 * module.POLL_CAP)
-        assert watcher.error is error
+        assert tracked.error is error
 
     told(story)
 
@@ -353,10 +353,10 @@ def test_a_task_that_is_not_listed(told: Told, is_new: bool, grace: float) -> No
 
     async def story(stage: Stage) -> None:
         stage.answer = lambda: None
-        watcher = stage.watch(by_socket=False, is_new=is_new)
+        tracked = stage.watch(by_socket=False, is_new=is_new)
         await asyncio.sleep(grace * 0.95)
-        assert not watcher.is_over
+        assert not tracked.is_over
         await asyncio.sleep(2 * module.POLL_CAP)
-        assert isinstance(watcher.error, NotFoundError)
+        assert isinstance(tracked.error, NotFoundError)
 
     told(story)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from wiro_async._engine import limiter as module
-from wiro_async._engine.limiter import OPENING, Limiter, Slot
+from wiro_async._engine.submission import limiter as module
+from wiro_async._engine.submission.limiter import OPENING, Limiter, Slot
 from wiro_async._transport import clock
 
 if TYPE_CHECKING:

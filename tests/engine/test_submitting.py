@@ -20,8 +20,10 @@ from wiro_async import (
     SubmissionUnknownError,
     Timeouts,
 )
-from wiro_async._engine import limiter, poller, reconciler, running, stopping, submitter
-from wiro_async._engine.sender import Pace
+from wiro_async._engine.calls import stopping
+from wiro_async._engine.calls.sender import Pace
+from wiro_async._engine.submission import limiter, reconciler, submitter
+from wiro_async._engine.tracking import poller, running
 from wiro_async.testing import Delay, DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wiro_async import LogLine, StatusChanged, Task, TaskEvent, TextDelta, TextReset, Timeouts
-from wiro_async._engine import watcher as module
-from wiro_async._engine.watcher import EventBuffer, TaskWatcher
-from wiro_async._protocol import json as json_module
-from wiro_async._protocol import messages
-from wiro_async._protocol.messages import Message, parse_frame
-from wiro_async._protocol.sse import ServerEvent, told_by
+from wiro_async import LogLine, StatusChanged, TaskEvent, TaskInfo, TextDelta, TextReset, Timeouts
+from wiro_async._engine.tracking import tracked_task as module
+from wiro_async._engine.tracking.tracked_task import EventBuffer, TrackedTask
+from wiro_async._protocol.http.event_stream import ServerEvent, told_by
+from wiro_async._protocol.messages import frames as messages
+from wiro_async._protocol.messages.frames import Message, parse_frame
+from wiro_async._protocol.values import json as json_module
 
 EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 150
 FOREVER = Timeouts()
@@ -74,12 +74,12 @@ class Told:
         assert message is not None
         return message
 
-    def detail(self) -> tuple[Task, str, str]:
+    def detail(self) -> tuple[TaskInfo, str, str]:
         """The task at its end, and the texts that it gives."""
         record = {"id": "7", "status": "task_postprocess_end", "pexit": "0"}
         outputs: Any = [{"contenttype": "raw", "content": {"prompt": "x", **self.content("</answer> ")}}]
         thinking = "" if self.generation == "raw" else self.thinking
-        return Task.from_wire({**record, "outputs": outputs}), thinking, self.answer
+        return TaskInfo.from_wire({**record, "outputs": outputs}), thinking, self.answer
 
 
 @st.composite
@@ -117,22 +117,22 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Told], list[Told | Other], Told]:
     return whole, arrived, end
 
 
-def watched() -> tuple[TaskWatcher, EventBuffer]:
+def watched() -> tuple[TrackedTask, EventBuffer]:
     """A task that somebody listens to."""
 
     async def nothing() -> None: ...
 
-    watcher, buffer = TaskWatcher("7", "token", "owner/model", nothing, None), EventBuffer()
-    watcher.listen(buffer)
-    return watcher, buffer
+    tracked, buffer = TrackedTask("7", "token", "owner/model", nothing, None), EventBuffer()
+    tracked.listen(buffer)
+    return tracked, buffer
 
 
-async def available(watcher: TaskWatcher, buffer: EventBuffer) -> AsyncIterator[TaskEvent]:
+async def available(tracked: TrackedTask, buffer: EventBuffer) -> AsyncIterator[TaskEvent]:
     """What can be read now."""
     while True:
         event = None
         with anyio.move_on_after(0):
-            event = await buffer.next(watcher, 0.0, FOREVER)
+            event = await buffer.next(tracked, 0.0, FOREVER)
         if event is None:
             return
         yield event
@@ -145,8 +145,8 @@ class Reader:
         self.text = {"thinking": "", "answer": ""}
         self.resets = list[str]()
 
-    async def read(self, watcher: TaskWatcher, buffer: EventBuffer) -> None:
-        async for event in available(watcher, buffer):
+    async def read(self, tracked: TrackedTask, buffer: EventBuffer) -> None:
+        async for event in available(tracked, buffer):
             if isinstance(event, TextDelta):
                 assert event.text
                 event.text.encode()
@@ -156,25 +156,25 @@ class Reader:
                 self.resets.append(event.kind)
 
 
-async def follow(arrived: list[Told | Other], end: Task) -> list[Reader]:
+async def follow(arrived: list[Told | Other], end: TaskInfo) -> list[Reader]:
     """One who reads now and then, and one who comes late."""
-    watcher, buffer = watched()
+    tracked, buffer = watched()
     reader, late, second = Reader(), Reader(), EventBuffer()
     for number, told in enumerate(arrived):
         if number == len(arrived) // 2:
-            watcher.listen(second)
+            tracked.listen(second)
         match told:
             case "read":
-                await reader.read(watcher, buffer)
+                await reader.read(tracked, buffer)
             case "log":
-                watcher.receive(Message("task_output", "7", "", {"type": "task_output", "message": "line"}))
+                tracked.receive(Message("task_output", "7", "", {"type": "task_output", "message": "line"}))
             case "lost":
-                watcher.reconnected()
+                tracked.reconnected()
             case _:
-                watcher.receive(told.message())
-    watcher.look(end, patient=True)
-    await reader.read(watcher, buffer)
-    await late.read(watcher, second)
+                tracked.receive(told.message())
+    tracked.look(end, patient=True)
+    await reader.read(tracked, buffer)
+    await late.read(tracked, second)
     return [reader, late] if arrived else [reader]
 
 
@@ -210,20 +210,20 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return frames
 
 
-def hear(watcher: TaskWatcher, data: bytes) -> None:
+def hear(tracked: TrackedTask, data: bytes) -> None:
     """A frame comes."""
     message = parse_frame(data)
     assert message is not None
-    watcher.receive(message)
+    tracked.receive(message)
 
 
 async def test_a_reader_who_lags_has_only_the_newest_decoded(decoded: list[bytes]) -> None:
     """What a newer message replaces costs next to nothing."""
-    watcher, buffer = watched()
+    tracked, buffer = watched()
     for end in range(1, 100):
-        hear(watcher, frame("x" * end))
+        hear(tracked, frame("x" * end))
     assert decoded == []
-    events = [event async for event in available(watcher, buffer)]
+    events = [event async for event in available(tracked, buffer)]
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["x" * 99]
     assert decoded == [frame("x" * 99)]
     assert [type(event) for event in events] == [StatusChanged, TextDelta]
@@ -231,44 +231,44 @@ async def test_a_reader_who_lags_has_only_the_newest_decoded(decoded: list[bytes
 
 async def test_nobody_listens_so_nothing_is_decoded(decoded: list[bytes]) -> None:
     """But it is a sign of life, and a status."""
-    watcher, buffer = watched()
-    watcher.unlisten(buffer)
-    watcher.last_sign = 0.0
-    hear(watcher, frame("x"))
-    assert (decoded, watcher.state.status, watcher.heard) == ([], "task_output", True)
-    assert watcher.last_sign > 0
+    tracked, buffer = watched()
+    tracked.unlisten(buffer)
+    tracked.last_sign = 0.0
+    hear(tracked, frame("x"))
+    assert (decoded, tracked.state.status, tracked.heard) == ([], "task_output", True)
+    assert tracked.last_sign > 0
 
 
 async def test_other_messages_are_not_overtaken(decoded: list[bytes]) -> None:
     """Text is told before what came after it."""
-    watcher, buffer = watched()
-    hear(watcher, frame("x"))
-    hear(watcher, b'{"type":"task_end","id":"7"}')
-    hear(watcher, frame("x, y"))
-    told = [event async for event in available(watcher, buffer)]
+    tracked, buffer = watched()
+    hear(tracked, frame("x"))
+    hear(tracked, b'{"type":"task_end","id":"7"}')
+    hear(tracked, frame("x, y"))
+    told = [event async for event in available(tracked, buffer)]
     assert [type(event) for event in told] == [StatusChanged, TextDelta, StatusChanged, TextDelta]
     assert [event.text for event in told if isinstance(event, TextDelta)] == ["x", ", y"]
 
 
 async def test_text_before_a_cancellation_is_told() -> None:
     """Whoever cancels may want what there was."""
-    watcher, buffer = watched()
-    hear(watcher, frame("half a sen"))
-    watcher.look(Task.from_wire({"id": "7", "status": "task_cancel"}), patient=True)
+    tracked, buffer = watched()
+    hear(tracked, frame("half a sen"))
+    tracked.look(TaskInfo.from_wire({"id": "7", "status": "task_cancel"}), patient=True)
     reader = Reader()
-    await reader.read(watcher, buffer)
+    await reader.read(tracked, buffer)
     assert reader.text["answer"] == "half a sen"
 
 
 async def test_text_is_never_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a flood of lines that nobody reads the newest are kept, and all text."""
     monkeypatch.setattr(module, "MAX_UNREAD", 20)
-    watcher, buffer = watched()
+    tracked, buffer = watched()
     for end in range(1, 100):
-        hear(watcher, frame("x" * end))
-        watcher.receive(Message("task_output", "7", "", {"type": "task_output", "message": f"line {end}"}))
-    watcher.look(Told("", "x" * 100, "raw").detail()[0], patient=True)
-    events = [event async for event in available(watcher, buffer)]
+        hear(tracked, frame("x" * end))
+        tracked.receive(Message("task_output", "7", "", {"type": "task_output", "message": f"line {end}"}))
+    tracked.look(Told("", "x" * 100, "raw").detail()[0], patient=True)
+    events = [event async for event in available(tracked, buffer)]
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "x" * 100
     assert [event.text for event in events if isinstance(event, LogLine)][-1] == "line 99"
     assert len(events) == 20
@@ -276,17 +276,17 @@ async def test_text_is_never_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_texts_that_were_taken_back_are_not_kept() -> None:
     """A model that starts over again and again fills no memory while nobody reads."""
-    watcher, buffer = watched()
+    tracked, buffer = watched()
     for number in range(100):
-        hear(watcher, frame(f"{number} again"))
-        watcher.catch_up()
-    events = [event async for event in available(watcher, buffer)]
+        hear(tracked, frame(f"{number} again"))
+        tracked.catch_up()
+    events = [event async for event in available(tracked, buffer)]
     assert [type(event) for event in events] == [StatusChanged, TextReset, TextDelta]
 
 
 async def test_pieces_of_text_do_not_keep_all_of_it() -> None:
     """Else a list of all pieces would hold the text as often as there are pieces."""
-    watcher, buffer = watched()
-    hear(watcher, frame("Hello"))
-    (piece,) = [event async for event in available(watcher, buffer) if isinstance(event, TextDelta)]
+    tracked, buffer = watched()
+    hear(tracked, frame("Hello"))
+    (piece,) = [event async for event in available(tracked, buffer) if isinstance(event, TextDelta)]
     assert piece.raw == {"type": "task_output", "id": "7", "message": {"type": "answer"}}

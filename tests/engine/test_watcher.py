@@ -14,16 +14,16 @@ from wiro_async import (
     Progress,
     Reconnected,
     StatusChanged,
-    Task,
+    TaskInfo,
     TaskTimeoutError,
     TextDelta,
     Timeouts,
     ToolCall,
     TransportError,
 )
-from wiro_async._engine import watcher as module
-from wiro_async._engine.watcher import EventBuffer, TaskWatcher
-from wiro_async._protocol.messages import parse_frame
+from wiro_async._engine.tracking import tracked_task as module
+from wiro_async._engine.tracking.tracked_task import EventBuffer, TrackedTask
+from wiro_async._protocol.messages.frames import parse_frame
 
 FOREVER = Timeouts()
 
@@ -33,21 +33,21 @@ async def nothing() -> None:
 
 
 @pytest.fixture
-async def watcher() -> TaskWatcher:
+async def tracked() -> TrackedTask:
     """A watcher of a task of unknown age."""
-    return TaskWatcher("7", "token", "owner/model", nothing, None)
+    return TrackedTask("7", "token", "owner/model", nothing, None)
 
 
-def task(status: str, exit_code: str | None = None) -> Task:
+def task(status: str, exit_code: str | None = None) -> TaskInfo:
     """A snapshot."""
-    return Task.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
+    return TaskInfo.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
-def hear(watcher: TaskWatcher, body: str) -> None:
+def hear(tracked: TrackedTask, body: str) -> None:
     """A message comes."""
     message = parse_frame(body.encode())
     assert message is not None
-    watcher.receive(message)
+    tracked.receive(message)
 
 
 def numbers() -> Iterator[str]:
@@ -56,57 +56,57 @@ def numbers() -> Iterator[str]:
         yield f'{{"type":"task_{number}","id":"7"}}'
 
 
-async def read(buffer: EventBuffer, watcher: TaskWatcher) -> list[object]:
+async def read(buffer: EventBuffer, tracked: TrackedTask) -> list[object]:
     """What is unread, up to the end of the task."""
     events: list[object] = []
-    while (event := await buffer.next(watcher, 0.0, FOREVER)) is not None:
+    while (event := await buffer.next(tracked, 0.0, FOREVER)) is not None:
         events.append(event)
     return events
 
 
-async def test_text_and_progress_that_nobody_read_are_merged(watcher: TaskWatcher) -> None:
+async def test_text_and_progress_that_nobody_read_are_merged(tracked: TrackedTask) -> None:
     """A slow reader gets all text at once and the newest progress."""
     buffer = EventBuffer()
-    watcher.listen(buffer)
+    tracked.listen(buffer)
     for text in ("O", "On", "Once"):
         hear(
-            watcher,
+            tracked,
             f'{{"type":"task_output","id":"7","message":{{"type":"answer","raw":"{text}","answer":["{text}"]}}}}',
         )
     for share in (10, 20, 30):
         hear(
-            watcher, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}'
+            tracked, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}'
         )
-    watcher.look(task("task_postprocess_end", "0"), True)
-    events = await read(buffer, watcher)
+    tracked.look(task("task_postprocess_end", "0"), True)
+    events = await read(buffer, tracked)
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["Once"]
     assert [event.fraction for event in events if isinstance(event, Progress)] == [0.3]
 
 
-async def test_what_nobody_reads_is_bounded(watcher: TaskWatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_nobody_reads_is_bounded(tracked: TrackedTask, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much comes, memory does not grow."""
     buffer = EventBuffer()
-    watcher.listen(buffer)
+    tracked.listen(buffer)
     for body in numbers():
-        hear(watcher, body)
-    watcher.look(task("task_postprocess_end", "0"), True)
-    assert len(await read(buffer, watcher)) == module.MAX_UNREAD
+        hear(tracked, body)
+    tracked.look(task("task_postprocess_end", "0"), True)
+    assert len(await read(buffer, tracked)) == module.MAX_UNREAD
 
 
-async def test_what_is_rare_is_never_dropped(watcher: TaskWatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_rare_is_never_dropped(tracked: TrackedTask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Log lines and progress make room for newer ones; a tool's call or a status among them stays."""
     monkeypatch.setattr(module, "MAX_UNREAD", 10)
     buffer = EventBuffer()
-    watcher.listen(buffer)
-    watcher.look(task("task_start"), True)
+    tracked.listen(buffer)
+    tracked.look(task("task_start"), True)
     call = {"type": "function_call", "call_id": "1", "name": "look", "arguments": "{}", "status": "completed"}
     body = {"type": "task_output", "id": "7", "message": {"type": "answer", "segments": [call]}}
-    watcher.reconnected()
-    hear(watcher, json.dumps(body))
+    tracked.reconnected()
+    hear(tracked, json.dumps(body))
     for number in range(100):
-        hear(watcher, f'{{"type":"task_output","id":"7","message":"line {number}"}}')
-    watcher.look(task("task_postprocess_end", "0"), True)
-    events = await read(buffer, watcher)
+        hear(tracked, f'{{"type":"task_output","id":"7","message":"line {number}"}}')
+    tracked.look(task("task_postprocess_end", "0"), True)
+    events = await read(buffer, tracked)
     assert [type(event) for event in events if not isinstance(event, LogLine)] == [
         StatusChanged,
         Reconnected,
@@ -117,60 +117,60 @@ async def test_what_is_rare_is_never_dropped(watcher: TaskWatcher, monkeypatch: 
     assert len(events) == 10
 
 
-async def test_a_late_listener_is_told_the_status_first(watcher: TaskWatcher) -> None:
+async def test_a_late_listener_is_told_the_status_first(tracked: TrackedTask) -> None:
     """Then what follows."""
-    watcher.look(task("task_start"), True)
+    tracked.look(task("task_start"), True)
     buffer = EventBuffer()
-    watcher.listen(buffer)
-    watcher.reconnected()
-    watcher.look(task("task_cancel"), True)
-    first, second, third = await read(buffer, watcher)
+    tracked.listen(buffer)
+    tracked.reconnected()
+    tracked.look(task("task_cancel"), True)
+    first, second, third = await read(buffer, tracked)
     assert isinstance(first, StatusChanged)
     assert first.status == "task_start"
     assert isinstance(second, Reconnected)
     assert isinstance(third, StatusChanged)
 
 
-async def test_a_failed_watch_ends_all_waits(watcher: TaskWatcher) -> None:
+async def test_a_failed_watch_ends_all_waits(tracked: TrackedTask) -> None:
     """With the error, which learns the ids; a second one changes nothing."""
     buffer = EventBuffer()
-    watcher.listen(buffer)
-    waiting = asyncio.create_task(watcher.wait(0.0, FOREVER))
-    reading = asyncio.create_task(read(buffer, watcher))
+    tracked.listen(buffer)
+    waiting = asyncio.create_task(tracked.wait(0.0, FOREVER))
+    reading = asyncio.create_task(read(buffer, tracked))
     await asyncio.sleep(0)
-    watcher.fail(TransportError("gone"))
-    watcher.fail(TransportError("other"))
+    tracked.fail(TransportError("gone"))
+    tracked.fail(TransportError("other"))
     with pytest.raises(TransportError, match="gone") as caught:
         await waiting
     assert (caught.value.task_id, caught.value.token) == ("7", "token")
     assert await reading == []
 
 
-async def test_the_nearest_time_out_is_told(watcher: TaskWatcher) -> None:
+async def test_the_nearest_time_out_is_told(tracked: TrackedTask) -> None:
     """Of several the one that passes first."""
     start = anyio.current_time()
     with pytest.raises(TaskTimeoutError) as caught:
-        await watcher.wait(start, Timeouts(run=50, queue=0.01, idle=60))
+        await tracked.wait(start, Timeouts(run=50, queue=0.01, idle=60))
     assert (caught.value.phase, caught.value.last_status) == ("queue", None)
-    watcher.look(task("task_start"), True)
+    tracked.look(task("task_start"), True)
     with pytest.raises(TaskTimeoutError) as caught:
-        await watcher.wait(start, Timeouts(run=50, queue=0.01, idle=0.05))
+        await tracked.wait(start, Timeouts(run=50, queue=0.01, idle=0.05))
     assert (caught.value.phase, caught.value.last_status) == ("idle", "task_start")
     assert caught.value.last_task is not None
 
 
-async def test_a_sign_of_life_moves_the_idle_time_out(watcher: TaskWatcher) -> None:
+async def test_a_sign_of_life_moves_the_idle_time_out(tracked: TrackedTask) -> None:
     """A deadline that has moved while one slept is not one that passed."""
-    waiting = asyncio.create_task(watcher.wait(anyio.current_time(), Timeouts(idle=0.15)))
+    waiting = asyncio.create_task(tracked.wait(anyio.current_time(), Timeouts(idle=0.15)))
     for _ in range(6):
         await asyncio.wait([waiting], timeout=0.05)
-        hear(watcher, '{"type":"task_output","id":"7","message":"x"}')
+        hear(tracked, '{"type":"task_output","id":"7","message":"x"}')
     assert not waiting.done()
     with pytest.raises(TaskTimeoutError):
         await waiting
 
 
-async def test_age(watcher: TaskWatcher) -> None:
+async def test_age(tracked: TrackedTask) -> None:
     """A task of unknown origin is as old as can be."""
-    assert watcher.age == float("inf")
-    assert TaskWatcher("7", None, "", nothing, anyio.current_time()).age < 5
+    assert tracked.age == float("inf")
+    assert TrackedTask("7", None, "", nothing, anyio.current_time()).age < 5

@@ -21,10 +21,10 @@ from wiro_async import (
     SubmissionUnknownError,
     Timeouts,
 )
-from wiro_async._engine import reconciler, submitter
-from wiro_async._engine.reconciler import Reconciler
-from wiro_async._protocol.matching import Intent
-from wiro_async._protocol.requests import RunInput
+from wiro_async._engine.submission import reconciler, submitter
+from wiro_async._engine.submission.reconciler import Reconciler
+from wiro_async._protocol.http.requests import RunInput
+from wiro_async._protocol.submission.intent import Intent
 from wiro_async.testing import DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from wiro_async import (
     RateLimitError,
     RetryPolicy,
     SubmissionUnknownError,
-    Task,
+    TaskInfo,
     Timeouts,
 )
-from wiro_async._engine.task_calls import TaskCalls
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async.testing import DelayAnswer, HttpFault, ResetAfter, ResetBefore, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -104,13 +104,13 @@ async def test_1_a_task_that_is_listed_late_is_found(emulator: WiroEmulator, imp
     assert len(emulator.ledger.submissions) == 1
 
 
-Page = Callable[..., Awaitable[list[Task]]]
+Page = Callable[..., Awaitable[list[TaskInfo]]]
 
 
 def _three_a_page(page: Page) -> Page:
     """A service that gives at most three tasks a page, however many are asked for."""
 
-    async def short(calls: TaskCalls, start: int, limit: int, *others: object) -> list[Task]:
+    async def short(calls: TaskCalls, start: int, limit: int, *others: object) -> list[TaskInfo]:
         return await page(calls, start, min(limit, 3), *others)
 
     return short

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from wiro_async import AsyncWiro, SessionClosedError, TaskTimeoutError
-from wiro_async._engine import stopping
+from wiro_async._engine.calls import stopping
 from wiro_async.testing import DelayAnswer, ResetAfter, WiroEmulator
 
 if TYPE_CHECKING:

@@ -20,7 +20,9 @@ from wiro_async import (
     TaskCancelledError,
     WiroError,
 )
-from wiro_async._engine import poller, stopping, submitter
+from wiro_async._engine.calls import stopping
+from wiro_async._engine.submission import submitter
+from wiro_async._engine.tracking import poller
 from wiro_async.testing import Delay, DelayAnswer, Respond, WiroEmulator
 
 if TYPE_CHECKING:

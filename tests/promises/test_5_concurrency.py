@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from wiro_async import AsyncWiro, EventStream
-from wiro_async._engine import limiter
+from wiro_async._engine.submission import limiter
 from wiro_async.testing import Respond, WiroEmulator
 
 if TYPE_CHECKING:

@@ -103,11 +103,11 @@ async def test_9_a_cancelled_loop_frees_at_once(wiro: AsyncWiro, until: Until) -
         async for _ in task.events():
             pass
 
-    following = asyncio.create_task(follow())
+    context = asyncio.create_task(follow())
     await until(lambda: wiro.statistics().watched_tasks)
-    following.cancel()
-    await asyncio.wait([following])
-    del following
+    context.cancel()
+    await asyncio.wait([context])
+    del context
     assert wiro.statistics().watched_tasks == 0
 
 

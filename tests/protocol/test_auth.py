@@ -5,7 +5,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.auth import Credentials
+from wiro_async._protocol.http.auth import Credentials
 
 # printf %s s3cret1734513809 | openssl dgst -sha256 -hmac k3y
 KNOWN = "7799f77db4d2001560a6c72ac9346c2378d6a5a84b5049e321ede5ba691c1883"

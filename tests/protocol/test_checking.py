@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiro_async import File, InvalidInputError, Model
-from wiro_async._protocol.checking import Problem, check, refusal
-from wiro_async._protocol.requests import run
-from wiro_async._protocol.routing import routed
+from wiro_async._protocol.http.requests import run
+from wiro_async._protocol.models.file_routing import routed
+from wiro_async._protocol.models.validation import Problem, check, refusal
 
 Item = dict[str, Any]
 JPEG = File(b"jpeg", "a.jpg")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.entities import OutputRecord, Submitted, Task, decoded, tasks_of
+from wiro_async._protocol.tasks.records import OutputRecord, Submitted, TaskInfo, decoded, tasks_of
 
 # Verbatim from the contract, with values where it has dots.
 RECORD: dict[str, Any] = json.loads("""
@@ -34,7 +34,7 @@ OUTPUT_KEYS = ["url", "name", "contenttype", "size", "content"]
 
 def test_a_task() -> None:
     """All that was seen of one, read."""
-    task = Task.from_wire(RECORD)
+    task = TaskInfo.from_wire(RECORD)
     assert (task.id, task.token, task.model) == ("2221", "eDcCm5yy", "bytedance/seedream-v4-5")
     assert (task.status, task.exit_code, task.is_over, task.succeeded) == ("task_postprocess_end", 0, True, True)
     assert not task.was_cancelled
@@ -57,7 +57,7 @@ def test_any_field_may_lack(key: str, value: object) -> None:
     record: dict[str, Any] = {**RECORD, key: value}
     if value == "missing":
         del record[key]
-    whole, task = Task.from_wire(RECORD), Task.from_wire(record)
+    whole, task = TaskInfo.from_wire(RECORD), TaskInfo.from_wire(record)
     fields = {"socketaccesstoken": "token", "pexit": "exit_code", "createtime": "created_at", "starttime": "started_at"}
     fields |= {"endtime": "ended_at", "elapsedseconds": "elapsed", "totalcost": "cost", "id": "id", "status": "status"}
     fields |= {"modelslugowner": "model", "modelslugproject": "model", "outputs": "outputs", "parameters": "parameters"}
@@ -94,8 +94,8 @@ def test_any_field_may_lack(key: str, value: object) -> None:
 )
 def test_other_ways_to_write_it(change: dict[str, Any]) -> None:
     """JSON text for objects, numbers for digits: the record is the same."""
-    task = Task.from_wire({**RECORD, **change})
-    whole = Task.from_wire(RECORD)
+    task = TaskInfo.from_wire({**RECORD, **change})
+    whole = TaskInfo.from_wire(RECORD)
     assert (task.id, task.parameters, task.outputs, task.exit_code) == (
         whole.id,
         whole.parameters,
@@ -107,7 +107,7 @@ def test_other_ways_to_write_it(change: dict[str, Any]) -> None:
 
 def test_the_other_name_of_the_id() -> None:
     """Some answers say taskid."""
-    assert Task.from_wire({"taskid": "7"}).id == "7"
+    assert TaskInfo.from_wire({"taskid": "7"}).id == "7"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_the_other_name_of_the_id() -> None:
 )
 def test_only_two_states_are_an_end(status: str, pexit: str, over: bool, succeeded: bool) -> None:
     """And only one of them, with exit code 0, is success."""
-    task = Task.from_wire({"status": status, "pexit": pexit})
+    task = TaskInfo.from_wire({"status": status, "pexit": pexit})
     assert (task.is_over, task.succeeded) == (over, succeeded)
 
 
@@ -150,7 +150,7 @@ def test_content(content: Any, told: dict[str, Any]) -> None:
 @given(st.dictionaries(st.sampled_from([*RECORD, "taskid"]) | st.text(), ANYTHING, max_size=6))
 def test_no_record_is_too_strange(record: dict[str, Any]) -> None:
     """Any object is a task, and stays reachable."""
-    assert Task.from_wire(record).raw is record
+    assert TaskInfo.from_wire(record).raw is record
 
 
 @given(st.dictionaries(st.sampled_from(OUTPUT_KEYS) | st.text(), ANYTHING, max_size=6))
@@ -162,19 +162,19 @@ def test_no_output_is_too_strange(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize("seconds", ["1e300", "-1e300", "99999999999999", -(10**18)])
 def test_times_beyond_the_calendar(seconds: Any) -> None:
     """They are no times."""
-    assert Task.from_wire({"starttime": seconds}).started_at is None
+    assert TaskInfo.from_wire({"starttime": seconds}).started_at is None
 
 
 def test_a_task_shows_no_secret() -> None:
     """Neither its token, nor the access key in a URL."""
-    shown = repr(Task.from_wire(RECORD)) + repr(Task.from_wire(RECORD).outputs)
+    shown = repr(TaskInfo.from_wire(RECORD)) + repr(TaskInfo.from_wire(RECORD).outputs)
     assert "eDcCm5yy" not in shown
     assert "dFKl" not in shown
 
 
 def test_a_task_can_be_copied_and_pickled() -> None:
     """It goes along with errors to other processes."""
-    task = Task.from_wire(RECORD)
+    task = TaskInfo.from_wire(RECORD)
     assert pickle.loads(pickle.dumps(task)) == task
     assert copy.deepcopy(task) == task
 

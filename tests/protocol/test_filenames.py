@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.filenames import (
+from wiro_async._protocol.files.filenames import (
     MAX_BYTES,
     RESERVED,
     distinct_names,
@@ -109,7 +109,7 @@ def test_clashing_names() -> None:
 
 def test_very_many_equal_names() -> None:
     """Each finds its number at once: thousands take no longer than they must."""
-    with patch("wiro_async._protocol.filenames.numbered", wraps=numbered) as made:
+    with patch("wiro_async._protocol.files.filenames.numbered", wraps=numbered) as made:
         assert distinct_names(["a.png"] * 3000)[-1] == "a-3000.png"
     assert made.call_count < 10_000
 

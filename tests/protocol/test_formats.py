@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wiro_async._protocol.formats import json_text, response_format, rooted, schema_in, strict
+from wiro_async._protocol.conversations.answer_format import json_text, response_format, rooted, schema_in, strict
 
 NUMBER = {"type": "integer", "default": 3}
 

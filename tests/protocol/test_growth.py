@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async import TaskEvent, TextDelta
-from wiro_async._protocol import growth, messages
-from wiro_async._protocol import json as json_module
-from wiro_async._protocol.messages import parse_frame
-from wiro_async._protocol.task_state import TaskState
+from wiro_async._protocol.messages import frames as messages
+from wiro_async._protocol.messages import growth
+from wiro_async._protocol.messages.frames import parse_frame
+from wiro_async._protocol.tasks.task_state import TaskState
+from wiro_async._protocol.values import json as json_module
 
 CHARACTERS = st.sampled_from(
     ['a"', "\\", "é", "😀", "</answer>", "<answer>", "\n", '"}]}', '"}', "\ufffd", "\ud83d", "\ude00", "<", " "]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.journal_keys import digest, nth, short
-from wiro_async._protocol.json import JSON
+from wiro_async._protocol.submission.journal_keys import digest, nth, short
+from wiro_async._protocol.values.json import JSON
 
 VALUES: st.SearchStrategy[JSON] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.json import checked, decode, decode_or_none, encode
+from wiro_async._protocol.values.json import checked, decode, decode_or_none, encode
 from wiro_async._types import File
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

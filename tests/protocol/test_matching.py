@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.entities import Task
-from wiro_async._protocol.json import JSON
-from wiro_async._protocol.matching import Intent, intent_of, with_intent
-from wiro_async._protocol.requests import RunInput, form_text
+from wiro_async._protocol.http.requests import RunInput, form_text
+from wiro_async._protocol.submission.intent import Intent, intent_of, with_intent
+from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.values.json import JSON
 from wiro_async._types import File
 
 SCALARS = st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-1e6, 1e6) | st.text()
@@ -25,10 +25,10 @@ def intent(given: dict[str, Any], callback_url: str | None = None, model: str = 
     return Intent.of(model, RunInput.of(given), callback_url)
 
 
-def echo(parameters: Any, callback_url: str | None = None, owner: str = "a") -> Task:
+def echo(parameters: Any, callback_url: str | None = None, owner: str = "a") -> TaskInfo:
     """A task as the service lists it."""
     record = {"modelslugowner": owner, "modelslugproject": "b", "parameters": parameters, "callbackurl": callback_url}
-    return Task.from_wire({key: value for key, value in record.items() if value is not None})
+    return TaskInfo.from_wire({key: value for key, value in record.items() if value is not None})
 
 
 @given(st.dictionaries(st.text(min_size=1), VALUES, max_size=4))
@@ -98,7 +98,7 @@ def test_a_project_settles_it(ours: Any, told: str, same: bool) -> None:
         "parameters": {},
         "projectid": told,
     }
-    assert wanted.matches(Task.from_wire(record)) == same
+    assert wanted.matches(TaskInfo.from_wire(record)) == same
 
 
 @pytest.mark.parametrize("url", ["", "my.app/SECRET", "ftp://my.app/SECRET", "https://", "https://[/SECRET", 7])

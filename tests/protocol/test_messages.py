@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.events import CostUpdate, LogLine, Progress, UnknownEvent
-from wiro_async._protocol.messages import Message, cost_of, output_of, parse_frame, progress_of, registration
-from wiro_async._protocol.text import TextSnapshot
+from wiro_async._protocol.messages.frames import Message, cost_of, output_of, parse_frame, progress_of, registration
+from wiro_async._protocol.messages.text_snapshot import TextSnapshot
+from wiro_async._protocol.tasks.events import CostUpdate, LogLine, Progress, UnknownEvent
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 ANYTHING = st.recursive(

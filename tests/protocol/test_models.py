@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from wiro_async import Model, ModelStats
-from wiro_async._protocol.models import Filters, models_of, shelves_of, tool_detail, tool_explore, tool_list, total_of
+from wiro_async._protocol.models.model import (
+    Filters,
+    models_of,
+    sections_of,
+    tool_detail,
+    tool_explore,
+    tool_list,
+    total_of,
+)
 
 TOOL: dict[str, Any] = {
     "id": "1611",
@@ -86,11 +94,13 @@ def test_answers() -> None:
     assert [model.id for model in models_of({"tool": [TOOL, "odd", None]})] == ["1611"]
     assert models_of({}) == models_of({"tool": {}}) == models_of({"tool": [{}]}) == []
     assert [model.id for model in models_of({"tool": TOOL})] == ["1611"], "one alone, without a list"
-    assert shelves_of({"explore": None}) == []
+    assert sections_of({"explore": None}) == []
     assert [total_of({"total": told}) for told in (5, "5", None, "many")] == [5, 5, None, None]
-    [shelf] = shelves_of({"explore": [{"id": 1, "title": "New", "tools": [TOOL, 1], "url": "/new", "total": "9"}, 3]})
-    assert (shelf.id, shelf.title, shelf.url, shelf.total) == ("1", "New", "/new", 9)
-    assert [model.slug for model in shelf.models] == ["wiro/virtual-try-on"]
+    [section] = sections_of(
+        {"explore": [{"id": 1, "title": "New", "tools": [TOOL, 1], "url": "/new", "total": "9"}, 3]}
+    )
+    assert (section.id, section.title, section.url, section.total) == ("1", "New", "/new", 9)
+    assert [model.slug for model in section.models] == ["wiro/virtual-try-on"]
 
 
 def test_requests() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiro_async import Estimate, File, InvalidInputError, Model
-from wiro_async._protocol.pricing import UNITS, estimate
+from wiro_async._protocol.models.pricing import UNITS, estimate
 
 Item = dict[str, Any]
 PICTURE = File(b"", "a.png")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wiro_async._protocol.ranges import Offer, Start, Transfer
+from wiro_async._protocol.files.byte_ranges import Offer, Start, Transfer
 
 ETAG = '"v1"'
 OLD, NOW = "Mon, 01 Jun 2026 10:00:00 GMT", "Mon, 01 Jun 2026 12:00:00 GMT"

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async import CostUpdate, InvalidInputError, LogLine, StatusChanged, Transcript, TurnEnded, UnknownEvent
-from wiro_async._protocol.messages import Message, parse_frame
-from wiro_async._protocol.realtime import (
+from wiro_async._protocol.conversations.realtime_audio import (
     BYTES_PER_SECOND,
     FRAME_BYTES,
     AudioChunk,
@@ -25,7 +24,8 @@ from wiro_async._protocol.realtime import (
     pcm_view,
     told_by,
 )
-from wiro_async._protocol.task_state import TaskState
+from wiro_async._protocol.messages.frames import Message, parse_frame
+from wiro_async._protocol.tasks.task_state import TaskState
 
 SIZES = st.lists(st.one_of(st.integers(0, 20), st.integers(9_500, 9_700), st.integers(0, 40_000)), max_size=12)
 

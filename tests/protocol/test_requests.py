@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol import requests
-from wiro_async._protocol.requests import RunInput
+from wiro_async._protocol.http import requests
+from wiro_async._protocol.http.requests import RunInput
 from wiro_async._types import File
 
 SLUGS = st.text(st.characters(exclude_characters="/"), min_size=1).filter(

@@ -21,8 +21,8 @@ from wiro_async._errors import (
     ServerError,
     WiroError,
 )
-from wiro_async._protocol.json import decode
-from wiro_async._protocol.responses import parse_envelope, retry_after
+from wiro_async._protocol.http.responses import parse_envelope, retry_after
+from wiro_async._protocol.values.json import decode
 
 NOW = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()

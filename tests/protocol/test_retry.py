@@ -16,7 +16,7 @@ from wiro_async._errors import (
     SessionClosedError,
     WiroError,
 )
-from wiro_async._protocol.retry import RetryPolicy
+from wiro_async._protocol.http.retry import RetryPolicy
 
 
 @pytest.mark.parametrize(

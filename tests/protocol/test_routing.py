@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from wiro_async import File, InvalidInputError, Parameter
-from wiro_async._protocol.inputs import files_in
-from wiro_async._protocol.requests import run
-from wiro_async._protocol.routing import routed
+from wiro_async._protocol.http.requests import run
+from wiro_async._protocol.models.file_routing import routed
+from wiro_async._protocol.models.input_view import files_in
 
 Item = dict[str, Any]
 JPEG = File(b"jpeg", "a.jpg")

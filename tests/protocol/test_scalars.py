@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wiro_async._protocol.scalars import own_scalar
+from wiro_async._protocol.values.scalars import own_scalar
 
 
 class Scalar:

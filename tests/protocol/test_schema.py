@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiro_async import Parameter
-from wiro_async._protocol.schema import parameters_of
+from wiro_async._protocol.models.parameters import parameters_of
 
 Item = dict[str, Any]
 

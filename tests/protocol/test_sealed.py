@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.messages import TEXT_KEYS, parse_frame
-from wiro_async._protocol.sealed import text_body, text_envelope
+from wiro_async._protocol.messages.frames import TEXT_KEYS, parse_frame
+from wiro_async._protocol.messages.lazy_text import text_body, text_envelope
 
 ANSWER = {"type": "answer", "speed": "6.0", "isThinking": False, "raw": 'é "x"', "thinking": [], "answer": ["x"]}
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.entities import Submitted, Task
-from wiro_async._protocol.messages import Message
-from wiro_async._protocol.sse import EventParser, ServerEvent, ids_of, told_by
+from wiro_async._protocol.http.event_stream import EventParser, ServerEvent, ids_of, told_by
+from wiro_async._protocol.messages.frames import Message
+from wiro_async._protocol.tasks.records import Submitted, TaskInfo
 
 LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
 NAMES = LINES.filter(bool)
@@ -101,7 +101,7 @@ def test_no_ids(name: str) -> None:
 def test_the_end() -> None:
     """It brings the task."""
     told = told_by(ServerEvent("done", '{"tasklist":[{"id":"1","status":"task_cancel"}]}'))
-    assert isinstance(told, Task)
+    assert isinstance(told, TaskInfo)
     assert told.was_cancelled
     assert ids_of(told) == Submitted("1", None)
     assert told_by(ServerEvent("done", "{}")) is None

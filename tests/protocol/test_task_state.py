@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol import status as states
-from wiro_async._protocol.entities import Task
-from wiro_async._protocol.events import (
+from wiro_async._protocol.messages.frames import Message
+from wiro_async._protocol.tasks import status as states
+from wiro_async._protocol.tasks.events import (
     CostUpdate,
     LogLine,
     Progress,
@@ -20,8 +20,8 @@ from wiro_async._protocol.events import (
     TextReset,
     UnknownEvent,
 )
-from wiro_async._protocol.messages import Message
-from wiro_async._protocol.task_state import TaskState
+from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_state import TaskState
 
 TEXT = "I think, therefore I am."
 STATUSES = [*states.ORDER, "task_cancel", "task_error", "task_stream_ready", "task_error_full", "task_levitation", ""]
@@ -41,9 +41,9 @@ def message(kind: str, payload: Any = None, **more: Any) -> Message:
     return Message(kind, "1", "", {"type": kind, "message": payload, **more})
 
 
-def task(status: str, pexit: Any = "", **more: Any) -> Task:
+def task(status: str, pexit: Any = "", **more: Any) -> TaskInfo:
     """The task as Task/Detail tells it."""
-    return Task.from_wire({"id": "1", "status": status, "pexit": pexit, **more})
+    return TaskInfo.from_wire({"id": "1", "status": status, "pexit": pexit, **more})
 
 
 MESSAGES = st.builds(message, st.sampled_from(STATUSES) | st.text(), PAYLOADS)
@@ -51,14 +51,14 @@ SNAPSHOTS = st.builds(task, st.sampled_from(STATUSES) | st.text(), st.sampled_fr
 
 
 @given(st.lists(st.tuples(MESSAGES | SNAPSHOTS, st.booleans()), max_size=30))
-def test_whatever_comes_in_whatever_order(told: list[tuple[Message | Task, bool]]) -> None:
+def test_whatever_comes_in_whatever_order(told: list[tuple[Message | TaskInfo, bool]]) -> None:
     """Statuses and progress go forward, only a snapshot ends it, nothing comes after the end."""
     state, events = TaskState(), list[TaskEvent]()
     for item, patient in told:
         was_over = state.over
         new = state.receive(item) if isinstance(item, Message) else state.look(item, patient)
         assert not (was_over and new)
-        assert state.over == was_over or (isinstance(item, Task) and item.is_over)
+        assert state.over == was_over or (isinstance(item, TaskInfo) and item.is_over)
         if state.over and not was_over:
             assert state.task is item
             assert state.task is not None

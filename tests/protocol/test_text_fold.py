@@ -5,8 +5,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.text import KINDS, TextSnapshot, whole
-from wiro_async._protocol.text_fold import TextChange, TextFold
+from wiro_async._protocol.messages.text_accumulator import TextChange, TextFold
+from wiro_async._protocol.messages.text_snapshot import KINDS, TextSnapshot, whole
 
 WHOLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=60)
 

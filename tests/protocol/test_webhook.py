@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async import ConfigurationError
-from wiro_async._protocol.matching import with_intent
-from wiro_async._protocol.webhook import TaskIds, address, ids_in, segment, segment_of, verdict
+from wiro_async._protocol.submission.callback_urls import TaskIds, address, ids_in, segment, segment_of, verdict
+from wiro_async._protocol.submission.intent import with_intent
 
 SECRET, OTHER = b"a secret of 16+ bytes", b"another secret, no less"
 NONCE = bytes(range(16))

@@ -48,5 +48,5 @@ async def test_detail(api: "Api") -> None:
 async def test_explore(api: "Api") -> None:
     """Models by category."""
     shelves = (await api.post("Tool/Explore"))["explore"]
-    assert [shelf["title"] for shelf in shelves][:3] == ["text-to-image", "llm", "llm-tool-call"]
+    assert [section["title"] for section in shelves][:3] == ["text-to-image", "llm", "llm-tool-call"]
     assert shelves[0]["tools"][0]["slugproject"] == "painter"

@@ -16,8 +16,9 @@ import pytest
 from starlette.datastructures import UploadFile
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._transport import files, sources
-from wiro_async._transport.files import chunks_of, size_of
+from wiro_async._transport.files import file_reader as files
+from wiro_async._transport.files import file_sources as sources
+from wiro_async._transport.files.file_reader import chunks_of, size_of
 from wiro_async._types import File
 
 if TYPE_CHECKING:

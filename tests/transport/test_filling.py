@@ -14,9 +14,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from wiro_async._protocol.filenames import numbered
-from wiro_async._transport import filling as module
-from wiro_async._transport.filling import filling
+from wiro_async._protocol.files.filenames import numbered
+from wiro_async._transport.files import atomic_file as module
+from wiro_async._transport.files.atomic_file import filling
 
 if TYPE_CHECKING:
     from tests.conftest import Until

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from wiro_async._transport import filling as module
-from wiro_async._transport.filling import BUFFER, filling
+from wiro_async._transport.files import atomic_file as module
+from wiro_async._transport.files.atomic_file import BUFFER, filling
 
 
 def names_in(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from wiro_async import File
-from wiro_async._transport.files import CHUNK, chunks_of, size_of
+from wiro_async._transport.files.file_reader import CHUNK, chunks_of, size_of
 
 PIECES = os.urandom(CHUNK * 5 // 2)
 

@@ -179,7 +179,7 @@ async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 async def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What needs no conversion is read; for the rest the error says what to install, and what the file is like."""
-    monkeypatch.delitem(sys.modules, "wiro_async._transport.resampling", raising=False)
+    monkeypatch.delitem(sys.modules, "wiro_async._transport.audio.resampling", raising=False)
     monkeypatch.setitem(sys.modules, "numpy", None)
     assert await read(make(tmp_path / "a.wav", b"\1\2")) == b"\1\2"
     with pytest.raises(

@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from wiro_async._engine.callbacks import Callbacks
-from wiro_async._engine.event_runs import EventRuns
-from wiro_async._engine.hub import SocketHub
-from wiro_async._engine.limiter import Limiter
-from wiro_async._engine.nursery import Nursery
-from wiro_async._engine.poller import Poller
-from wiro_async._engine.realtime import Realtime
-from wiro_async._engine.running import Running
-from wiro_async._engine.sender import Pace
-from wiro_async._engine.stopping import Stopper
-from wiro_async._engine.submitter import Submitter
-from wiro_async._engine.watches import Watches
+from wiro_async._engine.background.background_tasks import BackgroundTasks
+from wiro_async._engine.calls.sender import Pace
+from wiro_async._engine.calls.stopping import Stopper
+from wiro_async._engine.realtime.realtime_sessions import Realtime
+from wiro_async._engine.submission.limiter import Limiter
+from wiro_async._engine.submission.submitter import Submitter
+from wiro_async._engine.tracking.callback_feed import Callbacks
+from wiro_async._engine.tracking.event_stream_feed import EventRuns
+from wiro_async._engine.tracking.poller import Poller
+from wiro_async._engine.tracking.running import Running
+from wiro_async._engine.tracking.socket_feed import SocketFeed
+from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.websocket import Socket, connected
 from wiro_async._transport.network.tls import Tls, Verify
+from wiro_async._transport.websocket import Socket, connected
+from wiro_async._tuning import Tuning
 from wiro_async._types import ProgressMode
 
 if TYPE_CHECKING:
@@ -66,25 +67,29 @@ class Engine:
         compression: bool,
         tasks_per_socket: int,
         polls_per_second: float,
+        tuning: Tuning,
     ) -> None:
+        self.tuning = tuning
         self._socket_url = socket_url
         self._compression = compression
         self._tls = Tls(verify)
         self.user_agent = user_agent
         self.pace = Pace()
-        self.http = HttpTransport(self._tls, transport)
-        self.nursery = Nursery(self._stop_all, self.http.aclose)
-        self.poller = Poller(self.nursery, polls_per_second)
-        self.hub = SocketHub(self.nursery, self._connect, tasks_per_socket, self.poller.reconsider)
+        self.http = HttpTransport(self._tls, tuning, transport)
+        self.background = BackgroundTasks(self._stop_all, self.http.aclose)
+        self.poller = Poller(self.background, polls_per_second)
+        self.socket_feed = SocketFeed(self.background, self._connect, tasks_per_socket, self.poller.reconsider)
         self.limiter = Limiter(max_concurrency)
         self.running = Running(self.limiter)
         self.limiter.on_line = self.running.look_after
-        self.watches = self.running.watches = Watches(self.poller, self.hub, self.running.over, self.running.made_at)
-        self.callbacks = Callbacks(self.watches)
-        self.stopper = Stopper(self.nursery)
-        self.realtime = Realtime(self.nursery, self.stopper, self.watches, self._connect_realtime)
-        event_runs = EventRuns(self.nursery, self.watches)
-        self.submitter = Submitter(self.nursery, self.stopper, self.limiter, self.running, event_runs)
+        self.tracker = self.running.tracker = Tracker(
+            self.poller, self.socket_feed, self.running.over, self.running.made_at
+        )
+        self.callbacks = Callbacks(self.tracker)
+        self.stopper = Stopper(self.background)
+        self.realtime = Realtime(self.background, self.stopper, self.tracker, self._connect_realtime)
+        event_runs = EventRuns(self.background, self.tracker)
+        self.submitter = Submitter(self.background, self.stopper, self.limiter, self.running, event_runs)
         self.submitter.on_made = self.callbacks.note
 
     def statistics(self) -> Statistics:
@@ -92,22 +97,22 @@ class Engine:
         return Statistics(
             len(self.submitter),
             self.limiter.waiting,
-            len(self.watches),
+            len(self.tracker),
             len(self.stopper),
             self.http.in_flight,
-            self.hub.open_sockets + len(self.realtime),
-            self.nursery.count,
+            self.socket_feed.open_sockets + len(self.realtime),
+            self.background.count,
         )
 
     async def open(self) -> None:
         """Be ready, in this event loop. Raises `SessionClosedError` if that cannot be."""
-        await self.nursery.open()
+        await self.background.open()
 
     async def warm(self, mode: ProgressMode) -> None:
         """Be ready, and have a socket opened meanwhile if the mode needs one."""
         await self.open()
         if mode in ("auto", "websocket"):
-            self.hub.warm()
+            self.socket_feed.warm()
 
     async def aclose(self) -> None:
         """Stop the tasks that are owned, end all waits with `SessionClosedError`, close everything.
@@ -115,17 +120,17 @@ class Engine:
         Cancelling ends the wait for that, not the closing.
         """
         self.submitter.give_up()
-        await self.nursery.aclose()
+        await self.background.aclose()
 
     async def _stop_all(self) -> None:
         await self.submitter.aclose()
         await self.realtime.aclose()
         await self.stopper.aclose()
         self.pace.close()
-        self.watches.fail_all(SessionClosedError("the session was closed while this was waited for"))
+        self.tracker.fail_all(SessionClosedError("the session was closed while this was waited for"))
 
     def _connect(self) -> AbstractAsyncContextManager[Socket]:
-        return connected(self._socket_url, self.user_agent, self._tls, self._compression)
+        return connected(self._socket_url, self.user_agent, self._tls, self._compression, self.tuning)
 
     def _connect_realtime(self) -> AbstractAsyncContextManager[Socket]:
-        return connected(self._socket_url, self.user_agent, self._tls, compression=False, pings=False)
+        return connected(self._socket_url, self.user_agent, self._tls, False, self.tuning, pings=False)

@@ -55,8 +55,8 @@ class Player:
             task.log.append((time.time(), step.log, step.error))
         if task.watchers:
             message = encode(task, step)
-            for watcher in list(task.watchers.values()):
-                watcher(message)
+            for tracked in list(task.watchers.values()):
+                tracked(message)
         if task.over:
             self.on_over(task)
 

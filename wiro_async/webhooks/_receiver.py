@@ -15,15 +15,15 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from wiro_async._api.handle import TaskHandle
-from wiro_async._api.results import TaskResult
-from wiro_async._api.tasks import Reference, ref_of
-from wiro_async._engine.callbacks import Noted
-from wiro_async._engine.task_calls import TaskRef
+from wiro_async._api.resources.task_list import Reference, ref_of
+from wiro_async._api.results.task_result import TaskResult
+from wiro_async._api.tasks.handle import TaskHandle
+from wiro_async._engine.calls.task_calls import TaskRef
+from wiro_async._engine.tracking.callback_feed import Noted
 from wiro_async._errors import ConfigurationError, SessionClosedError, WebhookVerificationError, WiroError
-from wiro_async._protocol import webhook
-from wiro_async._protocol.entities import Task
-from wiro_async._protocol.matching import INTENT
+from wiro_async._protocol.submission import callback_urls as webhook
+from wiro_async._protocol.submission.intent import INTENT
+from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._session import AsyncWiro
 from wiro_async._transport import clock
 from wiro_async._types import Timeouts
@@ -42,7 +42,7 @@ from wiro_async.webhooks._asgi import (
 from wiro_async.webhooks._statistics import WebhookStatistics
 
 logger = logging.getLogger("wiro_async")
-OnEnd: TypeAlias = Callable[[Task], Awaitable[None] | None]
+OnEnd: TypeAlias = Callable[[TaskInfo], Awaitable[None] | None]
 
 LIFETIME = 7 * 24 * 3600.0
 LONGEST_LIFETIME = 100 * 366 * 24 * 3600.0
@@ -247,13 +247,13 @@ class WebhookReceiver:
             self._note_done(task)
             await self._tell(task)
 
-    def _note_done(self, task: Task) -> None:
+    def _note_done(self, task: TaskInfo) -> None:
         for key in filter(None, (task.id, task.token)):
             self._done[key] = None
         while len(self._done) > MAX_DONE:
             del self._done[next(iter(self._done))]
 
-    async def _tell(self, task: Task) -> None:
+    async def _tell(self, task: TaskInfo) -> None:
         if self._on_end is None:
             return
         try:
@@ -264,7 +264,7 @@ class WebhookReceiver:
             logger.exception("on_end failed for task %s", task.id)
 
 
-def _is_about(ref: TaskRef, segment: str, task: Task) -> bool:
+def _is_about(ref: TaskRef, segment: str, task: TaskInfo) -> bool:
     """Whether a call at an address may speak of a task: one that was given another address does not use this one."""
     echoed = task.raw.get("callbackurl")
     is_same = not isinstance(echoed, str) or not echoed or segment in echoed

@@ -1,9 +1,9 @@
 """Batches: any number of runs, a bounded number in flight."""
 
 from wiro_async._api.batch.batch import Batch
-from wiro_async._api.batch.budget import Estimator
-from wiro_async._api.batch.items import BatchItem, RunRequest
-from wiro_async._api.batch.options import (
+from wiro_async._api.batch.batch_inputs import Inputs
+from wiro_async._api.batch.batch_items import BatchItem, RunRequest
+from wiro_async._api.batch.batch_options import (
     BatchOptions,
     BatchSettings,
     Concurrency,
@@ -12,9 +12,9 @@ from wiro_async._api.batch.options import (
     ProgressListener,
     RetryIf,
 )
-from wiro_async._api.batch.requests import Inputs
-from wiro_async._api.batch.runs import Runs
-from wiro_async._api.batch.stats import BatchStats
+from wiro_async._api.batch.budget import Estimator
+from wiro_async._api.batch.counters import BatchStats
+from wiro_async._api.batch.item_runs import Runs
 
 __all__ = [
     "Batch",

@@ -13,22 +13,22 @@ import anyio
 import attrs
 from anyio.abc import TaskGroup
 
+from wiro_async._api.batch.batch_inputs import Inputs, Requests, Taken
+from wiro_async._api.batch.batch_items import BatchItem
+from wiro_async._api.batch.batch_options import BatchOptions
+from wiro_async._api.batch.bounded_queue import Outbox
 from wiro_async._api.batch.budget import Budget, Estimator
 from wiro_async._api.batch.carrier import Carried, Carrier
-from wiro_async._api.batch.crew import Crew, Worker
-from wiro_async._api.batch.history import History
-from wiro_async._api.batch.items import BatchItem
-from wiro_async._api.batch.options import BatchOptions
-from wiro_async._api.batch.ordering import Ordering
-from wiro_async._api.batch.outbox import Outbox
-from wiro_async._api.batch.progress import Progress
-from wiro_async._api.batch.requests import Inputs, Requests, Taken
-from wiro_async._api.batch.runs import Runs
-from wiro_async._api.batch.saving import DOWNLOADS, Saver
-from wiro_async._api.batch.stats import BatchStats, Tally
-from wiro_async._api.batch.work import Means
+from wiro_async._api.batch.counters import BatchStats, Tally
+from wiro_async._api.batch.item_run import Means
+from wiro_async._api.batch.item_runs import Runs
+from wiro_async._api.batch.output_saver import DOWNLOADS, Saver
+from wiro_async._api.batch.reorder_buffer import Ordering
+from wiro_async._api.batch.workers import Crew, Worker
+from wiro_async._api.batch_report.batch_history import History
+from wiro_async._api.batch_report.live_progress import Progress
 from wiro_async._api.journal import JournalWriter
-from wiro_async._engine.nursery import Nursery
+from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._errors import SessionClosedError, WiroError
 
 
@@ -46,14 +46,14 @@ class Batch:
     def __init__(
         self,
         runs: Runs,
-        nursery: Nursery,
+        background: BackgroundTasks,
         ready: Callable[[], Awaitable[None]],
         model: str | None,
         inputs: Inputs,
         options: BatchOptions,
         estimator: Estimator,
     ) -> None:
-        self._nursery = nursery
+        self._background = background
         self._ready = ready
         self._options = options
         self._ordering = None if options.window is None else Ordering(options.window)
@@ -139,7 +139,7 @@ class Batch:
         Raises:
             ConfigurationError: that extra is not installed.
         """
-        from wiro_async._api.batch.report import write_report
+        from wiro_async._api.batch_report.html_report import write_report
 
         return await write_report(Path(path), self.stats, self._history)
 
@@ -151,7 +151,7 @@ class Batch:
                 self._budget.resume(self._journal.spendings)
         self._tally.begin()
         self._history.begin()
-        self._nursery.start(self._host)
+        self._background.start(self._host)
 
     async def _host(self) -> None:
         try:

@@ -10,10 +10,10 @@ from typing import TypeAlias
 import anyio
 import attrs
 
-from wiro_async._api.batch.items import RunRequest
+from wiro_async._api.batch.batch_items import RunRequest
 from wiro_async._api.journal import Spending
 from wiro_async._errors import BudgetExceededError, NotFoundError
-from wiro_async._protocol.pricing import Estimate
+from wiro_async._protocol.models.pricing import Estimate
 
 logger = logging.getLogger("wiro_async")
 FINEST = Decimal("1E-9")  # a mean is no finer than this, so that what is reserved is given back exactly

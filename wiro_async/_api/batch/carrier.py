@@ -6,11 +6,11 @@ from time import monotonic
 
 import attrs
 
-from wiro_async._api.batch import ledger
-from wiro_async._api.batch.crew import Worker
-from wiro_async._api.batch.items import BatchItem, Outcome
-from wiro_async._api.batch.requests import Taken
-from wiro_async._api.batch.work import Means, Work
+from wiro_async._api.batch import journal_log as ledger
+from wiro_async._api.batch.batch_inputs import Taken
+from wiro_async._api.batch.batch_items import BatchItem, Outcome
+from wiro_async._api.batch.item_run import Means, Work
+from wiro_async._api.batch.workers import Worker
 from wiro_async._api.journal import Entry
 from wiro_async._errors import JournalError
 

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any, TypeAlias, TypeVar, Unpack, overload
 from uuid import uuid4
 
-from wiro_async._api.conversation.options import (
+from wiro_async._api.conversation.answer_reader import AnswerForm, ResponseModel, Schema, check_form
+from wiro_async._api.conversation.chat_options import (
     OF_TOOLS,
     ChatOptions,
     ChatSettings,
@@ -16,16 +17,15 @@ from wiro_async._api.conversation.options import (
     TurnSettings,
     check_names,
 )
-from wiro_async._api.conversation.results import TurnResult
-from wiro_async._api.conversation.state import ChatState
-from wiro_async._api.conversation.stream import TurnStream
+from wiro_async._api.conversation.chat_state import ChatState
+from wiro_async._api.conversation.tools import Toolbox
 from wiro_async._api.conversation.turn import Turn
-from wiro_async._api.forms import AnswerForm, ResponseModel, Schema, check_form
-from wiro_async._api.launching import Launcher
-from wiro_async._api.tools import Toolbox
+from wiro_async._api.conversation.turn_result import TurnResult
+from wiro_async._api.conversation.turn_stream import TurnStream
+from wiro_async._api.tasks.run_spec import Runner
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.json import JSON
-from wiro_async._protocol.turns import SESSION_BYTES, continuation
+from wiro_async._protocol.conversations.turn_rules import SESSION_BYTES, continuation
+from wiro_async._protocol.values.json import JSON
 
 T = TypeVar("T")
 Prompt: TypeAlias = str | Messages
@@ -59,7 +59,7 @@ class Conversation:
 
     def __init__(
         self,
-        launcher: Launcher,
+        runner: Runner,
         model: str,
         session_id: str | None,
         previous_task_token: str | None,
@@ -67,7 +67,7 @@ class Conversation:
         settings: ChatSettings,
     ) -> None:
         self.model = model
-        self._launcher = launcher
+        self._runner = runner
         check_names(settings)
         self._options = ChatOptions(**settings)
         self._toolbox: Toolbox | None = None
@@ -182,11 +182,11 @@ class Conversation:
         form: AnswerForm[Any] = AnswerForm.none()
         if response_model is not None:
             form = await AnswerForm.of(response_model)
-            check_form(self._launcher.models.known(self.model))
+            check_form(self._runner.models.known(self.model))
             given = form.asked_for(given)
         if outputs is not None:
             given = continuation(given, self._state.answers(outputs))
-        return Turn(self._launcher, self.model, self._state, options, toolbox, form, given)
+        return Turn(self._runner, self.model, self._state, options, toolbox, form, given)
 
     async def _with_tools(self, options: ChatOptions) -> Toolbox:
         """The toolbox, kept as long as the tools are those of the conversation."""

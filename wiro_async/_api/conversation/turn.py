@@ -7,17 +7,17 @@ from typing import Generic
 
 import attrs
 
-from wiro_async._api.conversation.options import ChatOptions
-from wiro_async._api.conversation.results import TurnResult
-from wiro_async._api.conversation.state import ChatState, wire
-from wiro_async._api.forms import AnswerForm
-from wiro_async._api.launching import Launch, Launcher
-from wiro_async._api.results import T, TaskResult
-from wiro_async._api.tools import Toolbox
+from wiro_async._api.conversation.answer_reader import AnswerForm
+from wiro_async._api.conversation.chat_options import ChatOptions
+from wiro_async._api.conversation.chat_state import ChatState, wire
+from wiro_async._api.conversation.tools import Toolbox
+from wiro_async._api.conversation.turn_result import TurnResult
+from wiro_async._api.results.task_result import T, TaskResult
+from wiro_async._api.tasks.run_spec import Runner, RunSpec
 from wiro_async._errors import AnswerError, FinishReasonError, InvalidInputError, TurnLimitError, WiroError
-from wiro_async._protocol.calls import ToolCall, ToolOutput
-from wiro_async._protocol.entities import Task
-from wiro_async._protocol.turns import continuation, tool_names, turn_problems
+from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
+from wiro_async._protocol.conversations.turn_rules import continuation, tool_names, turn_problems
+from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._types import Timeouts
 
 
@@ -29,7 +29,7 @@ class Turn(Generic[T]):
         given: the input of the run that comes next.
     """
 
-    launcher: Launcher
+    runner: Runner
     model: str
     state: ChatState
     options: ChatOptions
@@ -43,27 +43,27 @@ class Turn(Generic[T]):
     @property
     def timeouts(self) -> Timeouts:
         """Those of each run."""
-        return self.launcher.timeouts(self.options.timeout, self.options.queue_timeout)
+        return self.runner.timeouts(self.options.timeout, self.options.queue_timeout)
 
     @property
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[TaskInfo]:
         """The runs so far."""
         return [result.task for result in self.results]
 
-    def launch(self) -> Launch:
+    def spec(self) -> RunSpec:
         """The run that comes next. Raises `InvalidInputError` if its input contradicts itself."""
         problems = [f"{name}: given {given}; allowed {allowed}" for name, given, allowed in turn_problems(self.given)]
         if problems:
             raise InvalidInputError(message=f"this turn cannot be sent: {'; '.join(problems)}", errors=problems)
         options = self.options
-        return Launch(
+        return RunSpec(
             self.model, self.given, options.callback_url, options.project_id, options.on_cancel, options.check
         )
 
     async def run(self) -> TurnResult[T]:
         """All of it."""
         try:
-            while await self.goes_on(await self.launcher.run(self.launch(), self.timeouts)):
+            while await self.goes_on(await self.runner.run(self.spec(), self.timeouts)):
                 pass
             return self.finished()
         except WiroError as error:
@@ -98,7 +98,7 @@ class Turn(Generic[T]):
 
     def finished(self) -> TurnResult[T]:
         """What it gave; the conversation goes on from there. Raises `ResponseFormatError`."""
-        downloader = self.launcher.following.downloader
+        downloader = self.runner.context.downloader
         turn = TurnResult(self.results, self.outputs, self.open_outputs, downloader, self.form)
         self.state.move_on(turn)
         return turn

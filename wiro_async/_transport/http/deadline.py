@@ -6,26 +6,21 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-CONNECT_SECONDS = 10.0
-
 
 class Deadline:
     """The time left for one request. Each piece of a streamed body restarts it; waiting for a piece does not count.
 
     Args:
         seconds: how long it lasts; None for no limit.
+        connect: the most seconds for connecting. It ends well before the deadline, which proves that nothing was sent.
     """
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, connect: float) -> None:
         self.seconds = seconds
+        self.connect = connect if seconds is None else min(connect, seconds / 2)
         self._timer: asyncio.Timeout | None = None
         self._ends_at: float | None = None
         self.restart()
-
-    @property
-    def connect(self) -> float:
-        """Seconds for connecting. It ends well before the deadline, which proves that nothing was sent."""
-        return CONNECT_SECONDS if self.seconds is None else min(CONNECT_SECONDS, self.seconds / 2)
 
     def timer(self) -> asyncio.Timeout:
         """Start a block that raises `TimeoutError` at the deadline."""

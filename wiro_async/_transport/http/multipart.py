@@ -9,8 +9,8 @@ from uuid import uuid4
 import anyio.to_thread
 import attrs
 
-from wiro_async._protocol.requests import Part
-from wiro_async._transport.files import chunks_of, content_type_of, reads_once, sent_before, size_of
+from wiro_async._protocol.http.requests import Part
+from wiro_async._transport.files.file_reader import chunks_of, content_type_of, reads_once, sent_before, size_of
 from wiro_async._types import File, spend
 
 ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}  # as browsers do: WHATWG HTML, 4.10.21.8

@@ -24,11 +24,9 @@ import httpx
 
 from wiro_async._transport.network.proxies import proxy_for
 from wiro_async._transport.network.tls import Tls
+from wiro_async._tuning import Tuning
 
 Origin: TypeAlias = tuple[str, str, int | None]
-KEEP_ALIVE_SECONDS = 4.0  # many servers hang up after 5: a run must not be sent into a connection that just closes
-MAX_CONNECTIONS = 100  # with more of them open, an idle one makes room for a new one
-LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_SECONDS)
 
 
 @attrs.frozen
@@ -63,8 +61,11 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         ConfigurationError: the environment's proxy or certificates are not usable.
     """
 
-    def __init__(self, tls: Tls) -> None:
+    def __init__(self, tls: Tls, tuning: Tuning) -> None:
         self._tls = tls
+        self._keep_alive = tuning.http_keep_alive
+        self._max_connections = tuning.http_calls + tuning.http_downloads  # over them, a new one replaces an idle one
+        self._limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._keep_alive)
         self._routes: dict[Origin, Route] = {}
         self._connections: set[Connection] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -81,7 +82,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             route = self._routes.setdefault(origin, route)
         if self._is_closed:
             raise RuntimeError("the pool is closed")
-        if route.idle and route.idle[-1].idle_since > asyncio.get_running_loop().time() - KEEP_ALIVE_SECONDS:
+        if route.idle and route.idle[-1].idle_since > asyncio.get_running_loop().time() - self._keep_alive:
             connection = route.idle.pop()
         else:
             connection = await self._new_connection(route)
@@ -110,13 +111,13 @@ class ConnectionPool(httpx.AsyncBaseTransport):
                 await self._closing
 
     async def _new_connection(self, route: Route) -> Connection:
-        if len(self._connections) >= MAX_CONNECTIONS:
+        if len(self._connections) >= self._max_connections:
             routes = [known for known in self._routes.values() if known.idle]
             if routes:
                 oldest = min(routes, key=lambda known: known.idle[0].idle_since).idle.popleft()
                 self._connections.discard(oldest)
                 await oldest.transport.aclose()
-        transport = httpx.AsyncHTTPTransport(verify=route.tls, trust_env=False, limits=LIMITS, proxy=route.proxy)
+        transport = httpx.AsyncHTTPTransport(verify=route.tls, trust_env=False, limits=self._limits, proxy=route.proxy)
         connection = Connection(route, transport)
         self._connections.add(connection)
         return connection
@@ -128,16 +129,16 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         loop = asyncio.get_running_loop()
         connection.rest(loop.time())
         if self._sweep_timer is None:
-            self._sweep_timer = loop.call_later(KEEP_ALIVE_SECONDS, self._sweep)
+            self._sweep_timer = loop.call_later(self._keep_alive, self._sweep)
 
     def _sweep(self) -> None:
         """Close what was idle for too long, and come back when the next one will have been."""
         loop, expired, rested = asyncio.get_running_loop(), set[Connection](), list[float]()
         for route in self._routes.values():
-            while route.idle and route.idle[0].idle_since <= loop.time() - KEEP_ALIVE_SECONDS:
+            while route.idle and route.idle[0].idle_since <= loop.time() - self._keep_alive:
                 expired.add(route.idle.popleft())
             rested += [connection.idle_since for connection in list(route.idle)[:1]]
-        self._sweep_timer = loop.call_at(min(rested) + KEEP_ALIVE_SECONDS, self._sweep) if rested else None
+        self._sweep_timer = loop.call_at(min(rested) + self._keep_alive, self._sweep) if rested else None
         if expired:
             self._connections -= expired
             self._closing = loop.create_task(_close(expired))

@@ -39,7 +39,7 @@ class RoundTrip:
     Args:
         library: the httpx of the transport.
         active: all round trips under way; this one is among them while it is entered.
-        timeout: seconds for the whole, or until the response begins if it is iterated over.
+        deadline: for the whole response, or for its beginning if it is iterated over.
         silence: seconds without a byte from the server while the response is iterated over.
 
     Raises:
@@ -57,17 +57,17 @@ class RoundTrip:
         url: str,
         headers: Mapping[str, str],
         content: bytes | AsyncIterator[bytes],
-        timeout: float | None,
-        silence: float | None = None,
+        deadline: Deadline,
+        silence: float | None,
     ) -> None:
         self._transport = transport
         self._active = active
-        self._deadline = Deadline(timeout)
+        self._deadline = deadline
         self._upload: Upload | None = None
         if not isinstance(content, bytes):
             length = headers.get("Content-Length")
-            content = self._upload = Upload(content, self._deadline, None if length is None else int(length))
-        timeouts = {"connect": self._deadline.connect, "read": silence, "write": silence, "pool": None}
+            content = self._upload = Upload(content, deadline, None if length is None else int(length))
+        timeouts = {"connect": deadline.connect, "read": silence, "write": silence, "pool": None}
         self._request = build_request(library, method, url, headers, content, timeouts)
         self._response: httpx.Response
         self._is_aborted = False

@@ -14,17 +14,17 @@ import anyio.to_thread
 import attrs
 
 from wiro_async._errors import SessionClosedError
-from wiro_async._protocol.sse import EventParser, ServerEvent
+from wiro_async._protocol.http.event_stream import EventParser, ServerEvent
 from wiro_async._transport.http.content_coding import ACCEPTED
+from wiro_async._transport.http.deadline import Deadline
 from wiro_async._transport.http.library import library_of
 from wiro_async._transport.http.round_trip import HttpResponse, RoundTrip
 from wiro_async._transport.network.tls import Tls
+from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
     import httpx
 
-MAX_REQUESTS = 80
-MAX_DOWNLOADS = 20
 ACCEPT = {"Accept": "*/*", "Accept-Encoding": ACCEPTED}
 ACCEPT_FILE = {"Accept": "*/*", "Accept-Encoding": "identity"}  # sizes and ranges are those of the file itself
 
@@ -53,14 +53,15 @@ class HttpTransport:
         ConfigurationError: `transport` is of another kind.
     """
 
-    def __init__(self, tls: Tls, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, tls: Tls, tuning: Tuning, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._tls = tls
+        self._tuning = tuning
         self._library: ModuleType | None = None if transport is None else library_of(transport)
         self._transport = transport
         self._active: set[RoundTrip] = set()
         self._closed = anyio.Event()
-        self._requests = anyio.Semaphore(MAX_REQUESTS, fast_acquire=True)
-        self.downloads = anyio.Semaphore(MAX_DOWNLOADS, fast_acquire=True)
+        self._requests = anyio.Semaphore(tuning.http_calls, fast_acquire=True)
+        self.downloads = anyio.Semaphore(tuning.http_downloads, fast_acquire=True)
 
     @property
     def in_flight(self) -> int:
@@ -85,12 +86,11 @@ class HttpTransport:
         Raises:
             TransportError: `sent` says whether any of it may have left.
         """
-        async with self._requests:
-            transport, library = await self._opened()
-            headers = {**ACCEPT, **headers}
-            round_trip = RoundTrip(transport, library, self._active, "POST", url, headers, content, timeout)
-            async with round_trip:
-                return await round_trip.read()
+        async with (
+            self._requests,
+            await self._round_trip("POST", url, {**ACCEPT, **headers}, content, timeout, None) as trip,
+        ):
+            return await trip.read()
 
     @asynccontextmanager
     async def post_events(
@@ -105,15 +105,12 @@ class HttpTransport:
         Args:
             timeout: seconds until the response begins, then for each silence.
         """
-        transport, library = await self._opened()
         headers = {**ACCEPT, **headers}
-        async with RoundTrip(
-            transport, library, self._active, "POST", url, headers, content, timeout, timeout
-        ) as round_trip:
-            if not round_trip.headers.get("content-type", "").startswith("text/event-stream"):
-                yield await round_trip.read()
+        async with await self._round_trip("POST", url, headers, content, timeout, timeout) as trip:
+            if not trip.headers.get("content-type", "").startswith("text/event-stream"):
+                yield await trip.read()
                 return
-            async with aclosing(_events(round_trip)) as events:
+            async with aclosing(trip.chunks()) as chunks, aclosing(_events(chunks)) as events:
                 yield events
 
     @asynccontextmanager
@@ -123,11 +120,12 @@ class HttpTransport:
         Args:
             timeout: seconds until the response begins, then for each silence.
         """
-        transport, library = await self._opened()
         headers = {**ACCEPT_FILE, **headers}
-        round_trip = RoundTrip(transport, library, self._active, "GET", url, headers, b"", timeout, timeout)
-        async with round_trip, aclosing(round_trip.chunks()) as chunks:
-            yield Download(round_trip.status, round_trip.headers, url, chunks)
+        async with (
+            await self._round_trip("GET", url, headers, b"", timeout, timeout) as trip,
+            aclosing(trip.chunks()) as chunks,
+        ):
+            yield Download(trip.status, trip.headers, url, chunks)
 
     async def pause(self, seconds: float) -> None:
         """Wait between two attempts. Raises `SessionClosedError` if the pool is closed meanwhile."""
@@ -149,22 +147,30 @@ class HttpTransport:
         if self._closed.is_set():
             raise SessionClosedError("the session is closed")
 
-    async def _opened(self) -> tuple[httpx.AsyncBaseTransport, ModuleType]:
+    async def _round_trip(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | AsyncIterator[bytes],
+        timeout: float | None,
+        silence: float | None,
+    ) -> RoundTrip:
         self._check_open()
         if self._transport is None:
             # Importing httpx takes too long for the event loop.
             module = await anyio.to_thread.run_sync(import_module, "wiro_async._transport.http.pool")
             self._check_open()
             if self._transport is None:  # else another request was faster
-                self._transport, self._library = module.ConnectionPool(self._tls), sys.modules["httpx"]
+                self._transport, self._library = module.ConnectionPool(self._tls, self._tuning), sys.modules["httpx"]
         assert self._transport is not None
         assert self._library is not None
-        return self._transport, self._library
+        deadline = Deadline(timeout, self._tuning.http_connect)
+        return RoundTrip(self._transport, self._library, self._active, method, url, headers, content, deadline, silence)
 
 
-async def _events(round_trip: RoundTrip) -> AsyncGenerator[ServerEvent, None]:
+async def _events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[ServerEvent, None]:
     parser = EventParser()
-    async with aclosing(round_trip.chunks()) as chunks:
-        async for chunk in chunks:
-            for event in parser.feed(chunk):
-                yield event
+    async for chunk in chunks:
+        for event in parser.feed(chunk):
+            yield event

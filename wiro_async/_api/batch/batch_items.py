@@ -1,0 +1,82 @@
+"""What goes into a batch, and what comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import attrs
+
+from wiro_async._api.results.task_result import TaskResult
+from wiro_async._errors import InvalidInputError
+from wiro_async._types import Input, Timeouts
+
+
+def _key(key: str | int | None) -> str | None:
+    given: object = key
+    if given is None or isinstance(given, str):
+        return given
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)
+    raise InvalidInputError(message=f"a RunRequest has the key {given!r}; give text, or a whole number")
+
+
+@attrs.frozen
+class RunRequest:
+    """One run of a batch.
+
+    Args:
+        model: "owner/model".
+        input: its parameters.
+        key: your own name for it; given back with its `BatchItem`, and its name in the journal. A number becomes text.
+        timeout: seconds for the whole run, or `Timeouts`.
+        callback_url: where the service reports its end.
+        project_id: the project to bill.
+    """
+
+    model: str
+    input: Input | None = attrs.field(default=None, repr=False)
+    key: str | None = attrs.field(default=None, converter=_key)
+    timeout: float | Timeouts | None = None
+    callback_url: str | None = attrs.field(default=None, repr=False)
+    project_id: str | None = None
+
+
+@attrs.frozen
+class BatchItem:
+    """One ended item: either `result` or `error` is set.
+
+    Attributes:
+        index: its place among the inputs, from 0.
+        key: the request's key; else its name in the journal, if there is one; else the index as text.
+        input: what was asked.
+        request: the whole request; `wiro.batch(failed)`, of items, runs it anew.
+        result: what it gave.
+        error: why it gave nothing. `BudgetExceededError` marks an item that was skipped, not tried.
+        attempts: how many tasks were made for it, in an earlier process included.
+        saved: where its outputs lie, if the batch saves them.
+        save_error: why they could not be saved; the result stands, and can be saved again.
+    """
+
+    __match_args__ = ("index", "key", "input", "result", "error", "attempts")
+
+    index: int
+    key: str
+    request: RunRequest
+    result: TaskResult | None
+    error: Exception | None
+    attempts: int
+    saved: tuple[Path, ...] = ()
+    save_error: Exception | None = None
+
+    @property
+    def input(self) -> Input | None:
+        """What was asked."""
+        return self.request.input
+
+
+class Outcome(NamedTuple):
+    """What became of an item's last attempt."""
+
+    result: TaskResult | None
+    error: Exception | None

@@ -1,0 +1,126 @@
+"""The settings of a batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Literal, TypeAlias, TypedDict
+
+import attrs
+
+from wiro_async._api.batch.counters import BatchStats
+from wiro_async._errors import InvalidInputError, TaskFailedError
+from wiro_async._types import OnCancel, Timeouts
+
+Order: TypeAlias = Literal["completed", "input"]
+OnError: TypeAlias = Literal["continue", "stop"]
+Concurrency: TypeAlias = int | Literal["auto"]
+RetryIf: TypeAlias = Callable[[TaskFailedError], Awaitable[bool] | bool]
+ProgressListener: TypeAlias = Callable[[BatchStats], Awaitable[None] | None]
+
+AUTO_WORKERS = 256  # for "auto": how many items stand ready for the session's limiter at most
+WINDOW_PER_WORKER = 4  # in input order, this many finished items a worker wait for a slow one before it
+
+
+class BatchSettings(TypedDict, total=False):
+    """The keyword arguments of `AsyncWiro.batch`, which tells what they mean."""
+
+    concurrency: Concurrency
+    order: Order
+    window: int | None
+    retries: int
+    retry_if: RetryIf | None
+    on_error: OnError
+    on_exit: OnCancel
+    journal: str | os.PathLike[str] | None
+    journal_grace: float
+    budget: Decimal | int | str | None
+    save_to: str | os.PathLike[str] | None
+    progress: bool | ProgressListener | None
+    timeout: float | Timeouts | None
+    queue_timeout: float | None
+
+
+@attrs.frozen
+class BatchOptions:
+    """The settings of a batch, checked."""
+
+    workers: int
+    window: int | None
+    retries: int
+    retry_if: RetryIf
+    stop_on_error: bool
+    on_exit: OnCancel
+    journal: Path | None
+    journal_grace: float
+    budget: Decimal | None
+    save_to: Path | None
+    progress: bool | ProgressListener
+
+    @classmethod
+    def of(
+        cls,
+        concurrency: Concurrency = "auto",
+        order: Order = "completed",
+        window: int | None = None,
+        retries: int = 0,
+        retry_if: RetryIf | None = None,
+        on_error: OnError = "continue",
+        on_exit: OnCancel = "stop",
+        journal: str | os.PathLike[str] | None = None,
+        journal_grace: float = 10.0,
+        budget: Decimal | int | str | None = None,
+        save_to: str | os.PathLike[str] | None = None,
+        progress: bool | ProgressListener | None = None,
+    ) -> BatchOptions:
+        """Check the settings. Raises `InvalidInputError`."""
+        _known("order", order, ("completed", "input"))
+        _known("on_error", on_error, ("continue", "stop"))
+        _known("on_exit", on_exit, ("stop", "leave"))
+        workers = AUTO_WORKERS if concurrency == "auto" else _least("concurrency", concurrency, 1, ", or 'auto'")
+        if window is not None:
+            _least("window", window, 1)
+        if not journal_grace >= 0:
+            raise InvalidInputError(message=f"journal_grace is {journal_grace!r}; give 0 or more seconds")
+        if not (retry_if is None or callable(retry_if)):
+            raise InvalidInputError(message=f"retry_if is {retry_if!r}; give a function of TaskFailedError")
+        if not (progress is None or isinstance(progress, bool) or callable(progress)):
+            raise InvalidInputError(message=f"progress is {progress!r}; give True, or a function of BatchStats")
+        return cls(
+            workers,
+            (window or workers * WINDOW_PER_WORKER) if order == "input" else None,
+            _least("retries", retries, 0),
+            retry_if or (lambda error: True),
+            on_error == "stop",
+            on_exit,
+            None if journal is None else Path(journal),
+            journal_grace,
+            _money(budget),
+            None if save_to is None else Path(save_to),
+            progress or False,
+        )
+
+
+def _known(name: str, value: str, allowed: tuple[str, str]) -> None:
+    if value not in allowed:
+        raise InvalidInputError(message=f"{name} is {value!r}; give {allowed[0]!r} or {allowed[1]!r}")
+
+
+def _least(name: str, value: object, least: int, else_: str = "") -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidInputError(message=f"{name} is {value!r}; give {least} or more{else_}")
+    return value
+
+
+def _money(given: Decimal | int | str | None) -> Decimal | None:
+    if given is None:
+        return None
+    try:
+        amount = Decimal(given if not isinstance(given, float) else str(given))
+    except (InvalidOperation, TypeError, ValueError):
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and amount >= 0):
+        raise InvalidInputError(message=f"budget is {given!r}; give US dollars, such as Decimal('5.00')")
+    return amount

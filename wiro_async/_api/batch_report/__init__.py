@@ -1,0 +1,1 @@
+"""How a batch went: live progress and the report."""

@@ -1,0 +1,80 @@
+"""One page that shows how a batch went: HTML with its pictures and graphics inside, to be read without a network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from importlib import import_module, resources
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from wiro_async._api.batch.counters import BatchStats
+from wiro_async._api.batch_report.batch_history import History
+from wiro_async._api.batch_report.charts import flow_chart, histogram, timeline
+from wiro_async._api.batch_report.live_progress import duration
+from wiro_async._errors import ConfigurationError
+from wiro_async._transport.files.atomic_file import filling
+
+THUMBNAIL = 320
+QUALITY = 82
+
+
+async def write_report(path: Path, stats: BatchStats, history: History) -> Path:
+    """Write the page. Raises `ConfigurationError` if what it is made with is not installed."""
+    page = await anyio.to_thread.run_sync(render, stats, history)
+    async with filling(path, overwrite=True) as file:
+        await file.write(page.encode(errors="replace"))
+    return path
+
+
+def render(stats: BatchStats, history: History) -> str:
+    """The page."""
+    jinja2: Any = _needed("jinja2")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = resources.files("wiro_async._api.batch").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    page: str = environment.from_string(template).render(_facts(stats, history))
+    return page
+
+
+def _facts(stats: BatchStats, history: History) -> Mapping[str, object]:
+    ended = stats.succeeded + stats.failed + stats.skipped
+    pictures = [(key, _thumbnail(path)) for key, path in history.pictures]
+    return {
+        "stats": stats,
+        "ended": ended,
+        "elapsed": duration(stats.elapsed) if stats.elapsed >= 60 else f"{stats.elapsed:.1f} s",
+        "share": stats.succeeded / ended if ended else 0.0,
+        "mean_cost": stats.cost / stats.succeeded if stats.succeeded else None,
+        "models": sorted(history.models.items(), key=lambda model: -model[1][1]),
+        "reasons": history.reasons.most_common(),
+        "timeline": timeline(history.spans, stats.elapsed),
+        "flow": flow_chart(history.flow, stats.elapsed),
+        "histogram": histogram(history.durations),
+        "pictures": [(key, picture) for key, picture in pictures if picture],
+    }
+
+
+def _thumbnail(path: Path) -> str | None:
+    """A small picture as a data URL; None if the file is gone, or not a picture."""
+    image: Any = _needed("PIL.Image")
+    image_ops: Any = _needed("PIL.ImageOps")
+    try:
+        with image.open(path) as picture:
+            small = image_ops.exif_transpose(picture).convert("RGB")
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        data = io.BytesIO()
+        small.save(data, "JPEG", quality=QUALITY, optimize=True)
+    except Exception:  # its decoders raise whatever comes to their minds
+        return None
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def _needed(module: str) -> object:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"a report needs {error.name}: pip install 'wiro-async[report]'") from error

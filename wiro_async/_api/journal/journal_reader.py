@@ -1,0 +1,204 @@
+"""`Journal`: a look into what a batch has written down."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import attrs
+
+from wiro_async._api.journal.journal_schema import State, check
+from wiro_async._errors import JournalError
+from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.values.json import JSON, decode, encode
+from wiro_async._protocol.values.parsing import as_decimal, as_dict
+from wiro_async._transport.sqlite import Connection, reader, rows, writing
+
+COLUMNS = "key, model, input, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record"
+DECIDE = "UPDATE items SET state = ?, task_id = ?, token = ? WHERE key = ? AND state = 'undecided'"
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+SHOWN = ("key", "model", "state", "attempts", "task_id", "cost", "error", "intended_at", "ended_at", "saved", "input")
+
+
+@attrs.frozen
+class JournalItem:
+    """One item of a journal.
+
+    Attributes:
+        key: the user's name for it, else one made from its request.
+        model: "owner/model".
+        input: its parameters; files only by their names.
+        state: "undecided" (sent perhaps, no answer known), "submitted", "succeeded", "failed", "cancelled", or
+            "refused" (not sent, or not taken).
+        attempts: how many tasks were made for it.
+        task_id, token: its last task, if one is known.
+        intended_at, ended_at: unix times.
+        cost: US dollars, once billed.
+        error: why it failed.
+        saved: where its outputs lie.
+        task: the service's last record of it.
+    """
+
+    key: str
+    model: str
+    input: Mapping[str, JSON] = attrs.field(repr=False)
+    state: State
+    attempts: int
+    task_id: str | None
+    token: str | None = attrs.field(repr=False)
+    intended_at: float
+    ended_at: float | None
+    cost: Decimal | None
+    error: str | None
+    saved: tuple[Path, ...]
+    task: TaskInfo | None = attrs.field(repr=False)
+
+    def as_json(self) -> dict[str, JSON]:
+        """What `Journal.export` writes: everything but the secret token and the service's record."""
+        return {
+            "key": self.key,
+            "model": self.model,
+            "state": self.state,
+            "attempts": self.attempts,
+            "task_id": self.task_id,
+            "cost": None if self.cost is None else str(self.cost),
+            "error": self.error,
+            "intended_at": self.intended_at,
+            "ended_at": self.ended_at,
+            "saved": [str(path) for path in self.saved],
+            "input": dict(self.input),
+        }
+
+
+class Journal:
+    """A journal to look at, also while a batch writes it: `with Journal.open("run.sqlite") as journal: …`.
+
+    It reads in the calling thread; in an async program that matters only for journals of many thousands of items.
+    Every method raises `JournalError` if the file turns out to be damaged, or the journal was closed.
+    """
+
+    def __init__(self, path: Path, connection: Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Journal:
+        """Open a journal for reading.
+
+        Raises:
+            JournalError: there is none, it is damaged, or the file is something else.
+        """
+        return cls(Path(path), reader(Path(path), check))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it. Doing it twice is harmless."""
+        self._connection.close()
+
+    def __len__(self) -> int:
+        return sum(self.counts.values())
+
+    def __iter__(self) -> Iterator[JournalItem]:
+        return self.items()
+
+    @property
+    def counts(self) -> dict[State, int]:
+        """How many items are in each state; states without items are left out."""
+        return dict(self._rows("SELECT state, count(*) FROM items GROUP BY state"))
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars billed for all items."""
+        costs = self._rows("SELECT cost, count(*) FROM items GROUP BY cost")
+        return sum(((as_decimal(cost) or 0) * count for cost, count in costs), Decimal(0))
+
+    def items(self, state: State | None = None) -> Iterator[JournalItem]:
+        """The items in the order in which they were sent first, read as they are needed.
+
+        Args:
+            state: only those in this state.
+        """
+        where, values = ("", ()) if state is None else (" WHERE state = ?", (state,))
+        return map(_item, self._rows(f"SELECT {COLUMNS} FROM items{where} ORDER BY rowid", values))
+
+    def decide(self, key: str, task: TaskInfo | None) -> None:
+        """Say what became of an undecided item, when the service's list of tasks could not tell a batch.
+
+        Args:
+            task: the one that was made for it, such as one of the `candidates` of its `SubmissionUnknownError`: the
+                next batch with this journal follows it. None says that none was made: it is submitted, and billed.
+
+        Raises:
+            JournalError: there is no undecided item of that name, or a batch uses the journal at this moment.
+        """
+        state, ids = ("refused", (None, None)) if task is None else ("submitted", (task.id, task.token))
+        with writing(self.path) as connection:
+            if connection.execute(DECIDE, (state, *ids, key)).rowcount != 1:
+                raise JournalError(f"the journal {self.path} has no undecided item {key!r}")
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write all items to a file: CSV if it ends in ".csv", JSON Lines if in ".jsonl". Tokens stay out.
+
+        Where a spreadsheet would take a text of the CSV for a formula, an apostrophe stands before it.
+
+        Raises:
+            JournalError: the file's name ends otherwise.
+        """
+        path = Path(path)
+        match path.suffix.lower():
+            case ".csv":
+                self._export_csv(path)
+            case ".jsonl":
+                with path.open("wb") as lines:
+                    lines.writelines(encode(item.as_json()) + b"\n" for item in self.items())
+            case _:
+                raise JournalError(f"{path} ends in neither .csv nor .jsonl")
+        return path
+
+    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[Any]:
+        return rows(self._connection, self.path, sql, values)
+
+    def _export_csv(self, path: Path) -> None:
+        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            table: csv.DictWriter[str] = csv.DictWriter(file, SHOWN)
+            table.writeheader()
+            for item in self.items():
+                row: dict[str, object] = {**item.as_json()}
+                row["saved"] = " ".join(str(path) for path in item.saved)
+                row["input"] = encode(dict(item.input)).decode()
+                table.writerow({name: _defused(value) for name, value in row.items()})
+
+
+def _defused(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+
+
+def _item(row: tuple[object, ...]) -> JournalItem:
+    key, model, given, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record = row
+    return JournalItem(
+        cast("str", key),
+        cast("str", model),
+        as_dict(decode(cast("str", given))),
+        cast("State", state),
+        cast("int", attempts),
+        cast("str | None", task_id),
+        cast("str | None", token),
+        cast("float", intended_at),
+        cast("float | None", ended_at),
+        as_decimal(cast("str | None", cost)),
+        cast("str | None", error),
+        tuple(map(Path, cast("list[str]", decode(cast("str", saved))))) if saved else (),
+        TaskInfo.from_wire(as_dict(decode(cast("str", record)))) if record else None,
+    )

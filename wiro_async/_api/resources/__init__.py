@@ -1,0 +1,1 @@
+"""Tasks, models and files of the account."""

@@ -1,0 +1,1 @@
+"""Runs, handles, streams of events and of text."""

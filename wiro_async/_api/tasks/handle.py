@@ -1,0 +1,159 @@
+"""A run in your hand: wait for it, follow it, stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import anyio
+
+from wiro_async._api.results.task_result import TaskResult
+from wiro_async._api.tasks.task_context import EventStream, TaskContext
+from wiro_async._api.tasks.text_deltas import TextDeltas
+from wiro_async._engine.calls.stopping import stop_task
+from wiro_async._engine.calls.task_calls import TaskRef
+from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._types import Timeouts
+
+
+class TaskHandle:
+    """A task. Whoever holds its handle owns it: nothing done while waiting here ever stops it but `stop()`.
+
+    `await handle` waits for the result; so does `result()`, which takes time-outs.
+
+    Attributes:
+        model: "owner/model", or "" for a task picked up by its token.
+    """
+
+    def __init__(self, ref: TaskRef, model: str, context: TaskContext, made_at: float | None = None) -> None:
+        self._ref = ref
+        self.model = model
+        self._context = context
+        self._made_at = made_at  # None once it may be over, so that the next wait asks at once
+        self._over: TaskInfo | None = None
+
+    @property
+    def ref(self) -> TaskRef:
+        """Its id and token."""
+        return self._ref
+
+    def __repr__(self) -> str:
+        return f"TaskHandle(id={self.id!r}, model={self.model!r})"
+
+    @property
+    def id(self) -> str | None:
+        """The task's number, as text; None if only the token is known."""
+        return self._ref.task_id
+
+    @property
+    def token(self) -> str | None:
+        """The task's secret token; keep it to pick the run up again with `wiro.task(token)`."""
+        return self._ref.token
+
+    def __await__(self) -> Generator[object, None, TaskResult]:
+        return self.result().__await__()
+
+    async def result(self, timeout: float | Timeouts | None = None) -> TaskResult:
+        """Wait for the result. Cancelling stops the wait, not the task.
+
+        Args:
+            timeout: seconds to wait from now, or `Timeouts`; the session's if not given.
+
+        Raises:
+            TaskFailedError, TaskCancelledError: it ended without a result.
+            TaskTimeoutError: a time-out passed; the task goes on.
+        """
+        return await self.result_since(anyio.current_time(), Timeouts.of(timeout, self._context.timeouts))
+
+    async def result_since(self, start: float, timeouts: Timeouts) -> TaskResult:
+        """Wait for the result with time-outs that count from `start`, a time of the event loop."""
+        if self._over is None:
+            context, ref = self._context.within(timeouts), self._ref
+            tracked = await context.enter(ref, self.model, self._made_at, just_the_end=True)
+            try:
+                self._end(await tracked.wait(start, timeouts))
+            finally:
+                self._context.leave(ref)
+        assert self._over is not None
+        return self._context.result(self._over)
+
+    def events(self, *, timeout: float | Timeouts | None = None) -> EventStream:
+        """Follow it: `async for event in handle.events()`, from now until it is over.
+
+        The last event is `TaskFinished` or `TaskCancelled`. Leaving the loop ends the following, not the task.
+
+        Args:
+            timeout: seconds to follow it from now, or `Timeouts`; the session's if not given.
+
+        Raises:
+            TaskTimeoutError: while iterating, when a time-out passed; the task goes on.
+        """
+        return self.events_since(anyio.current_time(), Timeouts.of(timeout, self._context.timeouts))
+
+    def events_since(self, start: float, timeouts: Timeouts) -> EventStream:
+        """Follow it with time-outs that count from `start`, a time of the event loop."""
+        context = self._context.within(timeouts)
+        return EventStream(self._ref, self.model, context, self._made_at, start, self._end)
+
+    def text_deltas(self, *, timeout: float | Timeouts | None = None) -> TextDeltas:
+        """An LLM's text as it is written, from its beginning: `async for delta in handle.text_deltas()`.
+
+        Each delta holds only what is new. A rare `TextReset` says that the model took back what it had written of
+        one kind. Joined, the deltas after it are the result's text, exactly. Leaving the loop ends the following, not
+        the task.
+
+        Args:
+            timeout: seconds to follow it from now, or `Timeouts`; the session's if not given.
+
+        Raises:
+            TaskFailedError, TaskCancelledError: while iterating: it ended without a result.
+            TaskTimeoutError: while iterating, when a time-out passed; the task goes on.
+        """
+        return TextDeltas(self.events(timeout=timeout), self._context)
+
+    async def detail(self) -> TaskInfo | None:
+        """The task as the service sees it now; None in the first moments, when it is not listed yet.
+
+        Cancelling ends the question, not the task.
+
+        Raises:
+            WiroError: the service could not be asked, or does not know it.
+        """
+        task = await self._context.calls.detail(self._ref)
+        if task is not None:
+            self._know(task)
+        return task
+
+    async def cancel(self) -> None:
+        """Take it out of the queue. Raises `APIError` if it is not queued any more. Cancelling this may not undo it."""
+        await self._context.calls.cancel(self._ref)
+        self._made_at = None
+
+    async def kill(self) -> None:
+        """End it while it runs. Raises `APIError` if it is not running. Cancelling this may not undo it."""
+        await self._context.calls.kill(self._ref)
+        self._made_at = None
+
+    async def stop(self) -> bool:
+        """Cancel or kill it, whichever applies. False if it was over before that.
+
+        Cancelling this may leave it running. Raises `WiroError` if the service cannot be asked.
+        """
+        stopped = await stop_task(self._context.calls, self._ref)
+        self._made_at = None
+        return stopped
+
+    async def delete_files(self) -> None:
+        """Delete its inputs and outputs from the service. Raises `APIError` unless it is over.
+
+        Doing it twice is harmless. Cancelling this may not undo it.
+        """
+        await self._context.calls.delete_files(self._ref)
+
+    def _end(self, task: TaskInfo) -> None:
+        self._over, self._made_at = task, None
+        self._know(task)
+
+    def _know(self, task: TaskInfo) -> None:
+        """Take up what the handle was not told when it was made."""
+        self._ref = TaskRef(self.id or task.id or None, self.token or task.token)
+        self.model = self.model or task.model

@@ -1,0 +1,116 @@
+"""An LLM's answer while it is written."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Self
+
+import anyio
+
+from wiro_async._api.results.async_items import AsyncCloseable
+from wiro_async._api.results.task_result import TaskResult
+from wiro_async._api.tasks.handle import TaskHandle
+from wiro_async._api.tasks.run_spec import Runner, RunSpec
+from wiro_async._api.tasks.text_deltas import TextDeltas
+from wiro_async._errors import WiroError
+from wiro_async._protocol.tasks.events import TextDelta, TextReset
+from wiro_async._types import Timeouts
+
+
+class TextStream(AsyncCloseable):
+    """Submits on entering, gives `TextDelta` while iterated, stops the task when it is left before the end.
+
+    A rare `TextReset` says that the model took back what it had written of one kind. Joined, the deltas after it are
+    the result's text, exactly. Entering it once more would be another run, so it raises `WiroError`.
+    """
+
+    _handle: TaskHandle | None = None
+    _deltas: TextDeltas | None = None
+    _entered = _left = False
+
+    def __init__(self, runner: Runner, spec: RunSpec, timeouts: Timeouts) -> None:
+        self._runner = runner
+        self._spec = spec
+        self._timeouts = timeouts
+        self._context = runner.context
+        self._stopper = runner.engine.stopper
+
+    @property
+    def handle(self) -> TaskHandle:
+        """The task behind the stream."""
+        if self._handle is None:
+            raise _not_entered()
+        return self._handle
+
+    @property
+    def text_so_far(self) -> str:
+        """The answer as far as it was read from this stream."""
+        return self._deltas.text_so_far if self._deltas else ""
+
+    @property
+    def thinking_so_far(self) -> str:
+        """The thoughts as far as they were read from this stream."""
+        return self._deltas.thinking_so_far if self._deltas else ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the task is known to be over, also when there is text left to read."""
+        return self._deltas is not None and self._deltas.is_over
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise WiroError("this stream was entered before; each wiro.stream(…) is one run")
+        self._entered = True
+        start = anyio.current_time()
+        self._handle = await self._runner.submit_within(self._timeouts, self._spec)
+        if self._spec.on_cancel == "stop":
+            self._stopper.own(self._context.calls, self._handle.ref)
+        self._deltas = TextDeltas(self._handle.events_since(start, self._timeouts), self._context)
+        return self
+
+    async def aclose(self) -> None:
+        """The same as leaving it, for `contextlib.aclosing`; harmless if it was not entered, or is left."""
+        if self._left or self._deltas is None:
+            return
+        self._left, is_over = True, self.is_over
+        self._deltas.close()
+        if self._stopper.disown(self.handle.ref) and not is_over:
+            await self._stopper.stop(self._context.calls, self.handle.ref)
+
+    def __del__(self) -> None:
+        if self._deltas is not None and self._spec.on_cancel == "stop" and not (self._left or self.is_over):
+            warnings.warn(
+                f"a stream of {self._spec.model} was entered and never left, so its task goes on until the session "
+                "is closed: enter it with `async with`, or call its aclose()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TextDelta | TextReset:
+        return await anext(self._opened())
+
+    async def result(self) -> TaskResult:
+        """Wait for the end and give the result; text that was not read yet is skipped.
+
+        Cancelling ends the wait only; leaving the stream stops the task.
+
+        Raises:
+            TaskFailedError, TaskCancelledError: there is none.
+        """
+        deltas = self._opened()
+        async for _ in deltas:
+            pass
+        return await self.handle.result() if deltas.over is None else self._context.result(deltas.over)
+
+    def _opened(self) -> TextDeltas:
+        if self._deltas is None:
+            raise _not_entered()
+        return self._deltas
+
+
+def _not_entered() -> WiroError:
+    return WiroError("this stream was not entered: async with wiro.stream(…) as stream")

@@ -1,0 +1,18 @@
+"""Calling a user's function, which may be a coroutine function."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+T = TypeVar("T")
+
+
+async def call_user(
+    function: Callable[Arguments, Awaitable[T] | T], *arguments: Arguments.args, **named: Arguments.kwargs
+) -> T:
+    """Call a function and return what it gives; await that if it is awaitable. Raises what the function raises."""
+    given = function(*arguments, **named)
+    return await given if isawaitable(given) else given

@@ -1,0 +1,96 @@
+"""The calls about one task, with nothing around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from wiro_async._engine.calls.sender import Sender
+from wiro_async._errors import NotFoundError, WiroError
+from wiro_async._protocol.http import requests
+from wiro_async._protocol.http.requests import Request
+from wiro_async._protocol.tasks.records import TaskInfo, tasks_of
+from wiro_async._protocol.values.json import JSON
+
+
+@attrs.frozen
+class TaskRef:
+    """Which task: its secret token, its id, or both."""
+
+    task_id: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
+
+    @property
+    def key(self) -> str:
+        """What tells it from other tasks in this session."""
+        return self.token or self.task_id or ""
+
+
+@attrs.frozen
+class TaskCalls:
+    """Task/Detail, List, Cancel, Kill and InputOutputDelete.
+
+    Args:
+        on_over: told of every task that was cancelled or killed, or is found to be over.
+    """
+
+    sender: Sender
+    on_over: Callable[[TaskRef], None]
+
+    def within(self, seconds: float | None) -> TaskCalls:
+        """The same with so much time for the answer to each."""
+        if seconds == self.sender.timeout:
+            return self
+        return attrs.evolve(self, sender=attrs.evolve(self.sender, timeout=seconds))
+
+    def urgent(self, seconds: float) -> TaskCalls:
+        """The same by calls that wait for nothing else, each made once and so long at most."""
+        return attrs.evolve(self, sender=self.sender.urgent(seconds))
+
+    async def detail(self, ref: TaskRef) -> TaskInfo | None:
+        """The task as it is now; None while the service does not list it yet."""
+        tasks = tasks_of(await self._asked(ref, requests.task_detail(ref.task_id, ref.token)))
+        return tasks[0] if tasks else None
+
+    async def page(
+        self, start: int, limit: int, model: str | None = None, oldest_first: bool = False
+    ) -> list[TaskInfo]:
+        """Some of the account's tasks, newest first if not otherwise wanted."""
+        try:
+            return tasks_of(await self.sender.call(requests.task_list(start, limit, model, oldest_first)))
+        except NotFoundError:  # "There is no task yet."
+            return []
+
+    async def cancel(self, ref: TaskRef) -> None:
+        """Take it out of the queue. Raises `APIError` unless it is queued."""
+        task_id = ref.task_id or (await self._listed(ref)).id
+        await self._asked(ref, requests.task_cancel(task_id))
+        self.on_over(ref)
+
+    async def kill(self, ref: TaskRef) -> None:
+        """End it while it runs. Raises `APIError` unless it is running."""
+        await self._asked(ref, requests.task_kill(ref.task_id, ref.token))
+        self.on_over(ref)
+
+    async def delete_files(self, ref: TaskRef) -> None:
+        """Delete its inputs and outputs once it is over. Raises `APIError` unless it is."""
+        token = ref.token or (await self._listed(ref)).token
+        if not token:
+            raise NotFoundError(message="the service does not tell this task's token, without which it deletes nothing")
+        await self._asked(ref, requests.task_delete_files(token))
+
+    async def _asked(self, ref: TaskRef, request: Request) -> dict[str, JSON]:
+        """The answer to a call about a task. Its errors tell which."""
+        try:
+            return await self.sender.call(request)
+        except WiroError as error:
+            error.with_task(ref.task_id, ref.token)
+            raise
+
+    async def _listed(self, ref: TaskRef) -> TaskInfo:
+        task = await self.detail(ref)
+        if task is None:
+            missing = NotFoundError(message=f"task {ref.task_id or ''} is not listed yet; try again in a moment")
+            raise missing.with_task(ref.task_id, ref.token)
+        return task

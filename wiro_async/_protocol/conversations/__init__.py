@@ -1,0 +1,1 @@
+"""Conversations with LLMs and realtime models."""

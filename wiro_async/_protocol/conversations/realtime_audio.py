@@ -1,0 +1,160 @@
+"""Realtime sessions: audio frames both ways, and what a session's messages say. https://wiro.ai/docs/realtime-voice"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import attrs
+
+from wiro_async._errors import InvalidInputError
+from wiro_async._protocol.messages.frames import Message
+from wiro_async._protocol.tasks.events import LogLine, TaskEvent, UnknownEvent
+from wiro_async._protocol.tasks.task_state import TaskState
+from wiro_async._protocol.values.json import encode
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+SAMPLE_RATE: Final = 24_000  # a second, each a signed 16-bit little-endian number, mono
+SAMPLE_BYTES: Final = 2
+FRAME_BYTES: Final = 9_600  # 4,800 samples, 200 ms
+BYTES_PER_SECOND: Final = SAMPLE_RATE * SAMPLE_BYTES
+CATCH_UP_SECONDS = 1.0  # who is later than this with a paced frame does not hurry to make up for it
+
+Role: TypeAlias = Literal["user", "assistant"]
+Command: TypeAlias = Literal["task_session_interrupt", "task_session_end"]
+PCM: TypeAlias = "Buffer"  # what can be sent as audio: bytes, or an array of 16-bit numbers
+SPEAKERS: Final[dict[str, Role]] = {"TRANSCRIPT_USER:": "user", "TRANSCRIPT_AI:": "assistant"}
+FORMATS = frozenset(("B", "b", "c", "h", "<h", "=h", "@h"))
+
+
+@attrs.frozen
+class AudioChunk(TaskEvent):
+    """Audio of a realtime model.
+
+    Attributes:
+        data: PCM, signed 16-bit little-endian mono at 24 kHz; mostly 200 ms of it.
+    """
+
+    data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
+
+    @property
+    def seconds(self) -> float:
+        """How long it plays."""
+        return len(self.data) / BYTES_PER_SECOND
+
+
+@attrs.frozen
+class Transcript(TaskEvent):
+    """What somebody said, in words.
+
+    Attributes:
+        role: "user" for what was sent, "assistant" for what the model said.
+        text: exactly as it came.
+    """
+
+    role: Role
+    text: str
+
+
+@attrs.frozen
+class TurnEnded(TaskEvent):
+    """The model has said all that it had to say for now."""
+
+
+@attrs.define
+class Chunker:
+    """Cuts audio of any sizes into frames of one size."""
+
+    _rest: bytes = b""
+
+    def feed(self, pcm: memoryview) -> Iterable[bytes]:
+        """The frames that are full now; what is left over is kept."""
+        rest, cut = self._rest, FRAME_BYTES - len(self._rest)
+        if len(pcm) < cut:
+            self._rest = rest + bytes(pcm)
+            return ()
+        ends = range(cut, len(pcm) + 1, FRAME_BYTES)
+        self._rest = bytes(pcm[ends[-1] :])
+        return chain([rest + pcm[:cut]], (bytes(pcm[end - FRAME_BYTES : end]) for end in ends[1:]))
+
+    def flush(self) -> bytes:
+        """The whole samples that are left over; half a sample stays."""
+        whole = len(self._rest) // SAMPLE_BYTES * SAMPLE_BYTES
+        out, self._rest = self._rest[:whole], self._rest[whole:]
+        return out
+
+    def clear(self) -> None:
+        """Forget what is left over."""
+        self._rest = b""
+
+
+@attrs.define
+class Pacer:
+    """Tells when audio is due, so that it leaves no faster than it is spoken. Times are given by the caller."""
+
+    _due: float = 0.0
+
+    def delay(self, now: float, size: int) -> float:
+        """Seconds until so many bytes may leave; they count as sent then."""
+        if now - self._due > CATCH_UP_SECONDS:
+            self._due = now
+        wait = max(0.0, self._due - now)
+        self._due += size / BYTES_PER_SECOND
+        return wait
+
+
+def pcm_view(audio: object) -> memoryview:
+    """The bytes of audio. Raises `InvalidInputError` for what holds none, or holds numbers that are not 16-bit."""
+    try:
+        view = memoryview(audio)  # type: ignore[arg-type]  # it is to be found out whether it has a buffer
+    except TypeError:
+        raise _no_audio(f"a {type(audio).__name__}") from None
+    if view.format not in FORMATS:
+        raise _no_audio(f"a {type(audio).__name__} of numbers in the format {view.format!r}")
+    if not view.c_contiguous or view.ndim != 1:
+        raise _no_audio(f"a {type(audio).__name__} with {view.ndim} dimensions, or with gaps")
+    return view.cast("B")
+
+
+def _no_audio(given: str) -> InvalidInputError:
+    return InvalidInputError(
+        message=f"{given} is not audio; give PCM bytes: signed 16-bit, little-endian, mono, 24 kHz"
+    )
+
+
+def audio_prefix(token: str) -> bytes:
+    """What stands before the audio in every frame of a task."""
+    return token.encode() + b"|"
+
+
+def command(kind: Command, token: str) -> str:
+    """The frame that tells a session something."""
+    return encode({"type": kind, "tasktoken": token}).decode()
+
+
+def is_about(message: Message, task_id: str | None, token: str) -> bool:
+    """Whether a message on a session's own socket is about its task; some carry neither an id nor a token."""
+    return (
+        message.type != "connected"
+        and message.token in ("", token)
+        and (message.task_id in ("", task_id) or task_id is None)
+    )
+
+
+def told_by(message: Message, state: TaskState) -> list[TaskEvent]:
+    """The events of a message of a realtime task."""
+    return [_in_words(event) for event in state.receive(message)]
+
+
+def _in_words(event: TaskEvent) -> TaskEvent:
+    match event:
+        case LogLine(text=text):
+            for prefix, role in SPEAKERS.items():
+                if text.startswith(prefix):
+                    return Transcript(role, text[len(prefix) :], status=event.status, raw=event.raw)
+        case UnknownEvent(type="task_stream_end"):
+            return TurnEnded(status=event.status, raw=event.raw)
+    return event

@@ -1,0 +1,1 @@
+"""Names of files, files that the service keeps, and ranges of downloads."""

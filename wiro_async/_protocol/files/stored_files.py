@@ -1,0 +1,121 @@
+"""Files and folders that the service keeps. https://wiro.ai/docs/files"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from wiro_async._errors import DecodingError, InvalidInputError
+from wiro_async._protocol.files.filenames import salted
+from wiro_async._protocol.http.requests import Request, as_file, is_file
+from wiro_async._protocol.tasks.records import moment
+from wiro_async._protocol.values.json import JSON, encode
+from wiro_async._protocol.values.parsing import as_int, as_list, as_text, as_text_or_none
+from wiro_async._redaction import shown_url
+from wiro_async._types import File
+
+MAX_UPLOAD = 100 * 1024 * 1024
+FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@attrs.frozen
+class UploadedFile:
+    """A file that was uploaded.
+
+    Attributes:
+        name: the service's name for it, which is not quite the one it was given: names must be unique there.
+        url: where it lies, for everybody who knows the URL; give it to a run instead of the file.
+        size: in bytes.
+        folder_id: the folder it is in, None for none.
+        raw: the service's own record.
+    """
+
+    id: str
+    name: str
+    content_type: str
+    size: int | None
+    url: str | None = attrs.field(repr=lambda url: repr(url and shown_url(url)))
+    folder_id: str | None
+    added_at: datetime | None
+    raw: Mapping[str, JSON] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Folder:
+    """A folder for uploaded files.
+
+    Attributes:
+        parent_id: the folder it is in, None for none.
+        raw: the service's own record.
+    """
+
+    id: str
+    name: str
+    parent_id: str | None
+    raw: Mapping[str, JSON] = attrs.field(repr=False)
+
+
+def given_file(file: object) -> File:
+    """A path, an open binary file or a `File` as the latter. Raises `InvalidInputError` for anything else."""
+    if is_file(file):
+        return as_file(file)
+    remedy = "give a Path, an open file, or a File"
+    if isinstance(file, str):
+        remedy = "a str never opens a file: give Path(…)"
+    raise InvalidInputError(message=f"file is a {type(file).__name__}; {remedy}")
+
+
+def upload(file: File, folder_id: str | None, salt: str) -> Request:
+    """`File/Upload`, under a name that `salt` makes unique: a name that is taken fails, or gives the old file."""
+    named = attrs.evolve(file, name=salted(os.path.basename(file.name) or "file", salt))
+    folder = () if folder_id is None else (("folderid", folder_id),)
+    return Request("File/Upload", b"", (*folder, ("file", named)), repeatable=False)
+
+
+def check_size(name: str, size: int | None) -> None:
+    """Raise `InvalidInputError` for what the service does not take."""
+    if size is not None and size > MAX_UPLOAD:
+        raise InvalidInputError(
+            message=f"file {name!r} has {size} bytes; the service takes {MAX_UPLOAD} (100 MiB) at most"
+        )
+
+
+def folder_create(name: str, parent_id: str | None) -> Request:
+    """`File/FolderCreate`. Raises `InvalidInputError` for a name that the service refuses."""
+    given: object = name
+    if not isinstance(given, str) or not FOLDER_NAME.fullmatch(given):
+        raise InvalidInputError(message=f"name is {name!r}; a folder's name has letters, digits, - and _ only")
+    body = {"name": name} if parent_id is None else {"name": name, "parentid": parent_id}
+    return Request("File/FolderCreate", encode(body), repeatable=False)
+
+
+def uploaded(answer: Mapping[str, JSON]) -> UploadedFile:
+    """The file of an answer. Raises `DecodingError` if it holds none."""
+    entry = _first(answer)
+    return UploadedFile(
+        id=as_text(entry.get("id")),
+        name=as_text(entry.get("name")),
+        content_type=as_text(entry.get("contenttype")),
+        size=as_int(entry.get("size")),
+        url=as_text_or_none(entry.get("url")),
+        folder_id=as_text_or_none(entry.get("parentid")),
+        added_at=moment(entry.get("addedtime")),
+        raw=entry,
+    )
+
+
+def created(answer: Mapping[str, JSON]) -> Folder:
+    """The folder of an answer. Raises `DecodingError` if it holds none."""
+    entry = _first(answer)
+    return Folder(as_text(entry.get("id")), as_text(entry.get("name")), as_text_or_none(entry.get("parentid")), entry)
+
+
+def _first(answer: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    entry = next(iter(as_list(answer.get("list"))), None)
+    if not isinstance(entry, dict):
+        raise DecodingError("the answer lists no file", 200)
+    return entry

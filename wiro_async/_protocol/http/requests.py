@@ -1,0 +1,238 @@
+"""What is sent: one `Request` for every endpoint. https://wiro.ai/docs/run-a-model"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+from urllib.parse import quote
+
+import attrs
+
+from wiro_async._errors import InvalidInputError
+from wiro_async._protocol.values.json import JSON, checked, encodable, encode
+from wiro_async._types import File
+
+EVENTS = "/sync?stream=true"
+Part: TypeAlias = "tuple[str, str | File]"
+PLAIN = frozenset({str, int, bool, type(None)})
+ONE = (str, bytes, bytearray, memoryview)  # sequences that are one value
+
+
+@attrs.frozen
+class Request:
+    """One call, before it is signed and sent.
+
+    Args:
+        path: below the base URL, percent-encoded.
+        body: the JSON body, if it is not multipart.
+        parts: the fields and files of a multipart body.
+        repeatable: whether sending it twice does no harm.
+    """
+
+    path: str
+    body: bytes = attrs.field(default=b"{}", repr=False)
+    parts: tuple[Part, ...] | None = attrs.field(default=None, repr=False)
+    repeatable: bool = True
+
+    @property
+    def endpoint(self) -> str:
+        """The path without the parts that name a model or a secret, such as "Run" or "Task/Detail"."""
+        return "Run" if self.path.startswith("Run/") else self.path
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether the body can be produced again once it was sent."""
+        return not any(isinstance(value, File) and _is_spent(value.data) for _, value in self.parts or ())
+
+
+@attrs.frozen
+class RunInput:
+    """A run's parameters, checked: plain JSON values, and files apart.
+
+    Attributes:
+        combined: files and URLs that stand side by side, in their order.
+    """
+
+    values: dict[str, JSON]
+    files: tuple[tuple[str, File], ...] = ()
+    combined: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that makes the request multipart."""
+        return (*self.files, *self.combined)
+
+    @classmethod
+    def of(cls, given: Mapping[str, object] | None) -> RunInput:
+        """Sort an input mapping into values and files. Raises `InvalidInputError` for what cannot be sent."""
+        values: dict[str, JSON] = {}
+        files: list[tuple[str, File]] = []
+        for name, value in mapping_of(given).items():
+            if not isinstance(name, str):
+                raise InvalidInputError(message=f"input has the key {name!r}; parameter names are strings")
+            encodable(name, f"the parameter name {name!r}")
+            try:
+                _sort_parameter(name, value, values, files)
+            except RecursionError:
+                raise InvalidInputError(message=f"{name} contains itself or is nested too deeply for JSON") from None
+        if files:  # a form cannot hold an empty list: its text would be taken for a value
+            values = {name: "" if value == [] else value for name, value in values.items()}
+        return cls(values, tuple(files))
+
+
+def run(
+    model: str, given: RunInput, callback_url: str | None, project_id: str | int | None, by_events: bool = False
+) -> Request:
+    """`Run`: starts a billed task."""
+    values = dict(given.values)
+    if callback_url is not None:
+        values["callbackUrl"] = encodable(callback_url, "callback_url")
+    if project_id is not None:
+        values["projectid"] = _identity(project_id, "project_id")
+    path = f"Run/{model_path(model)}{EVENTS if by_events else ''}"
+    if not given.parts:
+        return Request(path, encode(values), repeatable=False)
+    fields = [(name, form_text(value)) for name, value in values.items()]
+    return Request(path, b"", (*fields, *given.parts), repeatable=False)
+
+
+def task_detail(task_id: str | None, token: str | None) -> Request:
+    """`Task/Detail`, by token where there is one."""
+    return Request("Task/Detail", encode({"tasktoken": token} if token else {"taskid": task_id}))
+
+
+def task_list(start: int, limit: int, model: str | None = None, oldest_first: bool = False) -> Request:
+    """One page of `Task/List`, newest first if not otherwise wanted."""
+    order = "ASC" if oldest_first else "DESC"
+    body = {"type": "model", "sort": "id", "order": order, "start": str(start), "limit": str(limit)}
+    if model is not None:
+        body["modelName"] = model
+    return Request("Task/List", encode(body))
+
+
+def task_cancel(task_id: str) -> Request:
+    """`Task/Cancel`: takes the id only, and only while the task is queued."""
+    return Request("Task/Cancel", encode({"taskid": task_id}))
+
+
+def task_kill(task_id: str | None, token: str | None) -> Request:
+    """`Task/Kill`: only while the task is running."""
+    return Request("Task/Kill", encode({"socketaccesstoken": token} if token else {"taskid": task_id}))
+
+
+def task_delete_files(token: str) -> Request:
+    """`Task/InputOutputDelete`: only when the task is over."""
+    return Request("Task/InputOutputDelete", encode({"tasktoken": token}))
+
+
+def model_path(model: str) -> str:
+    """The percent-encoded path of "owner/model". Raises `InvalidInputError` for anything else."""
+    given: object = model
+    segments = given.split("/") if isinstance(given, str) else []
+    if len(segments) != 2 or not all(map(_is_slug, segments)):
+        raise InvalidInputError(
+            message=f"model is {model!r}; give it as 'owner/model', for example 'google/nano-banana-pro'"
+        )
+    return "/".join(quote(segment, safe="") for segment in segments)
+
+
+def mapping_of(given: Mapping[str, object] | None) -> Mapping[str, object]:
+    """An input as a mapping, with addresses for files that the service keeps. Raises `InvalidInputError`."""
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidInputError(
+            message=f"input is a {type(given).__name__}; give a mapping of parameter names to values"
+        )
+    return {name: value if type(value) in PLAIN else _by_address(value) for name, value in (given or {}).items()}
+
+
+def items_of(value: object) -> Sequence[object] | None:
+    """The items of a list, a tuple, a deque and the like; None for what is one value."""
+    if isinstance(value, (list, tuple)):
+        return value
+    return value if isinstance(value, Sequence) and not isinstance(value, ONE) else None
+
+
+def _by_address(value: object) -> object:
+    """An output of an earlier run, or a file that was uploaded, stands for its URL, also in a list."""
+    items = items_of(value)
+    return _address_or(value) if items is None else [_address_or(item) for item in items]
+
+
+def _address_or(value: object) -> object:
+    url = getattr(value, "url", None) if hasattr(value, "content_type") else None
+    return url if isinstance(url, str) else value
+
+
+def form_text(value: JSON) -> str:
+    """A value as text of a multipart field: "4", "true", JSON text of lists and mappings."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case _:
+            return encode(value).decode()
+
+
+def _is_slug(segment: str) -> bool:
+    return segment.strip() not in ("", ".", "..") and segment.isprintable()
+
+
+def _sort_parameter(name: str, value: object, values: dict[str, JSON], files: list[tuple[str, File]]) -> None:
+    if type(value) in PLAIN:  # most are, and the rest of this costs ten times as much
+        _add(name, checked(value, name), values)
+        return
+    items = items_of(value)
+    items = (value,) if items is None else items
+    if not any(map(is_file, items)):
+        _add(name, checked(value, name), values)
+        return
+    urls = [_checked_url(item, name) for item in items if not is_file(item)]
+    files += [(name, as_file(item)) for item in items if is_file(item)]
+    if urls:
+        _add(f"{name}Url", ",".join(urls), values)
+
+
+def _add(name: str, value: JSON, values: dict[str, JSON]) -> None:
+    if name in values:
+        raise InvalidInputError(message=f"{name} is given twice: on its own, and as URLs beside files")
+    values[name] = value
+
+
+def _identity(value: object, name: str) -> str:
+    """An id as text, which may be given as a number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(checked(value, name))
+    if isinstance(value, str):
+        return encodable(value, name)
+    raise InvalidInputError(message=f"{name} is a {type(value).__name__}; give its digits as text")
+
+
+def _checked_url(item: object, name: str) -> str:
+    if isinstance(item, str):
+        return encodable(item, name)
+    raise InvalidInputError(message=f"{name} has a {type(item).__name__} beside files; give paths, files or URLs")
+
+
+def _is_spent(data: object) -> bool:
+    """Whether sending it uses it up: an async iterable, a pipe."""
+    if isinstance(data, (bytes, os.PathLike)):
+        return False
+    seekable = getattr(data, "seekable", None)
+    return hasattr(data, "__aiter__") or seekable is None or not seekable()
+
+
+def is_file(value: object) -> bool:
+    """Whether this is something to upload."""
+    return isinstance(value, (File, os.PathLike)) or hasattr(value, "read")
+
+
+def as_file(value: object) -> File:
+    """A path, an open file or a `File` as the latter."""
+    if isinstance(value, File):
+        return value
+    if isinstance(value, os.PathLike):
+        return File(value, os.path.basename(os.fsdecode(value)))
+    name = getattr(value, "name", None)
+    return File(value, os.path.basename(name) if isinstance(name, str) else "file")  # type: ignore[arg-type]

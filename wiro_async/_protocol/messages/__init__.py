@@ -1,0 +1,1 @@
+"""Messages about a task: frames, events of a stream, and the text in them."""

@@ -1,0 +1,139 @@
+"""The socket's frames: what is sent to follow a task, and what a frame says about which task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Literal
+
+import attrs
+
+from wiro_async._protocol.messages.lazy_text import text_envelope
+from wiro_async._protocol.messages.text_snapshot import TextSnapshot
+from wiro_async._protocol.tasks import status as states
+from wiro_async._protocol.tasks.events import (
+    CostUpdate,
+    LogLine,
+    Progress,
+    Raw,
+    TaskEvent,
+    UnknownEvent,
+)
+from wiro_async._protocol.tasks.records import decoded
+from wiro_async._protocol.values.json import JSON, decode_or_none, decode_text_or_none, encode
+from wiro_async._protocol.values.parsing import as_dict, as_float, as_int, as_seconds, as_text
+
+TEXT_KEYS = frozenset({"raw", "thinking", "answer", "segments"})  # an object with one of them is text, even if empty
+
+
+@attrs.define
+class Message:
+    """One frame about one task.
+
+    Attributes:
+        type: what happened, mostly a status.
+        task_id, token: which task; newer frames carry the id only. "" where absent.
+        raw: the frame; that of a sealed message is decoded when it is first looked at.
+        frame: the frame as it came, of a message that is sealed, or was.
+    """
+
+    type: str
+    task_id: str
+    token: str = attrs.field(repr=False)
+    _raw: Raw | None = attrs.field(repr=False)
+    _unseal: Callable[[], Raw] | None = attrs.field(default=None, repr=False, eq=False)
+    frame: bytes | None = attrs.field(default=None, repr=False, eq=False)
+
+    @property
+    def raw(self) -> Raw:
+        if self._raw is None:
+            self._raw = self._unseal() if self._unseal else {}
+            self._unseal = None
+        return self._raw
+
+    @cached_property
+    def payload(self) -> JSON:
+        """What it carries: text, an object, a list or nothing; JSON text is opened."""
+        return decoded(self.raw.get("message"))
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether it is an LLM's text so far that was not decoded yet: the next one of its kind replaces it."""
+        return self._raw is None
+
+
+def registration(token: str) -> str:
+    """The frame that asks for a task's messages."""
+    return encode({"type": "task_info", "tasktoken": token}).decode()
+
+
+def parse_frame(frame: bytes | str) -> Message | None:
+    """The message in a text frame; None for what is none. One of text so far is left sealed."""
+    if isinstance(frame, bytes) and (envelope := text_envelope(frame)) is not None:
+        task_id, token = as_text(envelope.get("id")), as_text(envelope.get("tasktoken"))
+        return Message(states.OUTPUT, task_id, token, None, lambda: as_dict(decode_text_or_none(frame)), frame)
+    raw = decode_or_none(frame)
+    if not isinstance(raw, dict):
+        return None
+    kind = raw.get("type")
+    if not isinstance(kind, str):
+        return None
+    return Message(kind, as_text(raw.get("id")), as_text(raw.get("tasktoken")), raw)
+
+
+def without_text(message: Message) -> Raw:
+    """A message as it may be kept with each piece of its text: many of them with all text so far would fill memory."""
+    payload = message.payload
+    if not isinstance(payload, dict):
+        return message.raw
+    rest = {name: value for name, value in payload.items() if name not in TEXT_KEYS}
+    return {**message.raw, "message": rest}
+
+
+def progress_of(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progress | None:
+    """The progress an object tells, if any."""
+    percentage = as_float(payload.get("percentage"))
+    step, total = as_int(payload.get("stepCurrent")), as_int(payload.get("stepTotal"))
+    if percentage is not None:
+        fraction = percentage / 100
+    elif step is not None and total:
+        fraction = step / total
+    else:
+        return None
+    speed = " ".join(filter(None, (as_text(payload.get("speed")), as_text(payload.get("speedType")))))
+    return Progress(
+        min(1.0, max(0.0, fraction)),
+        step,
+        total,
+        speed or None,
+        as_seconds(payload.get("remainingTime")),
+        as_text(payload.get("task")),
+        status=status,
+        raw=raw,
+    )
+
+
+def cost_of(raw: Raw, status: str) -> CostUpdate:
+    """The costs of a `task_cost` message, which stand at its top level."""
+    return CostUpdate(as_text(raw.get("turnCost")), as_text(raw.get("cumulativeCost")), status=status, raw=raw)
+
+
+def output_of(message: Message, status: str) -> TextSnapshot | TaskEvent | None:
+    """What a `task_output` or `task_error` message tells: text so far, progress, a line, or something new."""
+    payload, line = message.payload, message.raw.get("message")
+    if isinstance(payload, list) and isinstance(line, str):  # a program has printed a list
+        payload = line
+    match payload:
+        case dict():
+            snapshot = TextSnapshot.from_wire(payload)
+            if snapshot is not None:
+                return snapshot
+            progress = progress_of(payload, status, message.raw)
+            if progress is not None or not payload or payload.keys() & TEXT_KEYS:
+                return progress
+        case str():
+            stream: Literal["stdout", "stderr"] = "stderr" if message.type == states.ERROR else "stdout"
+            return LogLine(payload, stream, status=status, raw=message.raw) if payload.strip() else None
+        case None | []:
+            return None
+    return UnknownEvent(message.type, status=status, raw=message.raw)

@@ -1,0 +1,1 @@
+"""Models: their parameters, their prices, and what they accept."""

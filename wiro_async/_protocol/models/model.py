@@ -1,0 +1,263 @@
+"""Models as the service describes them, and how it is asked for them. https://wiro.ai/docs/models"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+import attrs
+
+from wiro_async._protocol.http.requests import Request
+from wiro_async._protocol.models.parameters import Parameter, parameters_of
+from wiro_async._protocol.values.json import JSON, encode
+from wiro_async._protocol.values.parsing import (
+    BLANKS,
+    as_amount,
+    as_dict,
+    as_int,
+    as_rows,
+    as_text,
+    as_texts,
+    as_time,
+)
+
+Sort: TypeAlias = Literal["id", "relevance"]
+SortOrder: TypeAlias = Literal["ASC", "DESC"]
+TURNS = "llm-tool-call"
+NONE = frozenset({"", "null", "{}", "[]"})
+ODD = re.compile(r"[\W_]+")
+
+
+@attrs.frozen
+class PriceRule:
+    """One row of a model's price table. https://wiro.ai/docs/pricing
+
+    Attributes:
+        inputs: the parameter values it holds for; it always holds if there are none.
+        price: US dollars for one unit of its method.
+        method: such as "cpr"; the set is open.
+        extra: for every tier of pixels beyond the first.
+        per_input: for every input image, per tier.
+    """
+
+    inputs: Mapping[str, JSON]
+    price: Decimal
+    method: str
+    extra: Decimal | None
+    per_input: Decimal | None
+
+    @classmethod
+    def from_wire(cls, rule: Mapping[str, JSON]) -> PriceRule | None:
+        """The record of one rule; None if it tells no price, or not when it holds."""
+        price, inputs = as_amount(rule.get("price")), _conditions(rule.get("inputs"))
+        if price is None or inputs is None:
+            return None
+        method = as_text(rule.get("priceMethod")) or "cpr"
+        extra, per_input = as_amount(rule.get("priceExtra")), as_amount(rule.get("priceInput"))
+        return cls(inputs, price, method, extra, per_input)
+
+
+@attrs.frozen
+class ModelStats:
+    """How often a model ran, and when last."""
+
+    runs: int
+    successes: int
+    failures: int
+    last_run_at: datetime | None
+
+    @classmethod
+    def from_wire(cls, stats: Mapping[str, JSON]) -> ModelStats:
+        """The record of a `taskstat`."""
+        runs, successes, failures = (as_int(stats.get(f"{name}count")) or 0 for name in ("run", "success", "error"))
+        seconds = as_time(stats.get("lastruntime"))
+        try:
+            last = datetime.fromtimestamp(seconds, UTC) if seconds else None
+        except (ValueError, OverflowError, OSError):
+            last = None
+        return cls(runs, successes, failures, last)
+
+
+@attrs.frozen
+class Model:
+    """A model as the service describes it. https://wiro.ai/docs/models
+
+    Attributes:
+        id: its number, as text.
+        slug: "owner/model", in the clean spelling where there is one.
+        raw_slug: the same in the service's own spelling, which may hold spaces and capitals.
+        title, description, readme, image: what people are shown.
+        categories, tags, samples: lists of text.
+        parameters: what it takes; empty in a summary.
+        prices: its price table; if it is empty, seconds are billed at `cost_per_second`.
+        cost_per_second, average_cost: in US dollars, None if not told.
+        computing_time: how long a run takes, in words such as "10 seconds".
+        stats: how often it ran.
+        raw: the service's own record.
+    """
+
+    id: str
+    slug: str
+    raw_slug: str = attrs.field(repr=False)
+    title: str
+    description: str = attrs.field(repr=False)
+    readme: str = attrs.field(repr=False)
+    image: str = attrs.field(repr=False)
+    categories: tuple[str, ...]
+    tags: tuple[str, ...] = attrs.field(repr=False)
+    samples: tuple[str, ...] = attrs.field(repr=False)
+    parameters: tuple[Parameter, ...] = attrs.field(repr=False)
+    prices: tuple[PriceRule, ...] = attrs.field(repr=False)
+    cost_per_second: Decimal | None = attrs.field(repr=False)
+    average_cost: Decimal | None = attrs.field(repr=False)
+    computing_time: str = attrs.field(repr=False)
+    stats: ModelStats = attrs.field(repr=False)
+    raw: Mapping[str, JSON] = attrs.field(repr=False)
+
+    @classmethod
+    def from_wire(cls, tool: Mapping[str, JSON]) -> Model:
+        """The record of one entry of `tool`."""
+        raw_slug = _slug(tool, "slugowner", "slugproject")
+        rules = [PriceRule.from_wire(as_dict(rule)) for rule in as_rows(tool.get("dynamicprice"))]
+        return cls(
+            id=as_text(tool.get("id")),
+            slug=_slug(tool, "cleanslugowner", "cleanslugproject") or raw_slug,
+            raw_slug=raw_slug,
+            title=as_text(tool.get("title")),
+            description=as_text(tool.get("description")),
+            readme=as_text(tool.get("readme")),
+            image=as_text(tool.get("image")),
+            categories=as_texts(tool.get("categories")),
+            tags=as_texts(tool.get("tags")),
+            samples=as_texts(tool.get("samples")),
+            parameters=parameters_of(tool.get("parameters")),
+            prices=tuple(rule for rule in rules if rule is not None),
+            cost_per_second=as_amount(tool.get("cps")),
+            average_cost=as_amount(tool.get("approximatelycost")),
+            computing_time=as_text(tool.get("computingtime")),
+            stats=ModelStats.from_wire(as_dict(tool.get("taskstat"))),
+            raw=tool,
+        )
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether it is an LLM that takes messages and tools."""
+        return TURNS in self.categories
+
+    def is_called(self, slug: str) -> bool:
+        """Whether "owner/model" names it, in whatever case."""
+        return slug.casefold() in (self.slug.casefold(), self.raw_slug.casefold())
+
+    def may_be(self, slug: str) -> bool:
+        """Whether it is not clearly another model: names count without spaces, dashes and the like, if told at all."""
+        told = {_folded(name) for name in (self.slug, self.raw_slug) if name}
+        return not told or _folded(slug) in told
+
+
+@attrs.frozen
+class ModelSection:
+    """One row of the service's explore page: a title and some models, mostly summaries.
+
+    Attributes:
+        total: how many models there are in all, None if not told.
+    """
+
+    id: str
+    title: str
+    models: tuple[Model, ...] = attrs.field(repr=False)
+    url: str
+    total: int | None
+    raw: Mapping[str, JSON] = attrs.field(repr=False)
+
+    @classmethod
+    def from_wire(cls, section: Mapping[str, JSON]) -> ModelSection:
+        """The record of one entry of `explore`."""
+        models = tuple(_models(section.get("tools")))
+        url, total = as_text(section.get("url")), as_int(section.get("total"))
+        return cls(as_text(section.get("id")), as_text(section.get("title")), models, url, total, section)
+
+
+@attrs.frozen
+class Filters:
+    """Which models are listed, and in which order."""
+
+    search: str = ""
+    categories: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    owner: str | None = None
+    sort: Sort = "id"
+    order: SortOrder = "DESC"
+    hide_workflows: bool = True
+    summary: bool = False
+
+
+def tool_list(filters: Filters, start: int, limit: int) -> Request:
+    """One page of `Tool/List`."""
+    body: dict[str, JSON] = {
+        "start": str(start),
+        "limit": str(limit),
+        "sort": filters.sort,
+        "order": filters.order,
+        "hideworkflows": filters.hide_workflows,
+        "summary": filters.summary,
+    }
+    optional: dict[str, JSON] = {
+        "search": filters.search,
+        "categories": _names(filters.categories),
+        "tags": _names(filters.tags),
+        "slugowner": filters.owner,
+    }
+    return Request("Tool/List", encode(body | {name: value for name, value in optional.items() if value}))
+
+
+def tool_detail(slug: str) -> Request:
+    """`Tool/Detail` of "owner/model"."""
+    owner, _, project = slug.partition("/")
+    return Request("Tool/Detail", encode({"slugowner": owner, "slugproject": project}))
+
+
+def tool_explore() -> Request:
+    """`Tool/Explore`."""
+    return Request("Tool/Explore")
+
+
+def models_of(answer: Mapping[str, JSON]) -> list[Model]:
+    """The models of an answer of Tool/List or Tool/Detail."""
+    return _models(answer.get("tool"))
+
+
+def total_of(answer: Mapping[str, JSON]) -> int | None:
+    """How many models there are on all pages of Tool/List, if that is told."""
+    return as_int(answer.get("total"))
+
+
+def sections_of(answer: Mapping[str, JSON]) -> list[ModelSection]:
+    """The shelves of an answer of Tool/Explore."""
+    return [ModelSection.from_wire(section) for section in as_rows(answer.get("explore")) if isinstance(section, dict)]
+
+
+def _models(told: JSON) -> list[Model]:
+    return [Model.from_wire(tool) for tool in as_rows(told) if tool and isinstance(tool, dict)]
+
+
+def _names(told: Sequence[str]) -> list[JSON]:
+    return [told] if isinstance(told, str) else list(told)
+
+
+def _slug(tool: Mapping[str, JSON], owner: str, project: str) -> str:
+    pair = as_text(tool.get(owner)), as_text(tool.get(project))
+    return "/".join(pair) if all(pair) else ""
+
+
+def _conditions(told: JSON) -> Mapping[str, JSON] | None:
+    """The conditions of a price; none for what stands for that, None for what cannot be read."""
+    inputs = as_dict(told)
+    is_none = told.strip(BLANKS) in NONE if isinstance(told, str) else not told
+    return inputs if inputs or is_none else None
+
+
+def _folded(slug: str) -> str:
+    return "/".join(ODD.sub("", part) for part in slug.casefold().split("/"))

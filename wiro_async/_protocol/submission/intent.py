@@ -1,0 +1,123 @@
+"""Is this task the one we meant? Tasks echo their parameters, mostly as text (WIRE: numbers come as strings)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import attrs
+
+from wiro_async._errors import InvalidInputError
+from wiro_async._protocol.http.requests import RunInput, form_text
+from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.values.json import JSON, decode_or_none, encode
+from wiro_async._protocol.values.parsing import as_address, as_text
+
+INTENT = "wiro_intent"
+NOT_PARAMETERS = frozenset({"callbackurl", "projectid"})
+
+
+@attrs.frozen
+class Intent:
+    """What a run was meant to be.
+
+    Attributes:
+        model: "owner/model".
+        fingerprint: equal for runs that cannot be told apart by their parameters.
+        callback_url: with an id of its own in its query, if the run has one.
+        project_id: the project to bill, if it is named.
+        ignored: parameters that carry files, which are echoed in forms of the service's own.
+    """
+
+    model: str
+    fingerprint: str = attrs.field(repr=False)
+    callback_url: str | None = attrs.field(repr=False)
+    ignored: frozenset[str]
+    project_id: str | None = None
+
+    @classmethod
+    def of(cls, model: str, given: RunInput, callback_url: str | None, project_id: str | int | None = None) -> Intent:
+        """The intent of a run."""
+        names = {name for name, _ in given.parts}
+        ignored = frozenset(names | {f"{name}Url" for name in names})
+        project = None if project_id is None else str(project_id)
+        return cls(model, fingerprint(model, given.values, ignored), callback_url, ignored, project)
+
+    def matches(self, task: TaskInfo) -> bool:
+        """Whether a task's echo is that of this run."""
+        project = as_text(task.raw.get("projectid"))
+        if self.project_id and project not in ("", self.project_id):
+            return False
+        told = task.raw.get("callbackurl")
+        if told and isinstance(told, str):
+            return self.callback_url is not None and _intent_id(told) == _intent_id(self.callback_url)
+        return fingerprint(task.model, task.parameters, self.ignored) == self.fingerprint
+
+
+def fingerprint(model: str, values: Mapping[str, JSON], ignored: frozenset[str]) -> str:
+    """Text that is equal for equal runs, whichever way their values are written."""
+    told = {
+        name: _canonical(value)
+        for name, value in values.items()
+        if name not in ignored and name.lower() not in NOT_PARAMETERS and value not in (None, "")
+    }
+    return f"{model.lower()} {sorted(told.items())!r}"
+
+
+def with_intent(callback_url: str, intent_id: str) -> str:
+    """The callback URL with an id in its query, by which its task can be told from all others.
+
+    Raises:
+        InvalidInputError: it is none. It is not shown, as it may hold a secret.
+    """
+    parts = as_address(callback_url)
+    if parts is None:
+        raise InvalidInputError(
+            message="callback_url is not an address that the service can call; give one that starts with https:// "
+            "or http://, and a host"
+        )
+    query = [*parse_qsl(parts.query, keep_blank_values=True), (INTENT, intent_id)]
+    return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def intent_of(callback_url: str) -> str | None:
+    """The id that `with_intent` put there; None if there is none."""
+    return dict(parse_qsl(urlsplit(callback_url).query)).get(INTENT)
+
+
+def _intent_id(callback_url: str) -> str:
+    """The same for an address that may have been written anew, or anything else; the address where there is none."""
+    try:
+        return intent_of(callback_url.replace("&amp;", "&")) or callback_url
+    except ValueError:
+        return callback_url
+
+
+def _canonical(value: JSON) -> str:
+    """The value's text in one way of writing; as it is where it is beyond what such texts hold."""
+    text = form_text(value).strip()
+    try:
+        if text[:1] in ("{", "["):
+            inner = decode_or_none(text)
+            return text if inner is None else encode(_sorted(inner)).decode()
+        return text if text[:1].isalpha() else _plain_number(text)
+    except (ArithmeticError, RecursionError, ValueError):
+        return text
+
+
+def _plain_number(text: str) -> str:
+    number = Decimal(text)
+    return str(number.normalize()) if number.is_finite() else text
+
+
+def _sorted(value: JSON) -> JSON:
+    match value:
+        case dict():
+            return {name: _sorted(value[name]) for name in sorted(value)}
+        case list():
+            return [_sorted(item) for item in value]
+        case None:
+            return None
+        case _:
+            return _canonical(value)

@@ -1,0 +1,1 @@
+"""Tasks: their records, their states, their events."""

@@ -1,0 +1,139 @@
+"""What happens to a task, as its follower sees it. https://wiro.ai/docs/websocket"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+import attrs
+
+from wiro_async._protocol.messages.text_snapshot import TextKind
+from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.values.json import JSON
+from wiro_async._protocol.values.parsing import as_decimal
+
+Raw: TypeAlias = Mapping[str, JSON]
+
+
+@attrs.frozen(kw_only=True)
+class TaskEvent:
+    """Base of all events.
+
+    Attributes:
+        status: the task's status when it happened.
+        raw: the service's own message; empty for what this library made out of several, and without the text so far
+            where the event is a piece of that text.
+    """
+
+    status: str = ""
+    raw: Raw = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen
+class StatusChanged(TaskEvent):
+    """The task reached a new `status`. Statuses only go forward."""
+
+
+@attrs.frozen
+class Progress(TaskEvent):
+    """A model's own progress.
+
+    Attributes:
+        fraction: 0 to 1.
+        step, total: steps done and to do, where told.
+        speed: such as "1.2 it/s", where told.
+        eta: seconds left, where told.
+        label: what is being done, such as "Generate"; the fraction may start anew with another label.
+    """
+
+    fraction: float
+    step: int | None = None
+    total: int | None = None
+    speed: str | None = None
+    eta: float | None = None
+    label: str = ""
+
+
+@attrs.frozen
+class TextDelta(TaskEvent):
+    """New text of an LLM: only what is new, never anything twice.
+
+    Attributes:
+        text: the new text.
+        kind: "answer" or "thinking".
+        index: the place of its segment in the model's timeline.
+    """
+
+    text: str
+    kind: TextKind = "answer"
+    index: int = 0
+
+
+@attrs.frozen
+class TextReset(TaskEvent):
+    """The model took back all text of one kind; the next `TextDelta` of that kind starts over."""
+
+    kind: TextKind = "answer"
+
+    @property
+    def text(self) -> str:
+        """Nothing, so that who prints `delta.text` and minds no resets needs no case for them."""
+        return ""
+
+
+@attrs.frozen
+class LogLine(TaskEvent):
+    """A line the model wrote.
+
+    Attributes:
+        text: the line.
+        stream: "stdout" or "stderr". A line on stderr does not mean that the run failed.
+    """
+
+    text: str
+    stream: Literal["stdout", "stderr"] = "stdout"
+
+
+def _dollars(told: JSON | Decimal) -> Decimal | None:
+    return told if isinstance(told, Decimal) else as_decimal(told)
+
+
+@attrs.frozen
+class CostUpdate(TaskEvent):
+    """What a realtime task has cost so far, in US dollars.
+
+    Attributes:
+        turn: the last turn's cost, where told.
+        total: the cost so far, where told.
+    """
+
+    turn: Decimal | None = attrs.field(default=None, converter=_dollars)
+    total: Decimal | None = attrs.field(default=None, converter=_dollars)
+
+
+@attrs.frozen
+class Reconnected(TaskEvent):
+    """The socket was lost and is back; what was missed is in the events that follow or in the result."""
+
+
+@attrs.frozen
+class TaskCancelled(TaskEvent):
+    """The task was cancelled or killed: the last event.
+
+    Attributes:
+        task: its last state.
+    """
+
+    task: TaskInfo
+
+
+@attrs.frozen
+class UnknownEvent(TaskEvent):
+    """A message this version knows nothing about, as it came, in `raw`.
+
+    Attributes:
+        type: the message's type.
+    """
+
+    type: str

@@ -1,0 +1,163 @@
+"""Records of what the service keeps. Every one holds its `raw` mapping, so nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import attrs
+
+from wiro_async._protocol.tasks import status as states
+from wiro_async._protocol.values.json import JSON, decode_or_none
+from wiro_async._protocol.values.parsing import (
+    BLANKS,
+    as_decimal,
+    as_dict,
+    as_float,
+    as_int,
+    as_list,
+    as_text,
+    as_text_or_none,
+    as_time,
+)
+from wiro_async._redaction import shown_url
+
+
+@attrs.frozen
+class OutputRecord:
+    """One entry of a task's outputs: a file with a `url`, or raw `content` such as an LLM's answer."""
+
+    url: str | None = attrs.field(repr=lambda url: repr(url and shown_url(url)))
+    name: str
+    content_type: str
+    size: int | None
+    content: Mapping[str, JSON] = attrs.field(repr=False)
+    raw: Mapping[str, JSON] = attrs.field(repr=False)
+
+    @classmethod
+    def from_wire(cls, entry: Mapping[str, JSON]) -> OutputRecord:
+        """The record of one entry."""
+        content = entry.get("content")
+        return cls(
+            url=as_text_or_none(entry.get("url")),
+            name=as_text(entry.get("name")),
+            content_type=as_text(entry.get("contenttype")),
+            size=as_int(entry.get("size")),
+            content=as_dict(content) or ({"raw": content} if isinstance(content, str) else {}),
+            raw=entry,
+        )
+
+
+@attrs.frozen
+class TaskInfo:
+    """A task as the service saw it when it was asked.
+
+    Attributes:
+        id: its number, as text.
+        token: its secret token.
+        model: "owner/model", if told.
+        status: such as "task_output"; the set is open.
+        exit_code: 0 for success, None while running or if not told.
+        parameters: the inputs as the service echoes them, mostly as text.
+        outputs: what it has made.
+        created_at, started_at, ended_at: times in UTC, None where not reached.
+        elapsed: seconds it ran.
+        cost: what it was billed, in US dollars.
+        log, error_log: what it wrote to its standard output and standard error.
+        raw: the service's own record.
+    """
+
+    id: str
+    token: str | None = attrs.field(repr=False)
+    model: str
+    status: str
+    exit_code: int | None
+    parameters: Mapping[str, JSON] = attrs.field(repr=False)
+    outputs: tuple[OutputRecord, ...] = attrs.field(repr=False)
+    created_at: datetime | None = attrs.field(repr=False)
+    started_at: datetime | None = attrs.field(repr=False)
+    ended_at: datetime | None = attrs.field(repr=False)
+    elapsed: float | None
+    cost: Decimal | None
+    log: str = attrs.field(repr=False)
+    error_log: str = attrs.field(repr=False)
+    raw: Mapping[str, JSON] = attrs.field(repr=False)
+
+    @classmethod
+    def from_wire(cls, record: Mapping[str, JSON]) -> TaskInfo:
+        """The record of one entry of a `tasklist`."""
+        get = record.get
+        return cls(
+            id=as_text(get("id")) or as_text(get("taskid")),
+            token=as_text_or_none(get("socketaccesstoken")),
+            model=_model(record),
+            status=as_text(get("status")),
+            exit_code=as_int(get("pexit")),
+            parameters=as_dict(get("parameters")),
+            outputs=tuple(OutputRecord.from_wire(item) for item in as_list(get("outputs")) if isinstance(item, dict)),
+            created_at=moment(get("createtime")),
+            started_at=moment(get("starttime")),
+            ended_at=moment(get("endtime")),
+            elapsed=as_float(get("elapsedseconds")),
+            cost=as_decimal(get("totalcost")),
+            log=as_text(get("debugoutput")),
+            error_log=as_text(get("debugerror")),
+            raw=record,
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the service is done with it, well or not."""
+        return states.is_over(self.status)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it finished with exit code 0."""
+        return self.status == states.FINISHED and self.exit_code == 0
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether it was cancelled or killed."""
+        return self.status == states.CANCELLED
+
+
+@attrs.frozen
+class Submitted:
+    """The answer to a run: the ids of the task that was made."""
+
+    task_id: str
+    token: str | None = attrs.field(repr=False)
+
+    @classmethod
+    def from_wire(cls, answer: Mapping[str, JSON]) -> Submitted | None:
+        """The ids of an answer to Run; None where it holds none."""
+        task_id, token = as_text(answer.get("taskid")), as_text_or_none(answer.get("socketaccesstoken"))
+        return cls(task_id, token) if task_id or token else None
+
+
+def tasks_of(answer: Mapping[str, JSON]) -> list[TaskInfo]:
+    """The tasks of a `tasklist`, which may be absent or empty."""
+    return [TaskInfo.from_wire(item) for item in as_list(answer.get("tasklist")) if isinstance(item, dict)]
+
+
+def decoded(value: JSON) -> JSON:
+    """A value that may be JSON text: the value inside, else itself."""
+    if isinstance(value, str) and (text := value.lstrip(BLANKS))[:1] in ("{", "["):
+        inner = decode_or_none(text)
+        return value if inner is None else inner
+    return value
+
+
+def _model(record: Mapping[str, JSON]) -> str:
+    owner, project = as_text(record.get("modelslugowner")), as_text(record.get("modelslugproject"))
+    return f"{owner}/{project}" if owner and project else ""
+
+
+def moment(value: JSON) -> datetime | None:
+    """A unix time as a datetime in UTC; None where it is absent, "0" or beyond the calendar."""
+    seconds = as_time(value)
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (ValueError, OverflowError, OSError):
+        return None

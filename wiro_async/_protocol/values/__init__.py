@@ -1,0 +1,1 @@
+"""JSON, and how the values of the service are read."""

@@ -1,0 +1,116 @@
+"""Reading the service's values: numbers come as text, absent things as null, "" or "0"."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal, InvalidOperation
+from urllib.parse import SplitResult, urlsplit
+
+from wiro_async._protocol.values.json import JSON, decode_or_none
+
+BLANKS = " \t\r\n\ufeff"  # what may stand before JSON text
+MAGNITUDE = 1000  # the most digits of a number that is one; beyond them, sums and products would overflow
+
+
+def as_text(value: JSON) -> str:
+    """Text of a scalar; "" for anything else."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            try:
+                return str(value)
+            except ValueError:  # more digits than Python writes
+                return ""
+    return ""
+
+
+def as_text_or_none(value: JSON) -> str | None:
+    """Text of a scalar; None for "" and anything else."""
+    return as_text(value) or None
+
+
+def as_float(value: JSON) -> float | None:
+    """A finite number, also with a percent sign."""
+    try:
+        number = float(as_text(value).strip().rstrip("%"))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def as_int(value: JSON) -> int | None:
+    """A whole number, also written "6.0"; None for one that is not whole, so that 0.5 never becomes a 0."""
+    number = as_float(value)
+    return int(number) if number is not None and number.is_integer() else None
+
+
+def as_decimal(value: JSON) -> Decimal | None:
+    """A finite number, exactly as written; None for one that is beyond all measure."""
+    try:
+        number = Decimal(as_text(value).strip())
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and abs(number.adjusted()) <= MAGNITUDE else None
+
+
+def as_amount(value: JSON) -> Decimal | None:
+    """A price or another number that is never less than 0."""
+    number = as_decimal(value)
+    return number if number is not None and number >= 0 else None
+
+
+def as_address(value: object, schemes: tuple[str, str] = ("http", "https")) -> SplitResult | None:
+    """The parts of an address that can be called; None for anything else."""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return parts if parts and parts.scheme in schemes and parts.hostname else None
+
+
+def as_seconds(value: JSON) -> float | None:
+    """Seconds of "5s", "01:23", "1:02:03" or a plain number."""
+    text = as_text(value).strip().removesuffix("s")
+    total = 0.0
+    for part in text.split(":"):
+        number = as_float(part)
+        if number is None:
+            return None
+        total = total * 60 + number
+    return total if math.isfinite(total) else None
+
+
+def as_time(value: JSON) -> float | None:
+    """A unix time; "" and "0" mean not yet."""
+    return as_float(value) or None
+
+
+def as_dict(value: JSON) -> dict[str, JSON]:
+    """An object, or JSON text of one; otherwise empty."""
+    if isinstance(value, str) and (text := value.lstrip(BLANKS))[:1] == "{":
+        value = decode_or_none(text)
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: JSON) -> list[JSON]:
+    """A list, or JSON text of one; otherwise empty."""
+    if isinstance(value, str) and (text := value.lstrip(BLANKS))[:1] == "[":
+        value = decode_or_none(text)
+    return value if isinstance(value, list) else []
+
+
+def as_rows(value: JSON) -> list[JSON]:
+    """The rows of a list (or JSON text of one), or the one object that stands in its place."""
+    row = as_dict(value)
+    return [row] if row else as_list(value)
+
+
+def as_texts(value: JSON) -> tuple[str, ...]:
+    """The texts of a list (or JSON text of one), of one bare string, or of nothing."""
+    if isinstance(value, str):
+        inner = as_list(value)
+        return tuple(map(as_text, inner)) if inner else (value,) if value.strip(BLANKS) not in ("", "[]") else ()
+    return tuple(map(as_text, as_list(value)))

@@ -1,0 +1,1 @@
+"""Files of this machine: read in threads, written atomically."""

@@ -1,0 +1,129 @@
+"""Every constant that shapes how a session behaves, in one record.
+
+The defaults are what production needs. Tests pass another record to make time run faster or queues fill sooner, so
+nothing has to patch a module.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Tuning:
+    """Timing, sizes and limits of a session. Times are in seconds, sizes in bytes."""
+
+    random: Callable[[], float] = random.random  # from 0 to 1: the jitter of every backoff
+
+    # Submitting a run, and finding the task of a run whose response was lost
+    max_submissions: int = 60  # requests in flight; fewer than the connections, so that none waits for one
+    submit_answer_wait: float = 4.0  # for the response to a run that its caller has given up; then search for the task
+    submit_search_wait: float = 1.0  # the caller waits this long for the search; then it goes on in the background
+    search_grace: float = 5.0  # where the service responded at all, its list shows the task by then
+    search_pause: float = 0.5  # between two reads of the list; doubles
+    search_max_pause: float = 5.0
+    search_page: int = 100
+    search_max_pages: int = 100
+    search_max_details: int = 50  # listed tasks with missing fields that are read one by one
+    clock_skew: float = 2.0  # the service's times are whole seconds
+    max_known_tasks: int = 20_000  # ids of ended tasks that the session remembers
+    max_idle_slots: int = 1000  # slots kept for tasks that nobody follows while no limit is known
+
+    # How many tasks may run at once
+    window_opening: float = 4.0  # unanswered runs while no limit is known; half as many more for each response
+    window_opening_wait: float = 1.0  # or after this long without one
+    window_yield: float = 0.2  # part of its share that a session gives up when one more is refused
+    window_slowdown: float = 0.75  # what is left of the window after HTTP 429
+    window_min_growth: float = 2.0  # one more is tried after this many ends,
+    window_growth: float = 1.2  # and this many for each slot
+    window_sharpen: float = 4.0  # that number is divided by this when the attempt was accepted
+    window_other_probe: float = 1.0  # between attempts while none of our own tasks runs
+    window_other_probe_max: float = 3.0
+    window_own_probe: float = 8.0  # the same while one runs but none has ended for this long
+    window_own_probe_max: float = 30.0
+    window_recheck: float = 5.0  # the first waiter checks again whether tasks that nobody follows have ended
+    window_ceiling: float = 60.0  # a limit that the service named is kept this long
+
+    # Stopping tasks
+    stop_wait: float = 5.0  # the caller waits this long; then stopping goes on in the background
+    stop_request: float = 1.5  # for one request, so that a second one is still in time
+    stop_pause: float = 0.25
+    stop_max_pause: float = 5.0
+    stop_give_up: float = 600.0
+
+    # Polling
+    poll_first: float = 0.5  # a new task that is silent may be over before its registration arrived
+    poll_silence: float = 2.0  # a silent task is polled after this; doubles
+    poll_max_silence: float = 30.0
+    poll_share: float = 0.1  # without a socket: poll again after this share of the time waited so far,
+    poll_min: float = 0.5  # within these bounds
+    poll_max: float = 30.0
+    poll_confirm: float = 0.5  # between two reads after a report of the end
+    poll_confirmations: int = 10  # reads after a report before the usual pace returns
+    poll_confirmations_doubted: int = 3  # the same after a false report
+    poll_jitter: float = 0.2
+    poll_last_look: float = 1.0  # a timeout waits this long for the state of a task that was never read
+    refusals: int = 3  # refusals in a row, for refusal_grace, end the wait for a task of which nothing is known
+    refusal_grace: float = 5.0
+    refusals_known: int = 6  # the same for a task that certainly exists
+    refusal_grace_known: float = 30.0  # also for a task that is unknown and not listed
+    failing_grace: float = 600.0  # only failed reads, or a certain task that is not listed, for this long
+    callback_polls: int = 4  # a task with a callback is polled as if it had been polled this often: every half minute
+
+    # The socket
+    socket_open: float = 10.0
+    socket_send: float = 20.0
+    socket_close: float = 1.0
+    socket_ping: float = 20.0
+    socket_backoff: float = 0.1
+    socket_max_backoff: float = 30.0
+    socket_idle: float = 30.0  # a socket that carries no task is closed after this
+    socket_steady: float = 5.0  # a socket that lived this long resets the backoff
+    socket_max_registrations: int = 10_000  # the service cannot unregister a task, so a socket is replaced after these
+    unheard_tasks: int = 2  # tasks that moved unheard while others were heard, before sockets are no longer shared
+    unshared_seconds: float = 600.0  # sockets are not shared for this long; then sharing is tried again
+    max_unread_events: int = 10_000
+
+    # Realtime sessions
+    realtime_connects: int = 3
+    realtime_connect_pause: float = 0.2
+    realtime_end: float = 5.0  # a session that is asked to end has this long before its task is stopped
+    realtime_lost: float = 5.0  # the service notices within this that the socket is gone
+    realtime_last_words: float = 1.0  # after the end, frames may still arrive with gaps of up to this
+    realtime_relief: float = 0.25  # a blocked sender may wait for a service that waits for our reader
+    realtime_pulse: float = 20.0  # between two pings, and for the reply
+    realtime_unread: int = 1024 * 1024  # unread bytes at which the socket is no longer read: 22 s of audio
+    realtime_unread_relieved: int = 64 * 1024 * 1024  # the same while a sender is blocked: 23 min
+
+    # Downloads
+    download_lag: float = 180.0  # a URL may answer 404 for this long after the task's end
+    download_failures: int = 8  # broken transfers in a row without progress
+    download_pause: float = 0.25  # before the first retry; doubles
+    download_max_pause: float = 10.0
+
+    # HTTP
+    http_calls: int = 80
+    http_downloads: int = 20
+    http_connect: float = 10.0
+    http_keep_alive: float = 4.0  # many servers close idle connections after 5 s: a run must not meet that
+
+    # Lists and uploads
+    page_size: int = 100
+    model_page_size: int = 100
+    max_upload: int = 100 * 1024 * 1024
+    max_candidates: int = 500  # models of an owner that are searched for another spelling
+
+    # Callbacks
+    callback_confirm: float = 0.5  # between two reads after a callback
+    callback_confirmations: int = 10
+    callback_body: float = 10.0  # for the body of a callback to arrive
+    callback_max_pending: int = 1000  # callbacks that are being checked
+    callback_max_done: int = 10_000  # callbacks that are remembered, so that a repeated one is cheap
+
+    # Batches
+    progress_interval: float = 0.1  # between two updates of the live display
+    progress_line_interval: float = 5.0  # between two lines where there is no terminal
+    journal_busy: float = 5.0  # another program may hold the lock of the journal this long
