@@ -28,8 +28,7 @@ from wiro_async import AsyncWiro
 from wiro_async._engine.submission import limiter, reconciler, submitter
 from wiro_async._engine.tracking import poller
 from wiro_async._engine.tracking import socket_feed as socket_feed
-from wiro_async._transport import socket
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import WiroEmulator
 
 VARIABLES = ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_API_BASE_URL", "WIRO_SOCKET_URL")
@@ -131,7 +130,14 @@ def no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def libraries_loaded() -> None:
     """What sessions import at first use is there already, so that no test's timing depends on being the first."""
-    for name in ("aiohttp", "httpx_aiohttp", "websockets.asyncio.client", "PIL.Image", "msgspec.json", "jsonschema"):
+    for name in (
+        "wiro_async._transport.http.pool",
+        "httpx_aiohttp",
+        "websockets.asyncio.client",
+        "PIL.Image",
+        "msgspec.json",
+        "jsonschema",
+    ):
         importlib.import_module(name)
 
 
@@ -277,7 +283,6 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (reconciler, "LOOK_CAP", 0.1),
         (submitter, "ANSWERED_GRACE", 0.3),
         (limiter, "OTHERS_SECONDS", 0.05),
-        (socket, "CLOSE_SECONDS", 0.1),
     ):
         monkeypatch.setattr(module, name, seconds)
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are i
     from wiro_async._api.conversation.answer_reader import ResponseModel, Schema
     from wiro_async._api.conversation.realtime_session import RealtimeSession
     from wiro_async._api.resources.file_store import Files
-    from wiro_async._transport.tls import Verify
+    from wiro_async._transport.network.tls import Verify
 
 T = TypeVar("T")
 

@@ -37,7 +37,6 @@ from wiro_async import (
 from wiro_async._engine.realtime import inbox
 from wiro_async._engine.realtime import realtime_connection as realtime_line
 from wiro_async._engine.realtime import realtime_sessions as realtime
-from wiro_async._transport import socket
 from wiro_async.audio import read_wav, write_wav
 from wiro_async.testing import (
     DelayAnswer,

@@ -15,7 +15,6 @@ from wiro_async._engine.calls import stopping
 from wiro_async._engine.submission import limiter, reconciler, submitter
 from wiro_async._engine.tracking import poller
 from wiro_async._engine.tracking import socket_feed as socket_feed
-from wiro_async._transport import socket
 from wiro_async.testing import Call, Respond, WiroEmulator
 from wiro_async.testing._http_faults import Exchange
 from wiro_async.testing._socket_faults import Forward, Line, Outgoing

@@ -10,9 +10,10 @@ import pytest
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.proxies import proxy_for
-from wiro_async._transport.socket import connected
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.proxies import proxy_for
+from wiro_async._transport.network.tls import Tls
+from wiro_async._transport.websocket import connected
+from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Conversation, Serve
@@ -127,7 +128,7 @@ async def test_sockets_by_a_proxy(tls: Tls, serve: Serve, monkeypatch: pytest.Mo
     server = await serve(refuse)
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
     with pytest.raises(ConnectionFailedError):
-        async with connected("wss://socket.test/v1", "us", tls, False):
+        async with connected("wss://socket.test/v1", "us", tls, False, Tuning()):
             pass
     assert server.conversations[0].heads[0].startswith("CONNECT socket.test:443 ")
 
@@ -139,7 +140,7 @@ async def test_sockets_by_a_proxy_that_cannot_be(tls: Tls, monkeypatch: pytest.M
     monkeypatch.setenv("SOCKS_PROXY", proxy)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConnectionFailedError) as caught:
-        async with connected("wss://socket.test/v1", "us", tls, False):
+        async with connected("wss://socket.test/v1", "us", tls, False, Tuning()):
             pass
     assert "s3cret" not in str(caught.value)
     assert "me@" not in str(caught.value)

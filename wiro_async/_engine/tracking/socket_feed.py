@@ -13,7 +13,7 @@ from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import ConnectionFailedError
 from wiro_async._protocol.messages.frames import parse_frame, registration
 from wiro_async._transport import clock
-from wiro_async._transport.socket import Socket
+from wiro_async._transport.websocket import Socket
 
 logger = logging.getLogger("wiro_async")
 
