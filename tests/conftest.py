@@ -24,7 +24,7 @@ import pytest_asyncio
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
-from wiro_async import AsyncWiro
+from wiro_async import AsyncWiro, Tuning
 from wiro_async._engine.submission import limiter, reconciler, submitter
 from wiro_async._engine.tracking import poller
 from wiro_async._engine.tracking import socket_feed as socket_feed
@@ -130,14 +130,8 @@ def no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def libraries_loaded() -> None:
     """What sessions import at first use is there already, so that no test's timing depends on being the first."""
-    for name in (
-        "wiro_async._transport.http.pool",
-        "httpx_aiohttp",
-        "websockets.asyncio.client",
-        "PIL.Image",
-        "msgspec.json",
-        "jsonschema",
-    ):
+    names = ("wiro_async._transport.http.pool", "httpx_aiohttp", "httpx2", "websockets.asyncio.client", "PIL.Image")
+    for name in (*names, "msgspec.json", "jsonschema"):
         importlib.import_module(name)
 
 
@@ -238,7 +232,7 @@ def emulator(tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> It
 @pytest_asyncio.fixture
 async def wiro(emulator: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
     """A session with that emulator."""
-    async with AsyncWiro(**emulator.options()) as session:
+    async with AsyncWiro(**emulator.options(), tuning=Tuning(socket_close=0.1)) as session:
         yield session
 
 

@@ -30,6 +30,7 @@ from wiro_async import (
     TaskTimeoutError,
     Timeouts,
     Transcript,
+    Tuning,
     TurnEnded,
     UnknownEvent,
     WiroError,
@@ -656,15 +657,17 @@ async def test_sending_first_and_reading_afterwards(wiro: AsyncWiro) -> None:
     assert audio == pcm
 
 
-async def test_nobody_ever_reads(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_ever_reads(emulator: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is an end to what is kept, and the error says what to do about it."""
     monkeypatch.setattr(inbox, "MOST", inbox.ENOUGH)
-    monkeypatch.setattr(socket, "SEND_SECONDS", 0.3)
 
     async def talk(session: RealtimeSession) -> None:
         while True:
             await session.send_audio(FRAME * 100)
 
-    async with wiro.realtime(ECHO) as session:
+    async with (
+        AsyncWiro(**emulator.options(), tuning=Tuning(socket_send=0.3)) as wiro,
+        wiro.realtime(ECHO) as session,
+    ):
         with pytest.raises(RealtimeClosedError, match="wait to be read"):
             await talk(session)

@@ -42,8 +42,6 @@ IMPATIENT = (
     (limiter, "OTHERS_SECONDS", 0.1),
     (limiter, "OTHERS_CAP", 1.0),
     (stopping, "TRY_AGAIN", 0.05),
-    (socket, "CLOSE_SECONDS", 0.2),
-    (socket, "PING_SECONDS", 2.0),
 )
 
 

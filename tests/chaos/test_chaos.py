@@ -31,6 +31,7 @@ from wiro_async import (
     TextDelta,
     TextReset,
     Timeouts,
+    Tuning,
 )
 from wiro_async._engine.engine import Statistics
 from wiro_async._protocol.tasks.status import RANK
@@ -431,6 +432,7 @@ async def survive(seed: int, runs: int, be_odd: "BeOdd") -> tuple[Trial, list[st
         be_odd(emulator, Random(f"{seed} odd"), rate)
         wiro = AsyncWiro(
             **emulator.options(),
+            tuning=Tuning(socket_close=0.2, socket_ping=2.0),
             timeout=Timeouts(request=2.0),
             retry=RetryPolicy(attempts=10, base=0.02, cap=0.2),
             on_unknown="resubmit" if resubmits else "raise",

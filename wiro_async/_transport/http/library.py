@@ -14,6 +14,8 @@ from wiro_async._transport.network.reasons import reason
 if TYPE_CHECKING:
     import httpx
 
+LARGE = 64 * 1024  # aiohttp warns about bodies that are long and in one piece; it takes them as a stream
+
 
 def library_of(transport: object) -> ModuleType:
     """The library of a transport's class, or of the class that it inherits from.
@@ -54,7 +56,8 @@ def build_request(
         fields.append((b"Content-Length", b"%d" % len(content)))
     stream = library.ByteStream(content)
     request = library.Request(method, target, headers=fields, stream=stream, extensions={"timeout": timeouts})
-    request.read()  # so that `request.content` is there for transports that ask for it
+    if len(content) <= LARGE:
+        request.read()  # so that `request.content` is there for transports that ask for it
     return request
 
 

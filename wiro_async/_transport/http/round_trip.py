@@ -39,8 +39,7 @@ class RoundTrip:
     Args:
         library: the httpx of the transport.
         active: all round trips under way; this one is among them while it is entered.
-        deadline: for the whole response, or for its beginning if it is iterated over.
-        silence: seconds without a byte from the server while the response is iterated over.
+        deadline: for the whole response, or for its beginning and then for each chunk.
 
     Raises:
         TransportError: `sent` is False only if no byte of the request can have left.
@@ -58,7 +57,6 @@ class RoundTrip:
         headers: Mapping[str, str],
         content: bytes | AsyncIterator[bytes],
         deadline: Deadline,
-        silence: float | None,
     ) -> None:
         self._transport = transport
         self._active = active
@@ -67,7 +65,9 @@ class RoundTrip:
         if not isinstance(content, bytes):
             length = headers.get("Content-Length")
             content = self._upload = Upload(content, deadline, None if length is None else int(length))
-        timeouts = {"connect": deadline.connect, "read": silence, "write": silence, "pool": None}
+        # The deadline ends every wait, over transports that know no timeouts too. Only that of connecting is left to
+        # the transport, which alone can tell that nothing was sent.
+        timeouts = {"connect": deadline.connect, "read": None, "write": None, "pool": None}
         self._request = build_request(library, method, url, headers, content, timeouts)
         self._response: httpx.Response
         self._is_aborted = False
@@ -133,9 +133,16 @@ class RoundTrip:
                 return
             decoder = _decoder_for(response)
             assert isinstance(response.stream, AsyncIterable)
-            async for chunk in response.stream:
+            stream = aiter(response.stream)
+            while True:
                 if self._is_aborted:
                     raise SessionClosedError("the session is closed")
+                self._deadline.restart()
+                try:
+                    async with self._deadline.timer():
+                        chunk = await anext(stream)
+                except StopAsyncIteration:
+                    break
                 if decoder is None:
                     yield chunk
                     continue
@@ -147,7 +154,7 @@ class RoundTrip:
             raise await self._failed(error)  # noqa: B904 - its cause is set
 
     def abort(self) -> None:
-        """End all waiting with `SessionClosedError`. Whoever iterates over the response notices when it is closed."""
+        """End every wait for the server, now and later, with `SessionClosedError`."""
         self._is_aborted = True
         self._deadline.expire()
 

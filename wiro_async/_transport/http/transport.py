@@ -88,7 +88,7 @@ class HttpTransport:
         """
         async with (
             self._requests,
-            await self._round_trip("POST", url, {**ACCEPT, **headers}, content, timeout, None) as trip,
+            await self._round_trip("POST", url, {**ACCEPT, **headers}, content, timeout) as trip,
         ):
             return await trip.read()
 
@@ -106,7 +106,7 @@ class HttpTransport:
             timeout: seconds until the response begins, then for each silence.
         """
         headers = {**ACCEPT, **headers}
-        async with await self._round_trip("POST", url, headers, content, timeout, timeout) as trip:
+        async with await self._round_trip("POST", url, headers, content, timeout) as trip:
             if not trip.headers.get("content-type", "").startswith("text/event-stream"):
                 yield await trip.read()
                 return
@@ -122,7 +122,7 @@ class HttpTransport:
         """
         headers = {**ACCEPT_FILE, **headers}
         async with (
-            await self._round_trip("GET", url, headers, b"", timeout, timeout) as trip,
+            await self._round_trip("GET", url, headers, b"", timeout) as trip,
             aclosing(trip.chunks()) as chunks,
         ):
             yield Download(trip.status, trip.headers, url, chunks)
@@ -154,7 +154,6 @@ class HttpTransport:
         headers: Mapping[str, str],
         content: bytes | AsyncIterator[bytes],
         timeout: float | None,
-        silence: float | None,
     ) -> RoundTrip:
         self._check_open()
         if self._transport is None:
@@ -166,7 +165,7 @@ class HttpTransport:
         assert self._transport is not None
         assert self._library is not None
         deadline = Deadline(timeout, self._tuning.http_connect)
-        return RoundTrip(self._transport, self._library, self._active, method, url, headers, content, deadline, silence)
+        return RoundTrip(self._transport, self._library, self._active, method, url, headers, content, deadline)
 
 
 async def _events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[ServerEvent, None]:
