@@ -24,10 +24,10 @@ from typing import Any
 from wiro_async._api.tasks.task_context import EventStream, TaskContext
 from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.tracking.socket_feed import SocketFeed
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.tasks.events import TextDelta
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._transport.network.tls import Tls
 from wiro_async._transport.websocket import connected
 from wiro_async._tuning import Tuning

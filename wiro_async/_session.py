@@ -23,12 +23,13 @@ from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.run_spec import Listener, Runner, RunSettings, RunSpec
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.text_stream import TextStream
-from wiro_async._engine.calls.sender import Sender
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.api_client import ApiClient
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.http.retry import RetryPolicy
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
 from wiro_async._redaction import without_login
 from wiro_async._tuning import Tuning
@@ -144,7 +145,7 @@ class AsyncWiro:
 
     def _set_up(self, engine: Engine, base_url: str, options: Options, origin: AsyncWiro | None) -> None:
         headers = {"User-Agent": USER_AGENT, **options.headers}
-        sender = Sender(
+        client = ApiClient(
             base_url,
             options.credentials,
             headers,
@@ -159,13 +160,13 @@ class AsyncWiro:
         self._options = options
         self._origin = origin  # a view keeps it, for it is what warns when nobody closes it
         self._closes = origin is None
-        self._calls = TaskCalls(sender, engine.running.over)
+        self._calls = TaskCalls(client, engine.running.over)
         self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes)
         self._context = TaskContext(self._calls, engine.tracker, self._downloader, options.progress, options.timeouts)
         self.tasks = Tasks(self._calls)
         self._callbacks = CallbackAccess(engine.callbacks, engine.background, self._context)
         is_same = origin is not None and origin._options.credentials == options.credentials
-        self.models: Models = origin.models.sharing(sender) if origin and is_same else Models(sender, engine.background)
+        self.models: Models = origin.models.sharing(client) if origin and is_same else Models(client, engine.background)
         self._runner = Runner(engine, self._context, self.models, options)
 
     @cached_property
@@ -173,7 +174,7 @@ class AsyncWiro:
         """What is uploaded without a run."""
         from wiro_async._api.resources.file_store import Files
 
-        return Files(self._calls.sender)
+        return Files(self._calls.client)
 
     def __repr__(self) -> str:
         return f"AsyncWiro({without_login(self._base_url)!r})"

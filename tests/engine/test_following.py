@@ -26,7 +26,7 @@ from wiro_async import (
     WiroError,
 )
 from wiro_async._engine.calls import task_calls
-from wiro_async._engine.calls.sender import Departure
+from wiro_async._engine.calls.api_client import Departure
 from wiro_async._engine.tracking import poller, running
 from wiro_async._engine.tracking import socket_feed as socket_feed
 from wiro_async._engine.tracking.event_stream_feed import EventRuns

@@ -21,7 +21,7 @@ from wiro_async import (
     Timeouts,
 )
 from wiro_async._engine.calls import stopping
-from wiro_async._engine.calls.sender import Pace
+from wiro_async._engine.calls.api_client import Pace
 from wiro_async._engine.submission import limiter, reconciler, submitter
 from wiro_async._engine.tracking import poller, running
 from wiro_async.testing import Delay, DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.sender import Pace
+from wiro_async._engine.calls.api_client import Pace
 from wiro_async._engine.calls.stopping import Stopper
 from wiro_async._engine.realtime.realtime_sessions import Realtime
 from wiro_async._engine.submission.limiter import Limiter

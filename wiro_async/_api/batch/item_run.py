@@ -17,7 +17,6 @@ from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.batch.workers import Crew, Halted, Worker
 from wiro_async._api.journal import Entry, JournalWriter
 from wiro_async._api.results.task_result import TaskResult
-from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._errors import (
     APIError,
     BudgetExceededError,
@@ -29,6 +28,7 @@ from wiro_async._errors import (
     TransportError,
 )
 from wiro_async._protocol.submission.intent import Intent
+from wiro_async._protocol.tasks.task_ref import TaskRef
 
 
 class NeverMade(Exception):  # noqa: N818 - no error

@@ -13,9 +13,9 @@ from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.calls.stopping import Stopper
-from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.submission.submitter import RunLog, RunPlan, Submitter, Trace
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._types import OnCancel, Timeouts
 
 Plan: TypeAlias = Callable[[RunRequest, OnCancel, RunLog | None], Awaitable[RunPlan]]

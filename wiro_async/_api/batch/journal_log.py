@@ -15,12 +15,12 @@ from wiro_async._api.batch.batch_items import Outcome, RunRequest
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.batch.workers import Halted
 from wiro_async._api.journal import Entry, JournalWriter
-from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.submission.submitter import RunPlan
 from wiro_async._errors import APIError, InvalidInputError, TaskCancelledError, TaskFailedError, TransportError
 from wiro_async._protocol.http.requests import RunInput
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.submission.journal_keys import digest
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import encode
 from wiro_async._transport.files.file_sources import OpenSource, PathSource, can_go_back
 from wiro_async._types import File

@@ -10,10 +10,10 @@ from typing import cast
 import attrs
 
 from wiro_async._api.journal.journal_schema import State, damage
-from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._errors import JournalError
 from wiro_async._protocol.submission import journal_keys
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict
 from wiro_async._transport.sqlite import Connection

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import attrs
 
-from wiro_async._engine.calls.sender import Sender
+from wiro_async._engine.calls.api_client import ApiClient
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.files import stored_files as files
 from wiro_async._protocol.files.stored_files import Folder, UploadedFile
@@ -21,7 +21,7 @@ from wiro_async._types import File, OnProgress
 class Files:
     """`wiro.files`: upload once, and give the URL to as many runs as you like."""
 
-    _sender: Sender
+    _client: ApiClient
 
     async def upload(
         self,
@@ -51,7 +51,7 @@ class Files:
         files.check_size(given.name, await size_of(given))
         watched = attrs.evolve(given, on_progress=_Watch(given.name, on_progress or given.on_progress))
         return files.uploaded(
-            await self._sender.call(files.upload(watched, _id(folder_id, "folder_id"), uuid4().hex[:8]))
+            await self._client.call(files.upload(watched, _id(folder_id, "folder_id"), uuid4().hex[:8]))
         )
 
     async def create_folder(self, name: str, parent_id: str | int | None = None) -> Folder:
@@ -65,7 +65,7 @@ class Files:
             InvalidInputError: the name is not allowed; nothing was sent.
             APIError: the service refused it, for instance because there is one of that name.
         """
-        return files.created(await self._sender.call(files.folder_create(name, _id(parent_id, "parent_id"))))
+        return files.created(await self._client.call(files.folder_create(name, _id(parent_id, "parent_id"))))
 
 
 @attrs.frozen

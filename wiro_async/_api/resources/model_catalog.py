@@ -12,7 +12,7 @@ import attrs
 from wiro_async._api.resources.pages import Pages
 from wiro_async._api.results.async_items import Items
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.sender import Sender
+from wiro_async._engine.calls.api_client import ApiClient
 from wiro_async._errors import InvalidInputError, NotFoundError, SessionClosedError
 from wiro_async._protocol.http.requests import RunInput, model_path
 from wiro_async._protocol.models import model as models
@@ -58,14 +58,14 @@ class _Known:
 class Models:
     """`wiro.models`. A model is referred to by "owner/model" or by its record."""
 
-    def __init__(self, sender: Sender, background: BackgroundTasks, known: _Known | None = None) -> None:
-        self._sender = sender
+    def __init__(self, client: ApiClient, background: BackgroundTasks, known: _Known | None = None) -> None:
+        self._client = client
         self._background = background
         self._known = known or _Known()
 
-    def sharing(self, sender: Sender) -> Models:
+    def sharing(self, client: ApiClient) -> Models:
         """The same models, asked for in another way."""
-        return Models(sender, self._background, self._known)
+        return Models(client, self._background, self._known)
 
     def list(
         self,
@@ -108,7 +108,7 @@ class Models:
 
     async def explore(self) -> Sequence[ModelSection]:
         """The service's own selection, shelf by shelf. It is asked for anew each time; cancelling changes nothing."""
-        return models.sections_of(await self._sender.call(models.tool_explore()))
+        return models.sections_of(await self._client.call(models.tool_explore()))
 
     async def get(self, model: str | Model, *, refresh: bool = False) -> Model:
         """A model with its parameters and prices, asked for once in a session.
@@ -127,7 +127,7 @@ class Models:
         known = None if refresh else self.known(spellings[0])
         if known is not None:
             return known
-        await self._sender.ready()
+        await self._client.ready()
         key = spellings[0].casefold()
         lookup = self._known.lookups.get(key)
         if lookup is None:
@@ -233,7 +233,7 @@ class Models:
 
     async def _detail(self, slug: str) -> Model | None:
         try:
-            found = models.models_of(await self._sender.call(models.tool_detail(slug)))
+            found = models.models_of(await self._client.call(models.tool_detail(slug)))
         except NotFoundError:
             return None
         if len(found) == 1 and found[0].may_be(slug):
@@ -267,7 +267,7 @@ class Models:
 
     async def _page(self, filters: Filters, start: int) -> dict[str, JSON]:
         try:
-            return await self._sender.call(models.tool_list(filters, start, PAGE))
+            return await self._client.call(models.tool_list(filters, start, PAGE))
         except NotFoundError:
             return {}
 

@@ -12,10 +12,11 @@ import attrs
 from wiro_async._api.resources.pages import Pages
 from wiro_async._api.results.async_items import Items
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._errors import InvalidInputError, NotFoundError
 from wiro_async._protocol.http.requests import task_list
 from wiro_async._protocol.tasks.records import TaskInfo, tasks_of
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
 from wiro_async._protocol.values.parsing import as_rows
 
@@ -88,7 +89,7 @@ class Tasks:
 
     async def _page(self, start: int, model: str | None, oldest_first: bool) -> dict[str, JSON]:
         try:
-            return await self._calls.sender.call(task_list(start, PAGE, model, oldest_first))
+            return await self._calls.client.call(task_list(start, PAGE, model, oldest_first))
         except NotFoundError:  # "There is no task yet."
             return {}
 

@@ -11,12 +11,12 @@ from urllib.parse import unquote, urlsplit
 import anyio
 
 from wiro_async._api.results.byte_stream import ByteStream
-from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.downloads.downloader import READ_CAP, Downloader
 from wiro_async._errors import DownloadError, WiroError
 from wiro_async._protocol.files.filenames import safe_name
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
 from wiro_async._protocol.tasks.records import OutputRecord
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._transport.files.atomic_file import filling
 
 

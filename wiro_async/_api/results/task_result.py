@@ -14,7 +14,6 @@ import attrs
 
 from wiro_async._api.results.byte_stream import ByteStream
 from wiro_async._api.results.output import Output
-from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._errors import DownloadError, ResponseFormatError, WiroError
 from wiro_async._protocol.conversations.tool_calls import ASKS, ToolCall, calls_in
@@ -22,6 +21,7 @@ from wiro_async._protocol.files.filenames import distinct_names
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot, whole
 from wiro_async._protocol.tasks.events import TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
 
 if TYPE_CHECKING:

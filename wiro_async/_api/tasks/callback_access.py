@@ -10,9 +10,9 @@ import attrs
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.tracking.callback_feed import Callbacks, Noted, Owner
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 
 Arguments = TypeVarTuple("Arguments")
 

@@ -10,8 +10,8 @@ from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.task_context import EventStream, TaskContext
 from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._engine.calls.stopping import stop_task
-from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._types import Timeouts
 
 

@@ -9,13 +9,14 @@ from typing import Self
 import attrs
 
 from wiro_async._api.results.task_result import TaskFinished, TaskResult
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.tracking.tracked_task import EventBuffer, TrackedTask
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import TaskCancelledError, TaskFailedError, TaskTimeoutError, WiroError
 from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._types import ProgressMode, Timeouts
 
 
@@ -42,7 +43,7 @@ class TaskContext:
             just_the_end: nobody listens to what happens before it.
         """
         try:
-            await self.calls.sender.ready()
+            await self.calls.client.ready()
         except WiroError as error:
             error.with_task(ref.task_id, ref.token)
             raise
@@ -58,7 +59,7 @@ class TaskContext:
         if task.was_cancelled:
             raise TaskCancelledError(task)
         if not task.succeeded:
-            raise TaskFailedError(task).hiding(self.calls.sender.credentials.secrets)
+            raise TaskFailedError(task).hiding(self.calls.client.credentials.secrets)
         return TaskResult(task, self.downloader)
 
 

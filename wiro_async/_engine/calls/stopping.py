@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._errors import (
     APIError,
     DecodingError,
@@ -19,6 +19,7 @@ from wiro_async._errors import (
     TransportError,
     WiroError,
 )
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._types import OnCancel
 
 logger = logging.getLogger("wiro_async")

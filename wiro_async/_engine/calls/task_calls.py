@@ -6,25 +6,13 @@ from collections.abc import Callable
 
 import attrs
 
-from wiro_async._engine.calls.sender import Sender
+from wiro_async._engine.calls.api_client import ApiClient
 from wiro_async._errors import NotFoundError, WiroError
 from wiro_async._protocol.http import requests
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.tasks.records import TaskInfo, tasks_of
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
-
-
-@attrs.frozen
-class TaskRef:
-    """Which task: its secret token, its id, or both."""
-
-    task_id: str | None = None
-    token: str | None = attrs.field(default=None, repr=False)
-
-    @property
-    def key(self) -> str:
-        """What tells it from other tasks in this session."""
-        return self.token or self.task_id or ""
 
 
 @attrs.frozen
@@ -35,18 +23,18 @@ class TaskCalls:
         on_over: told of every task that was cancelled or killed, or is found to be over.
     """
 
-    sender: Sender
+    client: ApiClient
     on_over: Callable[[TaskRef], None]
 
     def within(self, seconds: float | None) -> TaskCalls:
         """The same with so much time for the answer to each."""
-        if seconds == self.sender.timeout:
+        if seconds == self.client.timeout:
             return self
-        return attrs.evolve(self, sender=attrs.evolve(self.sender, timeout=seconds))
+        return attrs.evolve(self, client=attrs.evolve(self.client, timeout=seconds))
 
     def urgent(self, seconds: float) -> TaskCalls:
         """The same by calls that wait for nothing else, each made once and so long at most."""
-        return attrs.evolve(self, sender=self.sender.urgent(seconds))
+        return attrs.evolve(self, client=self.client.urgent(seconds))
 
     async def detail(self, ref: TaskRef) -> TaskInfo | None:
         """The task as it is now; None while the service does not list it yet."""
@@ -58,7 +46,7 @@ class TaskCalls:
     ) -> list[TaskInfo]:
         """Some of the account's tasks, newest first if not otherwise wanted."""
         try:
-            return tasks_of(await self.sender.call(requests.task_list(start, limit, model, oldest_first)))
+            return tasks_of(await self.client.call(requests.task_list(start, limit, model, oldest_first)))
         except NotFoundError:  # "There is no task yet."
             return []
 
@@ -83,7 +71,7 @@ class TaskCalls:
     async def _asked(self, ref: TaskRef, request: Request) -> dict[str, JSON]:
         """The answer to a call about a task. Its errors tell which."""
         try:
-            return await self.sender.call(request)
+            return await self.client.call(request)
         except WiroError as error:
             error.with_task(ref.task_id, ref.token)
             raise

@@ -13,7 +13,7 @@ import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.stopping import Stopper
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.realtime.audio_sender import AudioSender
 from wiro_async._engine.realtime.inbox import Inbox
 from wiro_async._engine.tracking.tracked_task import EventBuffer, TrackedTask
@@ -33,6 +33,7 @@ from wiro_async._protocol.messages.frames import parse_frame, registration
 from wiro_async._protocol.tasks import status as states
 from wiro_async._protocol.tasks.events import CostUpdate, TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.tasks.task_state import TaskState
 from wiro_async._transport import clock
 from wiro_async._transport.websocket import Socket

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 import anyio
 import attrs
 
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._errors import SubmissionUnknownError, WiroError
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._transport import clock
 
 ANSWERED_GRACE = 5.0  # seconds to look for it where something answered: what the service took is listed soon
@@ -62,7 +63,7 @@ class Reconciler:
 
     def begin(self, calls: TaskCalls, intent: Intent) -> Attempt:
         """A run is being sent."""
-        attempt = Attempt(intent, calls.sender.account)
+        attempt = Attempt(intent, calls.client.account)
         self._under_way[attempt.key].add(attempt)
         return attempt
 
@@ -109,7 +110,7 @@ class Reconciler:
         lost = WiroError("the program ended before it came")
         if began > clock.now() + SKEW:
             raise unknown(intent, WiroError(f"{lost}, and this machine's clock was set back since"))
-        return await self.find(calls, Attempt(intent, calls.sender.account, began, most), grace, lost)
+        return await self.find(calls, Attempt(intent, calls.client.account, began, most), grace, lost)
 
     async def _look(self, calls: TaskCalls, attempt: Attempt, deadline: float, error: WiroError) -> TaskRef | bool:
         """The task, or whether the service could be asked for it."""
@@ -142,7 +143,7 @@ class Reconciler:
 
     async def _listed(self, calls: TaskCalls, attempt: Attempt) -> list[TaskInfo]:
         """The tasks that look like it and were made since, or may have been."""
-        since = datetime.fromtimestamp(attempt.began + calls.sender.pace.offset - SKEW, UTC)
+        since = datetime.fromtimestamp(attempt.began + calls.client.pace.offset - SKEW, UTC)
         found: dict[str, TaskInfo] = {}
         seen: set[str] = set()
         for _ in range(MAX_PAGES):

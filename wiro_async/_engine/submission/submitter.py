@@ -10,9 +10,9 @@ import anyio
 import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.sender import Departure
+from wiro_async._engine.calls.api_client import Departure
 from wiro_async._engine.calls.stopping import Stopper
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.submission.limiter import Limiter, Slot
 from wiro_async._engine.submission.reconciler import ANSWERED_GRACE, Attempt, Reconciler, unknown
 from wiro_async._engine.tracking.event_stream_feed import EventRuns
@@ -33,6 +33,7 @@ from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.http.retry import is_refusal
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.records import Submitted
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._types import OnCancel, OnUnknown, ProgressMode, TimeoutPhase
 
 logger = logging.getLogger("wiro_async")
@@ -155,7 +156,7 @@ class Submitter:
             slot = await self._limiter.acquire(refused=refused)
             refused = False
             departure = Departure()
-            is_last = plan.on_unknown != "resubmit" or tries >= calls.sender.retry.attempts
+            is_last = plan.on_unknown != "resubmit" or tries >= calls.client.retry.attempts
             try:
                 ref = await self._send_once(calls, plan, slot, departure, is_last)
             except ConcurrencyLimitError as error:
@@ -166,9 +167,9 @@ class Submitter:
             except WiroError as error:
                 if isinstance(error, RateLimitError):
                     self._limiter.slow_down(slot)
-                if not calls.sender.may_repeat(plan.request, error, tries):
+                if not calls.client.may_repeat(plan.request, error, tries):
                     raise
-                await calls.sender.pause(plan.request, error, tries)
+                await calls.client.pause(plan.request, error, tries)
                 tries += 1
             else:
                 if ref is not None:
@@ -237,7 +238,7 @@ class Submitter:
         self, calls: TaskCalls, plan: RunPlan, slot: Slot, departure: Departure, is_last: bool
     ) -> _Sending:
         try:
-            await calls.sender.pace.wait()
+            await calls.client.pace.wait()
             await self._gate.acquire()
         except BaseException:
             self._limiter.end(slot)
@@ -343,7 +344,7 @@ class Submitter:
                 await plan.log.intend(plan.intent)
             if plan.mode == "sse":
                 return await self._event_runs.start(sending.calls, plan.request, departure)
-            answer = await sending.calls.sender.submit(plan.request, departure)
+            answer = await sending.calls.client.submit(plan.request, departure)
         finally:
             self._gate.release()
         submitted = Submitted.from_wire(answer)
@@ -355,7 +356,7 @@ class Submitter:
         grace = ANSWERED_GRACE
         half = isinstance(doubt, TransportError) and doubt.incomplete
         if isinstance(doubt, TransportError):
-            grace = 0.0 if half else grace + (sending.calls.sender.timeout or 0.0)
+            grace = 0.0 if half else grace + (sending.calls.client.timeout or 0.0)
         ref = await self._reconciler.find(sending.calls, sending.attempt, grace, doubt)
         if ref is None and half:
             raise doubt

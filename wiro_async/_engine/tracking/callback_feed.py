@@ -9,11 +9,12 @@ from weakref import WeakSet
 import anyio
 import attrs
 
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import WebhookVerificationError
 from wiro_async._protocol.submission.intent import intent_of
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 
 PATIENCE = 10  # how often Task/Detail is asked until it agrees with a callback,
 AGREEMENT = 0.5  # with so many seconds between

@@ -9,14 +9,15 @@ import anyio
 import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.sender import Departure
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.api_client import Departure
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import ConnectionFailedError, DecodingError, RequestTimeoutError
 from wiro_async._protocol.http.event_stream import ServerEvent, ids_of, told_by
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.records import Submitted, TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 
 logger = logging.getLogger("wiro_async")
 
@@ -58,11 +59,11 @@ class EventRuns:
     async def _run(self, calls: TaskCalls, request: Request, departure: Departure, opening: _Opening) -> None:
         try:
             with opening.scope:
-                async with calls.sender.events(request, departure) as answer:
+                async with calls.client.events(request, departure) as answer:
                     if isinstance(answer, dict):
                         self._note(opening, Submitted.from_wire(answer))
                     else:
-                        opening.scope.deadline = _deadline(calls.sender.timeout)
+                        opening.scope.deadline = _deadline(calls.client.timeout)
                         await self._read(answer, opening)
             if opening.scope.cancelled_caught:
                 opening.error = RequestTimeoutError("the event stream did not tell in time which task it is")

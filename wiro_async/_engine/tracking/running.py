@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.submission.limiter import OPEN, Limiter, Slot
 from wiro_async._engine.tracking.tracker import Tracker, WaitMode, keys_of
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._transport import clock
 from wiro_async._types import ProgressMode
 
@@ -54,7 +55,7 @@ class Running:
     def made_at(self, calls: TaskCalls, ref: TaskRef) -> float | None:
         """The loop time at which it was made here, by that account; None if it was not, or is over."""
         held = self._found(ref)
-        if held is None or held.calls.sender.account != calls.sender.account:
+        if held is None or held.calls.client.account != calls.client.account:
             return None
         return held.made_at
 

@@ -8,13 +8,14 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.tracking.poller import Poller
 from wiro_async._engine.tracking.socket_feed import SocketFeed
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import WiroError
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._types import ProgressMode
 
 WaitMode: TypeAlias = ProgressMode | Literal["callback"]

@@ -101,7 +101,7 @@ class Departure:
 
 
 @attrs.frozen
-class Sender:
+class ApiClient:
     """Makes calls with one set of credentials, over connections shared with other senders."""
 
     base_url: str = attrs.field(repr=lambda url: repr(without_login(url)))
@@ -146,7 +146,7 @@ class Sender:
         answer, sent = await self._exchanged(request, departure)
         return self._told(answer, sent)
 
-    def urgent(self, seconds: float) -> Sender:
+    def urgent(self, seconds: float) -> ApiClient:
         """The same for calls that must not wait for what others were told, each made once and so long at most."""
         shortest = seconds if self.timeout is None else min(seconds, self.timeout)
         return attrs.evolve(self, timeout=shortest, retry=attrs.evolve(self.retry, attempts=1), pace=Pace())

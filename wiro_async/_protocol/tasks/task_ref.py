@@ -1,0 +1,18 @@
+"""How a task is named in requests."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class TaskRef:
+    """Which task: its secret token, its id, or both."""
+
+    task_id: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
+
+    @property
+    def key(self) -> str:
+        """What tells it from other tasks in this session."""
+        return self.token or self.task_id or ""
