@@ -22,7 +22,7 @@ from wiro_async import AsyncWiro
 from wiro_async._api.batch import RunRequest
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.results.task_result import TaskResult
-from wiro_async._engine.submission.submitter import RunLog
+from wiro_async._engine.submission.submission import RunLog
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef

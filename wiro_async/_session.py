@@ -152,7 +152,9 @@ class AsyncWiro:
             options.retry,
             options.timeouts.request,
             engine.http,
-            engine.pace,
+            engine.throttle,
+            engine.server_clock,
+            engine.tuning,
             engine.open,
         )
         self._engine = engine

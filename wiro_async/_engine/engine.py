@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.api_client import Pace
 from wiro_async._engine.calls.stopping import Stopper
+from wiro_async._engine.calls.throttle import ServerClock, Throttle
 from wiro_async._engine.realtime.realtime_sessions import Realtime
 from wiro_async._engine.submission.limiter import Limiter
 from wiro_async._engine.submission.submitter import Submitter
@@ -74,14 +74,14 @@ class Engine:
         self._compression = compression
         self._tls = Tls(verify)
         self.user_agent = user_agent
-        self.pace = Pace()
+        self.throttle = Throttle()
+        self.server_clock = ServerClock()
         self.http = HttpTransport(self._tls, tuning, transport)
         self.background = BackgroundTasks(self._stop_all, self.http.aclose)
         self.poller = Poller(self.background, polls_per_second)
         self.socket_feed = SocketFeed(self.background, self._connect, tasks_per_socket, self.poller.reconsider)
-        self.limiter = Limiter(max_concurrency)
+        self.limiter = Limiter(tuning, max_concurrency, lambda: self.running.look_after())  # noqa: PLW0108 - made below
         self.running = Running(self.limiter)
-        self.limiter.on_line = self.running.look_after
         self.tracker = self.running.tracker = Tracker(
             self.poller, self.socket_feed, self.running.over, self.running.made_at
         )
@@ -89,8 +89,9 @@ class Engine:
         self.stopper = Stopper(self.background)
         self.realtime = Realtime(self.background, self.stopper, self.tracker, self._connect_realtime)
         event_runs = EventRuns(self.background, self.tracker)
-        self.submitter = Submitter(self.background, self.stopper, self.limiter, self.running, event_runs)
-        self.submitter.on_made = self.callbacks.note
+        self.submitter = Submitter(
+            tuning, self.background, self.stopper, self.limiter, self.running, self.callbacks, event_runs
+        )
 
     def statistics(self) -> Statistics:
         """What is held at this moment."""
@@ -126,7 +127,7 @@ class Engine:
         await self.submitter.aclose()
         await self.realtime.aclose()
         await self.stopper.aclose()
-        self.pace.close()
+        self.throttle.close()
         self.tracker.fail_all(SessionClosedError("the session was closed while this was waited for"))
 
     def _connect(self) -> AbstractAsyncContextManager[Socket]:

@@ -13,7 +13,8 @@ from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.calls.stopping import Stopper
-from wiro_async._engine.submission.submitter import RunLog, RunPlan, Submitter, Trace
+from wiro_async._engine.submission.submission import RunLog, RunPlan, Submission, timed_out
+from wiro_async._engine.submission.submitter import Submitter
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._types import OnCancel, Timeouts
@@ -51,14 +52,14 @@ class Runs:
         start = anyio.current_time()
         timeouts = self._timeouts(request)
         ref: TaskRef | None = None
-        trace = Trace()
+        submission: Submission | None = None
         phase, seconds = timeouts.before_start
         with anyio.move_on_after(seconds):
             calls = self._context.calls.within(timeouts.request)
-            plan = attrs.evolve(await self.plan(request, log), trace=trace)
-            ref = await self._submitter.submit(calls, plan)
+            submission = Submission(calls, await self.plan(request, log))
+            ref = await self._submitter.submit(submission)
         if ref is None:
-            raise trace.timed_out(phase, seconds)
+            raise timed_out(submission, phase, seconds)
         return await self._ended(TaskHandle(ref, request.model, self._context, anyio.current_time()), start, timeouts)
 
     async def follow(self, request: RunRequest, ref: TaskRef) -> TaskResult:

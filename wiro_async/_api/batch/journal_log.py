@@ -15,7 +15,7 @@ from wiro_async._api.batch.batch_items import Outcome, RunRequest
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.batch.workers import Halted
 from wiro_async._api.journal import Entry, JournalWriter
-from wiro_async._engine.submission.submitter import RunPlan
+from wiro_async._engine.submission.submission import RunPlan
 from wiro_async._errors import APIError, InvalidInputError, TaskCancelledError, TaskFailedError, TransportError
 from wiro_async._protocol.http.requests import RunInput
 from wiro_async._protocol.submission.intent import Intent

@@ -16,7 +16,7 @@ from wiro_async._api.session_options import Options, next_url
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_context import EventStream, TaskContext
 from wiro_async._engine.engine import Engine
-from wiro_async._engine.submission.submitter import RunLog, RunPlan, Trace
+from wiro_async._engine.submission.submission import RunLog, RunPlan, Submission, timed_out
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.http import requests
 from wiro_async._protocol.submission.intent import Intent, with_intent
@@ -81,10 +81,15 @@ class Runner:
     async def submit_within(self, timeouts: Timeouts, spec: RunSpec) -> TaskHandle:
         """The same within the time-outs that count before there is a task."""
         phase, seconds = timeouts.before_start
-        trace = Trace()
+        context = self.context.within(timeouts)
+        submission: Submission | None = None
         with anyio.move_on_after(seconds):
-            return await self._submit(spec, self.context.within(timeouts), trace)
-        raise trace.timed_out(phase, seconds)
+            plan = await self._plan(spec)
+            await self.engine.warm("polling" if plan.intent.callback_url else self._options.progress)
+            submission = Submission(context.calls, plan)
+            ref = await self.engine.submitter.submit(submission)
+            return TaskHandle(ref, spec.model, context, anyio.current_time())
+        raise timed_out(submission, phase, seconds)
 
     def timeouts(self, timeout: float | Timeouts | None, queue_timeout: float | None) -> Timeouts:
         """Those of one run, else the session's."""
@@ -120,12 +125,6 @@ class Runner:
     async def estimate_item(self, request: RunRequest) -> Estimate:
         """What an item of a batch may cost."""
         return await self.models.estimate(request.model, request.input)
-
-    async def _submit(self, spec: RunSpec, context: TaskContext, trace: Trace) -> TaskHandle:
-        plan = attrs.evolve(await self._plan(spec), trace=trace)
-        await self.engine.warm("polling" if plan.intent.callback_url else self._options.progress)
-        ref = await self.engine.submitter.submit(context.calls, plan)
-        return TaskHandle(ref, spec.model, context, anyio.current_time())
 
     async def _plan(self, spec: RunSpec) -> RunPlan:
         options = self._options

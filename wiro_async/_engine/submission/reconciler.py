@@ -1,217 +1,191 @@
-"""Finds the task of a run whose answer was lost, so that nothing is sent, and billed, twice."""
+"""Finds the task of a run whose response was lost, so that nothing is sent, and billed, twice.
+
+The service gives a run no name of ours, so a lost task is recognised by its echo in the account's list: the model and
+the parameters. Equal runs look alike. What tells them apart is bookkeeping: a task that this session knows belongs to
+another run, an equal run that still waits for its response may have made one that nobody knows yet, and of several
+equal lost runs it does not matter which one takes which task. So equal searches take turns, each waits for the equal
+runs in flight, and a task is claimed as soon as it is found.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection
 from datetime import UTC, datetime
+from typing import TypeAlias, TypeVar
 
 import anyio
 import attrs
 
+from wiro_async._engine.background.change import Change
 from wiro_async._engine.calls.task_calls import TaskCalls
-from wiro_async._errors import SubmissionUnknownError, WiroError
+from wiro_async._engine.submission.submission import Submission
+from wiro_async._errors import WiroError
+from wiro_async._protocol.submission.decision import Ambiguous, unknown
 from wiro_async._protocol.submission.intent import Intent
+from wiro_async._protocol.submission.task_matching import choose, is_complete, is_older, name_of
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._transport import clock
+from wiro_async._tuning import Tuning
 
-ANSWERED_GRACE = 5.0  # seconds to look for it where something answered: what the service took is listed soon
-SKEW = 2.0  # seconds by which whole-second times may be off
-FIRST_LOOK, LOOK_CAP = 0.5, 5.0
-PAGE, MAX_PAGES = 100, 100
-MAX_ASKED = 50  # listed tasks that tell too little and are asked about one by one
-MAX_KNOWN = 20_000
+T = TypeVar("T")
+Group: TypeAlias = tuple[str, str]  # equal for runs of one account that cannot be told apart
 
 
-@attrs.define(eq=False)
-class Attempt:
-    """One sending of a run.
+@attrs.frozen(eq=False)
+class TaskSearch:
+    """The search for the task of one lost run.
 
     Attributes:
-        account: whose run it is.
-        began: unix time, by our clock.
-        most: how many unknown tasks that look like it may be claimed, if not as many as are looked for.
-        ended: set when it was answered, or is known to be undecided.
-        asked: tasks that were asked about because the list told too little of them.
+        began: the unix time before which it was not sent.
+        most: how many unclaimed tasks may look like it. None: as many as equal runs are searched for.
+        details: tasks that were read one by one, because the list holds too little of them.
     """
 
+    calls: TaskCalls
     intent: Intent
-    account: str = attrs.field(repr=False)
-    began: float = attrs.field(factory=clock.now)
+    began: float
     most: int | None = None
-    ended: anyio.Event = attrs.field(factory=anyio.Event)
-    asked: dict[str, TaskInfo] = attrs.field(factory=dict[str, TaskInfo], repr=False)
+    details: dict[str, TaskInfo] = attrs.field(factory=dict[str, TaskInfo], repr=False)
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Equal for runs of one account that cannot be told apart."""
-        return self.account, self.intent.fingerprint
-
-
-Group = defaultdict[tuple[str, str], set[Attempt]]
+    def group(self) -> Group:
+        """Equal for searches that may find each other's tasks."""
+        return self.calls.client.account, self.intent.fingerprint
 
 
 class Reconciler:
-    """Knows the tasks of this session and the runs under way, which tells its own tasks from lost ones."""
+    """Knows the tasks of this session and its runs in flight, and finds the tasks of lost runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, tuning: Tuning) -> None:
+        self._tuning = tuning
         self._known: OrderedDict[str, None] = OrderedDict()
-        self._under_way: Group = defaultdict(set)
-        self._undecided: Group = defaultdict(set)
-        self._locks: dict[tuple[str, str], anyio.Lock] = {}
+        self._in_flight: defaultdict[Group, set[Submission]] = defaultdict(set)
+        self._ended = Change()  # notified when a run in flight has got its response, or is known to be lost
+        self._searches: defaultdict[Group, set[TaskSearch]] = defaultdict(set)
+        self._turns: dict[Group, anyio.Lock] = {}
 
-    def begin(self, calls: TaskCalls, intent: Intent) -> Attempt:
+    def begin(self, submission: Submission) -> None:
         """A run is being sent."""
-        attempt = Attempt(intent, calls.client.account)
-        self._under_way[attempt.key].add(attempt)
-        return attempt
+        self._in_flight[submission.group].add(submission)
 
-    def end(self, attempt: Attempt, ref: TaskRef | None) -> None:
-        """It was answered, with a task or with a refusal."""
-        if ref is not None:
-            self._know(ref.task_id, ref.token)
-        _discard(self._under_way, attempt)
-        attempt.ended.set()
+    def end(self, submission: Submission) -> None:
+        """Its response has come, or is lost. Calling it twice is harmless."""
+        if submission.ref is not None:
+            self.remember(submission.ref.task_id, submission.ref.token)
+        _discard(self._in_flight, submission.group, submission)
+        self._ended.notify()
 
-    async def find(self, calls: TaskCalls, attempt: Attempt, grace: float, error: WiroError) -> TaskRef | None:
-        """The task that a lost run made; None if it is not there after `grace` seconds.
+    def knows(self, *names: str | None) -> bool:
+        """Whether a task belongs to a known run, by its id or token."""
+        return any(name in self._known for name in names)
 
-        Raises:
-            SubmissionUnknownError: there are several it could be, or the service's list could not be had.
-        """
-        deadline = anyio.current_time() + grace
-        pause = FIRST_LOOK
-        self._undecided[attempt.key].add(attempt)
-        self.end(attempt, None)
-        try:
-            while True:
-                listed = await self._look(calls, attempt, deadline, error)
-                if isinstance(listed, TaskRef):
-                    return listed
-                left = deadline - anyio.current_time()
-                if left <= 0:
-                    if not listed:
-                        raise unknown(attempt.intent, error)
-                    return None
-                await anyio.sleep(min(pause, left))
-                pause = min(LOOK_CAP, 2 * pause)
-        finally:
-            _discard(self._undecided, attempt)
-            if attempt.key not in self._undecided:
-                self._locks.pop(attempt.key, None)
+    def remember(self, *names: str | None) -> None:
+        """A task belongs to a known run. Only the newest tasks are remembered."""
+        for name in filter(None, names):
+            self._known[name] = None
+            if len(self._known) > self._tuning.max_known_tasks:
+                self._known.popitem(last=False)
+
+    async def find(self, submission: Submission, grace: float) -> TaskRef | Ambiguous | None:
+        """Find the task of a run whose response was lost; None if it is not listed after `grace` seconds."""
+        calls, intent = submission.calls, submission.plan.intent
+        search = TaskSearch(calls, intent, submission.sent_at)
+        self._searches[search.group].add(search)  # before it ends in flight: equal searches count it from now on
+        self.end(submission)
+        return await self._run(search, grace)
 
     async def seek(
         self, calls: TaskCalls, intent: Intent, began: float, grace: float, known: Collection[str], most: int
     ) -> TaskRef | None:
-        """As `find`, for a run that an earlier process may have sent; `Submitter.seek` tells the arguments."""
-        for task_id in known:
-            self._know(task_id)
-        lost = WiroError("the program ended before it came")
-        if began > clock.now() + SKEW:
-            raise unknown(intent, WiroError(f"{lost}, and this machine's clock was set back since"))
-        return await self.find(calls, Attempt(intent, calls.client.account, began, most), grace, lost)
+        """Find the task of a run that an earlier process may have sent; arguments and errors as of `Submitter.seek`."""
+        self.remember(*known)
+        lost = "the program ended before it came"
+        if began > clock.now() + self._tuning.clock_skew:
+            raise unknown(intent.model, f"{lost}, and this machine's clock was set back since")
+        search = TaskSearch(calls, intent, began, most)
+        self._searches[search.group].add(search)
+        found = await self._run(search, grace)
+        if isinstance(found, Ambiguous):
+            raise unknown(intent.model, lost, found.candidates)
+        return found
 
-    async def _look(self, calls: TaskCalls, attempt: Attempt, deadline: float, error: WiroError) -> TaskRef | bool:
-        """The task, or whether the service could be asked for it."""
-        async with self._locks.setdefault(attempt.key, anyio.Lock()):
-            try:
-                listed = await self._listed(calls, attempt)
-            except WiroError:
-                return False
-            if not await self._equals_answered(attempt, deadline):
-                return False
-            unclaimed = [task for task in listed if not self._knows(task)]
-            allowed = len(self._undecided[attempt.key]) if attempt.most is None else attempt.most
-            if len(unclaimed) > allowed or any(_began(task) is None for task in unclaimed):
-                raise unknown(attempt.intent, error, unclaimed)
-            if not unclaimed:
-                return True
-            task = min(unclaimed, key=_age)  # an equal that was sent later may only have made the newer ones
-            self._know(task.id, task.token)
-            return TaskRef(task.id or None, task.token)
+    async def _run(self, search: TaskSearch, grace: float) -> TaskRef | Ambiguous | None:
+        """Search again and again, for `grace` seconds. Absence is believed only if the last search proved it."""
+        deadline = anyio.current_time() + grace
+        pause = self._tuning.search_pause
+        group = search.group
+        try:
+            while True:
+                async with self._turns.setdefault(group, anyio.Lock()):
+                    proves_absence = False
+                    try:
+                        matches = await self._matches(search)
+                        proves_absence = await self._equals_have_ended(search, deadline)
+                    except WiroError:  # the list could not be read; perhaps the next time
+                        matches = []
+                    if proves_absence:
+                        unclaimed = [task for task in matches if not self.knows(task.id, task.token)]
+                        found = choose(unclaimed, len(self._searches[group]) if search.most is None else search.most)
+                        if isinstance(found, TaskRef):
+                            self.remember(found.task_id, found.token)
+                        if found is not None:
+                            return found
+                left = deadline - anyio.current_time()
+                if left <= 0:
+                    return None if proves_absence else Ambiguous()
+                await anyio.sleep(min(pause, left))
+                pause = min(self._tuning.search_max_pause, 2 * pause)
+        finally:
+            _discard(self._searches, group, search)
+            if group not in self._searches:
+                self._turns.pop(group, None)
 
-    async def _equals_answered(self, attempt: Attempt, deadline: float) -> bool:
-        """Wait for equal runs under way: their tasks may be in the list without being known yet.
+    async def _equals_have_ended(self, search: TaskSearch, deadline: float) -> bool:
+        """Wait for the equal runs that are in flight now: their tasks may be listed without being known yet.
 
-        They have a grace of their own, for the deadline of this one may come just when others are sent.
+        They have a grace of their own, because the deadline of this search may come just after they were sent.
         """
-        with anyio.CancelScope(deadline=max(deadline, anyio.current_time() + ANSWERED_GRACE)) as scope:
-            for other in list(self._under_way.get(attempt.key, ())):
-                await other.ended.wait()
+        equals = set(self._in_flight.get(search.group, ()))
+        deadline = max(deadline, anyio.current_time() + self._tuning.search_grace)
+        with anyio.CancelScope(deadline=deadline) as scope:
+            await self._ended.until(lambda: equals.isdisjoint(self._in_flight.get(search.group, ())))
         return not scope.cancelled_caught
 
-    async def _listed(self, calls: TaskCalls, attempt: Attempt) -> list[TaskInfo]:
-        """The tasks that look like it and were made since, or may have been."""
-        since = datetime.fromtimestamp(attempt.began + calls.client.pace.offset - SKEW, UTC)
-        found: dict[str, TaskInfo] = {}
+    async def _matches(self, search: TaskSearch) -> list[TaskInfo]:
+        """Read the list, newest tasks first, down to the first that is too old, and return those that look like it."""
+        # The list shows the service's clock, in whole seconds.
+        since = search.began + search.calls.client.server_clock.offset - self._tuning.clock_skew
+        oldest = datetime.fromtimestamp(since, UTC)
+        matches: dict[str, TaskInfo] = {}
         seen: set[str] = set()
-        for _ in range(MAX_PAGES):
-            page = await calls.page(len(seen), PAGE)
-            new = {_name(task): task for task in page if _name(task) not in seen}
-            recent = {name: task for name, task in new.items() if not _is_older(task, since)}
-            for name, task in recent.items():
-                whole = None if self._knows(task) else await self._whole(calls, attempt, task)
-                if whole and attempt.intent.matches(whole) and not _is_older(whole, since):
-                    found[name] = whole
+        for _ in range(self._tuning.search_max_pages):
+            page = await search.calls.page(len(seen), self._tuning.search_page)
+            new = {name_of(task): task for task in page if name_of(task) not in seen}
+            recent = {name: task for name, task in new.items() if not is_older(task, oldest)}
+            for name, row in recent.items():
+                if self.knows(row.id, row.token):
+                    continue
+                task: TaskInfo | None = row
+                if not is_complete(row):
+                    # A service that lists a thousand rows without a model must not cost a thousand requests.
+                    if name not in search.details and len(search.details) < self._tuning.search_max_details:
+                        detail = await search.calls.detail(TaskRef(row.id or None, row.token))
+                        search.details[name] = detail or row
+                    task = search.details.get(name)
+                if task is not None and search.intent.matches(task) and not is_older(task, oldest):
+                    matches[name] = task
             seen |= new.keys()
-            if len(recent) < len(new) or not new:  # not for a short page: the service may give fewer than asked for
+            if len(recent) < len(new) or not new:  # not at a short page: the service may give fewer than asked for
                 break
-        return list(found.values())
-
-    async def _whole(self, calls: TaskCalls, attempt: Attempt, task: TaskInfo) -> TaskInfo | None:
-        """The task as far as it is needed to tell it; None for one too many that the list tells too little of."""
-        if task.model and "parameters" in task.raw and _began(task) is not None:
-            return task
-        name = _name(task)
-        if name not in attempt.asked:
-            if len(attempt.asked) >= MAX_ASKED:
-                return None
-            attempt.asked[name] = await calls.detail(TaskRef(task.id or None, task.token)) or task
-        return attempt.asked[name]
-
-    def _knows(self, task: TaskInfo) -> bool:
-        return task.id in self._known or task.token in self._known
-
-    def _know(self, *names: str | None) -> None:
-        for name in filter(None, names):
-            self._known[name] = None
-            if len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
+        return list(matches.values())
 
 
-def unknown(intent: Intent, error: WiroError, candidates: list[TaskInfo] | None = None) -> SubmissionUnknownError:
-    """The error for a run of which nobody knows whether it was made."""
-    found = f"{len(candidates)} tasks could be it" if candidates else "no task of it was found"
-    return SubmissionUnknownError(
-        f"the run of {intent.model} was sent but its answer was lost ({error}); {found}. It may exist and be billed, "
-        "so it was not sent again: look through your tasks before you submit it anew",
-        intent.model,
-        candidates or (),
-    )
-
-
-def _name(task: TaskInfo) -> str:
-    return task.id or task.token or ""
-
-
-def _began(task: TaskInfo) -> datetime | None:
-    return task.created_at or task.started_at
-
-
-def _is_older(task: TaskInfo, since: datetime) -> bool:
-    began = _began(task)
-    return began is not None and began < since
-
-
-def _age(task: TaskInfo) -> tuple[datetime, int, str]:
-    """Sorts tasks from old to new; ids are running numbers."""
-    return _began(task) or datetime.max.replace(tzinfo=UTC), len(task.id), task.id
-
-
-def _discard(attempts: Group, attempt: Attempt) -> None:
-    group = attempts.get(attempt.key)
-    if group is not None:
-        group.discard(attempt)
-        if not group:
-            del attempts[attempt.key]
+def _discard(groups: dict[Group, set[T]], group: Group, item: T) -> None:
+    """Take an item out of its group, and the group away with its last item."""
+    items = groups.get(group)
+    if items is not None:
+        items.discard(item)
+        if not items:
+            del groups[group]

@@ -1,366 +1,284 @@
-"""Sends runs, once each, and never loses one: not by a fault, not by cancellation, not by closing the session."""
+"""Sends runs and never loses one: not by a fault, not by cancellation, not by closing the session.
+
+The problem: between the request and its response nobody knows whether there is a task, and that is just when callers
+are cancelled, sessions closed and connections lost. So a background task of the session makes each request. It outlives
+its caller, and it hands over exactly one thing: the action that follows, as `_protocol.submission.decision` decides.
+The caller's side is a short loop that waits for a slot, has a request made, and carries out the action. A task that
+nobody waits for any more is stopped by whichever side notices it last.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
-from typing import Protocol
+from collections.abc import Collection
+from typing import assert_never
 
 import anyio
-import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.api_client import Departure
 from wiro_async._engine.calls.stopping import Stopper
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.submission.limiter import Limiter, Slot
-from wiro_async._engine.submission.reconciler import ANSWERED_GRACE, Attempt, Reconciler, unknown
+from wiro_async._engine.submission.reconciler import Reconciler
+from wiro_async._engine.submission.submission import Submission
+from wiro_async._engine.tracking.callback_feed import Callbacks
 from wiro_async._engine.tracking.event_stream_feed import EventRuns
 from wiro_async._engine.tracking.running import Running
 from wiro_async._errors import (
-    APIError,
     ConcurrencyLimitError,
-    ConnectionFailedError,
     DecodingError,
     RateLimitError,
     SessionClosedError,
     SubmissionUnknownError,
-    TaskTimeoutError,
-    TransportError,
-    WiroError,
 )
-from wiro_async._protocol.http.requests import Request
-from wiro_async._protocol.http.retry import is_refusal
+from wiro_async._protocol.submission.decision import (
+    Action,
+    Fail,
+    GivenUp,
+    Made,
+    Retry,
+    Search,
+    SlowDown,
+    WaitForSlot,
+    decide,
+    decide_after_search,
+)
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.records import Submitted
 from wiro_async._protocol.tasks.task_ref import TaskRef
-from wiro_async._types import OnCancel, OnUnknown, ProgressMode, TimeoutPhase
+from wiro_async._tuning import Tuning
 
 logger = logging.getLogger("wiro_async")
-ANSWER_SECONDS = 4.0  # so long the answer to a run is awaited that nobody wants any more; then its task is looked for
-FIND_SECONDS = 1.0  # and so long that is waited for, before it goes on in the background
-MAX_AT_ONCE = 60  # runs being sent; fewer than the connections, so that none waits inside the HTTP pool
-
-
-class RunLog(Protocol):
-    """Who writes a run down, so that it can be found again after the end of this process."""
-
-    async def intend(self, intent: Intent) -> None:
-        """It is about to be sent, and is not before this returns. What this raises is raised by `submit`."""
-
-    async def note(self, ref: TaskRef) -> None:
-        """Its task is known; nothing else happens before this returns."""
-
-    def settle(self) -> None:
-        """Nothing of it is under way any more."""
-
-
-@attrs.define
-class Trace:
-    """What became known of a run whose submitting was ended from outside."""
-
-    ref: TaskRef | None = None
-
-    def timed_out(self, phase: TimeoutPhase, seconds: float | None) -> TaskTimeoutError:
-        """The error for a time-out that ended it."""
-        ref = self.ref or TaskRef()
-        return TaskTimeoutError(phase, seconds or 0.0, ref.task_id, ref.token)
-
-
-@attrs.frozen
-class RunPlan:
-    """One intent to run a model.
-
-    Attributes:
-        on_cancel: what becomes of its task if the caller goes away while it is submitted.
-        on_unknown: "resubmit" sends it again if its answer was lost and its task is nowhere to be found.
-        mode: how it is followed; "sse" makes its answer an event stream.
-        log: who writes it down.
-        trace: told of its task, whoever hears of it.
-    """
-
-    request: Request
-    intent: Intent
-    on_cancel: OnCancel
-    on_unknown: OnUnknown
-    mode: ProgressMode = "auto"
-    log: RunLog | None = None
-    trace: Trace = attrs.field(factory=Trace)
-
-
-@attrs.define(eq=False)
-class _Sending:
-    plan: RunPlan
-    calls: TaskCalls
-    slot: Slot
-    attempt: Attempt
-    departure: Departure
-    is_last: bool
-    ref: TaskRef | None = None
-    error: Exception | None = None
-    abandoned: bool = False
-    call: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
-    settled: anyio.Event = attrs.field(factory=anyio.Event)
-
-    def given_up(self, why: str) -> ConnectionFailedError:
-        """The error for an answer that is not waited for any more."""
-        error = ConnectionFailedError(why, self.departure.has_begun)
-        error.incomplete = not self.departure.is_complete
-        return error
-
-    def abandon(self) -> None:
-        """Nobody wants it any more. What has not left completely does not have to."""
-        self.abandoned = True
-        if not self.departure.is_complete:
-            self.call.cancel()
 
 
 class Submitter:
-    """Sends every run in a task of the session, so that the end of the caller's task does not tear it.
-
-    Attributes:
-        on_made: told of the callback URL and the ids of every task that was made, and how it can be asked about.
-    """
+    """Turns runs into tasks. At most `tuning.max_submissions` requests are in flight at once."""
 
     def __init__(
-        self, background: BackgroundTasks, stopper: Stopper, limiter: Limiter, running: Running, event_runs: EventRuns
+        self,
+        tuning: Tuning,
+        background: BackgroundTasks,
+        stopper: Stopper,
+        limiter: Limiter,
+        running: Running,
+        callbacks: Callbacks,
+        event_runs: EventRuns,
     ) -> None:
+        self._tuning = tuning
         self._background = background
         self._stopper = stopper
         self._limiter = limiter
         self._running = running
+        self._callbacks = callbacks
         self._event_runs = event_runs
-        self._reconciler = Reconciler()
-        self._gate = anyio.Semaphore(MAX_AT_ONCE, fast_acquire=True)
-        self._under_way: set[_Sending] = set()
+        self._reconciler = Reconciler(tuning)
+        self._gate = anyio.Semaphore(tuning.max_submissions, fast_acquire=True)
+        self._in_flight: set[Submission] = set()
         self._closed = False
-        self._nobodys: list[_Sending] = []  # answered before the end, but their callers have not woken up yet
-        self.on_made: Callable[[str | None, TaskRef, TaskCalls], None] = lambda callback_url, ref, calls: None
+        self._unclaimed: list[Submission] = []  # settled before the session closed, but their callers have not woken up
 
     def __len__(self) -> int:
-        return len(self._under_way)
+        return len(self._in_flight)
 
-    async def submit(self, calls: TaskCalls, plan: RunPlan) -> TaskRef:
+    async def submit(self, submission: Submission) -> TaskRef:
         """Start a run, as soon as the limiter allows it.
 
-        Cancelling waits, shielded, up to 5 s for an answer that is under way, or else for its task to be found, and
-        stops the task. That goes on in the background if it takes longer.
+        Cancelling waits, shielded, up to 5 s for a response that is on its way, or else for a search for the task, and
+        stops the task. What takes longer goes on in the background.
 
         Raises:
-            SubmissionUnknownError: the answer was lost, and so is the task, if there is one.
+            SubmissionUnknownError: the response was lost, and so is the task, if there is one.
             WiroError: the run was refused, or never left.
         """
-        tries = 1
-        refused = False
+        throttle = submission.calls.client.throttle
+        refused: Slot | None = None
         while True:
-            slot = await self._limiter.acquire(refused=refused)
-            refused = False
-            departure = Departure()
-            is_last = plan.on_unknown != "resubmit" or tries >= calls.client.retry.attempts
+            slot = await self._limiter.acquire(instead_of=refused)
+            submission.begin(slot, is_next_try=refused is None)
+            refused = None
+            await self._start(submission)
             try:
-                ref = await self._send_once(calls, plan, slot, departure, is_last)
-            except ConcurrencyLimitError as error:
-                self._limiter.refuse(slot, error.limit)
-                if departure.spends(plan.request):
-                    raise
-                refused = True
-            except WiroError as error:
-                if isinstance(error, RateLimitError):
-                    self._limiter.slow_down(slot)
-                if not calls.client.may_repeat(plan.request, error, tries):
-                    raise
-                await calls.client.pause(plan.request, error, tries)
-                tries += 1
-            else:
-                if ref is not None:
+                await submission.settled.wait()
+            except anyio.get_cancelled_exc_class():
+                await self._see_off(submission)
+                raise
+            self._in_flight.discard(submission)
+            match submission.action:
+                case Made(ref):
+                    if submission.is_abandoned:
+                        closed = SessionClosedError("the session was closed while the run was being submitted")
+                        raise closed.with_task(ref.task_id, ref.token)
                     return ref
-                tries += 1
+                case WaitForSlot():
+                    refused = slot
+                case SlowDown(delay):
+                    logger.info("Run: too many requests; again in %.2f s", delay)
+                    throttle.hold(delay)
+                case Retry(delay):
+                    logger.info("Run: not sent; again in %.2f s", delay)
+                    await throttle.pause(delay)
+                case Fail(error, None):
+                    raise error
+                case Fail(error, cause):
+                    raise error from cause
+                case _:
+                    assert_never(submission.action)
 
     async def seek(
         self, calls: TaskCalls, intent: Intent, began: float, grace: float, known: Collection[str], most: int
     ) -> TaskRef | None:
-        """The task of a run that an earlier process may have sent; None if it is not listed after `grace` seconds.
+        """Find the task of a run that an earlier process may have sent; None if it is not listed after `grace` seconds.
 
         Args:
             began: unix time before it was sent.
             known: ids of tasks that look like it but are not.
-            most: how many unknown tasks that look like it may be claimed; with more it cannot be told.
+            most: how many unknown tasks that look like it may be claimed; with more of them nothing is proven.
 
         Raises:
-            SubmissionUnknownError: there are several it could be, or the service's list could not be had.
+            SubmissionUnknownError: there are several it could be, or the service's list could not be read.
         """
         return await self._reconciler.seek(calls, intent, began, grace, known, most)
 
     def give_up(self) -> None:
-        """Begin nothing more, and let nobody have what is under way."""
+        """Begin nothing more, and abandon what is in flight."""
         if not self._closed:
             self._closed = True
             self._limiter.open_wide()
-            self._nobodys = [sending for sending in self._under_way if sending.settled.is_set()]
-            for sending in self._under_way:
-                sending.abandon()
+            self._unclaimed = [submission for submission in self._in_flight if submission.settled.is_set()]
+            for submission in self._in_flight:
+                submission.abandon()
 
     async def aclose(self) -> None:
-        """Leave what is made by runs under way to the stopper, which is closed next."""
+        """Leave the tasks of runs in flight to the stopper, which is closed next."""
         self.give_up()
-        await self._all_settled(ANSWER_SECONDS)
-        for sending in self._under_way:
-            sending.call.cancel()
-        await self._all_settled(ANSWER_SECONDS)
-        while self._nobodys:
-            sending = self._nobodys.pop()
-            if sending.ref is not None and sending.plan.on_cancel != "leave":
-                self._stopper.own(sending.calls, sending.ref)
+        await self._all_settled()
+        for submission in self._in_flight:
+            submission.scope.cancel()
+        await self._all_settled()
+        while self._unclaimed:
+            submission = self._unclaimed.pop()
+            if submission.ref is not None and submission.plan.on_cancel != "leave":
+                self._stopper.own(submission.calls, submission.ref)
 
-    async def _all_settled(self, seconds: float) -> None:
-        with anyio.move_on_after(seconds):
-            for sending in list(self._under_way):
-                await sending.settled.wait()
+    async def _all_settled(self) -> None:
+        with anyio.move_on_after(self._tuning.submit_answer_wait):
+            for submission in list(self._in_flight):
+                await submission.settled.wait()
 
-    async def _send_once(
-        self, calls: TaskCalls, plan: RunPlan, slot: Slot, departure: Departure, is_last: bool
-    ) -> TaskRef | None:
-        sending = await self._begun(calls, plan, slot, departure, is_last)
+    async def _start(self, submission: Submission) -> None:
+        """Have a request made in the background, as soon as the service and the number of requests allow it."""
         try:
-            await sending.settled.wait()
-        except anyio.get_cancelled_exc_class():
-            await self._see_off(sending)
-            raise
-        self._under_way.discard(sending)
-        if sending.error is not None:
-            raise sending.error
-        if sending.abandoned:
-            closed = SessionClosedError("the session was closed while the run was being submitted")
-            raise closed.with_task(sending.ref.task_id, sending.ref.token) if sending.ref else closed
-        return sending.ref
-
-    async def _begun(
-        self, calls: TaskCalls, plan: RunPlan, slot: Slot, departure: Departure, is_last: bool
-    ) -> _Sending:
-        try:
-            await calls.client.pace.wait()
+            await submission.calls.client.throttle.wait()
             await self._gate.acquire()
         except BaseException:
-            self._limiter.end(slot)
+            self._limiter.end(submission.slot)
             raise
         try:
             if self._closed:
                 raise SessionClosedError("the session was closed before the run was sent")
-            attempt = self._reconciler.begin(calls, plan.intent)
-            sending = _Sending(plan, calls, slot, attempt, departure, is_last)
-            self._background.start(self._send, sending)
+            self._in_flight.add(submission)
+            self._reconciler.begin(submission)
+            self._background.start(self._send, submission)  # where tasks are eager, much of it happens right here
         except BaseException:
+            self._in_flight.discard(submission)
+            self._reconciler.end(submission)
             self._gate.release()
-            self._limiter.end(slot)
+            self._limiter.end(submission.slot)
             raise
-        self._under_way.add(sending)
-        return sending
 
-    async def _see_off(self, sending: _Sending) -> None:
+    async def _see_off(self, submission: Submission) -> None:
+        """The caller was cancelled: give the request a little time, so that its task is stopped first."""
         with anyio.CancelScope(shield=True):
-            if sending.settled.is_set():  # the answer came while the caller was being cancelled
-                self._under_way.discard(sending)
-                if not sending.abandoned:
-                    await self._drop(sending)
+            if submission.settled.is_set():  # the response came while the caller was being cancelled
+                self._in_flight.discard(submission)
+                if not submission.is_abandoned:
+                    await self._drop(submission)
                 return
-            sending.abandon()
-            with anyio.move_on_after(ANSWER_SECONDS if sending.departure.is_complete else 0.0):
-                await sending.settled.wait()
+            submission.abandon()
+            with anyio.move_on_after(self._tuning.submit_answer_wait if submission.left == "all" else 0.0):
+                await submission.settled.wait()
                 return
-            sending.call.cancel()
-            with anyio.move_on_after(FIND_SECONDS):
-                await sending.settled.wait()
+            submission.scope.cancel()
+            with anyio.move_on_after(self._tuning.submit_search_wait):
+                await submission.settled.wait()
 
-    async def _send(self, sending: _Sending) -> None:
+    async def _send(self, submission: Submission) -> None:
+        """Make one request and find out what follows from it; runs in the background."""
+        action: Action = Fail(SessionClosedError("the session was closed while the run was being submitted"))
         try:
-            await self._note(sending, await self._answered(sending))
+            outcome = await self._outcome(submission)
+            decision = decide(outcome, submission.sending(self._tuning.random()), self._tuning)
+            if isinstance(decision, Search):
+                found = await self._reconciler.find(submission, decision.grace)
+                decision = decide_after_search(decision, found, submission.plan.intent.model)
+            if isinstance(decision, Made):
+                submission.found(decision.ref)
+                if submission.plan.log is not None:
+                    await submission.plan.log.note(decision.ref)
+            action = decision
         except anyio.get_cancelled_exc_class():
-            sending.error = SessionClosedError("the session was closed while the run was being submitted")
-            if not self._background.has_ended:  # somebody cancels every task there is: the answer will not be heard
-                await self._find_in_time(sending)
+            # Either the session has ended, or somebody cancels every task of the loop, as asyncio.run does. Then the
+            # response will not be heard, but the task that it was to name must still be stopped.
+            if not self._background.has_ended:
+                submission.abandon()
+                if submission.left != "nothing" and submission.ref is None:
+                    with anyio.move_on_after(self._tuning.submit_answer_wait, shield=True):
+                        found = await self._reconciler.find(submission, self._tuning.submit_answer_wait)
+                        if isinstance(found, TaskRef):
+                            submission.found(found)
             raise
+        except Exception as error:  # of the log
+            action = Fail(error)
+        finally:
+            await self._settle(submission, action)
+
+    async def _outcome(self, submission: Submission) -> TaskRef | GivenUp | Exception:
+        plan, client = submission.plan, submission.calls.client
+        try:
+            with submission.scope:
+                # The intent is on the disk before the first byte leaves, so that the next process knows of it.
+                if plan.log is not None:
+                    await plan.log.intend(plan.intent)
+                if plan.mode == "sse":
+                    return await self._event_runs.start(submission.calls, plan.request, submission.leave)
+                submitted = Submitted.from_wire(await client.post(plan.request, submission.leave))
+                if submitted is None:
+                    return DecodingError("the answer holds no task id", 200)
+                return TaskRef(submitted.task_id or None, submitted.token)
         except Exception as error:
-            sending.error = error
-            if sending.abandoned and isinstance(error, SubmissionUnknownError):
-                logger.warning("a run was given up before its answer came, and may run on: %s", error)
-        finally:
-            await self._settle(sending)
-
-    async def _note(self, sending: _Sending, ref: TaskRef | None) -> None:
-        sending.ref = sending.plan.trace.ref = ref
-        if ref is not None and sending.plan.log is not None:
-            await sending.plan.log.note(ref)
-
-    async def _find_in_time(self, sending: _Sending) -> None:
-        sending.abandoned = True
-        lost = sending.given_up("its task was cancelled")
-        if lost.sent and sending.ref is None:
-            with anyio.move_on_after(ANSWER_SECONDS, shield=True):
-                sending.ref = await self._reconciler.find(sending.calls, sending.attempt, ANSWER_SECONDS, lost)
-
-    async def _settle(self, sending: _Sending) -> None:
-        self._reconciler.end(sending.attempt, sending.ref)
-        if sending.ref is not None:
-            self.on_made(sending.plan.intent.callback_url, sending.ref, sending.calls)
-            self._running.begin(sending.calls, sending.ref, sending.slot, sending.plan.mode)
-        elif sending.abandoned or not isinstance(sending.error, (ConcurrencyLimitError, RateLimitError)):
-            self._limiter.end(sending.slot)
-        unwritten = sending.ref is not None and sending.error is not None
-        try:
-            if sending.abandoned or unwritten:
-                await self._drop(sending)
-        finally:
-            if sending.plan.log is not None:
-                sending.plan.log.settle()
-            if sending.abandoned:
-                self._under_way.discard(sending)
-            sending.settled.set()
-
-    async def _drop(self, sending: _Sending) -> None:
-        if sending.ref is None:
-            self._limiter.end(sending.slot)
-        elif sending.plan.on_cancel != "leave":
-            await self._stopper.stop(sending.calls, sending.ref)
-
-    async def _answered(self, sending: _Sending) -> TaskRef | None:
-        try:
-            with sending.call:
-                return await self._asked(sending)
-            doubt: WiroError = sending.given_up("it was not waited for any longer")
-        except APIError as error:
-            if is_refusal(error):
-                raise
-            doubt = error
-        except (TransportError, DecodingError) as error:
-            doubt = error
-        if isinstance(doubt, TransportError) and not doubt.sent:
-            raise doubt
-        return await self._find(sending, doubt)
-
-    async def _asked(self, sending: _Sending) -> TaskRef:
-        plan, departure = sending.plan, sending.departure
-        try:
-            if plan.log is not None:
-                await plan.log.intend(plan.intent)
-            if plan.mode == "sse":
-                return await self._event_runs.start(sending.calls, plan.request, departure)
-            answer = await sending.calls.client.submit(plan.request, departure)
+            return error
         finally:
             self._gate.release()
-        submitted = Submitted.from_wire(answer)
-        if submitted is None:
-            raise DecodingError("the answer holds no task id", 200)
-        return TaskRef(submitted.task_id or None, submitted.token)
+        return GivenUp()
 
-    async def _find(self, sending: _Sending, doubt: WiroError) -> TaskRef | None:
-        grace = ANSWERED_GRACE
-        half = isinstance(doubt, TransportError) and doubt.incomplete
-        if isinstance(doubt, TransportError):
-            grace = 0.0 if half else grace + (sending.calls.client.timeout or 0.0)
-        ref = await self._reconciler.find(sending.calls, sending.attempt, grace, doubt)
-        if ref is None and half:
-            raise doubt
-        is_last = sending.is_last or sending.abandoned or sending.departure.spends(sending.plan.request)
-        if ref is None and is_last:
-            raise unknown(sending.plan.intent, doubt) from doubt
-        return ref
+    async def _settle(self, submission: Submission, action: Action) -> None:
+        """Pass the outcome on to all who count on it. The caller wakes up last."""
+        self._reconciler.end(submission)
+        if submission.ref is not None:
+            self._callbacks.note(submission.plan.intent.callback_url, submission.ref, submission.calls)
+            self._running.begin(submission.calls, submission.ref, submission.slot, submission.plan.mode)
+        else:
+            # A refusal tells how many tasks or requests the account allows, even if this run is not sent again.
+            match action:
+                case WaitForSlot(limit) | Fail(ConcurrencyLimitError(limit=limit)):
+                    self._limiter.refuse(submission.slot, limit)
+                case SlowDown() | Fail(RateLimitError()):
+                    self._limiter.slow_down(submission.slot)
+                case _:
+                    self._limiter.end(submission.slot)
+        if submission.is_abandoned and isinstance(action, Fail) and isinstance(action.error, SubmissionUnknownError):
+            logger.warning("a run was abandoned before its response came, and may run on: %s", action.error)
+        try:
+            # A task that its log does not know would be lost at the next start: it is stopped, too.
+            if submission.is_abandoned or not isinstance(action, Made):
+                await self._drop(submission)
+        finally:
+            if submission.plan.log is not None:
+                submission.plan.log.settle()
+            if submission.is_abandoned:
+                self._in_flight.discard(submission)
+            submission.settle(action)
+
+    async def _drop(self, submission: Submission) -> None:
+        if submission.ref is not None and submission.plan.on_cancel != "leave":
+            await self._stopper.stop(submission.calls, submission.ref)

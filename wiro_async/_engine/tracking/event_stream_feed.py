@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import anyio
 import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.api_client import Departure
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import ConnectionFailedError, DecodingError, RequestTimeoutError
 from wiro_async._protocol.http.event_stream import ServerEvent, ids_of, told_by
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.messages.frames import Message
+from wiro_async._protocol.submission.decision import Left
 from wiro_async._protocol.tasks.records import Submitted, TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
 
@@ -39,14 +39,14 @@ class EventRuns:
         self._background = background
         self._tracker = tracker
 
-    async def start(self, calls: TaskCalls, request: Request, departure: Departure) -> TaskRef:
+    async def start(self, calls: TaskCalls, request: Request, on_leaving: Callable[[Left], None]) -> TaskRef:
         """Send a run; its ids are known as soon as the stream tells them. Cancelling drops the stream.
 
         Raises:
             WiroError: what became of it otherwise; it may have been sent.
         """
         opening = _Opening()
-        self._background.start(self._run, calls, request, departure, opening)
+        self._background.start(self._run, calls, request, on_leaving, opening)
         try:
             await opening.known.wait()
         except BaseException:
@@ -56,10 +56,12 @@ class EventRuns:
             return opening.ref
         raise opening.error or ConnectionFailedError("the event stream ended before it told which task it is")
 
-    async def _run(self, calls: TaskCalls, request: Request, departure: Departure, opening: _Opening) -> None:
+    async def _run(
+        self, calls: TaskCalls, request: Request, on_leaving: Callable[[Left], None], opening: _Opening
+    ) -> None:
         try:
             with opening.scope:
-                async with calls.client.events(request, departure) as answer:
+                async with calls.client.events(request, on_leaving) as answer:
                     if isinstance(answer, dict):
                         self._note(opening, Submitted.from_wire(answer))
                     else:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import attrs
 
 from wiro_async._engine.calls.task_calls import TaskCalls
-from wiro_async._engine.submission.limiter import OPEN, Limiter, Slot
+from wiro_async._engine.submission.limiter import Limiter, Slot
 from wiro_async._engine.tracking.tracker import Tracker, WaitMode, keys_of
+from wiro_async._protocol.submission.window import OPEN
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._transport import clock
 from wiro_async._types import ProgressMode

@@ -1,0 +1,60 @@
+"""What all requests of a session share: a pause after HTTP 429, and what is known of the service's clock."""
+
+from __future__ import annotations
+
+import anyio
+
+from wiro_async._errors import SessionClosedError
+from wiro_async._transport import clock
+
+
+class Throttle:
+    """Holds requests back after a 429, and ends the pauses between attempts when the session closes."""
+
+    def __init__(self) -> None:
+        self._open_at = 0.0
+        self._closed = anyio.Event()
+
+    def hold(self, seconds: float) -> None:
+        """Let no request leave for some seconds."""
+        self._open_at = max(self._open_at, clock.loop_time() + seconds)
+
+    async def wait(self) -> None:
+        """Wait until requests may leave. Raises `SessionClosedError` if the session is closed meanwhile."""
+        while (seconds := self._open_at - clock.loop_time()) > 0:
+            await self.pause(seconds)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait between two attempts. Raises `SessionClosedError` if the session is closed meanwhile."""
+        with anyio.move_on_after(seconds):
+            await self._closed.wait()
+            raise SessionClosedError("the session was closed while a request waited to be repeated")
+
+    def close(self) -> None:
+        """End all pauses."""
+        self._closed.set()
+
+
+class ServerClock:
+    """How far the service's clock is ahead of ours."""
+
+    def __init__(self) -> None:
+        self._date: tuple[str, float] | None = None
+
+    @property
+    def offset(self) -> float:
+        """Seconds by the last `Date` header; zero if there was none, or none that can be read."""
+        if self._date is None:
+            return 0.0
+        from email.utils import parsedate_to_datetime
+
+        date, seen_at = self._date
+        try:
+            return parsedate_to_datetime(date).timestamp() - seen_at
+        except ValueError:
+            return 0.0
+
+    def observe(self, date: str | None) -> None:
+        """Keep the `Date` header of a response that came just now. It is parsed only when somebody asks."""
+        if date:
+            self._date = date, clock.now()
