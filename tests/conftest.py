@@ -25,7 +25,6 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 from wiro_async import AsyncWiro, Tuning
-from wiro_async._engine.submission import limiter, reconciler, submitter
 from wiro_async._engine.tracking import poller
 from wiro_async._engine.tracking import socket_feed as socket_feed
 from wiro_async._transport.network.tls import Tls
@@ -230,9 +229,9 @@ def emulator(tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 @pytest_asyncio.fixture
-async def wiro(emulator: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
+async def wiro(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session with that emulator."""
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(socket_close=0.1)) as session:
+    async with AsyncWiro(**emulator.options(), tuning=hurried) as session:
         yield session
 
 
@@ -244,9 +243,9 @@ async def patient(emulator: WiroEmulator) -> AsyncIterator[AsyncWiro]:
 
 
 @pytest_asyncio.fixture
-async def polling(emulator: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
+async def polling(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session that never opens a socket."""
-    async with AsyncWiro(**emulator.options(), progress="polling") as session:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="polling") as session:
         yield session
 
 
@@ -264,8 +263,8 @@ def until() -> Until:
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine's patience is short: what takes seconds in life takes hundredths."""
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Tuning:
+    """Tuning with short waits: what takes seconds in production takes hundredths."""
     for module, name, seconds in (
         (poller, "FIRST_LOOK", 0.05),
         (poller, "SILENCE", 0.1),
@@ -273,12 +272,21 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (poller, "AGREEMENT", 0.02),
         (poller, "REFUSED_GRACE", 0.05),
         (socket_feed, "BACKOFF", 0.01),
-        (reconciler, "FIRST_LOOK", 0.02),
-        (reconciler, "LOOK_CAP", 0.1),
-        (submitter, "ANSWERED_GRACE", 0.3),
-        (limiter, "OTHERS_SECONDS", 0.05),
     ):
         monkeypatch.setattr(module, name, seconds)
+    return Tuning(
+        poll_first=0.05,
+        poll_silence=0.1,
+        poll_min=0.02,
+        poll_confirm=0.02,
+        refusal_grace=0.05,
+        socket_backoff=0.01,
+        socket_close=0.1,
+        search_grace=0.3,
+        search_pause=0.02,
+        search_max_pause=0.1,
+        window_other_probe=0.05,
+    )
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
 
-from wiro_async import AsyncWiro, Journal, JournalError
+from wiro_async import AsyncWiro, Journal, JournalError, Tuning
 from wiro_async._api.journal import JournalWriter
 from wiro_async._transport import sqlite
 from wiro_async._transport.sqlite import Connection, Database
@@ -223,19 +224,19 @@ async def test_a_batch_that_cannot_begin(
 
 
 async def test_started_again_while_the_last_answer_is_awaited(
-    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, journal: Path
 ) -> None:
     """In the same session a second start waits until the first has settled what it was sending."""
-    monkeypatch.setattr("wiro_async._engine.submission.submitter.ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr("wiro_async._engine.submission.submitter.FIND_SECONDS", 0.0)
     emulator.faults.http("Run/*", DelayAnswer(0.6), times=1)
     emulator.faults.http("Task/List", DelayAnswer(0.4), times=1)
-    async with wiro.batch(SLEEPER, [{"seconds": 0.1}], journal=journal) as batch:
-        while not emulator.ledger.submissions:  # noqa: ASYNC110 - the emulator's thread tells nobody
-            await anyio.sleep(0.005)
-    assert wiro.statistics().submissions
-    async with wiro.batch(SLEEPER, [{"seconds": 0.1}], journal=journal, journal_grace=0.1) as batch:
-        (item,) = await batch.results()
+    tuning = attrs.evolve(hurried, submit_answer_wait=0.05, submit_search_wait=0.0)
+    async with AsyncWiro(**emulator.options(), tuning=tuning) as wiro:
+        async with wiro.batch(SLEEPER, [{"seconds": 0.1}], journal=journal) as batch:
+            while not emulator.ledger.submissions:  # noqa: ASYNC110 - the emulator's thread tells nobody
+                await anyio.sleep(0.005)
+        assert wiro.statistics().submissions
+        async with wiro.batch(SLEEPER, [{"seconds": 0.1}], journal=journal, journal_grace=0.1) as batch:
+            (item,) = await batch.results()
     assert item.error is None
 
 

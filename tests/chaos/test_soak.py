@@ -59,15 +59,16 @@ async def half(wiro: AsyncWiro) -> Counter[str]:
     return held()
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_nothing_grows(emulator: WiroEmulator, open_files: Callable[[], set[str]], until: "Until") -> None:
+async def test_nothing_grows(
+    emulator: WiroEmulator, open_files: Callable[[], set[str]], until: "Until", impatient: Tuning
+) -> None:
     """The second half leaves no object, and closing leaves no socket and no task."""
 
     def sockets() -> int:
         return sum("socket:" in name for name in open_files())
 
     tasks, before = asyncio.all_tasks(), sockets()
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(socket_close=0.2, socket_ping=2.0)) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=impatient) as wiro:
         first = await half(wiro)
         second = await half(wiro)
         grown = {name: count for name, count in (second - first).items() if count > NOISE}

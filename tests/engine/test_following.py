@@ -23,10 +23,10 @@ from wiro_async import (
     TaskFinished,
     TextDelta,
     Timeouts,
+    Tuning,
     WiroError,
 )
 from wiro_async._engine.calls import task_calls
-from wiro_async._engine.calls.api_client import Departure
 from wiro_async._engine.tracking import poller, running
 from wiro_async._engine.tracking import socket_feed as socket_feed
 from wiro_async._engine.tracking.event_stream_feed import EventRuns
@@ -62,9 +62,9 @@ async def test_a_service_that_serves_one_task_a_socket(
     await until(lambda: wiro.statistics().sockets == 0)
 
 
-async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, hurried: None) -> None:
+async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, hurried: Tuning) -> None:
     """Past a number of tasks another socket is opened."""
-    async with AsyncWiro(**emulator.options(), tasks_per_socket=4) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, tasks_per_socket=4) as wiro:
         await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 20, "n": n}) for n in range(10)))
     assert sum(len(record.tokens) for record in emulator.ledger.sockets) == 10
     assert max(len(record.tokens) for record in emulator.ledger.sockets) <= 4
@@ -109,9 +109,9 @@ async def test_no_key_goes_to_the_socket(emulator: WiroEmulator, wiro: AsyncWiro
     assert headers["user-agent"].startswith("wiro-async/")
 
 
-async def test_polls_keep_their_pace(emulator: WiroEmulator, hurried: None) -> None:
+async def test_polls_keep_their_pace(emulator: WiroEmulator, hurried: Tuning) -> None:
     """All tasks together are never asked about faster than allowed."""
-    async with AsyncWiro(**emulator.options(), progress="polling", polls_per_second=50) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="polling", polls_per_second=50) as wiro:
         tasks = [await wiro.submit("emulator/sleeper", {"seconds": 15}) for _ in range(10)]
         await asyncio.gather(*tasks)
     asked = [call.at for call in emulator.ledger.calls if call.endpoint == "Task/Detail"]
@@ -261,9 +261,9 @@ async def test_a_socket_that_claims_an_end_for_too_long(
 
 
 @pytest.mark.parametrize("model", ["emulator/painter", "emulator/writer"])
-async def test_event_streams(emulator: WiroEmulator, hurried: None, model: str) -> None:
+async def test_event_streams(emulator: WiroEmulator, hurried: Tuning, model: str) -> None:
     """progress="sse": statuses and the end come over the run's own answer."""
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="sse") as wiro:
         heard: list[object] = []
         result = await wiro.run(model, {**STORY, "width": 16, "height": 16}, on_event=heard.append)
     assert result.succeeded
@@ -273,7 +273,7 @@ async def test_event_streams(emulator: WiroEmulator, hurried: None, model: str) 
     assert not emulator.ledger.sockets
 
 
-async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """The run goes on by the socket; nothing is sent again."""
 
     class Breaking(httpx.AsyncHTTPTransport):
@@ -296,7 +296,7 @@ async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: None
         async def aclose(self) -> None:
             await self.stream.aclose()
 
-    async with AsyncWiro(**emulator.options(), progress="sse", transport=Breaking()) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="sse", transport=Breaking()) as wiro:
         task = await wiro.submit("emulator/writer", {**STORY, "seconds": 40})
         events = [event async for event in task.events()]
         last = events[-1]
@@ -310,18 +310,18 @@ async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: None
 @pytest.mark.parametrize(
     "fault", [ResetAfter(), Respond(502, "<html>", "text/html", handled=True)], ids=["reset", "502"]
 )
-async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried: None, fault: Any) -> None:
+async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried: Tuning, fault: Any) -> None:
     """The run is looked for, as any other."""
     emulator.faults.http("Run/*", fault)
-    async with AsyncWiro(**emulator.options(), progress="sse", timeout=Timeouts(request=0.5)) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="sse", timeout=Timeouts(request=0.5)) as wiro:
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_an_event_stream_that_was_cut_before_it_told_the_ids(emulator: WiroEmulator, hurried: None) -> None:
+async def test_an_event_stream_that_was_cut_before_it_told_the_ids(emulator: WiroEmulator, hurried: Tuning) -> None:
     """An empty stream may have made a task: it is looked for."""
     emulator.faults.http("Run/*", Respond(200, ": keep-alive\n\n", "text/event-stream", handled=True))
-    async with AsyncWiro(**emulator.options(), progress="sse", timeout=Timeouts(request=0.5)) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="sse", timeout=Timeouts(request=0.5)) as wiro:
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
     assert len(emulator.ledger.submissions) == 1
 
@@ -340,10 +340,10 @@ class KeepAlives:
             await asyncio.sleep(0.01)
 
 
-async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """It is not waited for any longer than another answer; then the task is looked for."""
     emulator.faults.http("Run/*", KeepAlives())
-    async with AsyncWiro(**emulator.options(), progress="sse", timeout=Timeouts(request=0.5)) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="sse", timeout=Timeouts(request=0.5)) as wiro:
         async with asyncio.timeout(20):
             assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
         await until(lambda: wiro.statistics().requests == 0)
@@ -351,15 +351,15 @@ async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried
 
 
 async def test_an_event_stream_that_is_not_waited_for_is_dropped(
-    emulator: WiroEmulator, hurried: None, until: Until
+    emulator: WiroEmulator, hurried: Tuning, until: Until
 ) -> None:
     """Whoever is cancelled while waiting for the ids leaves no stream behind."""
     emulator.faults.http("Run/*", KeepAlives())
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="sse") as wiro:
         calls, runs = wiro._runner.context.calls, EventRuns(wiro._engine.background, wiro._engine.tracker)
         await wiro._engine.open()
         request = requests.run("emulator/sleeper", RunInput.of({"seconds": 1}), None, None, True)
-        starting = asyncio.create_task(runs.start(calls, request, Departure()))
+        starting = asyncio.create_task(runs.start(calls, request, lambda left: None))
         await until(lambda: emulator.ledger.submissions)
         starting.cancel()
         await asyncio.wait([starting])
@@ -368,9 +368,9 @@ async def test_an_event_stream_that_is_not_waited_for_is_dropped(
 
 
 @pytest.mark.parametrize("tells", ["output", "done"])
-async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: None, tells: str) -> None:
+async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: Tuning, tells: str) -> None:
     """Not only the first, whose form nobody has promised."""
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="sse") as wiro:
         made = await wiro.with_options(progress="polling").submit("emulator/sleeper", SHORT)
         output = f'event: task_output\ndata: {{"id":"{made.id}","status":"task_output","segments":[]}}\n\n'
         done = f'event: done\ndata: {{"tasklist":[{{"id":"{made.id}","status":"task_postprocess_end"}}]}}\n\n'
@@ -379,10 +379,10 @@ async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: None,
         assert (await wiro.run("emulator/sleeper", SHORT)).task.id == made.id
 
 
-async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried: None) -> None:
+async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried: Tuning) -> None:
     """A service, or a proxy, that knows no streams gives the ids at once, or the refusal."""
     emulator.faults.sync_timeout = 0.05
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="sse") as wiro:
         with pytest.raises(WiroError, match="prompt"):
             await wiro.run("emulator/painter")
         made = await wiro.with_options(progress="polling").submit("emulator/sleeper", SHORT)
@@ -391,17 +391,17 @@ async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried:
         assert (await wiro.run("emulator/sleeper", SHORT)).task.id == made.id
 
 
-async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """A handle that is picked up after its stream has ended is asked about."""
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="sse") as wiro:
         task = await wiro.submit("emulator/sleeper", SHORT)
         await until(lambda: emulator.ledger.tasks[str(task.id)].finished and wiro.statistics().requests == 0)
         assert (await task).succeeded
 
 
-async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, hurried: None) -> None:
+async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, hurried: Tuning) -> None:
     """The connection goes; the handle's task goes on."""
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress="sse") as wiro:
         task = await wiro.submit("emulator/stuck")
         assert (wiro.statistics().background_tasks, wiro.statistics().requests) == (1, 1)
     assert (wiro.statistics().background_tasks, wiro.statistics().requests) == (0, 0)
@@ -415,10 +415,10 @@ async def test_duplicates_do_not_end_a_task_twice(emulator: WiroEmulator, wiro: 
     assert all(result.succeeded for result in results)
 
 
-async def test_a_lost_event_stream_without_a_task(emulator: WiroEmulator, hurried: None) -> None:
+async def test_a_lost_event_stream_without_a_task(emulator: WiroEmulator, hurried: Tuning) -> None:
     """Nothing was made, and the caller is told that nobody knows."""
     emulator.faults.http("Run/*", Cut(3))
-    async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=0.2)) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, timeout=Timeouts(request=0.2)) as wiro:
         emulator.faults.http("Task/List", Respond(200, '{"result":true,"tasklist":[]}'), times=None)
         with pytest.raises(SubmissionUnknownError):
             await wiro.run("emulator/sleeper", SHORT)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from wiro_async._engine.submission import limiter as module
-from wiro_async._engine.submission.limiter import OPEN, Limiter, Slot
+from wiro_async import Tuning
+from wiro_async._engine.submission.limiter import Limiter, Slot
+from wiro_async._protocol.submission.window import OPEN
 
 if TYPE_CHECKING:
     from tests.conftest import Until
@@ -25,14 +26,16 @@ async def taken(limiter: Limiter, count: int) -> list[Slot]:
     return slots
 
 
-async def refused(limiter: Limiter, limit: int | None) -> None:
+async def refused(limiter: Limiter, limit: int | None) -> Slot:
     """One more is sent, and refused."""
-    limiter.refuse(await limiter.acquire(), limit)
+    slot = await limiter.acquire()
+    limiter.refuse(slot, limit)
+    return slot
 
 
 async def test_open_until_refused() -> None:
     """Without a limit everybody gets a slot as soon as those before are answered."""
-    limiter = Limiter()
+    limiter = Limiter(Tuning())
     with anyio.fail_after(5):
         await taken(limiter, 1000)
     assert (limiter.level, limiter.in_flight, limiter.waiting) == (OPEN, 1000, 0)
@@ -40,7 +43,7 @@ async def test_open_until_refused() -> None:
 
 async def test_a_named_limit_is_taken() -> None:
     """ "Up to 5 tasks" is the level then."""
-    limiter = Limiter()
+    limiter = Limiter(Tuning())
     await taken(limiter, 5)
     await refused(limiter, 5)
     assert limiter.level == 5
@@ -49,7 +52,7 @@ async def test_a_named_limit_is_taken() -> None:
 @pytest.mark.parametrize("limit", [20, None])
 async def test_a_refusal_never_raises_the_level(limit: int | None) -> None:
     """Refused with fewer tasks of one's own than the limit, or without a number: no more than what runs."""
-    limiter = Limiter()
+    limiter = Limiter(Tuning())
     await taken(limiter, 8)
     await refused(limiter, limit)
     assert 1 <= limiter.level <= 8
@@ -57,14 +60,14 @@ async def test_a_refusal_never_raises_the_level(limit: int | None) -> None:
 
 async def test_never_below_one() -> None:
     """Somebody must be able to go on."""
-    limiter = Limiter()
+    limiter = Limiter(Tuning())
     await refused(limiter, 0)
     assert limiter.level == 1
 
 
 async def test_refusals_of_one_burst_count_once() -> None:
     """What was sent before the last decrease is old news."""
-    limiter = Limiter()
+    limiter = Limiter(Tuning())
     await taken(limiter, 8)
     burst = [await limiter.acquire() for _ in range(3)]
     limiter.refuse(burst[0], None)
@@ -76,7 +79,7 @@ async def test_refusals_of_one_burst_count_once() -> None:
 
 async def test_it_grows_again(until: Until) -> None:
     """As tasks end, and while somebody waits, more than the learnt level is tried."""
-    limiter = Limiter()
+    limiter = Limiter(Tuning())
     slots = await taken(limiter, 3)
     await refused(limiter, None)
     level = limiter.level
@@ -104,7 +107,7 @@ async def use_many(limiter: Limiter, count: int) -> None:
 
 async def test_a_given_limit_is_the_most() -> None:
     """It is never grown past."""
-    limiter = Limiter(2)
+    limiter = Limiter(Tuning(), 2)
     for _ in range(10):
         for slot in await taken(limiter, 2):
             limiter.end(slot)
@@ -113,7 +116,7 @@ async def test_a_given_limit_is_the_most() -> None:
 
 async def test_ending_twice_is_harmless() -> None:
     """A slot is given back once."""
-    limiter = Limiter(2)
+    limiter = Limiter(Tuning(), 2)
     slot, _ = await taken(limiter, 2)
     limiter.end(slot)
     limiter.end(slot)
@@ -122,7 +125,7 @@ async def test_ending_twice_is_harmless() -> None:
 
 async def test_first_come_first_served(until: Until) -> None:
     """Those in line are let in in their order, and nobody passes them."""
-    limiter = Limiter(1)
+    limiter = Limiter(Tuning(), 1)
     (held,) = await taken(limiter, 1)
     order: list[int] = []
 
@@ -145,19 +148,19 @@ async def test_first_come_first_served(until: Until) -> None:
 
 async def test_who_was_refused_stands_first(until: Until) -> None:
     """It was its turn already."""
-    limiter = Limiter(1)
+    limiter = Limiter(Tuning(), 1)
     (held,) = await taken(limiter, 1)
     order: list[str] = []
 
-    async def use(name: str, again: bool) -> None:
-        slot = await limiter.acquire(refused=again)
+    async def use(name: str, instead_of: Slot | None) -> None:
+        slot = await limiter.acquire(instead_of=instead_of)
         order.append(name)
         limiter.end(slot)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(use, "new", False)
+        group.start_soon(use, "new", None)
         await until(lambda: limiter.waiting == 1)
-        group.start_soon(use, "refused", True)
+        group.start_soon(use, "refused", held)
         await until(lambda: limiter.waiting == 2)
         limiter.end(held)
     assert order == ["refused", "new"]
@@ -165,13 +168,13 @@ async def test_who_was_refused_stands_first(until: Until) -> None:
 
 async def test_who_was_refused_keeps_their_turn(until: Until) -> None:
     """Several that were sent and refused come back in the order in which they first came."""
-    limiter = Limiter()
+    limiter = Limiter(Tuning())
     sent = [await limiter.acquire() for _ in range(4)]
     order: list[int] = []
 
     async def come_again(number: int) -> None:
         limiter.refuse(sent[number], 1)
-        slot = await limiter.acquire(refused=True)
+        slot = await limiter.acquire(instead_of=sent[number])
         order.append(number)
         limiter.start(slot)
         limiter.end(slot)
@@ -191,7 +194,7 @@ async def test_who_was_refused_keeps_their_turn(until: Until) -> None:
 
 async def test_leaving_the_line_by_cancellation(until: Until) -> None:
     """Who goes takes no slot with them, even if it was just being handed over."""
-    limiter = Limiter(1)
+    limiter = Limiter(Tuning(), 1)
     (held,) = await taken(limiter, 1)
     waiting = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
     await until(lambda: limiter.waiting == 3)
@@ -207,22 +210,20 @@ async def test_leaving_the_line_by_cancellation(until: Until) -> None:
     assert limiter.in_flight == 0
 
 
-async def test_tasks_of_others_are_looked_for_again(until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With nothing of its own in flight, one in line tries again after a while."""
-    monkeypatch.setattr(module, "OTHERS_SECONDS", 0.02)
-    limiter = Limiter()
-    await refused(limiter, 1)
+async def test_tasks_of_others_are_looked_for_again() -> None:
+    """With nothing of its own in flight, the first waiter tries again after a while."""
+    limiter = Limiter(Tuning(window_other_probe=0.02))
+    first = await refused(limiter, 1)
     with anyio.fail_after(5):
-        slot = await limiter.acquire(refused=True)
+        slot = await limiter.acquire(instead_of=first)
     assert limiter.in_flight == 1
     limiter.end(slot)
 
 
 async def test_whoever_begins_to_wait_is_told_of() -> None:
     """So that tasks which nobody follows are looked after."""
-    limiter = Limiter(1)
     calls: list[int] = []
-    limiter.on_line = lambda: calls.append(limiter.waiting)
+    limiter = Limiter(Tuning(), 1, lambda: calls.append(limiter.waiting))
     (held,) = await taken(limiter, 1)
     waiting = asyncio.create_task(limiter.acquire())
     await asyncio.sleep(0)
@@ -231,12 +232,10 @@ async def test_whoever_begins_to_wait_is_told_of() -> None:
     limiter.end(await waiting)
 
 
-async def test_while_somebody_waits_it_is_told_again(until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_while_somebody_waits_it_is_told_again(until: Until) -> None:
     """Whatever may have been missed in between is looked at now and then."""
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    limiter = Limiter(1)
     calls: list[int] = []
-    limiter.on_line = lambda: calls.append(limiter.waiting)
+    limiter = Limiter(Tuning(window_recheck=0.01), 1, lambda: calls.append(limiter.waiting))
     (held,) = await taken(limiter, 1)
     waiting = [asyncio.create_task(limiter.acquire()) for _ in range(2)]
     await until(lambda: len(calls) >= 5)
@@ -247,7 +246,7 @@ async def test_while_somebody_waits_it_is_told_again(until: Until, monkeypatch: 
 
 async def test_the_end_lets_everybody_through(until: Until) -> None:
     """When the session closes nobody is kept in line."""
-    limiter = Limiter(1)
+    limiter = Limiter(Tuning(), 1)
     await taken(limiter, 1)
     waiting = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
     await until(lambda: limiter.waiting == 3)

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from wiro_async._engine.submission import limiter as module
-from wiro_async._engine.submission.limiter import OPENING, Limiter, Slot
-from wiro_async._transport import clock
+from wiro_async import Tuning
+from wiro_async._engine.submission.limiter import Limiter, Slot
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Jump
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 SEEDS = range(4)
 ROUND_TRIP, NEWS = 0.05, 0.05  # seconds until a run is answered, and until its end is known
 TASK = 10.0
+TUNING = Tuning()
 
 
 @attrs.define
@@ -38,7 +38,7 @@ class Account:
         """One task, submitted as often as it takes."""
         slot = await limiter.acquire()
         while not await self._is_taken(limiter, slot):
-            slot = await limiter.acquire(refused=True)
+            slot = await limiter.acquire(instead_of=slot)
         await asyncio.sleep(seconds)
         self.running -= 1
         await asyncio.sleep(NEWS * self.dice.uniform(0.5, 1.5))
@@ -76,10 +76,9 @@ class Trial:
     shares: list[float] = attrs.field(factory=list[float])
     refusals: list[float] = attrs.field(factory=list[float])
 
-    def play(self, monkeypatch: pytest.MonkeyPatch, jump: Jump) -> Trial:
+    def play(self, jump: Jump) -> Trial:
         for seed in SEEDS:
             dice = Random(seed)
-            monkeypatch.setattr(clock, "chance", dice.random)
             jump(self._story(Account(self.limit, dice), dice))
         return self
 
@@ -94,7 +93,7 @@ class Trial:
 
     async def _session(self, account: Account, tasks: list[float], begin: float) -> None:
         await asyncio.sleep(begin)
-        limiter = Limiter()
+        limiter = Limiter(Tuning(random=account.dice.random))
         async with asyncio.TaskGroup() as group:
             for seconds in tasks:
                 group.create_task(account.run(limiter, seconds))
@@ -112,11 +111,9 @@ class Trial:
     ],
     ids=["alone", "three", "one after the other", "five", "many", "few"],
 )
-def test_the_account_is_used_without_asking_much(
-    monkeypatch: pytest.MonkeyPatch, jump: Jump, trial: Trial, share: float, refusals: float
-) -> None:
+def test_the_account_is_used_without_asking_much(jump: Jump, trial: Trial, share: float, refusals: float) -> None:
     """Sessions that know nothing of each other use nearly all that is allowed, and are seldom refused."""
-    trial.play(monkeypatch, jump)
+    trial.play(jump)
     assert mean(trial.shares) >= share
     assert mean(trial.refusals) <= refusals
 
@@ -131,12 +128,13 @@ async def _always(account: Account, limiter: Limiter, callers: int) -> None:
             group.create_task(use())
 
 
-def test_who_comes_late_gets_a_share(monkeypatch: pytest.MonkeyPatch, jump: Jump) -> None:
+def test_who_comes_late_gets_a_share(jump: Jump) -> None:
     """An account that one session has filled is shared with a second one before long."""
 
     async def story() -> None:
         account = Account(20, Random(1))
-        early, late = Limiter(), Limiter()
+        tuning = Tuning(random=Random(2).random)
+        early, late = Limiter(tuning), Limiter(tuning)
         first = asyncio.create_task(_always(account, early, 40))
         await asyncio.sleep(5 * TASK)
         assert early.in_flight == 20
@@ -150,7 +148,6 @@ def test_who_comes_late_gets_a_share(monkeypatch: pytest.MonkeyPatch, jump: Jump
         assert not first.done()
         assert not second.done()
 
-    monkeypatch.setattr(clock, "chance", Random(2).random)
     jump(story())
 
 
@@ -176,15 +173,15 @@ def told(story: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[Jump], Non
 @told
 async def test_few_unanswered_at_first() -> None:
     """While no limit is known, few runs are sent unanswered; each answer, or a second, allows more."""
-    limiter = Limiter()
+    limiter = Limiter(TUNING)
     callers = [asyncio.create_task(limiter.acquire()) for _ in range(50)]
     await asyncio.sleep(0.5)
-    assert limiter.in_flight == OPENING
-    for caller in callers[: int(OPENING)]:
+    assert limiter.in_flight == TUNING.window_opening
+    for caller in callers[: int(TUNING.window_opening)]:
         limiter.start(caller.result())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert limiter.in_flight == OPENING + 1.5 * OPENING
+    assert limiter.in_flight == TUNING.window_opening + 1.5 * TUNING.window_opening
     await asyncio.sleep(60)
     assert limiter.in_flight == 50
 
@@ -192,11 +189,12 @@ async def test_few_unanswered_at_first() -> None:
 @told
 async def test_whoever_is_refused_waits_for_an_end() -> None:
     """Nothing is sent into an account that is full, until a task of one's own ends."""
-    limiter = Limiter()
+    limiter = Limiter(TUNING)
     running = await taken(limiter, 3)
-    limiter.refuse(await limiter.acquire(), 20)
-    caller = asyncio.create_task(limiter.acquire(refused=True))
-    await asyncio.sleep(module.BESIDE_SECONDS / 2 - 0.1)
+    refused = await limiter.acquire()
+    limiter.refuse(refused, 20)
+    caller = asyncio.create_task(limiter.acquire(instead_of=refused))
+    await asyncio.sleep(TUNING.window_own_probe / 2 - 0.1)
     assert not caller.done()
     limiter.end(running[0])
     await asyncio.sleep(0.1)
@@ -206,23 +204,24 @@ async def test_whoever_is_refused_waits_for_an_end() -> None:
 @told
 async def test_next_to_a_long_task_it_looks_seldom() -> None:
     """Tasks of others may end while none of one's own does: one is sent to look, and less and less often in vain."""
-    limiter = Limiter()
+    limiter = Limiter(TUNING)
     await taken(limiter, 3)
-    limiter.refuse(await limiter.acquire(), 20)
+    slot = await limiter.acquire()
+    limiter.refuse(slot, 20)
     level, looks = limiter.level, 0
     began = asyncio.get_running_loop().time()
     while asyncio.get_running_loop().time() < began + 3600:
-        slot = await limiter.acquire(refused=True)
+        slot = await limiter.acquire(instead_of=slot)
         looks += 1
         limiter.refuse(slot, 20)
         assert (limiter.level, limiter.in_flight) == (level, 3)
-    assert 3600 / module.BESIDE_CAP <= looks <= 2 * 3600 / module.BESIDE_CAP + 10
+    assert 3600 / TUNING.window_own_probe_max <= looks <= 2 * 3600 / TUNING.window_own_probe_max + 10
 
 
 @told
 async def test_places_of_others_are_taken_next_to_a_long_task() -> None:
     """Once one was found free the next is looked for soon, up to the limit that was named."""
-    limiter = Limiter()
+    limiter = Limiter(TUNING)
     await taken(limiter, 1)
     limiter.refuse(await limiter.acquire(), 5)
 
@@ -230,7 +229,7 @@ async def test_places_of_others_are_taken_next_to_a_long_task() -> None:
         limiter.start(await limiter.acquire())
 
     callers = [asyncio.create_task(run()) for _ in range(10)]
-    await asyncio.sleep(module.BESIDE_SECONDS + 4 * module.OTHERS_SECONDS)
+    await asyncio.sleep(TUNING.window_own_probe + 4 * TUNING.window_other_probe)
     assert limiter.in_flight == 5
     for caller in callers:
         caller.cancel()
@@ -239,25 +238,26 @@ async def test_places_of_others_are_taken_next_to_a_long_task() -> None:
 @told
 async def test_without_own_tasks_it_tries_again_after_a_while() -> None:
     """Others may have filled the account: only time helps, and one caller at a time is sent to look."""
-    limiter = Limiter()
-    limiter.refuse(await limiter.acquire(), 20)
-    callers = [asyncio.create_task(limiter.acquire(refused=True)) for _ in range(5)]
+    limiter = Limiter(TUNING)
+    refused = await limiter.acquire()
+    limiter.refuse(refused, 20)
+    callers = [asyncio.create_task(limiter.acquire(instead_of=refused)) for _ in range(5)]
     await asyncio.sleep(0.4)
     assert limiter.in_flight == 0
-    await asyncio.sleep(module.OTHERS_CAP)
+    await asyncio.sleep(TUNING.window_other_probe_max)
     assert limiter.in_flight == 1
     first = next(caller for caller in callers if caller.done())
     limiter.refuse(first.result(), 20)
     callers.remove(first)
     callers.pop().cancel()
-    await asyncio.sleep(2 * module.OTHERS_CAP)
+    await asyncio.sleep(2 * TUNING.window_other_probe_max)
     assert limiter.in_flight == 1
 
 
 @told
 async def test_a_429_takes_a_quarter_and_regrows_fast() -> None:
     """Too many requests: fewer tasks at once, and from then on one more with each that ends."""
-    limiter = Limiter()
+    limiter = Limiter(TUNING)
     running = await taken(limiter, 8)
     limiter.slow_down(await limiter.acquire())
     assert limiter.level == 6
@@ -273,7 +273,7 @@ async def test_a_429_takes_a_quarter_and_regrows_fast() -> None:
 @told
 async def test_the_services_number_is_not_passed_for_a_minute() -> None:
     """After that it may have changed."""
-    limiter = Limiter()
+    limiter = Limiter(TUNING)
     levels: Mapping[str, list[float]] = {"soon": [], "later": []}
     running = await taken(limiter, 3)
     limiter.refuse(await limiter.acquire(), 3)
@@ -287,6 +287,6 @@ async def test_the_services_number_is_not_passed_for_a_minute() -> None:
                 callers.remove(caller)
                 limiter.start(caller.result())
                 running.append(caller.result())
-        await asyncio.sleep(module.CEILING_SECONDS)
+        await asyncio.sleep(TUNING.window_ceiling)
     assert max(levels["soon"]) == 3
     assert max(levels["later"]) > 3

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 import pytest
+import pytest_asyncio
 
 from wiro_async import (
     AsyncWiro,
@@ -19,11 +22,14 @@ from wiro_async import (
     SessionClosedError,
     SubmissionUnknownError,
     Timeouts,
+    Tuning,
 )
 from wiro_async._engine.calls import stopping
-from wiro_async._engine.calls.api_client import Pace
-from wiro_async._engine.submission import limiter, reconciler, submitter
+from wiro_async._engine.calls.throttle import ServerClock
+from wiro_async._engine.submission.reconciler import Reconciler
+from wiro_async._engine.submission.submission import Submission
 from wiro_async._engine.tracking import poller, running
+from wiro_async._protocol.submission.decision import Action
 from wiro_async.testing import Delay, DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -38,31 +44,40 @@ def statuses(emulator: WiroEmulator) -> list[str]:
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
-async def test_the_search_goes_through_all_pages(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest_asyncio.fixture
+async def one_at_a_time(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
+    """A session with a single slot."""
+    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1) as session:
+        yield session
+
+
+async def assert_no_slot_is_kept(wiro: AsyncWiro) -> None:
+    """The only slot is free for another run."""
+    with anyio.fail_after(5):
+        await wiro.submit("emulator/sleeper", SHORT)
+
+
+async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, hurried: Tuning) -> None:
     """A lost run may be pages away, behind what others made meanwhile."""
-    monkeypatch.setattr(reconciler, "PAGE", 2)
     emulator.faults.list_lag = 0.2
     emulator.faults.http("Run/*", ResetAfter())
-    lost = asyncio.create_task(wiro.run("emulator/sleeper", {**SHORT, "n": 0}))
-    async with AsyncWiro(**emulator.options()) as other:
+    tuning = attrs.evolve(hurried, search_page=2)
+    async with AsyncWiro(**emulator.options(), tuning=tuning) as wiro, AsyncWiro(**emulator.options()) as other:
+        lost = asyncio.create_task(wiro.run("emulator/sleeper", {**SHORT, "n": 0}))
         for n in range(1, 6):
             await other.submit("emulator/sleeper", {**SHORT, "n": n})
         assert (await lost).task.parameters["n"] == "0"
     assert len(emulator.ledger.submissions) == 6
 
 
-async def test_the_search_ends_at_what_is_too_old(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_search_ends_at_what_is_too_old(emulator: WiroEmulator, hurried: Tuning) -> None:
     """Tasks from before the run was sent are not looked through."""
-    monkeypatch.setattr(reconciler, "PAGE", 1)
-    monkeypatch.setattr(reconciler, "SKEW", -3600.0)
-    await wiro.submit(STUCK)
-    emulator.faults.http("Run/*", ResetBefore())
-    with pytest.raises(SubmissionUnknownError):
-        await wiro.with_options(timeout=Timeouts(request=0.5)).submit(STUCK)
+    tuning = attrs.evolve(hurried, search_page=1, clock_skew=-3600.0)
+    async with AsyncWiro(**emulator.options(), tuning=tuning, timeout=Timeouts(request=0.5)) as wiro:
+        await wiro.submit(STUCK)
+        emulator.faults.http("Run/*", ResetBefore())
+        with pytest.raises(SubmissionUnknownError):
+            await wiro.submit(STUCK)
     starts = [call.parameters["start"] for call in emulator.ledger.calls if call.endpoint == "Task/List"]
     assert set(starts) == {"0"}
 
@@ -77,14 +92,12 @@ async def test_rows_of_a_list_may_lack_fields(emulator: WiroEmulator, wiro: Asyn
     assert (await made).id == rows[0]["id"]
 
 
-async def test_known_tasks_are_bounded(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_known_tasks_are_bounded() -> None:
     """However many a session makes, it remembers the newest."""
-    monkeypatch.setattr(reconciler, "MAX_KNOWN", 3)
-    for _ in range(5):
-        await wiro.submit("emulator/sleeper", SHORT)
-    assert len(wiro._engine.submitter._reconciler._known) == 3
+    reconciler = Reconciler(Tuning(max_known_tasks=3))
+    for number in range(5):
+        reconciler.remember(str(number))
+    assert [reconciler.knows(str(number)) for number in range(5)] == [False, False, True, True, True]
 
 
 async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,12 +109,12 @@ async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro, monkeypatch: pytest
     assert wiro._engine.limiter.in_flight == 3
 
 
-async def test_places_of_tasks_that_vanished_are_given_back(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If one that nobody follows cannot be asked about, its place is not kept for ever."""
-    monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
+async def test_places_of_tasks_that_vanished_are_given_back(hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a task that nobody follows cannot be read, its slot is not kept indefinitely."""
+    tuning = attrs.evolve(hurried, window_other_probe=600.0)
     monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.2)
     with WiroEmulator(speed=50, balance=Decimal(1000)) as emulator:
-        async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
+        async with AsyncWiro(**emulator.options(), tuning=tuning, max_concurrency=1, progress="polling") as wiro:
             held = await wiro.submit(STUCK)
             gone = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
             emulator.faults.http(
@@ -111,19 +124,21 @@ async def test_places_of_tasks_that_vanished_are_given_back(hurried: None, monke
                 assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
-async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(emulator: WiroEmulator, hurried: None) -> None:
+async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(
+    emulator: WiroEmulator, hurried: Tuning
+) -> None:
     """Tasks that nobody follows are polled, too."""
-    async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1, progress="polling") as wiro:
         await wiro.submit("emulator/sleeper", SHORT)
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
     assert not emulator.ledger.sockets
 
 
-async def test_more_places_than_the_limit_are_not_kept(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_places_than_the_limit_are_not_kept(hurried: Tuning) -> None:
     """Once a limit is known, older tasks than it allows must be over."""
-    monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
+    tuning = attrs.evolve(hurried, window_other_probe=600.0)
     with WiroEmulator(speed=50, balance=Decimal(29)) as emulator:
-        async with AsyncWiro(**emulator.options()) as wiro:
+        async with AsyncWiro(**emulator.options(), tuning=tuning) as wiro:
             for _ in range(6):
                 await (await wiro.submit("emulator/sleeper", SHORT)).stop()
             emulator.faults.http("Task/Detail", Delay(0.1), times=None)
@@ -132,26 +147,27 @@ async def test_more_places_than_the_limit_are_not_kept(hurried: None, monkeypatc
     assert all(result.succeeded for result in results)
 
 
-async def test_a_refused_key_ends_a_submit(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """No retry, no search, and no place kept."""
+async def test_a_refused_key_ends_a_submit(emulator: WiroEmulator, one_at_a_time: AsyncWiro) -> None:
+    """No retry, no search, and no slot kept."""
     emulator.faults.http("Run/*", Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}'))
     with pytest.raises(AuthenticationError):
-        await wiro.run(STUCK)
-    assert wiro._engine.limiter.in_flight == 0
+        await one_at_a_time.run(STUCK)
     assert emulator.ledger.count() == 1
+    await assert_no_slot_is_kept(one_at_a_time)
 
 
-async def test_refusals_without_end_are_told(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+async def test_refusals_without_end_are_told(emulator: WiroEmulator, one_at_a_time: AsyncWiro) -> None:
     """After the policy's attempts a 429 goes to the caller."""
     emulator.faults.http("Run/*", Respond(429, "{}", headers={"retry-after": "0"}), times=None)
-    view = wiro.with_options(retry=RetryPolicy(attempts=3, base=0.01))
+    view = one_at_a_time.with_options(retry=RetryPolicy(attempts=3, base=0.01))
     with pytest.raises(Exception, match="429"):
         await view.run(STUCK)
     assert emulator.ledger.count("Run/*") == 3
-    assert wiro._engine.limiter.in_flight == 0
+    emulator.faults.clear()
+    await assert_no_slot_is_kept(one_at_a_time)
 
 
-async def test_a_run_that_cannot_be_sent_gives_its_place_back(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+async def test_a_run_that_cannot_be_sent_gives_its_place_back(one_at_a_time: AsyncWiro) -> None:
     """A bad file is found only while it is sent."""
 
     class Broken:
@@ -162,24 +178,24 @@ async def test_a_run_that_cannot_be_sent_gives_its_place_back(emulator: WiroEmul
             return False
 
     with pytest.raises(Exception, match="broken"):
-        await wiro.run("emulator/sleeper", {"image": Broken()})
-    assert wiro._engine.limiter.in_flight == 0
-    assert wiro.statistics().submissions == 0
+        await one_at_a_time.run("emulator/sleeper", {"image": Broken()})
+    assert one_at_a_time.statistics().submissions == 0
+    await assert_no_slot_is_kept(one_at_a_time)
 
 
-async def test_cancelled_while_waiting_to_be_sent(
-    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """So many are sent at once; who leaves that queue leaves nothing behind."""
-    monkeypatch.setattr(submitter, "MAX_AT_ONCE", 2)
     emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
-    async with AsyncWiro(**emulator.options()) as wiro:
-        runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(4)]
-        await until(lambda: wiro._engine.limiter.in_flight == 4)
-        for run in runs[2:]:
+    tuning = attrs.evolve(hurried, max_submissions=2)
+    async with AsyncWiro(**emulator.options(), tuning=tuning, max_concurrency=4) as wiro:
+        runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(5)]
+        await until(lambda: wiro.statistics().waiting_submissions == 1 and len(emulator.ledger.submissions) == 2)
+        for run in runs[2:4]:
             run.cancel()
-        await asyncio.wait(runs[2:])
-        assert wiro._engine.limiter.in_flight == 2
+        await asyncio.wait(runs[2:4])
+        await until(lambda: wiro.statistics().waiting_submissions == 0)
+        runs[4].cancel()
+        await asyncio.wait([runs[4]])
         await until(lambda: wiro.statistics().owned_tasks == 2)
         assert len(emulator.ledger.submissions) == 2
         for run in runs:
@@ -187,28 +203,22 @@ async def test_cancelled_while_waiting_to_be_sent(
         await asyncio.wait(runs)
 
 
-async def test_closed_while_waiting_to_be_sent(
-    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """Those behind are told, and not sent any more."""
-    monkeypatch.setattr(submitter, "MAX_AT_ONCE", 2)
     emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
-    wiro = AsyncWiro(**emulator.options())
-    runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(4)]
-    await until(lambda: wiro._engine.limiter.in_flight == 4 and len(emulator.ledger.submissions) == 2)
+    wiro = AsyncWiro(**emulator.options(), tuning=attrs.evolve(hurried, max_submissions=2), max_concurrency=4)
+    runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(5)]
+    await until(lambda: wiro.statistics().waiting_submissions == 1 and len(emulator.ledger.submissions) == 2)
     await wiro.aclose()
     results = await asyncio.gather(*runs, return_exceptions=True)
     assert all(isinstance(result, SessionClosedError) for result in results)
     assert statuses(emulator) == ["task_cancel"] * 2
 
 
-async def test_closed_while_nothing_answers(
-    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_closed_while_nothing_answers(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """An answer is awaited for so long only."""
-    monkeypatch.setattr(submitter, "ANSWER_SECONDS", 0.1)
     emulator.faults.http("Run/*", Delay(1.0))
-    wiro = AsyncWiro(**emulator.options())
+    wiro = AsyncWiro(**emulator.options(), tuning=attrs.evolve(hurried, submit_answer_wait=0.1))
     submitting = asyncio.create_task(wiro.submit(STUCK))
     await until(lambda: emulator.ledger.count("Run/*"))
     with anyio.fail_after(0.8):
@@ -218,18 +228,17 @@ async def test_closed_while_nothing_answers(
 
 
 async def test_closed_in_the_moment_of_an_answer(
-    emulator: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is there and the caller has not woken up: the task is stopped, for it is nobody's."""
-    wiro = AsyncWiro(**emulator.options())
-    settle = wiro._engine.submitter._settle
-    answered = asyncio.Event()
+    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
+    settle, answered = Submission.settle, asyncio.Event()
 
-    async def settle_and_tell(sending: submitter._Sending) -> None:
-        answered.set()  # whoever waits for this wakes up before the caller
-        await settle(sending)
+    def report_and_settle(submission: Submission, action: Action) -> None:
+        answered.set()  # a task that waits for this wakes up before the caller
+        settle(submission, action)
 
-    monkeypatch.setattr(wiro._engine.submitter, "_settle", settle_and_tell)
+    monkeypatch.setattr(Submission, "settle", report_and_settle)
 
     async def close() -> None:
         await answered.wait()
@@ -247,13 +256,13 @@ async def test_cancelled_in_the_moment_of_an_answer(
     emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller is cancelled after the answer came and before it woke up: the task is stopped."""
-    settle = wiro._engine.submitter._settle
+    settle = Submission.settle
 
-    async def settle_and_cancel(sending: submitter._Sending) -> None:
-        await settle(sending)
+    def settle_and_cancel(submission: Submission, action: Action) -> None:
+        settle(submission, action)
         submitting.cancel()
 
-    monkeypatch.setattr(wiro._engine.submitter, "_settle", settle_and_cancel)
+    monkeypatch.setattr(Submission, "settle", settle_and_cancel)
     submitting = asyncio.create_task(wiro.submit(STUCK))
     with pytest.raises(asyncio.CancelledError):
         await submitting
@@ -309,9 +318,9 @@ async def test_a_stop_outlives_faults(emulator: WiroEmulator, wiro: AsyncWiro, u
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """A stop that was under way when the session began to close is finished."""
-    wiro = AsyncWiro(**emulator.options())
+    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
     running_task = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks and statuses(emulator) == ["task_start"])
     emulator.faults.http("Task/Cancel", Delay(0.2))
@@ -322,20 +331,20 @@ async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, h
     await asyncio.wait([running_task])
 
 
-async def test_an_input_that_is_refused_here_holds_nothing(wiro: AsyncWiro) -> None:
-    """What is wrong before it is sent takes no place."""
+async def test_an_input_that_is_refused_here_holds_nothing(one_at_a_time: AsyncWiro) -> None:
+    """What is wrong before it is sent takes no slot."""
     with pytest.raises(InvalidInputError):
-        await wiro.run("nowhere")
-    assert wiro._engine.limiter.in_flight == 0
+        await one_at_a_time.run("nowhere")
+    await assert_no_slot_is_kept(one_at_a_time)
 
 
-async def test_the_services_clock() -> None:
-    """Its Date header tells how far it is from ours; a strange one tells nothing."""
-    pace = Pace()
-    assert pace.offset == 0.0
-    pace.note_date(None)
-    assert pace.offset == 0.0
-    pace.note_date("Thu, 01 Jan 2099 00:00:00 GMT")
-    assert pace.offset > 10**9
-    pace.note_date("yesterday")
-    assert pace.offset == 0.0
+def test_the_services_clock() -> None:
+    """Its Date header says how far it is from ours; a strange one says nothing."""
+    clock = ServerClock()
+    assert clock.offset == 0.0
+    clock.observe(None)
+    assert clock.offset == 0.0
+    clock.observe("Thu, 01 Jan 2099 00:00:00 GMT")
+    assert clock.offset > 10**9
+    clock.observe("yesterday")
+    assert clock.offset == 0.0

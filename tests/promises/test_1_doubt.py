@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from wiro_async import (
@@ -20,11 +21,18 @@ from wiro_async import (
     RetryPolicy,
     SubmissionUnknownError,
     Timeouts,
+    Tuning,
 )
-from wiro_async._engine.submission import reconciler, submitter
-from wiro_async._engine.submission.reconciler import Reconciler
+from wiro_async._engine.calls.api_client import ApiClient
+from wiro_async._engine.calls.task_calls import TaskCalls
+from wiro_async._engine.calls.throttle import ServerClock, Throttle
+from wiro_async._engine.submission.submission import RunPlan, Submission
+from wiro_async._protocol.http import requests
+from wiro_async._protocol.http.auth import Credentials
 from wiro_async._protocol.http.requests import RunInput
 from wiro_async._protocol.submission.intent import Intent
+from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -47,12 +55,14 @@ def listing(*rows: dict[str, Any]) -> Respond:
 
 @pytest.mark.parametrize("status", [302, 307, 408, 409, 425, 499, 500, 504])
 @pytest.mark.parametrize("mode", ["auto", "sse"])
-async def test_1_statuses_that_prove_no_refusal(emulator: WiroEmulator, hurried: None, status: int, mode: Any) -> None:
+async def test_1_statuses_that_prove_no_refusal(
+    emulator: WiroEmulator, hurried: Tuning, status: int, mode: Any
+) -> None:
     """Something between us and the service may have said them: the run is looked for, not taken for refused."""
     said = '{"result":false,"errors":[{"code":0,"message":"gone"}]}'
     emulator.faults.http("Run/*", Respond(status, said, handled=True))
     timeouts = Timeouts(request=1.0)
-    async with AsyncWiro(**emulator.options(), progress=mode, timeout=timeouts) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, progress=mode, timeout=timeouts) as wiro:
         result = await wiro.run("emulator/sleeper", SHORT)
     assert [result.task.id] == ids(emulator)
 
@@ -70,17 +80,18 @@ async def test_1_an_answer_that_tells_ids_is_one(
     assert emulator.ledger.count("Run/*") == 2
 
 
-async def test_1_sent_again_so_often_only(
-    emulator: WiroEmulator, impatient: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_1_sent_again_so_often_only(emulator: WiroEmulator, hurried: Tuning) -> None:
     """on_unknown="resubmit" has a bound: the attempts of the retry policy."""
-    monkeypatch.setattr(submitter, "ANSWERED_GRACE", 0.0)
     emulator.faults.http("Run/*", ResetBefore(), times=None)
-    view = impatient.with_options(
-        on_unknown="resubmit", retry=RetryPolicy(attempts=3, base=0.01), timeout=Timeouts(request=0.05)
-    )
-    with pytest.raises(SubmissionUnknownError):
-        await view.run("emulator/sleeper", SHORT)
+    async with AsyncWiro(
+        **emulator.options(),
+        tuning=attrs.evolve(hurried, search_grace=0.0),
+        on_unknown="resubmit",
+        retry=RetryPolicy(attempts=3, base=0.01),
+        timeout=Timeouts(request=0.05),
+    ) as wiro:
+        with pytest.raises(SubmissionUnknownError):
+            await wiro.run("emulator/sleeper", SHORT)
     assert emulator.ledger.count("Run/*") == 3
 
 
@@ -91,17 +102,18 @@ def test_1_a_slip_is_no_permission(setting: Any) -> None:
         AsyncWiro("key", on_unknown=setting)
 
 
-async def test_1_a_spent_body_is_not_sent_after_a_refusal(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+async def test_1_a_spent_body_is_not_sent_after_a_refusal(emulator: WiroEmulator, hurried: Tuning) -> None:
     """A stream that was read for a call that was then refused cannot be read again: an empty file is never sent."""
 
     async def data() -> AsyncIterator[bytes]:
         yield b"once"
 
     emulator.faults.http("Run/*", Respond(200, LIMIT_REACHED), when=lambda call: True)
-    with pytest.raises(ConcurrencyLimitError):
-        await wiro.run("emulator/sleeper", {"image": File(data(), "a.png")})
-    assert not emulator.ledger.submissions
-    assert wiro._engine.limiter.in_flight == 0
+    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1) as wiro:
+        with pytest.raises(ConcurrencyLimitError):
+            await wiro.run("emulator/sleeper", {"image": File(data(), "a.png")})
+        assert not emulator.ledger.submissions
+        await asyncio.wait_for(wiro.submit("emulator/sleeper", SHORT), 5)  # its slot is free
 
 
 async def test_1_a_file_is_read_anew_after_a_refusal(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
@@ -146,44 +158,60 @@ async def test_1_a_task_of_unknown_age_is_a_candidate_only(emulator: WiroEmulato
     assert emulator.ledger.count("Task/Detail") == 1
 
 
-async def test_1_lists_that_tell_little_are_not_asked_about_for_ever(
-    emulator: WiroEmulator, impatient: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A thousand rows without a time or a model do not become a thousand questions."""
-    monkeypatch.setattr(reconciler, "MAX_ASKED", 5)
+async def test_1_lists_that_tell_little_are_not_asked_about_for_ever(emulator: WiroEmulator, hurried: Tuning) -> None:
+    """A thousand rows without a time or a model do not become a thousand requests."""
     emulator.faults.http("Run/*", ResetBefore())
     emulator.faults.http("Task/List", listing(*({"id": str(number)} for number in range(100))), times=None)
     emulator.faults.http("Task/Detail", listing(), times=None)
-    with pytest.raises(SubmissionUnknownError):
-        await impatient.submit(STUCK)
+    tuning = attrs.evolve(hurried, search_max_details=5)
+    async with AsyncWiro(**emulator.options(), tuning=tuning, timeout=Timeouts(request=1.0)) as wiro:
+        with pytest.raises(SubmissionUnknownError):
+            await wiro.submit(STUCK)
     assert emulator.ledger.count("Task/Detail") <= 5
 
 
-async def test_1_accounts_are_kept_apart(impatient: AsyncWiro) -> None:
+def test_1_accounts_are_kept_apart() -> None:
     """Equal runs of two accounts cannot have each other's tasks, so neither is waited for or counted for the other."""
-    intent = Intent.of(STUCK, RunInput.of({}), None)
-    views = impatient, impatient.with_options(timeout=1), impatient.with_options(api_key="another")
-    ours, again, theirs = (Reconciler().begin(view._calls, intent).key for view in views)
-    assert ours == again
-    assert ours != theirs
+
+    async def ready() -> None: ...
+
+    def group(key: str, timeout: float) -> tuple[str, str]:
+        tuning = Tuning()
+        client = ApiClient(
+            base_url="https://api.test/v1",
+            credentials=Credentials(key, None),
+            headers={},
+            retry=RetryPolicy(),
+            timeout=timeout,
+            http=HttpTransport(Tls(), tuning),
+            throttle=Throttle(),
+            server_clock=ServerClock(),
+            tuning=tuning,
+            ready=ready,
+        )
+        given = RunInput.of({})
+        plan = RunPlan(requests.run(STUCK, given, None, None), Intent.of(STUCK, given, None), "stop", "raise")
+        return Submission(TaskCalls(client, lambda ref: None), plan).group
+
+    assert group("ours", 30.0) == group("ours", 1.0)
+    assert group("ours", 30.0) != group("theirs", 30.0)
 
 
 async def test_1_an_equal_run_without_an_answer_does_not_hold_up_the_search(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, until: Until
 ) -> None:
-    """Whoever lost an answer waits for its equals no longer than for the list."""
-    monkeypatch.setattr(submitter, "ANSWER_SECONDS", 0.1)
-    for module in (submitter, reconciler):
-        monkeypatch.setattr(module, "ANSWERED_GRACE", 0.2)
+    """A search waits for equal runs no longer than for the list."""
     emulator.faults.http("Run/*", DelayAnswer(30.0))
     emulator.faults.http("Run/*", ResetAfter())
-    silent = asyncio.create_task(wiro.with_options(timeout=Timeouts(request=None)).submit(STUCK))
-    await until(lambda: emulator.ledger.submissions)
-    with pytest.raises(SubmissionUnknownError):
-        await asyncio.wait_for(wiro.with_options(timeout=Timeouts(request=0.2)).submit(STUCK), 10)
-    silent.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await silent
+    tuning = attrs.evolve(hurried, submit_answer_wait=0.1, search_grace=0.2)
+    async with AsyncWiro(**emulator.options(), tuning=tuning, timeout=Timeouts(request=None)) as wiro:
+        silent = asyncio.create_task(wiro.submit(STUCK))
+        await until(lambda: emulator.ledger.submissions)
+        with pytest.raises(SubmissionUnknownError):
+            await asyncio.wait_for(wiro.with_options(timeout=Timeouts(request=0.2)).submit(STUCK), 10)
+        silent.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await silent
 
 
 @pytest.mark.parametrize("odd", ["1e9999999", "1E+1000000", "[" * 600 + "]" * 600, '{"a":' * 300 + "1" + "}" * 300])
@@ -224,14 +252,15 @@ async def test_1_half_a_request_is_told_as_such(emulator: WiroEmulator, impatien
 
 
 async def test_1_an_equal_run_that_is_just_sent_is_waited_for(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, until: Until
 ) -> None:
-    """The last look of a search does not fail because an equal run happens to be under way."""
-    monkeypatch.setattr(submitter, "ANSWERED_GRACE", 0.0)
-    emulator.faults.http("Run/*", DelayAnswer(1.2))
+    """A search does not fail because an equal run was sent just before its deadline."""
     emulator.faults.http("Run/*", ResetBefore())
-    waiting = asyncio.create_task(wiro.submit("emulator/sleeper", SHORT))
-    await until(lambda: emulator.ledger.submissions)
-    view = wiro.with_options(on_unknown="resubmit", timeout=Timeouts(request=0.6), retry=RetryPolicy(attempts=2))
-    again = await view.submit("emulator/sleeper", SHORT)
-    assert [(await waiting).id, again.id] == ids(emulator)
+    emulator.faults.http("Run/*", DelayAnswer(0.6))
+    async with AsyncWiro(**emulator.options(), tuning=attrs.evolve(hurried, search_grace=1.0)) as wiro:
+        view = wiro.with_options(on_unknown="resubmit", timeout=Timeouts(request=0.6), retry=RetryPolicy(attempts=2))
+        lost = asyncio.create_task(view.submit("emulator/sleeper", SHORT))
+        await until(lambda: emulator.ledger.count("Task/List"))
+        await asyncio.sleep(1.4)  # the deadline is after 1.6 s
+        waiting = await wiro.submit("emulator/sleeper", SHORT)
+        assert [waiting.id, (await lost).id] == ids(emulator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,10 @@ from wiro_async import (
     NotFoundError,
     SessionClosedError,
     TaskCancelledError,
+    Tuning,
     WiroError,
 )
 from wiro_async._engine.calls import stopping
-from wiro_async._engine.submission import submitter
 from wiro_async._engine.tracking import poller
 from wiro_async.testing import Delay, DelayAnswer, Respond, WiroEmulator
 
@@ -37,19 +38,16 @@ def statuses(emulator: WiroEmulator) -> list[str]:
 
 
 @pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for seconds in life is waited for tenths."""
-    monkeypatch.setattr(submitter, "ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(submitter, "FIND_SECONDS", 0.2)
+def brief(hurried: Tuning) -> Tuning:
+    """Tuning with short waits for a response that nobody wants any more."""
+    return attrs.evolve(hurried, submit_answer_wait=0.2, submit_search_wait=0.2)
 
 
 @pytest.mark.parametrize("mode", ["auto", "sse"])
-async def test_3_an_answer_that_never_comes(
-    emulator: WiroEmulator, hurried: None, brief: None, until: Until, mode: Any
-) -> None:
+async def test_3_an_answer_that_never_comes(emulator: WiroEmulator, brief: Tuning, until: Until, mode: Any) -> None:
     """Whoever goes away waits a while for it; then the task is looked for and stopped, though the call is silent."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
-    async with AsyncWiro(**emulator.options(), progress=mode) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=brief, progress=mode) as wiro:
         running = asyncio.create_task(wiro.run(STUCK))
         await until(lambda: emulator.ledger.submissions)
         running.cancel()
@@ -59,12 +57,10 @@ async def test_3_an_answer_that_never_comes(
         await until(lambda: wiro.statistics().submissions == 0)
 
 
-async def test_3_closing_while_an_answer_never_comes(
-    emulator: WiroEmulator, hurried: None, brief: None, until: Until
-) -> None:
+async def test_3_closing_while_an_answer_never_comes(emulator: WiroEmulator, brief: Tuning, until: Until) -> None:
     """The end of the session finds and stops it as well."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
-    wiro = AsyncWiro(**emulator.options())
+    wiro = AsyncWiro(**emulator.options(), tuning=brief)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: emulator.ledger.submissions)
     await wiro.aclose()
@@ -92,20 +88,27 @@ async def test_3_an_upload_nobody_wants_is_broken_off(emulator: WiroEmulator, wi
     assert not emulator.ledger.submissions
 
 
-async def test_3_nothing_is_sent_after_its_caller_left(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+async def test_3_nothing_is_sent_after_its_caller_left(
+    emulator: WiroEmulator, hurried: Tuning, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
     """A run that a 429 holds back is not sent when the pause is over."""
     emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "0.6"}))
-    listing = asyncio.create_task(anext(wiro.tasks.list()))
-    await until(lambda: wiro._engine.pace._open_at > 0)
-    running = asyncio.create_task(wiro.run(STUCK))
-    await until(lambda: wiro._engine.limiter.in_flight == 1)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError), anyio.fail_after(0.5):
-        await running
-    with pytest.raises(StopAsyncIteration):
-        await listing
-    assert emulator.ledger.count("Run/*") == 0
-    assert wiro._engine.limiter.in_flight == 0
+    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1) as wiro:
+        with caplog.at_level(logging.INFO, "wiro_async"):
+            listing = asyncio.create_task(anext(wiro.tasks.list()))
+            await until(lambda: "Task/List: RateLimitError; again in" in caplog.text)
+        runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(2)]
+        await until(lambda: wiro.statistics().waiting_submissions == 1)  # the first has the slot
+        with anyio.fail_after(0.5):
+            for run in runs:
+                run.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await run
+        with pytest.raises(StopAsyncIteration):
+            await listing
+        assert emulator.ledger.count("Run/*") == 0
+        with anyio.fail_after(5):  # the slot is free again
+            await wiro.submit("emulator/sleeper", {"seconds": 1})
 
 
 @pytest.mark.parametrize("error", [NotFoundError(message="mine"), TaskCancelledError, InvalidInputError(message="x")])
@@ -151,16 +154,21 @@ async def test_3_a_silent_cancel_does_not_hold_up_the_kill(
 
 
 async def test_3_a_pause_for_others_does_not_hold_up_a_stop(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until
+    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A 429 slows the session down; a model that must be stopped is not kept running by it."""
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
-    wiro._engine.pace.hold(60.0)
+    emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "30"}))
+    with caplog.at_level(logging.INFO, "wiro_async"):
+        listing = asyncio.create_task(anext(wiro.tasks.list()))
+        await until(lambda: "Task/List: RateLimitError; again in" in caplog.text)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert statuses(emulator) == ["task_cancel"]
+    listing.cancel()
+    await asyncio.wait([listing])
 
 
 async def test_3_stopping_goes_on_in_the_background(
@@ -211,13 +219,13 @@ async def all_cancelled(tasks: set[asyncio.Task[Any]]) -> None:
 @forgotten
 @pytest.mark.parametrize("moment", ["submitting", "running"])
 async def test_3_every_task_of_the_loop_is_cancelled(
-    emulator: WiroEmulator, hurried: None, until: Until, moment: str
+    emulator: WiroEmulator, hurried: Tuning, until: Until, moment: str
 ) -> None:
     """Those of the session are among them; yet what it owns is stopped, and nothing is left."""
     if moment == "submitting":
         emulator.faults.http("Run/*", DelayAnswer(0.3))
     mine = asyncio.all_tasks()
-    wiro = AsyncWiro(**emulator.options())
+    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: emulator.ledger.submissions)
     if moment == "running":
@@ -230,12 +238,12 @@ async def test_3_every_task_of_the_loop_is_cancelled(
 
 
 @forgotten
-async def test_3_every_task_is_cancelled_some_of_them_before_their_first_step(hurried: None) -> None:
+async def test_3_every_task_is_cancelled_some_of_them_before_their_first_step(hurried: Tuning) -> None:
     """At any turn of the loop: what was begun to stop the task is among them, and not lost."""
     for turns in range(0, 60, 2):
         with WiroEmulator(speed=50) as emulator:
             mine = asyncio.all_tasks()
-            wiro = AsyncWiro(**emulator.options())
+            wiro = AsyncWiro(**emulator.options(), tuning=hurried)
             running = asyncio.create_task(wiro.run(STUCK))
             while not emulator.ledger.submissions:  # noqa: ASYNC110 (every turn counts)
                 await asyncio.sleep(0)
@@ -251,11 +259,11 @@ async def test_3_every_task_is_cancelled_some_of_them_before_their_first_step(hu
 @forgotten
 @pytest.mark.parametrize("doing", ["stopping", "closing"])
 async def test_3_every_task_is_cancelled_that_was_about_to_stop_it(
-    emulator: WiroEmulator, hurried: None, until: Until, doing: str
+    emulator: WiroEmulator, hurried: Tuning, until: Until, doing: str
 ) -> None:
     """Those that stop the task, and close the session, are disturbed: they go on."""
     mine = asyncio.all_tasks()
-    wiro = AsyncWiro(**emulator.options())
+    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks and statuses(emulator) == ["task_start"])
     for endpoint in ("Task/Cancel", "Task/Kill"):
@@ -272,9 +280,9 @@ async def test_3_every_task_is_cancelled_that_was_about_to_stop_it(
     assert not any(attrs.astuple(wiro.statistics()))
 
 
-async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """The session closes itself then: waits end, what it owns is stopped, and later calls are told."""
-    wiro = AsyncWiro(**emulator.options())
+    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
     held = await wiro.submit(STUCK)
     waiting = asyncio.create_task(held.result())
     running = asyncio.create_task(wiro.run(STUCK))
@@ -292,10 +300,10 @@ async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurr
 
 
 @pytest.mark.parametrize("again", ["by another", "meanwhile"])
-async def test_3_closing_is_not_torn(emulator: WiroEmulator, hurried: None, until: Until, again: str) -> None:
+async def test_3_closing_is_not_torn(emulator: WiroEmulator, hurried: Tuning, until: Until, again: str) -> None:
     """Whoever waits for it may be cancelled, or come second: it is done, once, and all see its end."""
     emulator.faults.http("Task/*", Delay(0.4), times=2)
-    wiro = AsyncWiro(**emulator.options())
+    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
     first = asyncio.create_task(wiro.aclose())

@@ -7,10 +7,10 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 import pytest
 
-from wiro_async import AsyncWiro, EventStream
-from wiro_async._engine.submission import limiter
+from wiro_async import AsyncWiro, EventStream, Tuning
 from wiro_async.testing import Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ SHORT = {"seconds": 5, "events": 9}  # a tenth of a second, as the emulator runs
 STUCK = "emulator/stuck"
 
 
-async def test_5_a_limit_is_learnt_and_kept(poor: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_5_a_limit_is_learnt_and_kept(poor: WiroEmulator, hurried: Tuning) -> None:
     """All of 40 runs succeed on 5 places, waiting for each other and not for a timer, with few refusals."""
-    monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
-    async with AsyncWiro(**poor.options()) as wiro:
+    tuning = attrs.evolve(hurried, window_other_probe=600.0)
+    async with AsyncWiro(**poor.options(), tuning=tuning) as wiro:
         with anyio.fail_after(30):
             results = await asyncio.gather(*(wiro.run("emulator/sleeper", {**SHORT, "n": n}) for n in range(40)))
     assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(40)]
@@ -32,9 +32,12 @@ async def test_5_a_limit_is_learnt_and_kept(poor: WiroEmulator, hurried: None, m
     assert poor.ledger.count("Run/*") - 40 <= 50  # of the first 40 at once 35 are refused, afterwards hardly any
 
 
-async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """Where none of its own tasks is left to wait for, a session looks again from time to time."""
-    async with AsyncWiro(**poor.options()) as other, AsyncWiro(**poor.options()) as wiro:
+    async with (
+        AsyncWiro(**poor.options(), tuning=hurried) as other,
+        AsyncWiro(**poor.options(), tuning=hurried) as wiro,
+    ):
         taken = [await other.submit(STUCK) for _ in range(5)]
         running = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
         await until(lambda: poor.ledger.count("Run/*") >= 8 and wiro.statistics().waiting_submissions == 1)
@@ -43,12 +46,10 @@ async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Non
     assert len(poor.ledger.submissions) == 6
 
 
-async def test_5_tasks_that_nobody_follows_are_looked_after(
-    poor: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_5_tasks_that_nobody_follows_are_looked_after(poor: WiroEmulator, hurried: Tuning) -> None:
     """Submitted and left alone, they take places; the session learns when those are free again."""
-    monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
-    async with AsyncWiro(**poor.options()) as wiro:
+    tuning = attrs.evolve(hurried, window_other_probe=600.0)
+    async with AsyncWiro(**poor.options(), tuning=tuning) as wiro:
         with anyio.fail_after(30):
             handles = [await wiro.submit("emulator/sleeper", SHORT) for _ in range(12)]
             assert [(await handle).succeeded for handle in handles] == [True] * 12
@@ -56,10 +57,10 @@ async def test_5_tasks_that_nobody_follows_are_looked_after(
 
 
 @pytest.mark.parametrize("limited", ["by the session", "by the service"])
-async def test_5_bare_submits_at_once_get_on(poor: WiroEmulator, hurried: None, limited: str) -> None:
+async def test_5_bare_submits_at_once_get_on(poor: WiroEmulator, hurried: Tuning, limited: str) -> None:
     """Nobody follows any of the tasks, yet each takes the place of one that has ended."""
     most = 1 if limited == "by the session" else None
-    async with AsyncWiro(**poor.options(), max_concurrency=most) as wiro:
+    async with AsyncWiro(**poor.options(), tuning=hurried, max_concurrency=most) as wiro:
         with anyio.fail_after(20):
             handles = await asyncio.gather(*(wiro.submit("emulator/sleeper", {**SHORT, "n": n}) for n in range(12)))
     assert len({handle.id for handle in handles}) == 12
@@ -67,10 +68,10 @@ async def test_5_bare_submits_at_once_get_on(poor: WiroEmulator, hurried: None, 
 
 @pytest.mark.parametrize("leaves", ["wait", "run", "events"])
 async def test_5_followers_that_leave_take_no_place_along(
-    emulator: WiroEmulator, hurried: None, until: Until, leaves: str
+    emulator: WiroEmulator, hurried: Tuning, until: Until, leaves: str
 ) -> None:
     """A task that loses its last follower while another stands in line gives its place back all the same."""
-    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1) as wiro:
         if leaves == "run":
             use: Awaitable[object] = wiro.run("emulator/sleeper", {"seconds": 25}, on_cancel="leave")
         else:
@@ -93,11 +94,14 @@ async def _read(events: EventStream) -> None:
 
 
 async def test_5_places_of_others_are_found_next_to_a_long_task(
-    poor: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+    poor: WiroEmulator, hurried: Tuning, until: Until
 ) -> None:
     """A session that waits for the end of a task of its own sees that others have made room."""
-    monkeypatch.setattr(limiter, "BESIDE_SECONDS", 0.1)
-    async with AsyncWiro(**poor.options()) as other, AsyncWiro(**poor.options()) as wiro:
+    tuning = attrs.evolve(hurried, window_own_probe=0.1)
+    async with (
+        AsyncWiro(**poor.options(), tuning=hurried) as other,
+        AsyncWiro(**poor.options(), tuning=tuning) as wiro,
+    ):
         taken = [await other.submit(STUCK) for _ in range(4)]
         await wiro.submit(STUCK)
         running = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
@@ -108,9 +112,9 @@ async def test_5_places_of_others_are_found_next_to_a_long_task(
     assert len(poor.ledger.submissions) == 6
 
 
-async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: None) -> None:
+async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: Tuning) -> None:
     """With max_concurrency no refusal ever comes, whoever submits: runs, maps and views share it."""
-    async with AsyncWiro(**poor.options(), max_concurrency=5) as wiro:
+    async with AsyncWiro(**poor.options(), tuning=hurried, max_concurrency=5) as wiro:
         view = wiro.with_options(timeout=60)
         results, _ = await asyncio.gather(
             wiro.map("emulator/sleeper", [SHORT] * 15),
@@ -120,11 +124,14 @@ async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: None
     assert poor.ledger.count("Run/*") == 30
 
 
-async def test_5_a_429_slows_the_whole_session(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+async def test_5_a_429_slows_the_whole_session(
+    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
     """After it nobody sends anything until the service said it may be."""
     emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "1"}))
     listing = asyncio.ensure_future(anext(aiter(wiro.tasks.list()), None))
-    await until(lambda: wiro._engine.pace._open_at)
+    with caplog.at_level("INFO", "wiro_async"):
+        await until(lambda: "Task/List: RateLimitError; again in" in caplog.text)
     await wiro.submit("emulator/sleeper", SHORT)
     await listing
     first, *others = emulator.ledger.calls
