@@ -103,12 +103,11 @@ class TransportError(WiroError):
             arrived, on which no server acts that heeds HTTP. False where that is not certain.
     """
 
-    incomplete: bool = False
-
-    def __init__(self, message: str = "", sent: bool = True, permanent: bool = False) -> None:
-        super().__init__(message, sent, permanent)
+    def __init__(self, message: str = "", sent: bool = True, permanent: bool = False, incomplete: bool = False) -> None:
+        super().__init__(message, sent, permanent, incomplete)
         self.sent = sent
         self.permanent = permanent
+        self.incomplete = incomplete
 
 
 class ConnectionFailedError(TransportError):

@@ -130,4 +130,4 @@ class Submission:
 def timed_out(submission: Submission | None, phase: TimeoutPhase, seconds: float | None) -> TaskTimeoutError:
     """The error for a timeout that ended a submit, or what comes before it."""
     ref = (submission and submission.ref) or TaskRef()
-    return TaskTimeoutError(phase, seconds or 0.0, ref.task_id, ref.token)
+    return TaskTimeoutError(phase, seconds or 0.0, task_id=ref.task_id, token=ref.token)

@@ -243,7 +243,7 @@ class Submitter:
                     return await self._event_runs.start(submission.calls, plan.request, submission.leave)
                 submitted = Submitted.from_wire(await client.post(plan.request, submission.leave))
                 if submitted is None:
-                    return DecodingError("the answer holds no task id", 200)
+                    return DecodingError("the response holds no task id", http_status=200)
                 return TaskRef(submitted.task_id or None, submitted.token)
         except Exception as error:
             return error

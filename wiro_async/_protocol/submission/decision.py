@@ -191,8 +191,8 @@ def unknown(model: str, lost: object, candidates: tuple[TaskInfo, ...] = ()) -> 
     return SubmissionUnknownError(
         f"the run of {model} was sent but its response was lost ({lost}); {found}. It may exist and be billed, so it "
         "was not sent again: look through your tasks before you submit it again",
-        model,
-        candidates,
+        model=model,
+        candidates=candidates,
     )
 
 

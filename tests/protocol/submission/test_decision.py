@@ -1,0 +1,189 @@
+"""Promise 1 as a table: what follows from each outcome of a request for a run, and of the search after it."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from wiro_async import (
+    APIError,
+    AuthenticationError,
+    ConcurrencyLimitError,
+    ConnectionFailedError,
+    DecodingError,
+    InsufficientBalanceError,
+    InvalidInputError,
+    RateLimitError,
+    RequestTimeoutError,
+    RetryPolicy,
+    ServerError,
+    SessionClosedError,
+    SubmissionUnknownError,
+    TaskInfo,
+    TransportError,
+    Tuning,
+    WiroError,
+)
+from wiro_async._protocol.submission.decision import (
+    Ambiguous,
+    Fail,
+    GivenUp,
+    Made,
+    Retry,
+    Search,
+    Sending,
+    SlowDown,
+    WaitForSlot,
+    decide,
+    decide_after_search,
+)
+from wiro_async._protocol.tasks.task_ref import TaskRef
+
+REF = TaskRef("1", "token")
+TUNING = Tuning(search_grace=5.0)
+JSON = Sending(
+    model="owner/model",
+    left="all",
+    is_replayable=True,
+    tries=1,
+    retry=RetryPolicy(attempts=3, base=1.0, jitter=0.0),
+    on_unknown="raise",
+    is_abandoned=False,
+    timeout=30.0,
+    jitter=0.0,
+)
+LAST = attrs.evolve(JSON, tries=3)
+RESUBMIT = attrs.evolve(JSON, on_unknown="resubmit")
+ABANDONED = attrs.evolve(JSON, is_abandoned=True)
+ONE_SHOT = attrs.evolve(JSON, is_replayable=False)  # all of a stream that can be read only once
+HALF = attrs.evolve(ONE_SHOT, left="part")
+UNREAD = attrs.evolve(ONE_SHOT, left="nothing")
+
+NEVER_LEFT = ConnectionFailedError("refused", sent=False)
+UNTRUSTED = ConnectionFailedError("certificate", sent=False, permanent=True)
+RESET = ConnectionFailedError("reset")
+TIMEOUT = RequestTimeoutError("late")
+FULL = ConcurrencyLimitError(96, 200, "up to 3 tasks", (), limit=3)
+RATE = RateLimitError(None, 429, "too many requests", (), retry_after=7.0)
+HTML = DecodingError("HTML", http_status=502)
+NO_IDS = DecodingError("no ids", http_status=200)
+ODD = ValueError("a bug of the user's file object")
+
+
+class Lost:
+    """A search with this grace that fails for good if there is no task: a `SubmissionUnknownError` from the outcome."""
+
+    __hash__ = object.__hash__
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+
+    def __eq__(self, other: object) -> bool:
+        match other:
+            case Search(grace, lost, Fail(SubmissionUnknownError(), cause)):
+                return grace == self._grace and cause is lost
+        return False
+
+
+class Closed:
+    """The session was closed."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        match other:
+            case Fail(SessionClosedError()) | Search(0.0, TransportError(), Fail(SessionClosedError())):
+                return True
+        return False
+
+
+@pytest.mark.parametrize(
+    "outcome, sending, action",
+    [
+        pytest.param(REF, JSON, Made(REF), id="a response with ids"),
+        pytest.param(REF, ABANDONED, Made(REF), id="a response with ids that nobody wants"),
+        # The service refused: nothing was made.
+        pytest.param(FULL, JSON, WaitForSlot(3), id="96: wait for a slot"),
+        pytest.param(FULL, LAST, WaitForSlot(3), id="96 does not count as a try"),
+        pytest.param(FULL, ONE_SHOT, Fail(FULL), id="96, but the upload was read"),
+        pytest.param(FULL, HALF, Fail(FULL), id="96, but the upload was read in part"),
+        pytest.param(FULL, UNREAD, WaitForSlot(3), id="96 before the upload was read"),
+        pytest.param(FULL, ABANDONED, Closed(), id="96 and nobody waits"),
+        pytest.param(RATE, JSON, SlowDown(7.0), id="429: wait as long as it says"),
+        pytest.param(RateLimitError(None, 429), JSON, SlowDown(1.0), id="429 without Retry-After: back off"),
+        pytest.param(RATE, LAST, Fail(RATE), id="429 at the last try"),
+        pytest.param(RATE, ONE_SHOT, Fail(RATE), id="429, but the upload was read"),
+        pytest.param(RATE, ABANDONED, Closed(), id="429 and nobody waits"),
+        pytest.param(error := AuthenticationError(99, 401), JSON, Fail(error), id="401"),
+        pytest.param(error := InvalidInputError(0, 200), JSON, Fail(error), id="invalid input"),
+        pytest.param(error := InsufficientBalanceError(97, 200), RESUBMIT, Fail(error), id="97"),
+        pytest.param(error := APIError(0, 403), RESUBMIT, Fail(error), id="403"),
+        # No byte left: nothing was made.
+        pytest.param(NEVER_LEFT, JSON, Retry(1.0), id="never left"),
+        pytest.param(NEVER_LEFT, attrs.evolve(JSON, tries=2), Retry(2.0), id="never left, twice"),
+        pytest.param(NEVER_LEFT, LAST, Fail(NEVER_LEFT), id="never left at the last try"),
+        pytest.param(NEVER_LEFT, UNREAD, Retry(1.0), id="never left, and the upload is unread"),
+        pytest.param(NEVER_LEFT, ABANDONED, Closed(), id="never left and nobody waits"),
+        pytest.param(UNTRUSTED, JSON, Fail(UNTRUSTED), id="never left, and never will"),
+        # Part of a body left: no server acts on it.
+        pytest.param(half := TransportError("broken", incomplete=True), HALF, Search(0.0, half, Fail(half)), id="half"),
+        pytest.param(half, attrs.evolve(RESUBMIT, left="part"), Search(0.0, half, Fail(half)), id="half, resubmit"),
+        # The response was lost.
+        pytest.param(RESET, JSON, Lost(35.0), id="reset: the request may still be on its way"),
+        pytest.param(TIMEOUT, JSON, Lost(35.0), id="timeout"),
+        pytest.param(TIMEOUT, attrs.evolve(JSON, timeout=None), Lost(5.0), id="lost without a timeout"),
+        pytest.param(ServerError(0, 500), JSON, Lost(5.0), id="500: the request arrived"),
+        pytest.param(ServerError(0, 503), JSON, Lost(5.0), id="503"),
+        pytest.param(APIError(0, 408), JSON, Lost(5.0), id="408"),
+        pytest.param(APIError(0, 302), JSON, Lost(5.0), id="302"),
+        pytest.param(ConcurrencyLimitError(96, 502), JSON, Lost(5.0), id="96 in a status that proves nothing"),
+        pytest.param(HTML, JSON, Lost(5.0), id="an HTML page"),
+        pytest.param(NO_IDS, JSON, Lost(5.0), id="a success without ids"),
+        pytest.param(RESET, RESUBMIT, Search(35.0, RESET, Retry()), id="lost, resubmit"),
+        pytest.param(HTML, RESUBMIT, Search(5.0, HTML, Retry()), id="an HTML page, resubmit"),
+        pytest.param(RESET, attrs.evolve(RESUBMIT, tries=3), Lost(35.0), id="resubmit at the last try"),
+        pytest.param(
+            RESET, attrs.evolve(RESUBMIT, is_replayable=False), Lost(35.0), id="resubmit of a one-shot upload"
+        ),
+        pytest.param(RESET, attrs.evolve(RESUBMIT, is_abandoned=True), Lost(35.0), id="resubmit that nobody wants"),
+        # The caller left, or the session is being closed.
+        pytest.param(GivenUp(), attrs.evolve(ABANDONED, left="nothing"), Closed(), id="given up before it left"),
+        pytest.param(GivenUp(), attrs.evolve(ABANDONED, left="part"), Closed(), id="given up half-way"),
+        pytest.param(GivenUp(), ABANDONED, Lost(35.0), id="given up after it left"),
+        # It was stopped on this side.
+        pytest.param(error := SessionClosedError("x"), RESUBMIT, Fail(error), id="the session was closed"),
+        pytest.param(error := WiroError("journal"), RESUBMIT, Fail(error), id="the journal failed"),
+        pytest.param(ODD, RESUBMIT, Fail(ODD), id="an unreadable file"),
+    ],
+)
+def test_after_a_request(outcome: TaskRef | GivenUp | Exception, sending: Sending, action: object) -> None:
+    """One request for a run ended like this."""
+    assert action == decide(outcome, sending, TUNING)
+
+
+SEARCH = Search(5.0, RESET, Retry())
+HOPELESS = Search(5.0, RESET, Fail(RESET))
+CANDIDATES = (TaskInfo.from_wire({"id": "1"}), TaskInfo.from_wire({"id": "2"}))
+
+
+@pytest.mark.parametrize(
+    "search, found, action",
+    [
+        pytest.param(SEARCH, REF, Made(REF), id="found"),
+        pytest.param(HOPELESS, REF, Made(REF), id="found although it was not expected"),
+        pytest.param(SEARCH, None, Retry(), id="absent, and may be sent again"),
+        pytest.param(HOPELESS, None, Fail(RESET), id="absent"),
+    ],
+)
+def test_after_a_search(search: Search, found: TaskRef | None, action: object) -> None:
+    """One search ended like this."""
+    assert decide_after_search(search, found, "owner/model") == action
+
+
+@pytest.mark.parametrize("candidates", [(), CANDIDATES], ids=["the list could not be read", "several tasks"])
+def test_a_search_that_proves_nothing(candidates: tuple[TaskInfo, ...]) -> None:
+    """Nothing is sent again, even if it may be where the task is known to be absent."""
+    action = decide_after_search(SEARCH, Ambiguous(candidates), "owner/model")
+    assert isinstance(action, Fail)
+    assert isinstance(action.error, SubmissionUnknownError)
+    assert (action.error.model, action.error.candidates, action.cause) == ("owner/model", candidates, RESET)
