@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
-import attrs
 import pytest
 
 from wiro_async import AsyncWiro, Journal, JournalError, Tuning
@@ -223,14 +222,14 @@ async def test_a_batch_that_cannot_begin(
     await writer.aclose()
 
 
+@pytest.mark.tuning(submit_answer_wait=0.05, submit_search_wait=0.0)
 async def test_started_again_while_the_last_answer_is_awaited(
     emulator: WiroEmulator, hurried: Tuning, journal: Path
 ) -> None:
     """In the same session a second start waits until the first has settled what it was sending."""
     emulator.faults.http("Run/*", DelayAnswer(0.6), times=1)
     emulator.faults.http("Task/List", DelayAnswer(0.4), times=1)
-    tuning = attrs.evolve(hurried, submit_answer_wait=0.05, submit_search_wait=0.0)
-    async with AsyncWiro(**emulator.options(), tuning=tuning) as wiro:
+    async with AsyncWiro(**emulator.options()) as wiro:
         async with wiro.batch(SLEEPER, [{"seconds": 0.1}], journal=journal) as batch:
             while not emulator.ledger.submissions:  # noqa: ASYNC110 - the emulator's thread tells nobody
                 await anyio.sleep(0.005)

@@ -426,12 +426,11 @@ async def survive(seed: int, runs: int, be_odd: "BeOdd", tuning: Tuning) -> tupl
     rate = dice.choice((0.04, 0.1, 0.1, 0.2))
     bystanders = asyncio.all_tasks()
     balance = Decimal(305) if limited else Decimal(1000)
-    async with WiroEmulator(speed=SPEED, balance=balance) as emulator:
+    async with WiroEmulator(speed=SPEED, balance=balance, tuning=tuning) as emulator:
         emulator.faults.random(seed, rate)
         be_odd(emulator, Random(f"{seed} odd"), rate)
         wiro = AsyncWiro(
             **emulator.options(),
-            tuning=tuning,
             timeout=Timeouts(request=2.0),
             retry=RetryPolicy(attempts=10, base=0.02, cap=0.2),
             on_unknown="resubmit" if resubmits else "raise",

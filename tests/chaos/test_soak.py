@@ -68,7 +68,7 @@ async def test_nothing_grows(
         return sum("socket:" in name for name in open_files())
 
     tasks, before = asyncio.all_tasks(), sockets()
-    async with AsyncWiro(**emulator.options(), tuning=impatient) as wiro:
+    async with AsyncWiro(**emulator.options()) as wiro:
         first = await half(wiro)
         second = await half(wiro)
         grown = {name: count for name, count in (second - first).items() if count > NOISE}

@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import anyio
-import attrs
 import pytest
 import pytest_asyncio
 
@@ -24,11 +23,9 @@ from wiro_async import (
     Timeouts,
     Tuning,
 )
-from wiro_async._engine.calls import stopping
 from wiro_async._engine.calls.throttle import ServerClock
-from wiro_async._engine.submission.reconciler import Reconciler
 from wiro_async._engine.submission.submission import Submission
-from wiro_async._engine.tracking import poller, running
+from wiro_async._engine.tracking.id_memory import IdFact, IdMemory
 from wiro_async._protocol.submission.decision import Action
 from wiro_async.testing import Delay, DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
 
@@ -47,7 +44,7 @@ def statuses(emulator: WiroEmulator) -> list[str]:
 @pytest_asyncio.fixture
 async def one_at_a_time(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session with a single slot."""
-    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1) as session:
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as session:
         yield session
 
 
@@ -57,12 +54,12 @@ async def assert_no_slot_is_kept(wiro: AsyncWiro) -> None:
         await wiro.submit("emulator/sleeper", SHORT)
 
 
+@pytest.mark.tuning(search_page=2)
 async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, hurried: Tuning) -> None:
     """A lost run may be pages away, behind what others made meanwhile."""
     emulator.faults.list_lag = 0.2
     emulator.faults.http("Run/*", ResetAfter())
-    tuning = attrs.evolve(hurried, search_page=2)
-    async with AsyncWiro(**emulator.options(), tuning=tuning) as wiro, AsyncWiro(**emulator.options()) as other:
+    async with AsyncWiro(**emulator.options()) as wiro, AsyncWiro(**emulator.options()) as other:
         lost = asyncio.create_task(wiro.run("emulator/sleeper", {**SHORT, "n": 0}))
         for n in range(1, 6):
             await other.submit("emulator/sleeper", {**SHORT, "n": n})
@@ -70,10 +67,10 @@ async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, hurried
     assert len(emulator.ledger.submissions) == 6
 
 
+@pytest.mark.tuning(search_page=1, clock_skew=-3600.0)
 async def test_the_search_ends_at_what_is_too_old(emulator: WiroEmulator, hurried: Tuning) -> None:
     """Tasks from before the run was sent are not looked through."""
-    tuning = attrs.evolve(hurried, search_page=1, clock_skew=-3600.0)
-    async with AsyncWiro(**emulator.options(), tuning=tuning, timeout=Timeouts(request=0.5)) as wiro:
+    async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=0.5)) as wiro:
         await wiro.submit(STUCK)
         emulator.faults.http("Run/*", ResetBefore())
         with pytest.raises(SubmissionUnknownError):
@@ -94,27 +91,25 @@ async def test_rows_of_a_list_may_lack_fields(emulator: WiroEmulator, wiro: Asyn
 
 def test_known_tasks_are_bounded() -> None:
     """However many a session makes, it remembers the newest."""
-    reconciler = Reconciler(Tuning(max_known_tasks=3))
+    memory = IdMemory(3)
     for number in range(5):
-        reconciler.remember(str(number))
-    assert [reconciler.knows(str(number)) for number in range(5)] == [False, False, True, True, True]
+        memory.add(IdFact.OURS, str(number))
+    assert [memory.has(IdFact.OURS, str(number)) for number in range(5)] == [False, False, True, True, True]
 
 
-async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.tuning(max_idle_slots=3)
+async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro) -> None:
     """So are the tasks that somebody submitted and never looked at again."""
-    monkeypatch.setattr(running, "MAX_UNFOLLOWED", 3)
     for _ in range(5):
         await wiro.submit(STUCK)
-    assert len(wiro._engine.running._held) == 3
     assert wiro._engine.limiter.in_flight == 3
 
 
-async def test_places_of_tasks_that_vanished_are_given_back(hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.tuning(refusal_grace_known=0.2, window_other_probe=600.0)
+async def test_places_of_tasks_that_vanished_are_given_back(hurried: Tuning) -> None:
     """If a task that nobody follows cannot be read, its slot is not kept indefinitely."""
-    tuning = attrs.evolve(hurried, window_other_probe=600.0)
-    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.2)
-    with WiroEmulator(speed=50, balance=Decimal(1000)) as emulator:
-        async with AsyncWiro(**emulator.options(), tuning=tuning, max_concurrency=1, progress="polling") as wiro:
+    with WiroEmulator(speed=50, balance=Decimal(1000), tuning=hurried) as emulator:
+        async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
             held = await wiro.submit(STUCK)
             gone = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
             emulator.faults.http(
@@ -128,17 +123,17 @@ async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(
     emulator: WiroEmulator, hurried: Tuning
 ) -> None:
     """Tasks that nobody follows are polled, too."""
-    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1, progress="polling") as wiro:
+    async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
         await wiro.submit("emulator/sleeper", SHORT)
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
     assert not emulator.ledger.sockets
 
 
+@pytest.mark.tuning(window_other_probe=600.0)
 async def test_more_places_than_the_limit_are_not_kept(hurried: Tuning) -> None:
     """Once a limit is known, older tasks than it allows must be over."""
-    tuning = attrs.evolve(hurried, window_other_probe=600.0)
-    with WiroEmulator(speed=50, balance=Decimal(29)) as emulator:
-        async with AsyncWiro(**emulator.options(), tuning=tuning) as wiro:
+    with WiroEmulator(speed=50, balance=Decimal(29), tuning=hurried) as emulator:
+        async with AsyncWiro(**emulator.options()) as wiro:
             for _ in range(6):
                 await (await wiro.submit("emulator/sleeper", SHORT)).stop()
             emulator.faults.http("Task/Detail", Delay(0.1), times=None)
@@ -183,11 +178,11 @@ async def test_a_run_that_cannot_be_sent_gives_its_place_back(one_at_a_time: Asy
     await assert_no_slot_is_kept(one_at_a_time)
 
 
+@pytest.mark.tuning(max_submissions=2)
 async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """So many are sent at once; who leaves that queue leaves nothing behind."""
     emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
-    tuning = attrs.evolve(hurried, max_submissions=2)
-    async with AsyncWiro(**emulator.options(), tuning=tuning, max_concurrency=4) as wiro:
+    async with AsyncWiro(**emulator.options(), max_concurrency=4) as wiro:
         runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(5)]
         await until(lambda: wiro.statistics().waiting_submissions == 1 and len(emulator.ledger.submissions) == 2)
         for run in runs[2:4]:
@@ -203,10 +198,11 @@ async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, hurrie
         await asyncio.wait(runs)
 
 
+@pytest.mark.tuning(max_submissions=2)
 async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """Those behind are told, and not sent any more."""
     emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
-    wiro = AsyncWiro(**emulator.options(), tuning=attrs.evolve(hurried, max_submissions=2), max_concurrency=4)
+    wiro = AsyncWiro(**emulator.options(), max_concurrency=4)
     runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(5)]
     await until(lambda: wiro.statistics().waiting_submissions == 1 and len(emulator.ledger.submissions) == 2)
     await wiro.aclose()
@@ -215,10 +211,11 @@ async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: 
     assert statuses(emulator) == ["task_cancel"] * 2
 
 
+@pytest.mark.tuning(submit_answer_wait=0.1)
 async def test_closed_while_nothing_answers(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """An answer is awaited for so long only."""
     emulator.faults.http("Run/*", Delay(1.0))
-    wiro = AsyncWiro(**emulator.options(), tuning=attrs.evolve(hurried, submit_answer_wait=0.1))
+    wiro = AsyncWiro(**emulator.options())
     submitting = asyncio.create_task(wiro.submit(STUCK))
     await until(lambda: emulator.ledger.count("Run/*"))
     with anyio.fail_after(0.8):
@@ -231,7 +228,7 @@ async def test_closed_in_the_moment_of_an_answer(
     emulator: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is there and the caller has not woken up: the task is stopped, for it is nobody's."""
-    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
+    wiro = AsyncWiro(**emulator.options())
     settle, answered = Submission.settle, asyncio.Event()
 
     def report_and_settle(submission: Submission, action: Action) -> None:
@@ -269,11 +266,9 @@ async def test_cancelled_in_the_moment_of_an_answer(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_a_task_between_queue_and_start_is_stopped(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(stop_pause=0.02)
+async def test_a_task_between_queue_and_start_is_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Neither cancel nor kill may work for a moment: both are tried until one does."""
-    monkeypatch.setattr(stopping, "TRY_AGAIN", 0.02)
     task = await wiro.submit(STUCK)
     refusal = Respond(200, '{"result":false,"errors":[{"code":1,"message":"Task is not in a cancellable state."}]}')
     emulator.faults.http("Task/Cancel", refusal, times=3)
@@ -282,15 +277,14 @@ async def test_a_task_between_queue_and_start_is_stopped(
     assert emulator.ledger.count("Task/Kill") == 4
 
 
+@pytest.mark.tuning(stop_wait=0.5)
 async def test_a_stop_that_fails_is_logged(
     emulator: WiroEmulator,
     wiro: AsyncWiro,
     until: Until,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The cancellation goes through; the log names the task that may still run, until it does not."""
-    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.5)
     view = wiro.with_options(retry=RetryPolicy(attempts=1))
     running_task = asyncio.create_task(view.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -320,7 +314,7 @@ async def test_a_stop_outlives_faults(emulator: WiroEmulator, wiro: AsyncWiro, u
 
 async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """A stop that was under way when the session began to close is finished."""
-    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
+    wiro = AsyncWiro(**emulator.options())
     running_task = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks and statuses(emulator) == ["task_start"])
     emulator.faults.http("Task/Cancel", Delay(0.2))

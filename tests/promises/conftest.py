@@ -17,12 +17,12 @@ LIMIT = RetryPolicy(base=0.02, cap=1.0)
 @pytest_asyncio.fixture
 async def impatient(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session that gives up an HTTP call, and a search for a lost run, soon."""
-    async with AsyncWiro(**emulator.options(), tuning=hurried, timeout=Timeouts(request=1.0), retry=LIMIT) as session:
+    async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=1.0), retry=LIMIT) as session:
         yield session
 
 
 @pytest.fixture
-def poor() -> Iterator[WiroEmulator]:
+def poor(hurried: Tuning) -> Iterator[WiroEmulator]:
     """An emulator whose account may run five tasks at a time."""
-    with WiroEmulator(speed=50, balance=Decimal(59)) as running:
+    with WiroEmulator(speed=50, balance=Decimal(59), tuning=hurried) as running:
         yield running

@@ -62,7 +62,7 @@ async def test_10_strange_messages_and_statuses_are_taken(
     """Unknown, null, wrongly typed, twice or in the wrong order: the run ends as it should."""
     for fault in faults:
         stranger.faults.socket(fault)
-    async with AsyncWiro(**stranger.options(), tuning=hurried, progress=mode) as wiro:
+    async with AsyncWiro(**stranger.options(), progress=mode) as wiro:
         result = await wiro.run("emulator/strange", on_event=lambda event: None)
         assert result.succeeded
         assert (await wiro.run("emulator/strange")).succeeded
@@ -70,7 +70,7 @@ async def test_10_strange_messages_and_statuses_are_taken(
 
 async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, hurried: Tuning) -> None:
     """They come as events of their own kind, as they were."""
-    async with AsyncWiro(**stranger.options(), tuning=hurried) as session:
+    async with AsyncWiro(**stranger.options()) as session:
         task = await session.submit("emulator/strange", {"wait": 25})  # until then the socket is open
         events = [event async for event in task.events()]
     unknown = next(event for event in events if isinstance(event, UnknownEvent))

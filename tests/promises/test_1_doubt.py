@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import pytest
 
 from wiro_async import (
@@ -62,7 +61,7 @@ async def test_1_statuses_that_prove_no_refusal(
     said = '{"result":false,"errors":[{"code":0,"message":"gone"}]}'
     emulator.faults.http("Run/*", Respond(status, said, handled=True))
     timeouts = Timeouts(request=1.0)
-    async with AsyncWiro(**emulator.options(), tuning=hurried, progress=mode, timeout=timeouts) as wiro:
+    async with AsyncWiro(**emulator.options(), progress=mode, timeout=timeouts) as wiro:
         result = await wiro.run("emulator/sleeper", SHORT)
     assert [result.task.id] == ids(emulator)
 
@@ -80,12 +79,12 @@ async def test_1_an_answer_that_tells_ids_is_one(
     assert emulator.ledger.count("Run/*") == 2
 
 
+@pytest.mark.tuning(search_grace=0.0)
 async def test_1_sent_again_so_often_only(emulator: WiroEmulator, hurried: Tuning) -> None:
     """on_unknown="resubmit" has a bound: the attempts of the retry policy."""
     emulator.faults.http("Run/*", ResetBefore(), times=None)
     async with AsyncWiro(
         **emulator.options(),
-        tuning=attrs.evolve(hurried, search_grace=0.0),
         on_unknown="resubmit",
         retry=RetryPolicy(attempts=3, base=0.01),
         timeout=Timeouts(request=0.05),
@@ -109,7 +108,7 @@ async def test_1_a_spent_body_is_not_sent_after_a_refusal(emulator: WiroEmulator
         yield b"once"
 
     emulator.faults.http("Run/*", Respond(200, LIMIT_REACHED), when=lambda call: True)
-    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1) as wiro:
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         with pytest.raises(ConcurrencyLimitError):
             await wiro.run("emulator/sleeper", {"image": File(data(), "a.png")})
         assert not emulator.ledger.submissions
@@ -158,13 +157,13 @@ async def test_1_a_task_of_unknown_age_is_a_candidate_only(emulator: WiroEmulato
     assert emulator.ledger.count("Task/Detail") == 1
 
 
+@pytest.mark.tuning(search_max_details=5)
 async def test_1_lists_that_tell_little_are_not_asked_about_for_ever(emulator: WiroEmulator, hurried: Tuning) -> None:
     """A thousand rows without a time or a model do not become a thousand requests."""
     emulator.faults.http("Run/*", ResetBefore())
     emulator.faults.http("Task/List", listing(*({"id": str(number)} for number in range(100))), times=None)
     emulator.faults.http("Task/Detail", listing(), times=None)
-    tuning = attrs.evolve(hurried, search_max_details=5)
-    async with AsyncWiro(**emulator.options(), tuning=tuning, timeout=Timeouts(request=1.0)) as wiro:
+    async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=1.0)) as wiro:
         with pytest.raises(SubmissionUnknownError):
             await wiro.submit(STUCK)
     assert emulator.ledger.count("Task/Detail") <= 5
@@ -197,14 +196,14 @@ def test_1_accounts_are_kept_apart() -> None:
     assert group("ours", 30.0) != group("theirs", 30.0)
 
 
+@pytest.mark.tuning(submit_answer_wait=0.1, search_grace=0.2)
 async def test_1_an_equal_run_without_an_answer_does_not_hold_up_the_search(
     emulator: WiroEmulator, hurried: Tuning, until: Until
 ) -> None:
     """A search waits for equal runs no longer than for the list."""
     emulator.faults.http("Run/*", DelayAnswer(30.0))
     emulator.faults.http("Run/*", ResetAfter())
-    tuning = attrs.evolve(hurried, submit_answer_wait=0.1, search_grace=0.2)
-    async with AsyncWiro(**emulator.options(), tuning=tuning, timeout=Timeouts(request=None)) as wiro:
+    async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=None)) as wiro:
         silent = asyncio.create_task(wiro.submit(STUCK))
         await until(lambda: emulator.ledger.submissions)
         with pytest.raises(SubmissionUnknownError):
@@ -251,13 +250,14 @@ async def test_1_half_a_request_is_told_as_such(emulator: WiroEmulator, impatien
     assert not emulator.ledger.submissions
 
 
+@pytest.mark.tuning(search_grace=1.0)
 async def test_1_an_equal_run_that_is_just_sent_is_waited_for(
     emulator: WiroEmulator, hurried: Tuning, until: Until
 ) -> None:
     """A search does not fail because an equal run was sent just before its deadline."""
     emulator.faults.http("Run/*", ResetBefore())
     emulator.faults.http("Run/*", DelayAnswer(0.6))
-    async with AsyncWiro(**emulator.options(), tuning=attrs.evolve(hurried, search_grace=1.0)) as wiro:
+    async with AsyncWiro(**emulator.options()) as wiro:
         view = wiro.with_options(on_unknown="resubmit", timeout=Timeouts(request=0.6), retry=RetryPolicy(attempts=2))
         lost = asyncio.create_task(view.submit("emulator/sleeper", SHORT))
         await until(lambda: emulator.ledger.count("Task/List"))

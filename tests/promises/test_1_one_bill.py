@@ -59,7 +59,7 @@ async def test_1_a_run_whose_answer_is_lost_is_found_and_not_sent_again(
     """Whatever swallows the answer, over whichever transport: one submission, and its result arrives."""
     emulator.faults.http("Run/*", fault)
     options: Any = {"timeout": Timeouts(request=0.3), "transport": transport and transport()}
-    async with AsyncWiro(**emulator.options(), tuning=hurried, **options) as wiro:
+    async with AsyncWiro(**emulator.options(), **options) as wiro:
         result = await wiro.run("emulator/sleeper", {**SHORT, "flag": True, "share": 0.5, "list": [1, "a"]})
     assert [result.task.id] == ids(emulator)
     assert emulator.ledger.count("Run/*") == 1

@@ -22,8 +22,6 @@ from wiro_async import (
     Tuning,
     WiroError,
 )
-from wiro_async._engine.calls import stopping
-from wiro_async._engine.tracking import poller
 from wiro_async.testing import Delay, DelayAnswer, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -37,17 +35,12 @@ def statuses(emulator: WiroEmulator) -> list[str]:
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
-@pytest.fixture
-def brief(hurried: Tuning) -> Tuning:
-    """Tuning with short waits for a response that nobody wants any more."""
-    return attrs.evolve(hurried, submit_answer_wait=0.2, submit_search_wait=0.2)
-
-
 @pytest.mark.parametrize("mode", ["auto", "sse"])
-async def test_3_an_answer_that_never_comes(emulator: WiroEmulator, brief: Tuning, until: Until, mode: Any) -> None:
+@pytest.mark.tuning(submit_answer_wait=0.2, submit_search_wait=0.2)
+async def test_3_an_answer_that_never_comes(emulator: WiroEmulator, hurried: Tuning, until: Until, mode: Any) -> None:
     """Whoever goes away waits a while for it; then the task is looked for and stopped, though the call is silent."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
-    async with AsyncWiro(**emulator.options(), tuning=brief, progress=mode) as wiro:
+    async with AsyncWiro(**emulator.options(), progress=mode) as wiro:
         running = asyncio.create_task(wiro.run(STUCK))
         await until(lambda: emulator.ledger.submissions)
         running.cancel()
@@ -57,10 +50,11 @@ async def test_3_an_answer_that_never_comes(emulator: WiroEmulator, brief: Tunin
         await until(lambda: wiro.statistics().submissions == 0)
 
 
-async def test_3_closing_while_an_answer_never_comes(emulator: WiroEmulator, brief: Tuning, until: Until) -> None:
+@pytest.mark.tuning(submit_answer_wait=0.2, submit_search_wait=0.2)
+async def test_3_closing_while_an_answer_never_comes(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """The end of the session finds and stops it as well."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
-    wiro = AsyncWiro(**emulator.options(), tuning=brief)
+    wiro = AsyncWiro(**emulator.options())
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: emulator.ledger.submissions)
     await wiro.aclose()
@@ -93,7 +87,7 @@ async def test_3_nothing_is_sent_after_its_caller_left(
 ) -> None:
     """A run that a 429 holds back is not sent when the pause is over."""
     emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "0.6"}))
-    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1) as wiro:
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         with caplog.at_level(logging.INFO, "wiro_async"):
             listing = asyncio.create_task(anext(wiro.tasks.list()))
             await until(lambda: "Task/List: RateLimitError; again in" in caplog.text)
@@ -127,11 +121,9 @@ async def test_3_errors_of_the_listener_are_not_the_tasks(emulator: WiroEmulator
     assert statuses(emulator)[-1] == "task_cancel"
 
 
-async def test_3_a_failed_watch_stops_the_task(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(refusal_grace_known=0.1)
+async def test_3_a_failed_watch_stops_the_task(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Whatever makes it impossible to follow a run, its end was not told: it is stopped."""
-    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.1)
     refused = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
     emulator.faults.http("Task/Detail", refused, times=None)
     with pytest.raises(WiroError, match="expired"):
@@ -139,11 +131,11 @@ async def test_3_a_failed_watch_stops_the_task(
     assert statuses(emulator) == ["task_cancel"]
 
 
+@pytest.mark.tuning(stop_request=0.2)
 async def test_3_a_silent_cancel_does_not_hold_up_the_kill(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, wiro: AsyncWiro, until: Until
 ) -> None:
     """Each of the calls that stop a task has little time, so that the next is in time."""
-    monkeypatch.setattr(stopping, "CALL_SECONDS", 0.2)
     emulator.faults.http("Task/Cancel", DelayAnswer(60.0), times=None)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -171,11 +163,9 @@ async def test_3_a_pause_for_others_does_not_hold_up_a_stop(
     await asyncio.wait([listing])
 
 
-async def test_3_stopping_goes_on_in_the_background(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(stop_wait=0.2)
+async def test_3_stopping_goes_on_in_the_background(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """A caller is let go after a while, the task is not."""
-    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.2)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
     emulator.faults.http("Task/*", Respond(503, "{}"), times=None)
@@ -225,7 +215,7 @@ async def test_3_every_task_of_the_loop_is_cancelled(
     if moment == "submitting":
         emulator.faults.http("Run/*", DelayAnswer(0.3))
     mine = asyncio.all_tasks()
-    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
+    wiro = AsyncWiro(**emulator.options())
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: emulator.ledger.submissions)
     if moment == "running":
@@ -241,9 +231,9 @@ async def test_3_every_task_of_the_loop_is_cancelled(
 async def test_3_every_task_is_cancelled_some_of_them_before_their_first_step(hurried: Tuning) -> None:
     """At any turn of the loop: what was begun to stop the task is among them, and not lost."""
     for turns in range(0, 60, 2):
-        with WiroEmulator(speed=50) as emulator:
+        with WiroEmulator(speed=50, tuning=hurried) as emulator:
             mine = asyncio.all_tasks()
-            wiro = AsyncWiro(**emulator.options(), tuning=hurried)
+            wiro = AsyncWiro(**emulator.options())
             running = asyncio.create_task(wiro.run(STUCK))
             while not emulator.ledger.submissions:  # noqa: ASYNC110 (every turn counts)
                 await asyncio.sleep(0)
@@ -263,7 +253,7 @@ async def test_3_every_task_is_cancelled_that_was_about_to_stop_it(
 ) -> None:
     """Those that stop the task, and close the session, are disturbed: they go on."""
     mine = asyncio.all_tasks()
-    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
+    wiro = AsyncWiro(**emulator.options())
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks and statuses(emulator) == ["task_start"])
     for endpoint in ("Task/Cancel", "Task/Kill"):
@@ -282,7 +272,7 @@ async def test_3_every_task_is_cancelled_that_was_about_to_stop_it(
 
 async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """The session closes itself then: waits end, what it owns is stopped, and later calls are told."""
-    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
+    wiro = AsyncWiro(**emulator.options())
     held = await wiro.submit(STUCK)
     waiting = asyncio.create_task(held.result())
     running = asyncio.create_task(wiro.run(STUCK))
@@ -303,7 +293,7 @@ async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurr
 async def test_3_closing_is_not_torn(emulator: WiroEmulator, hurried: Tuning, until: Until, again: str) -> None:
     """Whoever waits for it may be cancelled, or come second: it is done, once, and all see its end."""
     emulator.faults.http("Task/*", Delay(0.4), times=2)
-    wiro = AsyncWiro(**emulator.options(), tuning=hurried)
+    wiro = AsyncWiro(**emulator.options())
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
     first = asyncio.create_task(wiro.aclose())

@@ -207,7 +207,7 @@ async def test_4_every_call_has_its_time_outs(emulator: WiroEmulator, wiro: Asyn
 )
 async def test_4_no_call_stands_in_line_for_ever(emulator: WiroEmulator, hurried: Tuning, call: Call) -> None:
     """Time before there is a task counts as well."""
-    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1) as wiro:
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         await wiro.submit(STUCK)
         with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match="queue time-out"):
             await call(wiro)

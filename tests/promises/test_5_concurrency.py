@@ -7,7 +7,6 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 import anyio
-import attrs
 import pytest
 
 from wiro_async import AsyncWiro, EventStream, Tuning
@@ -21,10 +20,10 @@ SHORT = {"seconds": 5, "events": 9}  # a tenth of a second, as the emulator runs
 STUCK = "emulator/stuck"
 
 
+@pytest.mark.tuning(window_other_probe=600.0)
 async def test_5_a_limit_is_learnt_and_kept(poor: WiroEmulator, hurried: Tuning) -> None:
     """All of 40 runs succeed on 5 places, waiting for each other and not for a timer, with few refusals."""
-    tuning = attrs.evolve(hurried, window_other_probe=600.0)
-    async with AsyncWiro(**poor.options(), tuning=tuning) as wiro:
+    async with AsyncWiro(**poor.options()) as wiro:
         with anyio.fail_after(30):
             results = await asyncio.gather(*(wiro.run("emulator/sleeper", {**SHORT, "n": n}) for n in range(40)))
     assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(40)]
@@ -35,8 +34,8 @@ async def test_5_a_limit_is_learnt_and_kept(poor: WiroEmulator, hurried: Tuning)
 async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """Where none of its own tasks is left to wait for, a session looks again from time to time."""
     async with (
-        AsyncWiro(**poor.options(), tuning=hurried) as other,
-        AsyncWiro(**poor.options(), tuning=hurried) as wiro,
+        AsyncWiro(**poor.options()) as other,
+        AsyncWiro(**poor.options()) as wiro,
     ):
         taken = [await other.submit(STUCK) for _ in range(5)]
         running = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
@@ -46,10 +45,10 @@ async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Tun
     assert len(poor.ledger.submissions) == 6
 
 
+@pytest.mark.tuning(window_other_probe=600.0)
 async def test_5_tasks_that_nobody_follows_are_looked_after(poor: WiroEmulator, hurried: Tuning) -> None:
     """Submitted and left alone, they take places; the session learns when those are free again."""
-    tuning = attrs.evolve(hurried, window_other_probe=600.0)
-    async with AsyncWiro(**poor.options(), tuning=tuning) as wiro:
+    async with AsyncWiro(**poor.options()) as wiro:
         with anyio.fail_after(30):
             handles = [await wiro.submit("emulator/sleeper", SHORT) for _ in range(12)]
             assert [(await handle).succeeded for handle in handles] == [True] * 12
@@ -60,7 +59,7 @@ async def test_5_tasks_that_nobody_follows_are_looked_after(poor: WiroEmulator, 
 async def test_5_bare_submits_at_once_get_on(poor: WiroEmulator, hurried: Tuning, limited: str) -> None:
     """Nobody follows any of the tasks, yet each takes the place of one that has ended."""
     most = 1 if limited == "by the session" else None
-    async with AsyncWiro(**poor.options(), tuning=hurried, max_concurrency=most) as wiro:
+    async with AsyncWiro(**poor.options(), max_concurrency=most) as wiro:
         with anyio.fail_after(20):
             handles = await asyncio.gather(*(wiro.submit("emulator/sleeper", {**SHORT, "n": n}) for n in range(12)))
     assert len({handle.id for handle in handles}) == 12
@@ -71,7 +70,7 @@ async def test_5_followers_that_leave_take_no_place_along(
     emulator: WiroEmulator, hurried: Tuning, until: Until, leaves: str
 ) -> None:
     """A task that loses its last follower while another stands in line gives its place back all the same."""
-    async with AsyncWiro(**emulator.options(), tuning=hurried, max_concurrency=1) as wiro:
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         if leaves == "run":
             use: Awaitable[object] = wiro.run("emulator/sleeper", {"seconds": 25}, on_cancel="leave")
         else:
@@ -93,14 +92,14 @@ async def _read(events: EventStream) -> None:
             pass
 
 
+@pytest.mark.tuning(window_own_probe=0.1)
 async def test_5_places_of_others_are_found_next_to_a_long_task(
     poor: WiroEmulator, hurried: Tuning, until: Until
 ) -> None:
     """A session that waits for the end of a task of its own sees that others have made room."""
-    tuning = attrs.evolve(hurried, window_own_probe=0.1)
     async with (
-        AsyncWiro(**poor.options(), tuning=hurried) as other,
-        AsyncWiro(**poor.options(), tuning=tuning) as wiro,
+        AsyncWiro(**poor.options()) as other,
+        AsyncWiro(**poor.options()) as wiro,
     ):
         taken = [await other.submit(STUCK) for _ in range(4)]
         await wiro.submit(STUCK)
@@ -114,7 +113,7 @@ async def test_5_places_of_others_are_found_next_to_a_long_task(
 
 async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: Tuning) -> None:
     """With max_concurrency no refusal ever comes, whoever submits: runs, maps and views share it."""
-    async with AsyncWiro(**poor.options(), tuning=hurried, max_concurrency=5) as wiro:
+    async with AsyncWiro(**poor.options(), max_concurrency=5) as wiro:
         view = wiro.with_options(timeout=60)
         results, _ = await asyncio.gather(
             wiro.map("emulator/sleeper", [SHORT] * 15),

@@ -50,7 +50,7 @@ async def test_9_after_closing_nothing_is_left(
 ) -> None:
     """No task, socket, connection or file, after everything was used and left half-way."""
     before = open_files()
-    async with AsyncWiro(**emulator.options(), tuning=hurried) as wiro:
+    async with AsyncWiro(**emulator.options()) as wiro:
         result = await wiro.run("emulator/painter", {"prompt": "x", "width": 64, "height": 64, "seconds": 3})
         async with result.output.stream() as chunks:
             async for _ in chunks:

@@ -9,7 +9,7 @@ runs in flight, and a task is claimed as soon as it is found.
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TypeAlias, TypeVar
@@ -20,6 +20,7 @@ import attrs
 from wiro_async._engine.background.change import Change
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.submission.submission import Submission
+from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import WiroError
 from wiro_async._protocol.submission.decision import Ambiguous, unknown
 from wiro_async._protocol.submission.intent import Intent
@@ -56,11 +57,11 @@ class TaskSearch:
 
 
 class Reconciler:
-    """Knows the tasks of this session and its runs in flight, and finds the tasks of lost runs."""
+    """Knows the runs in flight, and finds the tasks of lost runs."""
 
-    def __init__(self, tuning: Tuning) -> None:
+    def __init__(self, tuning: Tuning, tracker: Tracker) -> None:
         self._tuning = tuning
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._tracker = tracker
         self._in_flight: defaultdict[Group, set[Submission]] = defaultdict(set)
         self._ended = Change()  # notified when a run in flight has got its response, or is known to be lost
         self._searches: defaultdict[Group, set[TaskSearch]] = defaultdict(set)
@@ -72,21 +73,8 @@ class Reconciler:
 
     def end(self, submission: Submission) -> None:
         """Its response has come, or is lost. Calling it twice is harmless."""
-        if submission.ref is not None:
-            self.remember(submission.ref.task_id, submission.ref.token)
         _discard(self._in_flight, submission.group, submission)
         self._ended.notify()
-
-    def knows(self, *names: str | None) -> bool:
-        """Whether a task belongs to a known run, by its id or token."""
-        return any(name in self._known for name in names)
-
-    def remember(self, *names: str | None) -> None:
-        """A task belongs to a known run. Only the newest tasks are remembered."""
-        for name in filter(None, names):
-            self._known[name] = None
-            if len(self._known) > self._tuning.max_known_tasks:
-                self._known.popitem(last=False)
 
     async def find(self, submission: Submission, grace: float) -> TaskRef | Ambiguous | None:
         """Find the task of a run whose response was lost; None if it is not listed after `grace` seconds."""
@@ -100,7 +88,7 @@ class Reconciler:
         self, calls: TaskCalls, intent: Intent, began: float, grace: float, known: Collection[str], most: int
     ) -> TaskRef | None:
         """Find the task of a run that an earlier process may have sent; arguments and errors as of `Submitter.seek`."""
-        self.remember(*known)
+        self._tracker.remember(*known)
         lost = "the program ended before it came"
         if began > clock.now() + self._tuning.clock_skew:
             raise unknown(intent.model, f"{lost}, and this machine's clock was set back since")
@@ -126,10 +114,10 @@ class Reconciler:
                     except WiroError:  # the list could not be read; perhaps the next time
                         matches = []
                     if proves_absence:
-                        unclaimed = [task for task in matches if not self.knows(task.id, task.token)]
+                        unclaimed = [task for task in matches if not self._tracker.knows(task.id, task.token)]
                         found = choose(unclaimed, len(self._searches[group]) if search.most is None else search.most)
                         if isinstance(found, TaskRef):
-                            self.remember(found.task_id, found.token)
+                            self._tracker.remember(found.task_id, found.token)
                         if found is not None:
                             return found
                 left = deadline - anyio.current_time()
@@ -165,7 +153,7 @@ class Reconciler:
             new = {name_of(task): task for task in page if name_of(task) not in seen}
             recent = {name: task for name, task in new.items() if not is_older(task, oldest)}
             for name, row in recent.items():
-                if self.knows(row.id, row.token):
+                if self._tracker.knows(row.id, row.token):
                     continue
                 task: TaskInfo | None = row
                 if not is_complete(row):

@@ -9,6 +9,7 @@ import attrs
 
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.submission.limiter import Slot
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import TaskTimeoutError
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.submission.decision import Action, Left, Sending
@@ -55,7 +56,8 @@ class Submission:
     """One run on its way, from its plan to its task. Each request for it begins with `begin`.
 
     Attributes:
-        ref: its task, once it is known. It stays readable after the caller was cancelled.
+        ref: the ids of its task, once they are known. They stay readable after the caller was cancelled.
+        task: its task, once it is tracked.
         tries: how many requests were begun, without those that were refused because the account was full.
         is_abandoned: whether nobody wants the task any more.
         slot: the slot of the present request.
@@ -69,6 +71,7 @@ class Submission:
     calls: TaskCalls
     plan: RunPlan
     ref: TaskRef | None = None
+    task: TrackedTask | None = None
     tries: int = 0
     is_abandoned: bool = False
     slot: Slot = attrs.field(init=False)
@@ -103,8 +106,12 @@ class Submission:
             self.scope.cancel()
 
     def found(self, ref: TaskRef) -> None:
-        """The run is this task."""
+        """The run is the task with these ids."""
         self.ref = ref
+
+    def track(self, task: TrackedTask) -> None:
+        """Its task is tracked from now on."""
+        self.task = task
 
     def settle(self, action: Action) -> None:
         """Nothing of the present request is under way any more."""

@@ -16,14 +16,12 @@ from typing import assert_never
 import anyio
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.stopping import Stopper
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.submission.limiter import Limiter, Slot
 from wiro_async._engine.submission.reconciler import Reconciler
 from wiro_async._engine.submission.submission import Submission
-from wiro_async._engine.tracking.callback_feed import Callbacks
-from wiro_async._engine.tracking.event_stream_feed import EventRuns
-from wiro_async._engine.tracking.running import Running
+from wiro_async._engine.tracking.tracked_task import TrackedTask
+from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import (
     ConcurrencyLimitError,
     DecodingError,
@@ -54,24 +52,12 @@ logger = logging.getLogger("wiro_async")
 class Submitter:
     """Turns runs into tasks. At most `tuning.max_submissions` requests are in flight at once."""
 
-    def __init__(
-        self,
-        tuning: Tuning,
-        background: BackgroundTasks,
-        stopper: Stopper,
-        limiter: Limiter,
-        running: Running,
-        callbacks: Callbacks,
-        event_runs: EventRuns,
-    ) -> None:
+    def __init__(self, tuning: Tuning, background: BackgroundTasks, limiter: Limiter, tracker: Tracker) -> None:
         self._tuning = tuning
         self._background = background
-        self._stopper = stopper
         self._limiter = limiter
-        self._running = running
-        self._callbacks = callbacks
-        self._event_runs = event_runs
-        self._reconciler = Reconciler(tuning)
+        self._tracker = tracker
+        self._reconciler = Reconciler(tuning, tracker)
         self._gate = anyio.Semaphore(tuning.max_submissions, fast_acquire=True)
         self._in_flight: set[Submission] = set()
         self._closed = False
@@ -80,7 +66,7 @@ class Submitter:
     def __len__(self) -> int:
         return len(self._in_flight)
 
-    async def submit(self, submission: Submission) -> TaskRef:
+    async def submit(self, submission: Submission) -> TrackedTask:
         """Start a run, as soon as the limiter allows it.
 
         Cancelling waits, shielded, up to 5 s for a response that is on its way, or else for a search for the task, and
@@ -108,7 +94,8 @@ class Submitter:
                     if submission.is_abandoned:
                         closed = SessionClosedError("the session was closed while the run was being submitted")
                         raise closed.with_task(ref.task_id, ref.token)
-                    return ref
+                    assert submission.task is not None
+                    return submission.task
                 case WaitForSlot():
                     refused = slot
                 case SlowDown(delay):
@@ -149,7 +136,7 @@ class Submitter:
                 submission.abandon()
 
     async def aclose(self) -> None:
-        """Leave the tasks of runs in flight to the stopper, which is closed next."""
+        """Own the tasks of runs in flight, so that the tracker stops them next."""
         self.give_up()
         await self._all_settled()
         for submission in self._in_flight:
@@ -157,8 +144,8 @@ class Submitter:
         await self._all_settled()
         while self._unclaimed:
             submission = self._unclaimed.pop()
-            if submission.ref is not None and submission.plan.on_cancel != "leave":
-                self._stopper.own(submission.calls, submission.ref)
+            if submission.task is not None and submission.plan.on_cancel != "leave":
+                submission.task.own()
 
     async def _all_settled(self) -> None:
         with anyio.move_on_after(self._tuning.submit_answer_wait):
@@ -240,7 +227,7 @@ class Submitter:
                 if plan.log is not None:
                     await plan.log.intend(plan.intent)
                 if plan.mode == "sse":
-                    return await self._event_runs.start(submission.calls, plan.request, submission.leave)
+                    return await self._tracker.event_streams.start(submission.calls, plan.request, submission.leave)
                 submitted = Submitted.from_wire(await client.post(plan.request, submission.leave))
                 if submitted is None:
                     return DecodingError("the response holds no task id", http_status=200)
@@ -255,8 +242,16 @@ class Submitter:
         """Pass the outcome on to all who count on it. The caller wakes up last."""
         self._reconciler.end(submission)
         if submission.ref is not None:
-            self._callbacks.note(submission.plan.intent.callback_url, submission.ref, submission.calls)
-            self._running.begin(submission.calls, submission.ref, submission.slot, submission.plan.mode)
+            plan = submission.plan
+            task = self._tracker.submitted(
+                submission.calls,
+                submission.ref,
+                model=plan.intent.model,
+                slot=submission.slot,
+                mode=plan.mode,
+                callback_url=plan.intent.callback_url,
+            )
+            submission.track(task)
         else:
             # A refusal tells how many tasks or requests the account allows, even if this run is not sent again.
             match action:
@@ -280,5 +275,5 @@ class Submitter:
             submission.settle(action)
 
     async def _drop(self, submission: Submission) -> None:
-        if submission.ref is not None and submission.plan.on_cancel != "leave":
-            await self._stopper.stop(submission.calls, submission.ref)
+        if submission.task is not None and submission.plan.on_cancel != "leave":
+            await submission.task.stop()
