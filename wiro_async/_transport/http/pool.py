@@ -12,16 +12,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
 import anyio
 import anyio.to_thread
 import attrs
-import httpcore  # noqa: F401 - the first transport would import it, on the event loop
 import httpx
 
+from wiro_async._transport.http.tcp_stream import TcpBackend
 from wiro_async._transport.network.proxies import proxy_for
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
@@ -38,16 +38,24 @@ class Route:
     idle: deque[Connection] = attrs.field(factory=deque)
 
 
-@attrs.define(eq=False)
-class Connection:
-    """A transport for one connection, which opens it again if the server closed it while it was idle."""
+class Connection(httpx.AsyncHTTPTransport):
+    """A transport with one connection, which opens it again if the server closed it while it was idle.
 
-    route: Route
-    transport: httpx.AsyncHTTPTransport
-    idle_since: float = 0.0
+    Attributes:
+        backend: opens the connection.
+        idle_since: when it was last used.
+    """
+
+    def __init__(self, route: Route, limits: httpx.Limits) -> None:
+        super().__init__(verify=route.tls, trust_env=False, limits=limits, proxy=route.proxy)
+        self.backend = TcpBackend()
+        # httpx has no argument for it, httpcore does. Without it, all works but is slower.
+        self._pool._network_backend = self.backend
+        self.route = route
+        self.idle_since = 0.0
 
     def rest(self, now: float) -> None:
-        """Lie down on top of the idle ones."""
+        """Join the idle ones."""
         self.idle_since = now
         self.route.idle.append(self)
 
@@ -86,10 +94,16 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             connection = route.idle.pop()
         else:
             connection = await self._new_connection(route)
+        if not isinstance(request.stream, httpx.ByteStream):
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            body = UploadStream(request.stream, connection.backend)
+            request = httpx.Request(
+                request.method, url, headers=request.headers, stream=body, extensions=request.extensions
+            )
         try:
-            response = await connection.transport.handle_async_request(request)
+            response = await connection.handle_async_request(request)
         except BaseException:
-            self._connections.discard(connection)  # its transport has closed it
+            self._connections.discard(connection)  # httpcore has closed it
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
         free = partial(self._free, connection)
@@ -116,15 +130,14 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             if routes:
                 oldest = min(routes, key=lambda known: known.idle[0].idle_since).idle.popleft()
                 self._connections.discard(oldest)
-                await oldest.transport.aclose()
-        transport = httpx.AsyncHTTPTransport(verify=route.tls, trust_env=False, limits=self._limits, proxy=route.proxy)
-        connection = Connection(route, transport)
+                await oldest.aclose()
+        connection = Connection(route, self._limits)
         self._connections.add(connection)
         return connection
 
     def _free(self, connection: Connection, is_reusable: bool) -> None:
         if not is_reusable or self._is_closed:
-            self._connections.discard(connection)  # its transport has closed it, or the pool has
+            self._connections.discard(connection)  # httpcore has closed it, or the pool has
             return
         loop = asyncio.get_running_loop()
         connection.rest(loop.time())
@@ -155,6 +168,24 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         return Route(context, proxy)
 
 
+class UploadStream(httpx.AsyncByteStream):
+    """The body of a request, which ends early if the server responds before it was sent."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, backend: TcpBackend) -> None:
+        self._stream = stream
+        self._backend = backend
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        source = aiter(self._stream)
+        assert self._backend.stream is not None  # httpcore connects before it asks for the body
+        while True:
+            async with self._backend.stream.until_response():
+                piece = await anext(source, None)
+            if piece is None:
+                return
+            yield piece
+
+
 class PooledStream(httpx.AsyncByteStream):
     """The body of a response, which frees its connection when it is closed.
 
@@ -167,10 +198,15 @@ class PooledStream(httpx.AsyncByteStream):
         self._free: Callable[[bool], None] | None = free
         self._is_complete = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            yield chunk
-        self._is_complete = True
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        stream = aiter(self._stream)
+        try:
+            async for chunk in stream:
+                yield chunk
+            self._is_complete = True
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
 
     async def aclose(self) -> None:
         free, self._free = self._free, None
@@ -183,4 +219,4 @@ class PooledStream(httpx.AsyncByteStream):
 
 async def _close(connections: Iterable[Connection]) -> None:
     for connection in connections:
-        await connection.transport.aclose()
+        await connection.aclose()
