@@ -151,9 +151,13 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
 
     async def aclose(self) -> None:
         """Close it, also under its reader and its writer."""
+        self.abort()
+        await asyncio.sleep(0)  # asyncio closes the socket then
+
+    def abort(self) -> None:
+        """Close it without waiting until the socket is closed."""
         self._lose(ConnectionAbortedError("it was closed by the client"))
         self._transport.abort()
-        await asyncio.sleep(0)  # asyncio closes the socket then
 
     def get_extra_info(self, info: str) -> Any:
         """What httpcore asks for: whether the server hung up, and facts of TLS and addresses."""
