@@ -22,6 +22,7 @@ from wiro_async import (
     AsyncWiro,
     DownloadError,
     File,
+    Tuning,
     InvalidInputError,
     Output,
     OutputRecord,
@@ -106,7 +107,7 @@ async def test_several_at_a_time(
 
     monkeypatch.setattr(http.HttpTransport, "get", watched)
     await result.save(tmp_path)
-    assert 1 < most <= http.MAX_DOWNLOADS
+    assert 1 < most <= Tuning().http_downloads
 
 
 async def test_one_that_fails(emulator: WiroEmulator, result: TaskResult, tmp_path: Path) -> None:

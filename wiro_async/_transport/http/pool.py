@@ -198,7 +198,9 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             given = httpx.Proxy(address)
             if given.url.scheme == "https":
                 proxy_context = self._tls.context
-            target = httpcore.URL(scheme=given.url.raw_scheme, host=given.url.raw_host, port=given.url.port, target=b"/")
+            target = httpcore.URL(
+                scheme=given.url.raw_scheme, host=given.url.raw_host, port=given.url.port, target=b"/"
+            )
             proxy = httpcore.Proxy(target, given.raw_auth, ssl_context=proxy_context)
         # Where TLS is not used, a context that trusts nobody stands in: without one, each transport would build its own.
         context = self._tls.context if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
