@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wiro_async._errors import ConnectionFailedError
+from wiro_async._errors import ConnectionFailedError, SessionClosedError
 from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
@@ -98,7 +98,7 @@ async def test_a_handshake_that_is_given_up(built_in: HttpTransport, serve: Serv
     else:
         await built_in.aclose()
     await asyncio.wait([call], timeout=5)
-    assert call.done()
+    assert call.cancelled() if end == "cancel" else isinstance(call.exception(), SessionClosedError)
     await asyncio.wait_for(server.conversations[0].ended.wait(), 5)
 
 
@@ -115,10 +115,10 @@ async def test_which_codings_are_accepted(built_in: HttpTransport, serve: Serve)
 
 async def test_the_message_of_a_refused_connection(built_in: HttpTransport) -> None:
     """It names the host, the reason, and that nothing was sent."""
-    expected = r"^Could not connect to 127\.0\.0\.1: .*refused.*\. No request was sent\.$"
-    with pytest.raises(ConnectionFailedError, match=r"Could not connect to 127\.0\.0\.1: ") as caught:
+    with pytest.raises(
+        ConnectionFailedError, match=r"^Could not connect to 127\.0\.0\.1: .*Connect.* No request was sent\.$"
+    ):
         await built_in.post("http://127.0.0.1:1/", {}, b"{}", 5.0)
-    assert str(caught.value).endswith("No request was sent."), expected
 
 
 async def test_the_context_is_not_built_again(built_in: HttpTransport, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,13 +51,17 @@ class Connection(httpx.AsyncHTTPTransport):
         super().__init__(verify=route.tls, trust_env=False)
         self.route = route
         self.idle_since = 0.0
-        self._backend = TcpBackend()
-        # httpx has no argument for what stands behind a transport; httpcore's classes are public.
-        self._pool: httpcore.AsyncConnectionPool | httpcore.AsyncHTTPConnection
+        tunnel_handshakes = 0
+        if route.proxy is not None and route.origin.scheme == b"https":
+            tunnel_handshakes = 2 if route.proxy.url.scheme == b"https" else 1
+        self._backend = TcpBackend(tunnel_handshakes)
+        self._direct: httpcore.AsyncHTTPConnection | None = None
+        # httpx lets nobody choose what a transport sends its requests through. Both are public classes of httpcore.
         if route.proxy is None:
-            self._pool = httpcore.AsyncHTTPConnection(
+            self._direct = httpcore.AsyncHTTPConnection(
                 route.origin, route.tls, route.keep_alive, network_backend=self._backend
             )
+            self._pool = self._direct  # type: ignore[assignment] # it has the methods that are used of a pool
         else:
             self._pool = httpcore.AsyncConnectionPool(
                 route.tls,
@@ -70,9 +74,9 @@ class Connection(httpx.AsyncHTTPTransport):
     @property
     def is_usable(self) -> bool:
         """Whether another request can be sent, as far as is known: the server may have hung up."""
-        if isinstance(self._pool, httpcore.AsyncHTTPConnection):
-            return self._pool.is_idle() and not self._pool.has_expired()
-        return True  # a pool of one connection looks after it
+        if self._direct is None:
+            return True  # a pool of one connection looks after it
+        return self._direct.is_idle() and not self._direct.has_expired()
 
     def rest(self, now: float) -> None:
         """Join the idle ones."""
@@ -202,7 +206,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
                 scheme=given.url.raw_scheme, host=given.url.raw_host, port=given.url.port, target=b"/"
             )
             proxy = httpcore.Proxy(target, given.raw_auth, ssl_context=proxy_context)
-        # Where TLS is not used, a context that trusts nobody stands in: without one, each transport would build its own.
+        # A context that trusts nobody stands in where TLS is not used: else each transport would build one of its own.
         context = self._tls.context if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return Route(httpcore.Origin(url.raw_scheme, url.raw_host, port), context, proxy, self._keep_alive)
 

@@ -15,6 +15,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpcore
@@ -27,12 +28,16 @@ MAX_UNREAD = 512 * 1024  # bytes; with more of them, nothing is received until s
 class TcpBackend(httpcore.AsyncNetworkBackend):
     """Opens connections for one transport, one after the other.
 
+    Args:
+        tunnel_handshakes: how many TLS handshakes a tunnel through a proxy takes; 0 without a tunnel.
+
     Attributes:
-        stream: the latest one.
+        stream: the latest connection.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tunnel_handshakes: int) -> None:
         self.stream: TcpStream | None = None
+        self._tunnel_handshakes = tunnel_handshakes
 
     async def connect_tcp(
         self,
@@ -47,7 +52,10 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
         try:
             async with asyncio.timeout(timeout):
                 _, self.stream = await loop.create_connection(
-                    TcpStream, host, port, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS
+                    partial(TcpStream, self._tunnel_handshakes, timeout),
+                    host,
+                    port,
+                    happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS,
                 )
         except TimeoutError as error:
             raise httpcore.ConnectTimeout("timed out") from error
@@ -57,10 +65,15 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
 
 
 class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
-    """One connection, plain or with TLS. It has one reader and one writer at a time."""
+    """One connection, plain or with TLS. It has one reader and one writer at a time.
 
-    def __init__(self) -> None:
+    Until a tunnel through a proxy is complete, nothing of a request can have left: failures are those of connecting.
+    """
+
+    def __init__(self, tunnel_handshakes: int, connect_timeout: float | None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._tunnel_handshakes = tunnel_handshakes  # that are still to come
+        self._connect_timeout = connect_timeout
         self._transport: asyncio.Transport
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -78,9 +91,11 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         if not self._unread and self._lost is None:
             self._reader = self._loop.create_future()
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(self._connect_timeout if self._tunnel_handshakes else timeout):
                     await self._reader
             except TimeoutError as error:
+                if self._tunnel_handshakes:
+                    raise httpcore.ConnectTimeout("the proxy timed out") from error
                 raise httpcore.ReadTimeout("timed out") from error
             finally:
                 self._reader = None
@@ -90,6 +105,8 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
                 self._transport.resume_reading()
             self._unread_bytes -= len(chunk)
             return chunk
+        if self._tunnel_handshakes:
+            raise httpcore.ConnectError("the proxy closed the connection") from self._lost
         if not self._is_ended:
             raise httpcore.ReadError(str(self._lost)) from self._lost
         return b""
@@ -147,6 +164,7 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             raise httpcore.ConnectError(str(error)) from error
         assert transport is not None
         self._transport = transport
+        self._tunnel_handshakes = max(0, self._tunnel_handshakes - 1)
         return self
 
     async def aclose(self) -> None:
