@@ -227,7 +227,7 @@ class Line:
                     await self._read(socket)
                     group.cancel_scope.cancel()
         except ConnectionFailedError as error:
-            logger.info("no socket: %s", error)
+            logger.info("%s Runs are polled meanwhile.", error)
         finally:
             self._closed()
 

@@ -13,7 +13,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import anyio.to_thread
 import attrs
@@ -61,7 +61,7 @@ class Connection(httpx.AsyncHTTPTransport):
             self._direct = httpcore.AsyncHTTPConnection(
                 route.origin, route.tls, route.keep_alive, network_backend=self._backend
             )
-            self._pool = self._direct  # type: ignore[assignment] # it has the methods that are used of a pool
+            self._pool = cast(httpcore.AsyncConnectionPool, self._direct)  # both handle requests, and close
         else:
             self._pool = httpcore.AsyncConnectionPool(
                 route.tls,
