@@ -68,7 +68,7 @@ async def test_what_is_no_proxy(built_in: HttpTransport, monkeypatch: pytest.Mon
     monkeypatch.setenv("http_proxy", proxy)
     with pytest.raises(
         ConfigurationError,
-        match=r"http_proxy is not the address of a proxy; write it as http://host:port, with name:password@ ",
+        match=r"http_proxy is not the URL of a proxy; write it as http://host:port, with name:password@ ",
     ) as caught:
         await built_in.post("http://api.test/v1/x", {}, b"{}", 5.0)
     told = "".join(traceback.format_exception(caught.value))
