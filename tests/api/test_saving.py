@@ -22,13 +22,13 @@ from wiro_async import (
     AsyncWiro,
     DownloadError,
     File,
-    Tuning,
     InvalidInputError,
     Output,
     OutputRecord,
     RetryPolicy,
     TaskInfo,
     TaskResult,
+    Tuning,
 )
 from wiro_async._engine.downloads import download_retry as patience
 from wiro_async._transport import http

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wiro_async import AsyncWiro, Tuning
+from wiro_async import AsyncWiro
 from wiro_async._engine.engine import Statistics
 from wiro_async.testing import WiroEmulator
 
@@ -67,7 +67,7 @@ async def test_nothing_grows(emulator: WiroEmulator, open_files: Callable[[], se
         return sum("socket:" in name for name in open_files())
 
     tasks, before = asyncio.all_tasks(), sockets()
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(socket_close=0.2, socket_ping=2.0)) as wiro:
+    async with AsyncWiro(**emulator.options()) as wiro:
         first = await half(wiro)
         second = await half(wiro)
         grown = {name: count for name, count in (second - first).items() if count > NOISE}

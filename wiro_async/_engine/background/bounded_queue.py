@@ -84,7 +84,7 @@ class BoundedQueue(Generic[T]):
         return list(self._items)
 
     def close(self, error: Exception | None = None) -> None:
-        """Take nothing more. Readers get what waits, then the error or `anyio.EndOfStream`. Only the first call counts."""
+        """Take nothing more. Readers get what waits, then the error or `anyio.EndOfStream`."""
         if not self._closed:
             self._closed, self._error = True, error
             self._filled.notify()

@@ -61,7 +61,7 @@ class Connection(httpx.AsyncHTTPTransport):
             self._direct = httpcore.AsyncHTTPConnection(
                 route.origin, route.tls, route.keep_alive, network_backend=self._backend
             )
-            self._pool = cast(httpcore.AsyncConnectionPool, self._direct)  # both handle requests, and close
+            self._pool = cast("httpcore.AsyncConnectionPool", self._direct)  # both handle requests, and close
         else:
             self._pool = httpcore.AsyncConnectionPool(
                 route.tls,
