@@ -658,7 +658,7 @@ async def test_sending_first_and_reading_afterwards(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.tuning(socket_send=0.3)
-async def test_nobody_ever_reads(emulator: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_ever_reads(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is an end to what is kept, and the error says what to do about it."""
     monkeypatch.setattr(inbox, "MOST", inbox.ENOUGH)
 
@@ -666,9 +666,6 @@ async def test_nobody_ever_reads(emulator: WiroEmulator, hurried: None, monkeypa
         while True:
             await session.send_audio(FRAME * 100)
 
-    async with (
-        AsyncWiro(**emulator.options()) as wiro,
-        wiro.realtime(ECHO) as session,
-    ):
+    async with wiro.realtime(ECHO) as session:
         with pytest.raises(RealtimeClosedError, match="wait to be read"):
             await talk(session)

@@ -28,6 +28,7 @@ from wiro_async import (
     RetryPolicy,
     TaskInfo,
     TaskResult,
+    Tuning,
 )
 from wiro_async._engine.downloads import download_retry as patience
 from wiro_async._transport import http
@@ -106,7 +107,7 @@ async def test_several_at_a_time(
 
     monkeypatch.setattr(http.HttpTransport, "get", watched)
     await result.save(tmp_path)
-    assert 1 < most <= http.MAX_DOWNLOADS
+    assert 1 < most <= Tuning().http_downloads
 
 
 async def test_one_that_fails(emulator: WiroEmulator, result: TaskResult, tmp_path: Path) -> None:

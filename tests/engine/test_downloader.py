@@ -19,10 +19,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord, RetryPolicy
+from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord, RetryPolicy, Tuning
 from wiro_async._engine.downloads import download_retry as patience
 from wiro_async._engine.downloads.download_retry import Patience
-from wiro_async._transport import http
 
 SIZE = 200_000
 DATA = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(SIZE // 32))
@@ -421,7 +420,7 @@ async def test_a_compressed_body_of_several_parts(server: FileServer, wiro: Asyn
 async def test_a_coding_that_nobody_asked_for(server: FileServer, wiro: AsyncWiro) -> None:
     """Told at once."""
     server.always = lambda _, request: Reply(200, {"Content-Encoding": "br", "Content-Length": 3}, b"abc")
-    with pytest.raises(DownloadError, match="the coding 'br', which nobody asked for"):
+    with pytest.raises(DownloadError, match="the content coding 'br', which was not asked for"):
         await output(wiro, server.url, None).read()
     assert len(server.requests) == 1
 
@@ -432,13 +431,13 @@ async def test_waiting_in_line_costs_no_patience(
     """The minutes in which a file may be late begin when it is first asked for."""
     monkeypatch.setattr(patience, "LAG_SECONDS", 2.0)
     downloads = wiro._engine.http.downloads
-    for _ in range(http.MAX_DOWNLOADS):
+    for _ in range(Tuning().http_downloads):
         downloads.acquire_nowait()
     server.tricks = [respond(404)]
     reading = asyncio.create_task(output(wiro, server.url, SIZE).read())
     await asyncio.sleep(2.1)
     assert not server.requests
-    for _ in range(http.MAX_DOWNLOADS):
+    for _ in range(Tuning().http_downloads):
         downloads.release()
     assert await reading == DATA
 
@@ -446,9 +445,9 @@ async def test_waiting_in_line_costs_no_patience(
 async def test_many_open_streams(server: FileServer, wiro: AsyncWiro) -> None:
     """Whoever reads slowly keeps nobody else waiting, not even himself."""
     async with AsyncExitStack() as stack:
-        for _ in range(http.MAX_DOWNLOADS + 5):
+        for _ in range(Tuning().http_downloads + 5):
             await stack.enter_async_context(output(wiro, server.url, SIZE).stream())
-        assert wiro.statistics().requests == http.MAX_DOWNLOADS + 5
+        assert wiro.statistics().requests == Tuning().http_downloads + 5
         assert await output(wiro, server.url, SIZE).read() == DATA
     assert wiro.statistics().requests == 0
 

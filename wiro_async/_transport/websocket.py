@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -111,7 +111,9 @@ async def connected(
     from websockets.asyncio.client import connect
     from websockets.exceptions import WebSocketException
 
-    proxy_tls = {"proxy_ssl": tls.context} if proxy is not None and proxy.lower().startswith("https:") else {}
+    proxy_tls: dict[str, Any] = (
+        {"proxy_ssl": tls.context} if proxy is not None and proxy.lower().startswith("https:") else {}
+    )
     try:
         connection = await connect(
             url,

@@ -50,8 +50,9 @@ def build_request(
     fields = [(b"Host", target.netloc), *((name.encode(), value.encode()) for name, value in headers.items())]
     request: httpx.Request
     if not isinstance(content, bytes):
-        return library.Request(method, target, headers=fields, content=content, extensions={"timeout": timeouts})
-    # Given as a stream, the body is taken as it is; httpx would look for more headers than it costs to send them.
+        request = library.Request(method, target, headers=fields, content=content, extensions={"timeout": timeouts})
+        return request
+    # As a stream, the body is taken as it is. As content, httpx would look which headers it calls for.
     if method != "GET":
         fields.append((b"Content-Length", b"%d" % len(content)))
     stream = library.ByteStream(content)

@@ -1,10 +1,10 @@
 """The default transport: a pool that hands out connections in constant time.
 
-httpx's own pool looks at all its connections and all waiting requests whenever a request begins or ends, which is
-quadratic with hundreds in flight, and it may give one connection to several requests of which all but one must try
-again. So each connection here is an `httpx.AsyncHTTPTransport` of its own that may open just one. Idle ones lie on a
-stack for each origin, the warmest on top. How many requests are in flight is limited by those who send them: nobody
-waits for a connection here. Since the connections are httpx's own, whatever mocks or instruments httpx sees them.
+httpx's own pool looks at all its connections and all waiting requests whenever a request begins or ends. That is
+quadratic with hundreds in flight, and it may give one connection to several requests, of which all but one must try
+again. Here each connection is an `httpx.AsyncHTTPTransport` of its own, over one connection of httpcore. Idle ones lie
+on a stack for each origin, the last used on top. Those who send requests limit how many are in flight, so nobody waits
+for a connection here. Because the connections are httpx's own, everything that mocks or instruments httpx sees them.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
-from functools import partial
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TypeAlias, cast
 
-import anyio
 import anyio.to_thread
 import attrs
-import httpcore  # noqa: F401 - the first transport would import it, on the event loop
+import httpcore
 import httpx
 
+from wiro_async._transport.http.tcp_stream import TcpBackend
 from wiro_async._transport.network.proxies import proxy_for
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
@@ -31,25 +30,67 @@ Origin: TypeAlias = tuple[str, str, int | None]
 
 @attrs.frozen
 class Route:
-    """The way to one origin, and the idle connections to it, the most recently used last."""
+    """The way to one origin, and the idle connections to it, the last used at the end."""
 
+    origin: httpcore.Origin
     tls: ssl.SSLContext
-    proxy: httpx.Proxy | None
+    proxy: httpcore.Proxy | None
+    keep_alive: float
     idle: deque[Connection] = attrs.field(factory=deque)
 
 
-@attrs.define(eq=False)
-class Connection:
-    """A transport for one connection, which opens it again if the server closed it while it was idle."""
+class Connection(httpx.AsyncHTTPTransport):
+    """A transport with one connection.
 
-    route: Route
-    transport: httpx.AsyncHTTPTransport
-    idle_since: float = 0.0
+    Attributes:
+        route: where it goes.
+        idle_since: when it was last used.
+    """
+
+    def __init__(self, route: Route) -> None:
+        super().__init__(verify=route.tls, trust_env=False)
+        self.route = route
+        self.idle_since = 0.0
+        tunnel_handshakes = 0
+        if route.proxy is not None and route.origin.scheme == b"https":
+            tunnel_handshakes = 2 if route.proxy.url.scheme == b"https" else 1
+        self._backend = TcpBackend(tunnel_handshakes)
+        self._direct: httpcore.AsyncHTTPConnection | None = None
+        # httpx lets nobody choose what a transport sends its requests through. Both are public classes of httpcore.
+        if route.proxy is None:
+            self._direct = httpcore.AsyncHTTPConnection(
+                route.origin, route.tls, route.keep_alive, network_backend=self._backend
+            )
+            self._pool = cast("httpcore.AsyncConnectionPool", self._direct)  # both handle requests, and close
+        else:
+            self._pool = httpcore.AsyncConnectionPool(
+                route.tls,
+                route.proxy,
+                max_connections=1,
+                keepalive_expiry=route.keep_alive,
+                network_backend=self._backend,
+            )
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another request can be sent, as far as is known: the server may have hung up."""
+        if self._direct is None:
+            return True  # a pool of one connection looks after it
+        return self._direct.is_idle() and not self._direct.has_expired()
 
     def rest(self, now: float) -> None:
-        """Lie down on top of the idle ones."""
+        """Join the idle ones."""
         self.idle_since = now
         self.route.idle.append(self)
+
+    def drop(self) -> None:
+        """Close the connection at once, also under those who use it."""
+        if self._backend.stream is not None:
+            self._backend.stream.abort()
+
+    def stoppable(self, body: httpx.AsyncByteStream) -> httpx.AsyncByteStream:
+        """The body of a request, to be given up if the server responds before its end."""
+        return UploadStream(body, self._backend)
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
@@ -64,12 +105,10 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     def __init__(self, tls: Tls, tuning: Tuning) -> None:
         self._tls = tls
         self._keep_alive = tuning.http_keep_alive
-        self._max_connections = tuning.http_calls + tuning.http_downloads  # over them, a new one replaces an idle one
-        self._limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._keep_alive)
+        self._max_connections = tuning.http_calls + tuning.http_downloads
         self._routes: dict[Origin, Route] = {}
         self._connections: set[Connection] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
-        self._closing: asyncio.Task[None] | None = None
         self._is_closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -78,25 +117,27 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         origin = (url.scheme, url.host, url.port)
         route = self._routes.get(origin)
         if route is None:
-            route = await anyio.to_thread.run_sync(self._route_to, origin)
-            route = self._routes.setdefault(origin, route)
+            found = await anyio.to_thread.run_sync(self._route_to, url)  # it may ask the operating system
+            route = self._routes.setdefault(origin, found)
         if self._is_closed:
             raise RuntimeError("the pool is closed")
-        if route.idle and route.idle[-1].idle_since > asyncio.get_running_loop().time() - self._keep_alive:
-            connection = route.idle.pop()
-        else:
-            connection = await self._new_connection(route)
+        connection = self._idle_connection(route) or self._new_connection(route)
+        if not isinstance(request.stream, httpx.ByteStream):
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            body = connection.stoppable(request.stream)
+            request = httpx.Request(
+                request.method, url, headers=request.headers, stream=body, extensions=request.extensions
+            )
         try:
-            response = await connection.transport.handle_async_request(request)
+            response = await connection.handle_async_request(request)
         except BaseException:
-            self._connections.discard(connection)  # its transport has closed it
+            self.discard(connection)
             raise
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        free = partial(self._free, connection)
         if response.is_closed:  # by a mock that gives a whole response
-            free(True)
+            self.free(connection)
         else:
-            response.stream = PooledStream(response.stream, free)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            response.stream = PooledStream(response.stream, self, connection)
         return response
 
     async def aclose(self) -> None:
@@ -104,83 +145,119 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._is_closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
-        connections, self._connections = self._connections, set()
-        with anyio.CancelScope(shield=True):
-            await _close(connections)
-            if self._closing is not None:
-                await self._closing
+        for connection in list(self._connections):
+            self.discard(connection)
+        await asyncio.sleep(0)  # asyncio closes the sockets then
 
-    async def _new_connection(self, route: Route) -> Connection:
-        if len(self._connections) >= self._max_connections:
-            routes = [known for known in self._routes.values() if known.idle]
-            if routes:
-                oldest = min(routes, key=lambda known: known.idle[0].idle_since).idle.popleft()
-                self._connections.discard(oldest)
-                await oldest.transport.aclose()
-        transport = httpx.AsyncHTTPTransport(verify=route.tls, trust_env=False, limits=self._limits, proxy=route.proxy)
-        connection = Connection(route, transport)
-        self._connections.add(connection)
-        return connection
-
-    def _free(self, connection: Connection, is_reusable: bool) -> None:
-        if not is_reusable or self._is_closed:
-            self._connections.discard(connection)  # its transport has closed it, or the pool has
+    def free(self, connection: Connection) -> None:
+        """Keep a connection whose response was read to its end."""
+        if self._is_closed or not connection.is_usable:
+            self.discard(connection)
             return
         loop = asyncio.get_running_loop()
         connection.rest(loop.time())
         if self._sweep_timer is None:
             self._sweep_timer = loop.call_later(self._keep_alive, self._sweep)
 
+    def discard(self, connection: Connection) -> None:
+        """Close a connection and forget it."""
+        self._connections.discard(connection)
+        connection.drop()
+
+    def _idle_connection(self, route: Route) -> Connection | None:
+        while route.idle:
+            connection = route.idle.pop()
+            if connection.is_usable:
+                return connection
+            self.discard(connection)
+        return None
+
+    def _new_connection(self, route: Route) -> Connection:
+        if len(self._connections) >= self._max_connections:
+            # Calls and downloads together never need more. So there is an idle one, perhaps to another host.
+            oldest = [known.idle[0] for known in self._routes.values() if known.idle]
+            if oldest:
+                connection = min(oldest, key=lambda one: one.idle_since)
+                connection.route.idle.remove(connection)
+                self.discard(connection)
+        connection = Connection(route)
+        self._connections.add(connection)
+        return connection
+
     def _sweep(self) -> None:
         """Close what was idle for too long, and come back when the next one will have been."""
-        loop, expired, rested = asyncio.get_running_loop(), set[Connection](), list[float]()
+        loop, next_ones = asyncio.get_running_loop(), list[float]()
         for route in self._routes.values():
             while route.idle and route.idle[0].idle_since <= loop.time() - self._keep_alive:
-                expired.add(route.idle.popleft())
-            rested += [connection.idle_since for connection in list(route.idle)[:1]]
-        self._sweep_timer = loop.call_at(min(rested) + self._keep_alive, self._sweep) if rested else None
-        if expired:
-            self._connections -= expired
-            self._closing = loop.create_task(_close(expired))
+                self.discard(route.idle.popleft())
+            next_ones += [connection.idle_since + self._keep_alive for connection in list(route.idle)[:1]]
+        self._sweep_timer = loop.call_at(min(next_ones), self._sweep) if next_ones else None
 
-    def _route_to(self, origin: Origin) -> Route:
-        scheme, host, port = origin
-        address = proxy_for(scheme, host, port or (443 if scheme == "https" else 80))
-        is_secure_proxy = address is not None and address.lower().startswith("https:")
-        # A context that trusts nobody stands in where none is used: without one, each transport would build its own.
-        context = self._tls.context if scheme == "https" or is_secure_proxy else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        proxy = None
+    def _route_to(self, url: httpx.URL) -> Route:
+        secure = url.scheme == "https"
+        port = url.port or (443 if secure else 80)
+        address = proxy_for(url.scheme, url.host, port)
+        proxy, proxy_context = None, None
         if address is not None:
-            proxy = httpx.Proxy(address, ssl_context=self._tls.context if is_secure_proxy else None)
-        return Route(context, proxy)
+            given = httpx.Proxy(address)
+            if given.url.scheme == "https":
+                proxy_context = self._tls.context
+            target = httpcore.URL(
+                scheme=given.url.raw_scheme, host=given.url.raw_host, port=given.url.port, target=b"/"
+            )
+            proxy = httpcore.Proxy(target, given.raw_auth, ssl_context=proxy_context)
+        # A context that trusts nobody stands in where TLS is not used: else each transport would build one of its own.
+        context = self._tls.context if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return Route(httpcore.Origin(url.raw_scheme, url.raw_host, port), context, proxy, self._keep_alive)
+
+
+class UploadStream(httpx.AsyncByteStream):
+    """The body of a request, which is given up if the server responds before its end."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, backend: TcpBackend) -> None:
+        self._stream = stream
+        self._backend = backend
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        source = aiter(self._stream)
+        connection = self._backend.stream
+        assert connection is not None  # httpcore connects before it asks for the body
+        while True:
+            async with connection.until_response():
+                piece = await anext(source, None)
+            if piece is None:
+                return
+            yield piece
 
 
 class PooledStream(httpx.AsyncByteStream):
-    """The body of a response, which frees its connection when it is closed.
+    """The body of a response. When it is closed, its connection is free for the next request, or closed."""
 
-    Args:
-        free: called once, with whether the body was read to its end, so that the connection can be used again.
-    """
-
-    def __init__(self, stream: httpx.AsyncByteStream, free: Callable[[bool], None]) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, pool: ConnectionPool, connection: Connection) -> None:
         self._stream = stream
-        self._free: Callable[[bool], None] | None = free
-        self._is_complete = False
+        self._pool = pool
+        self._connection = connection
+        self._is_read = False
+        self._is_closed = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            yield chunk
-        self._is_complete = True
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        stream = aiter(self._stream)
+        try:
+            async for chunk in stream:
+                yield chunk
+            self._is_read = True
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
 
     async def aclose(self) -> None:
-        free, self._free = self._free, None
-        if free is not None:
-            try:
-                await self._stream.aclose()
-            finally:
-                free(self._is_complete)
-
-
-async def _close(connections: Iterable[Connection]) -> None:
-    for connection in connections:
-        await connection.transport.aclose()
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            await self._stream.aclose()
+        finally:
+            if self._is_read:
+                self._pool.free(self._connection)
+            else:
+                self._pool.discard(self._connection)

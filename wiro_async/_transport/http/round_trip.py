@@ -13,6 +13,7 @@ import attrs
 from wiro_async._errors import SessionClosedError, TransportError, WiroError
 from wiro_async._transport.http.content_coding import ContentDecoder
 from wiro_async._transport.http.deadline import Deadline
+from wiro_async._transport.http.discretion import ours
 from wiro_async._transport.http.failures import failure
 from wiro_async._transport.http.library import build_request
 from wiro_async._transport.http.upload import Upload
@@ -84,13 +85,15 @@ class RoundTrip:
 
     async def __aenter__(self) -> Self:
         self._active.add(self)
+        redacting = ours.set(True)
         try:
             async with self._deadline.timer():
                 self._response = await self._transport.handle_async_request(self._request)
         except BaseException as error:
-            failed = await self._failed(error)
             self._active.discard(self)
-            raise failed
+            raise await self._failed(error)  # noqa: B904 - its cause is set
+        finally:
+            ours.reset(redacting)
         if self._is_aborted:  # just as the response began
             await self.__aexit__(None, None, None)
             raise SessionClosedError("the session is closed")
@@ -99,12 +102,15 @@ class RoundTrip:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # The response counts, even if its connection fails while it is freed.
-        with anyio.CancelScope(shield=True), suppress(Exception):
-            await self._response.aclose()
+        self._active.discard(self)
+        with suppress(Exception):  # the response counts, even if its connection fails while it is freed
+            if kind is None:
+                await self._response.aclose()
+            else:
+                with anyio.CancelScope(shield=True):
+                    await self._response.aclose()
         if self._upload is not None:
             await self._upload.settled()
-        self._active.discard(self)
 
     async def read(self) -> HttpResponse:
         """Read all of the response."""
@@ -126,14 +132,14 @@ class RoundTrip:
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The response as it comes. Its content coding is decoded; one that breaks off is an error."""
-        response = self._response
+        stream: AsyncIterator[bytes] | None = None
         try:
-            if response.is_stream_consumed:
-                yield response.content
+            if self._response.is_stream_consumed:
+                yield self._response.content
                 return
-            decoder = _decoder_for(response)
-            assert isinstance(response.stream, AsyncIterable)
-            stream = aiter(response.stream)
+            decoder = _decoder_for(self._response)
+            assert isinstance(self._response.stream, AsyncIterable)
+            stream = aiter(self._response.stream)
             while True:
                 if self._is_aborted:
                     raise SessionClosedError("the session is closed")
@@ -143,15 +149,15 @@ class RoundTrip:
                         chunk = await anext(stream)
                 except StopAsyncIteration:
                     break
-                if decoder is None:
-                    yield chunk
-                    continue
-                for piece in decoder.decode(chunk):
+                for piece in (chunk,) if decoder is None else decoder.decode(chunk):
                     yield piece
             if decoder is not None and (rest := decoder.finish()):
                 yield rest
         except Exception as error:
             raise await self._failed(error)  # noqa: B904 - its cause is set
+        finally:
+            if isinstance(stream, AsyncGenerator):  # left to itself, it would be closed in a task of the event loop
+                await stream.aclose()
 
     def abort(self) -> None:
         """End every wait for the server, now and later, with `SessionClosedError`."""
