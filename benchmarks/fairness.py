@@ -23,7 +23,7 @@ from typing import Any
 
 import attrs
 
-from wiro_async import AsyncWiro
+from wiro_async import AsyncWiro, Tuning
 from wiro_async._engine.submission.limiter import Limiter, Slot
 
 TARGETS = {1: (0.97, 0.16), 3: (0.94, 0.16)}  # clients: least share of the ideal, most refusals a run
@@ -41,21 +41,22 @@ class NaiveLimiter(Limiter):
     """Everybody at once; who is refused sleeps, each time for longer, and tries again."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Tuning())
         self._tries: dict[object, int] = {}
 
-    async def acquire(self, *, refused: bool = False) -> Slot:
+    async def acquire(self, *, instead_of: Slot | None = None) -> Slot:
         caller = asyncio.current_task()
-        if refused:
+        if instead_of is not None:
             self._tries[caller] = tries = self._tries.get(caller, 0) + 1
             await asyncio.sleep(random() * min(BACKOFF_CAP, BACKOFF * 2.0**tries))
         else:
             self._tries[caller] = 0
-        return Slot(0)
+        return Slot(0, 0)
 
     def start(self, slot: Slot) -> None: ...
     def end(self, slot: Slot) -> None: ...
     def refuse(self, slot: Slot, limit: int | None) -> None: ...
+    def slow_down(self, slot: Slot) -> None: ...
 
 
 def durations(client: int, items: int, seconds: float) -> list[float]:
@@ -68,7 +69,8 @@ async def client(number: int, items: int, seconds: float, options: dict[str, Any
     inputs = [{"prompt": f"{number}/{n}", "seconds": s} for n, s in enumerate(durations(number, items, seconds))]
     async with AsyncWiro(**options) as wiro:
         if naive:
-            wiro._engine.limiter = wiro._engine.submitter._limiter = wiro._engine.running._limiter = NaiveLimiter()
+            engine = wiro._engine
+            engine.limiter = engine.submitter._limiter = engine.tracker.limiter = NaiveLimiter()
         await wiro.run("emulator/sleeper", {"prompt": "warm-up", "seconds": 0})
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)

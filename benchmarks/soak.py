@@ -26,7 +26,6 @@ from typing import Any
 import attrs
 
 from wiro_async import AsyncWiro
-from wiro_async._engine.submission.reconciler import MAX_KNOWN
 
 psutil: Any = import_module("psutil")  # it has no types
 
@@ -105,9 +104,8 @@ async def measured(options: dict[str, Any], runs: int, in_flight: int, show_type
     """Soak, print, and say whether all is well."""
     start = time.perf_counter()
     async with AsyncWiro(**options) as wiro:
-        known = wiro._engine.submitter._reconciler
-        for number in range(MAX_KNOWN):
-            known._know(f"9{number:06}")
+        for number in range(wiro._engine.tuning.max_known_tasks):  # the memory of ids is full from the start
+            wiro._engine.tracker.remember(f"9{number:06}")
         await soak(wiro, in_flight, in_flight)
         before = types() if show_types else Counter[str]()
         samples = await soak(wiro, runs, in_flight)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wiro_async import AsyncWiro
+from wiro_async import AsyncWiro, Tuning
 from wiro_async._engine.engine import Statistics
 from wiro_async.testing import WiroEmulator
 

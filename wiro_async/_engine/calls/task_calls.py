@@ -1,4 +1,4 @@
-"""The calls about one task, with nothing around them."""
+"""Requests about single tasks, without any waiting or tracking."""
 
 from __future__ import annotations
 
@@ -20,56 +20,56 @@ class TaskCalls:
     """Task/Detail, List, Cancel, Kill and InputOutputDelete.
 
     Args:
-        on_over: told of every task that was cancelled or killed, or is found to be over.
+        on_over: called with each task that was cancelled or killed, or is found to be over.
     """
 
     client: ApiClient
     on_over: Callable[[TaskRef], None]
 
     def within(self, seconds: float | None) -> TaskCalls:
-        """The same with so much time for the answer to each."""
+        """Calls with another timeout for each response."""
         if seconds == self.client.timeout:
             return self
         return attrs.evolve(self, client=attrs.evolve(self.client, timeout=seconds))
 
     def urgent(self, seconds: float) -> TaskCalls:
-        """The same by calls that wait for nothing else, each made once and so long at most."""
+        """Calls that ignore the throttle, are not repeated and take at most some seconds each."""
         return attrs.evolve(self, client=self.client.urgent(seconds))
 
     async def detail(self, ref: TaskRef) -> TaskInfo | None:
-        """The task as it is now; None while the service does not list it yet."""
-        tasks = tasks_of(await self._asked(ref, requests.task_detail(ref.task_id, ref.token)))
+        """Read the task; None while the service does not list it yet."""
+        tasks = tasks_of(await self._call(ref, requests.task_detail(ref.task_id, ref.token)))
         return tasks[0] if tasks else None
 
     async def page(
         self, start: int, limit: int, model: str | None = None, oldest_first: bool = False
     ) -> list[TaskInfo]:
-        """Some of the account's tasks, newest first if not otherwise wanted."""
+        """Read a page of the account's tasks."""
         try:
             return tasks_of(await self.client.call(requests.task_list(start, limit, model, oldest_first)))
         except NotFoundError:  # "There is no task yet."
             return []
 
     async def cancel(self, ref: TaskRef) -> None:
-        """Take it out of the queue. Raises `APIError` unless it is queued."""
+        """Take the task out of the queue. Raises `APIError` unless it is queued."""
         task_id = ref.task_id or (await self._listed(ref)).id
-        await self._asked(ref, requests.task_cancel(task_id))
+        await self._call(ref, requests.task_cancel(task_id))
         self.on_over(ref)
 
     async def kill(self, ref: TaskRef) -> None:
-        """End it while it runs. Raises `APIError` unless it is running."""
-        await self._asked(ref, requests.task_kill(ref.task_id, ref.token))
+        """End the running task. Raises `APIError` unless it is running."""
+        await self._call(ref, requests.task_kill(ref.task_id, ref.token))
         self.on_over(ref)
 
     async def delete_files(self, ref: TaskRef) -> None:
-        """Delete its inputs and outputs once it is over. Raises `APIError` unless it is."""
+        """Delete the inputs and outputs of a task. Raises `APIError` unless it is over."""
         token = ref.token or (await self._listed(ref)).token
         if not token:
-            raise NotFoundError(message="the service does not tell this task's token, without which it deletes nothing")
-        await self._asked(ref, requests.task_delete_files(token))
+            raise NotFoundError(message="the service does not show this task's token, and deletes nothing without it")
+        await self._call(ref, requests.task_delete_files(token))
 
-    async def _asked(self, ref: TaskRef, request: Request) -> dict[str, JSON]:
-        """The answer to a call about a task. Its errors tell which."""
+    async def _call(self, ref: TaskRef, request: Request) -> dict[str, JSON]:
+        """Send a request about a task. Its errors name the task."""
         try:
             return await self.client.call(request)
         except WiroError as error:

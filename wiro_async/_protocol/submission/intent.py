@@ -1,4 +1,9 @@
-"""Is this task the one we meant? Tasks echo their parameters, mostly as text (WIRE: numbers come as strings)."""
+"""Recognises the task of a run by its echo.
+
+The service gives a run no name of ours. A task echoes its parameters, but mostly as text: 4 comes back as "4", a list
+as JSON text. So both sides are written in one canonical form and compared. A run with a callback is recognised by an id
+in the query of its callback URL instead.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +25,14 @@ NOT_PARAMETERS = frozenset({"callbackurl", "projectid"})
 
 @attrs.frozen
 class Intent:
-    """What a run was meant to be.
+    """What a run is meant to be.
 
     Attributes:
         model: "owner/model".
         fingerprint: equal for runs that cannot be told apart by their parameters.
-        callback_url: with an id of its own in its query, if the run has one.
+        callback_url: the run's callback URL, with an id of its own in the query.
         project_id: the project to bill, if it is named.
-        ignored: parameters that carry files, which are echoed in forms of the service's own.
+        ignored: parameters that carry files: the service echoes them in forms of its own.
     """
 
     model: str
@@ -38,7 +43,7 @@ class Intent:
 
     @classmethod
     def of(cls, model: str, given: RunInput, callback_url: str | None, project_id: str | int | None = None) -> Intent:
-        """The intent of a run."""
+        """Describe a run."""
         names = {name for name, _ in given.parts}
         ignored = frozenset(names | {f"{name}Url" for name in names})
         project = None if project_id is None else str(project_id)
@@ -46,36 +51,37 @@ class Intent:
 
     def matches(self, task: TaskInfo) -> bool:
         """Whether a task's echo is that of this run."""
+        # A run for a named project is none for another. Which project an unnamed one is, nobody can say.
         project = as_text(task.raw.get("projectid"))
         if self.project_id and project not in ("", self.project_id):
             return False
-        told = task.raw.get("callbackurl")
-        if told and isinstance(told, str):
-            return self.callback_url is not None and _intent_id(told) == _intent_id(self.callback_url)
+        echo = task.raw.get("callbackurl")
+        if echo and isinstance(echo, str):
+            return self.callback_url is not None and _intent_id(echo) == _intent_id(self.callback_url)
         return fingerprint(task.model, task.parameters, self.ignored) == self.fingerprint
 
 
 def fingerprint(model: str, values: Mapping[str, JSON], ignored: frozenset[str]) -> str:
-    """Text that is equal for equal runs, whichever way their values are written."""
-    told = {
+    """Text that is equal for equal runs, in whichever form their values are written."""
+    comparable = {
         name: _canonical(value)
         for name, value in values.items()
         if name not in ignored and name.lower() not in NOT_PARAMETERS and value not in (None, "")
     }
-    return f"{model.lower()} {sorted(told.items())!r}"
+    return f"{model.lower()} {sorted(comparable.items())!r}"
 
 
 def with_intent(callback_url: str, intent_id: str) -> str:
-    """The callback URL with an id in its query, by which its task can be told from all others.
+    """Add an id to the query of a callback URL, by which its task is recognised.
 
     Raises:
-        InvalidInputError: it is none. It is not shown, as it may hold a secret.
+        InvalidInputError: it is not a URL. It is not shown, because it may hold a secret.
     """
     parts = as_address(callback_url)
     if parts is None:
         raise InvalidInputError(
-            message="callback_url is not an address that the service can call; give one that starts with https:// "
-            "or http://, and a host"
+            message="callback_url is not a URL that the service can call; give one that starts with https:// or "
+            "http://, and a host"
         )
     query = [*parse_qsl(parts.query, keep_blank_values=True), (INTENT, intent_id)]
     return urlunsplit(parts._replace(query=urlencode(query)))
@@ -87,7 +93,7 @@ def intent_of(callback_url: str) -> str | None:
 
 
 def _intent_id(callback_url: str) -> str:
-    """The same for an address that may have been written anew, or anything else; the address where there is none."""
+    """The id in an echoed callback URL, or the URL itself if there is none. The echo may be HTML-escaped, or no URL."""
     try:
         return intent_of(callback_url.replace("&amp;", "&")) or callback_url
     except ValueError:
@@ -95,20 +101,18 @@ def _intent_id(callback_url: str) -> str:
 
 
 def _canonical(value: JSON) -> str:
-    """The value's text in one way of writing; as it is where it is beyond what such texts hold."""
+    """A value's text in one form, such as "4.5" for 4.50; odd text stays as it is."""
     text = form_text(value).strip()
     try:
         if text[:1] in ("{", "["):
             inner = decode_or_none(text)
             return text if inner is None else encode(_sorted(inner)).decode()
-        return text if text[:1].isalpha() else _plain_number(text)
+        if text[:1].isalpha():  # most are prompts
+            return text
+        number = Decimal(text)
+        return str(number.normalize()) if number.is_finite() else text
     except (ArithmeticError, RecursionError, ValueError):
         return text
-
-
-def _plain_number(text: str) -> str:
-    number = Decimal(text)
-    return str(number.normalize()) if number.is_finite() else text
 
 
 def _sorted(value: JSON) -> JSON:

@@ -1,4 +1,4 @@
-"""How the items of a journal are told apart when nobody named them: by what they ask for, and by which of equals."""
+"""Keys for the items of a journal that the user gave none: a digest of the request, and a count of equal ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIGEST_SIZE = 12  # bytes: among ten million requests the chance that two look e
 
 
 def digest(model: str, values: Mapping[str, JSON], files: Iterable[tuple[str, str]] = ()) -> str:
-    """Text that is the same for the same request, in every process and on every machine.
+    """Text that is equal for equal requests, in every process and on every machine.
 
     Args:
         values: its plain parameters; the order of their names does not matter.
@@ -30,7 +30,7 @@ def nth(digest: str, position: int) -> str:
 
 
 def storable(text: str) -> str:
-    """Text as a database holds it: half of a surrogate pair, as in names of files that are no UTF-8, is spelt out."""
+    """Text that a database can hold: half of a surrogate pair, as in file names that are not UTF-8, is spelled out."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 

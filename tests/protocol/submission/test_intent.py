@@ -104,7 +104,7 @@ def test_a_project_settles_it(ours: Any, told: str, same: bool) -> None:
 @pytest.mark.parametrize("url", ["", "my.app/SECRET", "ftp://my.app/SECRET", "https://", "https://[/SECRET", 7])
 def test_what_nobody_can_call(url: Any) -> None:
     """Refused before a run is billed whose end would be told to nobody."""
-    with pytest.raises(InvalidInputError, match=r"callback_url is not an address .* https://") as caught:
+    with pytest.raises(InvalidInputError, match=r"callback_url is not a URL .* https://") as caught:
         with_intent(url, "1")
     assert "SECRET" not in str(caught.value)
 
