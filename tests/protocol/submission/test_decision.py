@@ -67,6 +67,13 @@ FULL = ConcurrencyLimitError(96, 200, "up to 3 tasks", (), limit=3)
 RATE = RateLimitError(None, 429, "too many requests", (), retry_after=7.0)
 HTML = DecodingError("HTML", http_status=502)
 NO_IDS = DecodingError("no ids", http_status=200)
+KEY = AuthenticationError(99, 401)
+INPUT = InvalidInputError(0, 200)
+BALANCE = InsufficientBalanceError(97, 200)
+FORBIDDEN = APIError(0, 403)
+BROKEN_OFF = TransportError("broken", incomplete=True)
+CLOSED = SessionClosedError("closed")
+JOURNAL = WiroError("journal")
 ODD = ValueError("a bug of the user's file object")
 
 
@@ -114,10 +121,10 @@ class Closed:
         pytest.param(RATE, LAST, Fail(RATE), id="429 at the last try"),
         pytest.param(RATE, ONE_SHOT, Fail(RATE), id="429, but the upload was read"),
         pytest.param(RATE, ABANDONED, Closed(), id="429 and nobody waits"),
-        pytest.param(error := AuthenticationError(99, 401), JSON, Fail(error), id="401"),
-        pytest.param(error := InvalidInputError(0, 200), JSON, Fail(error), id="invalid input"),
-        pytest.param(error := InsufficientBalanceError(97, 200), RESUBMIT, Fail(error), id="97"),
-        pytest.param(error := APIError(0, 403), RESUBMIT, Fail(error), id="403"),
+        pytest.param(KEY, JSON, Fail(KEY), id="401"),
+        pytest.param(INPUT, JSON, Fail(INPUT), id="invalid input"),
+        pytest.param(BALANCE, RESUBMIT, Fail(BALANCE), id="97"),
+        pytest.param(FORBIDDEN, RESUBMIT, Fail(FORBIDDEN), id="403"),
         # No byte left: nothing was made.
         pytest.param(NEVER_LEFT, JSON, Retry(1.0), id="never left"),
         pytest.param(NEVER_LEFT, attrs.evolve(JSON, tries=2), Retry(2.0), id="never left, twice"),
@@ -126,8 +133,13 @@ class Closed:
         pytest.param(NEVER_LEFT, ABANDONED, Closed(), id="never left and nobody waits"),
         pytest.param(UNTRUSTED, JSON, Fail(UNTRUSTED), id="never left, and never will"),
         # Part of a body left: no server acts on it.
-        pytest.param(half := TransportError("broken", incomplete=True), HALF, Search(0.0, half, Fail(half)), id="half"),
-        pytest.param(half, attrs.evolve(RESUBMIT, left="part"), Search(0.0, half, Fail(half)), id="half, resubmit"),
+        pytest.param(BROKEN_OFF, HALF, Search(0.0, BROKEN_OFF, Fail(BROKEN_OFF)), id="half"),
+        pytest.param(
+            BROKEN_OFF,
+            attrs.evolve(RESUBMIT, left="part"),
+            Search(0.0, BROKEN_OFF, Fail(BROKEN_OFF)),
+            id="half, resubmit",
+        ),
         # The response was lost.
         pytest.param(RESET, JSON, Lost(35.0), id="reset: the request may still be on its way"),
         pytest.param(TIMEOUT, JSON, Lost(35.0), id="timeout"),
@@ -151,8 +163,8 @@ class Closed:
         pytest.param(GivenUp(), attrs.evolve(ABANDONED, left="part"), Closed(), id="given up half-way"),
         pytest.param(GivenUp(), ABANDONED, Lost(35.0), id="given up after it left"),
         # It was stopped on this side.
-        pytest.param(error := SessionClosedError("x"), RESUBMIT, Fail(error), id="the session was closed"),
-        pytest.param(error := WiroError("journal"), RESUBMIT, Fail(error), id="the journal failed"),
+        pytest.param(CLOSED, RESUBMIT, Fail(CLOSED), id="the session was closed"),
+        pytest.param(JOURNAL, RESUBMIT, Fail(JOURNAL), id="the journal failed"),
         pytest.param(ODD, RESUBMIT, Fail(ODD), id="an unreadable file"),
     ],
 )
