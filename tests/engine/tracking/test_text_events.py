@@ -22,7 +22,7 @@ from wiro_async import LogLine, StatusChanged, TaskEvent, TaskInfo, TextDelta, T
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.tracking.event_buffer import EventBuffer
-from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.http.event_stream import ServerEvent, told_by
 from wiro_async._protocol.messages import frames as messages
 from wiro_async._protocol.messages.frames import Message, parse_frame
@@ -118,15 +118,7 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Told], list[Told | Other], Told]:
     return whole, arrived, end
 
 
-class Table:
-    """The part of a tracker that a record needs."""
-
-    def apply(self, task: TrackedTask, news: TaskInfo) -> Effect:
-        """Nothing else acts on it."""
-        return task.apply(news)
-
-    def release(self, task: TrackedTask) -> None:
-        """Nobody needs it any more."""
+def _release(task: TrackedTask) -> None: ...
 
 
 async def _nothing() -> None: ...
@@ -136,7 +128,7 @@ def listened_to(limit: int = 10_000) -> tuple[TrackedTask, EventBuffer]:
     """A task that somebody listens to."""
     calls = cast("TaskCalls", SimpleNamespace(sender=SimpleNamespace(account="")))
     background = BackgroundTasks(_nothing, _nothing)
-    tracked = TrackedTask(Table(), background, Tuning(), calls, TaskRef("7", "token"), None)
+    tracked = TrackedTask(TrackedTask.apply, _release, background, Tuning(), calls, TaskRef("7", "token"), None)
     buffer = EventBuffer(limit)
     tracked.listen(buffer)
     return tracked, buffer

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import anyio
 
@@ -38,20 +38,12 @@ FollowMode: TypeAlias = ProgressMode | Literal["callback"]
 Effect: TypeAlias = Literal["nothing", "moved", "reported", "reported again", "over"]
 
 
-class TaskTable(Protocol):
-    """What a record needs of the table that holds it."""
-
-    def apply(self, task: TrackedTask, news: TaskInfo) -> Effect:
-        """Take a state of a task and act on it."""
-        ...
-
-    def release(self, task: TrackedTask) -> None:
-        """Drop a record that nobody needs."""
-        ...
-
-
 class TrackedTask:
     """One task of the session, from its submit, or the first wait for it, until nobody needs it any more.
+
+    Args:
+        apply: takes a state of the task and acts on it.
+        release: drops the record if nobody needs it.
 
     Attributes:
         calls: how it is read and stopped.
@@ -73,7 +65,8 @@ class TrackedTask:
 
     def __init__(
         self,
-        table: TaskTable,
+        apply: Callable[[TrackedTask, TaskInfo], Effect],
+        release: Callable[[TrackedTask], None],
         background: BackgroundTasks,
         tuning: Tuning,
         calls: TaskCalls,
@@ -81,7 +74,8 @@ class TrackedTask:
         made_at: float | None,
     ) -> None:
         now = clock.loop_time()
-        self._table = table
+        self._apply = apply
+        self._release = release
         self._background = background
         self._tuning = tuning
         self._listeners: list[EventBuffer] = []
@@ -278,7 +272,7 @@ class TrackedTask:
                 with anyio.move_on_after(self._tuning.poll_last_look), suppress(WiroError):
                     info = await self.read()
                     if info is not None:
-                        self._table.apply(self, info)
+                        self._apply(self, info)
             if not condition() and self._deadline(start, timeouts)[1] <= clock.loop_time():
                 raise self._timed_out(phase, timeouts)
 
@@ -320,7 +314,7 @@ class TrackedTask:
     def disown(self) -> bool:
         """Give it up. Returns whether it was still owned: if not, it is being stopped already."""
         was_owned, self.is_owned = self.is_owned, False
-        self._table.release(self)
+        self._release(self)
         return was_owned
 
     async def stop(self) -> None:
@@ -368,7 +362,7 @@ class TrackedTask:
                     await self._stop_once(calls)
         finally:
             self._stopping = None
-            self._table.release(self)
+            self._release(self)
 
     async def _stop_once(self, calls: TaskCalls) -> None:
         try:

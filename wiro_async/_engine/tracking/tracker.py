@@ -236,7 +236,7 @@ class Tracker:
         return None
 
     def _new(self, calls: TaskCalls, ref: TaskRef, made_at: float | None) -> TrackedTask:
-        task = TrackedTask(self, self._background, self.tuning, calls, ref, made_at)
+        task = TrackedTask(self.apply, self.release, self._background, self.tuning, calls, ref, made_at)
         self._tasks[task] = None
         self._index(task)
         return task
