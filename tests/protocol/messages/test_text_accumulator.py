@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async._protocol.messages.text_accumulator import TextAccumulator, TextChange
-from wiro_async._protocol.messages.text_snapshot import KINDS, TextSnapshot, whole
+from wiro_async._protocol.messages.text_snapshot import KINDS, TextSnapshot, join_surrogates
 
 WHOLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=60)
 
@@ -96,12 +96,12 @@ def test_halves_of_characters_in_the_middle(pieces: list[str]) -> None:
     """What a model writes may hold halves that belong to nothing: it can be sent on, and is the same in pieces."""
     texts = ["".join(pieces[:end]) for end in range(len(pieces) + 1)]
     answer = folded(TextAccumulator(), [TextSnapshot("", text) for text in texts], is_last=True)["answer"]
-    assert answer == whole(texts[-1])
+    assert answer == join_surrogates(texts[-1])
 
 
 def test_whole() -> None:
     """Two halves are one character, one half is none."""
-    assert whole("a\ud83d\ude00b\ude00c\ud83d") == "a😀b\ufffdc\ufffd"
+    assert join_surrogates("a\ud83d\ude00b\ude00c\ud83d") == "a😀b\ufffdc\ufffd"
 
 
 def test_a_text_that_ends_in_a_replacement_character() -> None:
@@ -140,14 +140,14 @@ def test_places_in_the_timeline() -> None:
         TextChange("thinking", "so", 3),
         TextChange("answer", "2", 4),
     ]
-    assert [(piece.text, piece.index) for piece in fold.so_far()] == [("hm", 0), ("One.", 1), ("so", 3), ("2", 4)]
+    assert [(piece.text, piece.index) for piece in fold.snapshot()] == [("hm", 0), ("One.", 1), ("so", 3), ("2", 4)]
 
 
 def test_places_of_a_wrapped_answer() -> None:
     """The tags count nowhere."""
     fold = TextAccumulator()
     fold.update(timeline(("answer", "<answer>One"), ("thinking", "hm"), ("answer", "Two</answer>")))
-    assert [(piece.text, piece.index) for piece in fold.so_far()] == [("One", 0), ("hm", 1), ("Two", 2)]
+    assert [(piece.text, piece.index) for piece in fold.snapshot()] == [("One", 0), ("hm", 1), ("Two", 2)]
 
 
 def test_places_of_older_models() -> None:
@@ -174,6 +174,6 @@ def test_timelines_with_halves_of_characters(segments: list[tuple[str, str]]) ->
     if told is not None:
         fold = TextAccumulator()
         assert joined(fold.update(told) + fold.update(told, is_last=True)) == {
-            "thinking": whole(told.thinking),
-            "answer": whole(told.answer),
+            "thinking": join_surrogates(told.thinking),
+            "answer": join_surrogates(told.answer),
         }

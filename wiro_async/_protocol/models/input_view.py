@@ -11,8 +11,8 @@ import attrs
 
 from wiro_async._protocol.http.requests import as_file, is_file, list_items, to_mapping
 from wiro_async._protocol.models.parameters import NUMBERS, Option, Parameter
+from wiro_async._protocol.values.json import to_number
 from wiro_async._protocol.values.parsing import as_text
-from wiro_async._protocol.values.scalars import to_builtin
 from wiro_async._types import File
 
 BETWEEN_URLS = re.compile(r",(?=\s*[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
@@ -40,7 +40,10 @@ class InputView:
     @classmethod
     def parse(cls, parameters: Sequence[Parameter], values: Mapping[str, object] | None) -> InputView:
         """An input of a model with these parameters. Raises `InvalidInputError` if it is no mapping."""
-        given = {name: to_builtin(value) for name, value in to_mapping(values).items()}
+        given = {
+            name: to_number(value) if isinstance(value, Decimal) else value
+            for name, value in to_mapping(values).items()
+        }
         return cls({parameter.id: parameter for parameter in parameters}, given)
 
     def value(self, name: str) -> object:

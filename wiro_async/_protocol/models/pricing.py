@@ -14,8 +14,8 @@ from wiro_async._protocol.models.describe import describe
 from wiro_async._protocol.models.input_view import InputView, files_in, parse_number, plain
 from wiro_async._protocol.models.model import Model, PriceRule
 from wiro_async._protocol.models.parameters import Parameter
+from wiro_async._protocol.values.json import to_number
 from wiro_async._protocol.values.parsing import as_decimal, as_seconds, as_text
-from wiro_async._protocol.values.scalars import to_builtin
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class _Quantity:
 
 def estimate(model: Model, given: Mapping[str, object] | None, count: int = 1) -> Estimate:
     """What `count` runs with this input will cost. Raises `InvalidInputError` for a `count` that is none."""
-    runs: object = to_builtin(count)
+    runs: object = to_number(count) if isinstance(count, Decimal) else count
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 0:
         raise InvalidInputError(message=f"count is {describe(runs)}; give 0 or more runs, as a whole number")
     found = InputView.parse(model.parameters, given)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wiro_async import TaskEvent, TextDelta
 from wiro_async._protocol.messages import frames as messages
-from wiro_async._protocol.messages import growth
+from wiro_async._protocol.messages import incremental_decoder
 from wiro_async._protocol.messages.frames import parse_frame
 from wiro_async._protocol.tasks.task_state import TaskState
 from wiro_async._protocol.values import json as json_module
@@ -102,14 +102,18 @@ def test_nothing_is_different(frames: list[bytes], data: st.DataObject) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bytes were decoded, each time."""
     sizes = list[int]()
-    decode = json_module.decode_text_or_none
+    decode = json_module.decode_or_none
 
     def note(data: bytes) -> Any:
         sizes.append(len(data))
         return decode(data)
 
-    monkeypatch.setattr(messages, "decode_text_or_none", note)
-    monkeypatch.setattr(growth, "decode_text_or_none", note)
+    monkeypatch.setattr(messages, "decode_or_none", note)
+
+    def note_text(data: bytes) -> Any:
+        return decode(data) if data.startswith(b"{") else note(data)  # an object is the message without its text
+
+    monkeypatch.setattr(incremental_decoder, "decode_or_none", note_text)
     return sizes
 
 
