@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.messages.frames import TEXT_KEYS, parse_frame
+from wiro_async._protocol.messages.frames import parse_frame
 from wiro_async._protocol.messages.lazy_text import parse_event_head, parse_text_head
+from wiro_async._protocol.messages.text_snapshot import TEXT_KEYS
 
 ANSWER = {"type": "answer", "speed": "6.0", "isThinking": False, "raw": 'é "x"', "thinking": [], "answer": ["x"]}
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()

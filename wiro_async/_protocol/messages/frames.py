@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 
 from wiro_async._protocol.messages.lazy_text import parse_text_head
-from wiro_async._protocol.messages.text_snapshot import TextSnapshot
+from wiro_async._protocol.messages.text_snapshot import TEXT_KEYS, TextSnapshot
 from wiro_async._protocol.tasks import status as states
 from wiro_async._protocol.tasks.events import (
     CostUpdate,
@@ -22,8 +22,6 @@ from wiro_async._protocol.tasks.events import (
 from wiro_async._protocol.tasks.records import decoded
 from wiro_async._protocol.values.json import JSON, decode_or_none, encode
 from wiro_async._protocol.values.parsing import as_dict, as_float, as_int, as_seconds, as_text
-
-TEXT_KEYS = frozenset({"raw", "thinking", "answer", "segments"})  # an object with one of them is text, even if empty
 
 
 @attrs.define

@@ -13,6 +13,7 @@ from wiro_async._protocol.values.parsing import as_list, as_text
 TextKind: TypeAlias = Literal["thinking", "answer"]
 SegmentEnd: TypeAlias = tuple[TextKind, int, int]  # a place in the timeline, and the length of the text up to there
 Piece: TypeAlias = tuple[TextKind, int, str]  # new text, and its place in the timeline
+TEXT_KEYS = frozenset({"raw", "thinking", "answer", "segments"})  # an object with one of them is text, even if empty
 KINDS: tuple[TextKind, ...] = ("thinking", "answer")
 CALL_TYPES = ("function_call", "custom_tool_call")
 OPENING, CLOSING = "<answer>", "</answer>"
@@ -51,6 +52,8 @@ class TextSnapshot:
         Args:
             is_last: no more will come, so what looks like the beginning of a tag is none.
         """
+        if TEXT_KEYS.isdisjoint(content) and "finishreason" not in content:  # progress, which comes most often
+            return None
         segments = tuple([item for item in as_list(content.get("segments")) if isinstance(item, dict)])
         thinking, written, ends, calls = _join_segments(segments)
         if not ends and not calls:  # no segment of a known type: an older model
