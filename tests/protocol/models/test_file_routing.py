@@ -15,7 +15,7 @@ import pytest
 from wiro_async import File, InvalidInputError, Parameter
 from wiro_async._protocol.http.requests import run
 from wiro_async._protocol.models.file_routing import route_files
-from wiro_async._protocol.models.input_view import files_in
+from wiro_async._protocol.models.input_view import split_files
 
 Item = dict[str, Any]
 JPEG = File(b"jpeg", "a.jpg")
@@ -107,7 +107,7 @@ def test_paths_and_open_files_are_files(tmp_path: Path) -> None:
 def test_long_texts_take_no_time(piece: str) -> None:
     """URLs are found in one pass."""
     start = process_time()
-    assert files_in(f"a,{piece * 50_000}b")
+    assert split_files(f"a,{piece * 50_000}b")
     assert process_time() - start < 2
 
 

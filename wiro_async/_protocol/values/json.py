@@ -53,16 +53,13 @@ def decode(data: bytes | str) -> JSON:
     except (ValueError, RecursionError):
         pass
     try:
-        return _decode_leniently(data)
-    except UnicodeDecodeError:
-        assert isinstance(data, bytes)
-        return _decode_leniently(data.decode("utf-8-sig", errors="replace"))
+        value: JSON = json.loads(data, parse_int=_parse_int)
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
-
-
-def _decode_leniently(data: bytes | str) -> JSON:
-    value: JSON = json.loads(data, parse_int=_parse_int)
+    except UnicodeDecodeError:
+        if isinstance(data, str):
+            raise
+        return decode(data.decode("utf-8-sig", errors="replace"))
     return value
 
 
@@ -105,7 +102,7 @@ def to_json(value: object, name: str) -> JSON:
                 raise InvalidInputError(message=f"{name} is {number}, which JSON cannot hold; give a finite number")
             return number
         case Mapping():
-            return {_check_key(key, name): to_json(item, f"{name}[{key!r}]") for key, item in value.items()}
+            return {_to_key(key, name): to_json(item, f"{name}[{key!r}]") for key, item in value.items()}
         case Sequence() if not isinstance(value, (bytes, bytearray, memoryview)):
             return [to_json(item, f"{name}[{index}]") for index, item in enumerate(value)]
     raise InvalidInputError(message=f"{name} is a {_describe_unsendable(value)}")
@@ -134,7 +131,7 @@ def check_encodable(text: str, name: str) -> str:
     return text
 
 
-def _check_key(key: object, name: str) -> str:
+def _to_key(key: object, name: str) -> str:
     if isinstance(key, str):
         return str.__str__(check_encodable(key, f"the key {key!r} of {name}"))
     raise InvalidInputError(message=f"{name} has the key {key!r}, a {type(key).__name__}; JSON keys are strings")
