@@ -80,7 +80,7 @@ def stories(draw: st.DrawFn) -> list[bytes]:
     return frames
 
 
-def told(state: TaskState, frame: bytes, *, whole: bool) -> list[TaskEvent]:
+def receive(state: TaskState, frame: bytes, *, whole: bool) -> list[TaskEvent]:
     """The events of a frame."""
     message = parse_frame(frame)
     assert message is not None
@@ -94,7 +94,7 @@ def test_nothing_is_different(frames: list[bytes], data: st.DataObject) -> None:
         frames = data.draw(st.lists(st.sampled_from(frames), max_size=12))
     one, other = TaskState(), TaskState()
     for frame in frames:
-        assert told(one, frame, whole=False) == told(other, frame, whole=True)
+        assert receive(one, frame, whole=False) == receive(other, frame, whole=True)
         assert one.so_far() == other.so_far()
 
 
@@ -132,7 +132,7 @@ def test_only_what_is_new_is_decoded(decoded: list[int], manner: str, ascii_only
             parts = [{"type": kinds[place % 2], "text": word} for place, word in enumerate(words[:end])]
             said = {"type": "answer", "speed": f"{end}", "segments": parts}
         frame = {"type": "task_output", "id": "1", "message": said, "result": True}
-        deltas += told(state, json.dumps(frame, ensure_ascii=ascii_only).encode(), whole=False)
+        deltas += receive(state, json.dumps(frame, ensure_ascii=ascii_only).encode(), whole=False)
     assert "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)) == "".join(words)
     assert sum(size > 200 for size in decoded) <= 1
     assert len(decoded) == len(words)

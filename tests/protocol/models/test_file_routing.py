@@ -127,8 +127,8 @@ FILES: list[object] = [A, JPEG, [A, B], [JPEG, A], [JPEG, JPEG], None]
 def test_nothing_is_lost_or_doubled(one: object, mixed: object) -> None:
     """Every file and URL that is given is sent once, and nowhere else."""
     given = [item for value in (one, mixed) for item in (value if isinstance(value, list) else [value]) if item]
-    told: list[object] = []
+    sent: list[object] = []
     for values in sent({"many": one, "mixed": mixed}).values():
         for value in values if isinstance(values, list) else [values]:
-            told += value.split(",") if isinstance(value, str) else [value]
-    assert sorted(map(repr, filter(None, told))) == sorted(map(repr, given))
+            sent += value.split(",") if isinstance(value, str) else [value]
+    assert sorted(map(repr, filter(None, sent))) == sorted(map(repr, given))

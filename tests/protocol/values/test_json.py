@@ -51,8 +51,8 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate 
 @given(VALUES)
 def test_what_is_encoded_is_decoded(value: Any) -> None:
     """Both ways give the value back; whole numbers of over 64 bits come back as floats."""
-    told = decode(encode(value))
-    assert told == json.loads(json.dumps(value)) or any(abs(number) >= 2**63 for number in _numbers(value))
+    decoded = decode(encode(value))
+    assert decoded == json.loads(json.dumps(value)) or any(abs(number) >= 2**63 for number in _numbers(value))
 
 
 @given(ANY_TEXT)
@@ -134,8 +134,8 @@ def test_invalid_json_that_occurs_is_read(data: bytes | str, value: object) -> N
 
 def test_whole_numbers_of_any_length_are_read() -> None:
     """One that Python does not read as a number stays text, and the rest of the answer is read."""
-    told = decode(b'{"result": true, "n": %s, "m": 7}' % (b"9" * 5000))
-    assert told == {"result": True, "n": "9" * 5000, "m": 7}
+    decoded = decode(b'{"result": true, "n": %s, "m": 7}' % (b"9" * 5000))
+    assert decoded == {"result": True, "n": "9" * 5000, "m": 7}
     with pytest.raises(ValueError, match="Expecting"):
         decode('["\ud800", ')
 
@@ -175,7 +175,7 @@ def test_the_check_makes_plain_types() -> None:
     ],
 )
 def test_what_cannot_be_sent_is_named(value: object, name: str, words: str) -> None:
-    """The message tells the place and the reason."""
+    """The message names the place and the reason."""
     with pytest.raises(InvalidInputError) as caught:
         to_json(value, "x")
     assert str(caught.value).startswith(name)

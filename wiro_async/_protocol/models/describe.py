@@ -12,7 +12,7 @@ from wiro_async._protocol.models.parameters import CHOICES, NUMBERS, TEXTS, Para
 from wiro_async._redaction import redacted, shown_url
 
 LOCAL_PATH = re.compile(r"[\\/]|\.\w{1,5}$")
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:(//|[a-z]+/)", re.IGNORECASE)
+URL = re.compile(r"[a-z][a-z0-9+.-]+:(//|[a-z]+/)", re.IGNORECASE)
 HOST = re.compile(r"(//)?([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?/", re.IGNORECASE)
 ALLOWED_MEDIA = {"image": ("image",), "video": ("video",), "audio": ("audio", "video")}  # videos have sound
 SHOWN_OPTIONS = 20
@@ -43,7 +43,7 @@ def describe(value: object) -> str:
     match value:
         case bytes() | bytearray() | memoryview():
             return f"{type(value).__name__}, which must be wrapped as File(data, name='…')"
-        case str() if ADDRESS.match(value):
+        case str() if URL.match(value):
             return f"a URL ({shown_url(value)})"
         case _ if is_file(value):
             return f"a file ({file_name(value) or 'without a name'})"
@@ -75,8 +75,8 @@ def find_file_problems(parameter: Parameter, files: list[object]) -> Iterator[tu
     """Find what is wrong with files and URLs, each as (what was given, what is allowed)."""
     for file in files:
         if isinstance(file, str) and HOST.match(file):
-            yield "an address without https://", f"{describe_allowed(parameter)}; a file that is here as Path(…)"
-        elif isinstance(file, str) and LOCAL_PATH.search(file) and not ADDRESS.match(file):
+            yield "a URL without https://", f"{describe_allowed(parameter)}; a file that is here as Path(…)"
+        elif isinstance(file, str) and LOCAL_PATH.search(file) and not URL.match(file):
             yield f"{short.repr(file)}, which is text", f"a URL, or Path({short.repr(file)}) to upload it"
         elif isinstance(file, str) and not is_readable(file):
             yield "a URL that cannot be read", describe_allowed(parameter)

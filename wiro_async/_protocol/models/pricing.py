@@ -85,7 +85,9 @@ def estimate(model: Model, given: Mapping[str, object] | None, count: int = 1) -
     Raises:
         InvalidInputError: `count` is no whole number, or the input no mapping.
     """
-    runs: object = to_number(count) if isinstance(count, Decimal) else count
+    runs: object = count
+    if isinstance(runs, Decimal):
+        runs = to_number(runs)
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 0:
         raise InvalidInputError(message=f"count is {describe(runs)}; give 0 or more runs, as a whole number")
     view = InputView.parse(model.parameters, given)
