@@ -127,8 +127,8 @@ FILES: list[object] = [A, JPEG, [A, B], [JPEG, A], [JPEG, JPEG], None]
 def test_nothing_is_lost_or_doubled(one: object, mixed: object) -> None:
     """Every file and URL that is given is sent once, and nowhere else."""
     given = [item for value in (one, mixed) for item in (value if isinstance(value, list) else [value]) if item]
-    sent: list[object] = []
+    seen: list[object] = []
     for values in sent({"many": one, "mixed": mixed}).values():
         for value in values if isinstance(values, list) else [values]:
-            sent += value.split(",") if isinstance(value, str) else [value]
-    assert sorted(map(repr, filter(None, sent))) == sorted(map(repr, given))
+            seen += value.split(",") if isinstance(value, str) else [value]
+    assert sorted(map(repr, filter(None, seen))) == sorted(map(repr, given))
