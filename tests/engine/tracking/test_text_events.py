@@ -23,7 +23,7 @@ from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.tracking.event_buffer import EventBuffer
 from wiro_async._engine.tracking.tracked_task import TrackedTask
-from wiro_async._protocol.http.event_stream import ServerEvent, told_by
+from wiro_async._protocol.http.event_stream import ServerEvent, parse_event
 from wiro_async._protocol.messages import frames as messages
 from wiro_async._protocol.messages.frames import Message, parse_frame
 from wiro_async._protocol.values import json as json_module
@@ -63,7 +63,7 @@ class Told:
     def message(self) -> Message:
         told: dict[str, Any] = {"type": "answer", "speed": "6.0", **self.content()}
         if self.envelope == "sse":
-            event = told_by(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **told})))
+            event = parse_event(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **told})))
             assert isinstance(event, Message)
             return event
         frame: dict[str, Any] = {"type": "task_output", "id": "7", "message": told, "result": True}
@@ -206,13 +206,13 @@ def frame(text: str) -> bytes:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The frames that were decoded."""
     frames: list[bytes] = []
-    decode = json_module.decode_text_or_none
+    decode = json_module.decode_or_none
 
     def note(data: bytes) -> Any:
         frames.append(data)
         return decode(data)
 
-    monkeypatch.setattr(messages, "decode_text_or_none", note)
+    monkeypatch.setattr(messages, "decode_or_none", note)
     return frames
 
 
