@@ -130,7 +130,7 @@ async def life(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: 
             witness.look(handle, handle.ref, events, [event async for event in events])
         result = await handle
         witness.look(
-            view, result, result.task, result.outputs, result.output, result.output.record, await handle.detail()
+            view, result, result.info, result.outputs, result.output, result.output.record, await handle.detail()
         )
         paths = await result.save(folder / mode)
         witness.look(paths)

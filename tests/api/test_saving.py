@@ -166,7 +166,7 @@ async def test_a_zip(result: TaskResult, tmp_path: Path) -> None:
         assert opened.testzip() is None
         assert opened.namelist() == SAFE
         assert [opened.read(name) for name in SAFE] == DATA
-        ended = result.task.ended_at
+        ended = result.info.ended_at
         assert ended is not None
         assert opened.infolist()[0].date_time[:3] == (ended.year, ended.month, ended.day)
         assert {info.compress_type for info in opened.infolist()} == {zipfile.ZIP_DEFLATED}
@@ -234,7 +234,7 @@ async def test_a_zip_in_a_block(wiro: AsyncWiro, result: TaskResult) -> None:
 @pytest.mark.parametrize("ended", ["99999999999", "4354819200", "0", "-5"])
 async def test_a_zip_of_any_time(result: TaskResult, ended: str) -> None:
     """A zip knows the years from 1980 to 2107."""
-    task = TaskInfo.from_wire({**result.task.raw, "endtime": ended})
+    task = TaskInfo.from_wire({**result.info.raw, "endtime": ended})
     again = TaskResult(task, result.outputs[0]._downloader)
     assert len(zipfile.ZipFile(io.BytesIO(await zipped(again))).namelist()) == len(SAFE)
 
@@ -272,7 +272,7 @@ async def test_errors_tell_of_the_task(emulator: WiroEmulator, result: TaskResul
         async with result.output.stream():
             pass
 
-    nothing = TaskResult(attrs.evolve(result.task, outputs=()), result.output._downloader)
+    nothing = TaskResult(attrs.evolve(result.info, outputs=()), result.output._downloader)
 
     async def absent() -> None:
         _ = nothing.output
@@ -281,7 +281,7 @@ async def test_errors_tell_of_the_task(emulator: WiroEmulator, result: TaskResul
     for act in (result.output.read(), streamed(), entered(), zipped(result), absent(), *saving):
         with pytest.raises(DownloadError) as caught:
             await act
-        assert (caught.value.task_id, caught.value.token) == (result.task.id, result.task.token)
+        assert (caught.value.task_id, caught.value.token) == (result.info.id, result.info.token)
 
 
 async def test_errors_of_others_are_left_alone(result: TaskResult) -> None:

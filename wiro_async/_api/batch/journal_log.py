@@ -65,7 +65,7 @@ class ItemLog:
         """What became of it. A task that is still unknown, or still runs, stays to be looked for or followed."""
         match outcome.error:
             case None if outcome.result is not None:
-                self.journal.end(self.entry, "succeeded", outcome.result.task, None)
+                self.journal.end(self.entry, "succeeded", outcome.result.info, None)
             case TaskFailedError() as error:
                 self.journal.end(self.entry, "failed", error.task, error)
             case TaskCancelledError() as error:

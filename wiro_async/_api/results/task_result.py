@@ -36,35 +36,35 @@ class TaskResult:
     """A finished run.
 
     Attributes:
-        task: the service's record of it.
+        info: the service's record of it.
         outputs: what it made, in order.
     """
 
-    def __init__(self, task: TaskInfo, downloader: Downloader) -> None:
-        self.task = task
-        self._ref = TaskRef(task.id or None, task.token)
-        self.outputs = tuple(Output(record, downloader, self._ref) for record in task.outputs)
+    def __init__(self, info: TaskInfo, downloader: Downloader) -> None:
+        self.info = info
+        self._ref = TaskRef(info.id or None, info.token)
+        self.outputs = tuple(Output(record, downloader, self._ref) for record in info.outputs)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(task={self.task!r}, outputs={list(self.outputs)!r})"
+        return f"{type(self).__name__}(info={self.info!r}, outputs={list(self.outputs)!r})"
 
     @property
     def output(self) -> Output:
         """The first output. Raises `DownloadError` if there is none."""
         if not self.outputs:
-            error = DownloadError(f"task {self.task.id} of {self.task.model} made no output")
+            error = DownloadError(f"task {self.info.id} of {self.info.model} made no output")
             raise error.with_task(self._ref.task_id, self._ref.token)
         return self.outputs[0]
 
     @property
     def succeeded(self) -> bool:
         """Whether it finished with exit code 0; `await` and `run()` only give results that did."""
-        return self.task.succeeded
+        return self.info.succeeded
 
     @property
     def text(self) -> str:
         """An LLM's answer; for other models what they wrote to their log."""
-        return whole(self._snapshot.answer) if self._snapshot.has_text else self.task.log
+        return whole(self._snapshot.answer) if self._snapshot.has_text else self.info.log
 
     @property
     def thinking(self) -> str:
@@ -99,12 +99,12 @@ class TaskResult:
     @property
     def cost(self) -> Decimal | None:
         """What was billed, in US dollars."""
-        return self.task.cost
+        return self.info.cost
 
     @property
     def elapsed(self) -> float | None:
         """Seconds the model ran."""
-        return self.task.elapsed
+        return self.info.elapsed
 
     def parse(self, kind: type[T]) -> T:
         """An LLM's answer as a value: `result.parse(Weather)`. JSON between code fences will do.
@@ -119,7 +119,7 @@ class TaskResult:
         from wiro_async._api.conversation import type_schemas as schemas
         from wiro_async._api.conversation.answer_reader import reading
 
-        return reading(partial(schemas.decoded_as, kind=kind), self.text, [self.task], self.finish_reason)
+        return reading(partial(schemas.decoded_as, kind=kind), self.text, [self.info], self.finish_reason)
 
     async def save(
         self, directory: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None
@@ -165,7 +165,7 @@ class TaskResult:
         """
         from wiro_async._api.results.zip_archive import zipped
 
-        ended = self.task.ended_at
+        ended = self.info.ended_at
         made_at = (ended.year, ended.month, ended.day, ended.hour, ended.minute, ended.second) if ended else ZIP_EPOCH
         made_at = min(max(made_at, ZIP_EPOCH), ZIP_END)
         return ByteStream(zipped(zip(self._names(), self.outputs, strict=True), made_at))
@@ -175,7 +175,7 @@ class TaskResult:
 
     @cached_property
     def _snapshot(self) -> TextSnapshot:
-        snapshots = (TextSnapshot.from_wire(record.content, is_last=True) for record in self.task.outputs)
+        snapshots = (TextSnapshot.from_wire(record.content, is_last=True) for record in self.info.outputs)
         return next(filter(None, snapshots), EMPTY)
 
 
@@ -183,10 +183,10 @@ class ParsedResult(TaskResult, Generic[T]):
     """A finished run whose answer was asked for by `response_model`, and fits."""
 
     def __init__(
-        self, task: TaskInfo, downloader: Downloader, form: AnswerForm[T], tasks: Sequence[TaskInfo] | None = None
+        self, info: TaskInfo, downloader: Downloader, form: AnswerForm[T], tasks: Sequence[TaskInfo] | None = None
     ) -> None:
-        super().__init__(task, downloader)
-        self._tasks = tasks or [task]
+        super().__init__(info, downloader)
+        self._tasks = tasks or [info]
         self._values = [] if self.asks_for_tools else [form.read(self.text, self._tasks, self.finish_reason)]
 
     @property
