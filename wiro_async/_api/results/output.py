@@ -17,7 +17,7 @@ from wiro_async._errors import DownloadError, WiroError
 from wiro_async._protocol.files.filenames import safe_name
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
 from wiro_async._protocol.tasks.records import OutputRecord
-from wiro_async._transport.files.atomic_file import filling
+from wiro_async._transport.files.atomic_file import atomic_file
 
 
 class Output:
@@ -117,7 +117,7 @@ class Output:
             if self.url is not None:
                 return await self._downloader.save(self.url, path, self.size, max_bytes, overwrite=overwrite)
             text = _text(self.record)
-            async with filling(path, overwrite) as file:
+            async with atomic_file(path, overwrite) as file:
                 await file.write(text)
             return file.path
 

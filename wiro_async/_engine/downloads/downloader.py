@@ -11,7 +11,7 @@ import attrs
 from wiro_async._engine.downloads.fetch import Fetch
 from wiro_async._errors import DownloadError
 from wiro_async._redaction import shown_url
-from wiro_async._transport.files.atomic_file import filling
+from wiro_async._transport.files.atomic_file import atomic_file
 from wiro_async._transport.http import HttpTransport
 
 READ_CAP = 256 * 1024 * 1024
@@ -66,7 +66,7 @@ class Downloader:
     ) -> Path:
         """Save it under a path, or a numbered one next to it, and return which. Arguments and errors as in `stream`."""
         opened = self._opened(url, size, max_bytes, self.http.downloads)
-        async with filling(path, overwrite) as file, opened as pieces:
+        async with atomic_file(path, overwrite) as file, opened as pieces:
             async for piece in pieces:
                 if piece is None:
                     await file.restart()

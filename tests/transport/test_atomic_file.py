@@ -16,7 +16,7 @@ import pytest
 
 from wiro_async._protocol.files.filenames import numbered
 from wiro_async._transport.files import atomic_file as module
-from wiro_async._transport.files.atomic_file import filling
+from wiro_async._transport.files.atomic_file import BUFFER, atomic_file
 
 if TYPE_CHECKING:
     from tests.conftest import Until
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 async def fill(path: Path, data: bytes = b"new", overwrite: bool = False) -> Path:
     """Write a file and tell where it lies."""
-    async with filling(path, overwrite) as file:
+    async with atomic_file(path, overwrite) as file:
         await file.write(data)
     return file.path
 
@@ -45,21 +45,19 @@ async def test_a_file(tmp_path: Path) -> None:
     assert (await anyio.Path(path).stat()).st_mode & 0o777 == 0o666 & ~mask
 
 
-async def test_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small and big ones, in their order."""
-    monkeypatch.setattr(module, "BUFFER", 100)
-    pieces = [bytes([number]) * (number * 7 % 260) for number in range(100)]
-    async with filling(tmp_path / "f", False) as file:
+async def test_many_chunks(tmp_path: Path) -> None:
+    """Smaller and larger than the buffer, they are written in order."""
+    pieces = [bytes([number]) * (number * 7 % 26 * BUFFER // 10) for number in range(30)]
+    async with atomic_file(tmp_path / "f", False) as file:
         for piece in pieces:
             await file.write(piece)
     assert await anyio.Path(tmp_path / "f").read_bytes() == b"".join(pieces)
 
 
-async def test_starting_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was written is thrown away, on the disk and before."""
-    monkeypatch.setattr(module, "BUFFER", 2)
-    async with filling(tmp_path / "f", False) as file:
-        await file.write(b"wrong")
+async def test_starting_over(tmp_path: Path) -> None:
+    """`restart` discards what is on the disk and what is in the buffer."""
+    async with atomic_file(tmp_path / "f", False) as file:
+        await file.write(b"wrong" * BUFFER)
         await file.write(b"w")
         await file.restart()
         await file.write(b"right")
@@ -68,7 +66,7 @@ async def test_starting_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_it_has_no_name_before_it_is_whole(tmp_path: Path) -> None:
     """Nobody takes half a file for a whole one."""
-    async with filling(tmp_path / "f.png", False) as file:
+    async with atomic_file(tmp_path / "f.png", False) as file:
         await file.write(b"x")
         assert "f.png" not in names(tmp_path)
 
@@ -95,7 +93,7 @@ async def test_overwriting(tmp_path: Path) -> None:
     """If asked to; the old file is there until then."""
     path = anyio.Path(tmp_path / "f")
     await path.write_bytes(b"old")
-    async with filling(tmp_path / "f", True) as file:
+    async with atomic_file(tmp_path / "f", True) as file:
         await file.write(b"new")
         assert await path.read_bytes() == b"old"
     assert await path.read_bytes() == b"new"
@@ -119,7 +117,7 @@ async def test_nothing_is_left_of_a_failure(tmp_path: Path, error: BaseException
     await anyio.Path(tmp_path / "f").write_bytes(b"old")
 
     async def fail() -> None:
-        async with filling(tmp_path / "f", True) as file:
+        async with atomic_file(tmp_path / "f", True) as file:
             await file.write(b"x")
             raise error
 
@@ -129,21 +127,19 @@ async def test_nothing_is_left_of_a_failure(tmp_path: Path, error: BaseException
     assert await anyio.Path(tmp_path / "f").read_bytes() == b"old"
 
 
-async def test_cancelling_at_any_moment(
-    tmp_path: Path, open_files: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Either it is there and whole, or nothing is; and nothing stays open."""
-    monkeypatch.setattr(module, "BUFFER", 2)
+async def test_cancelling_at_any_moment(tmp_path: Path, open_files: Callable[[], set[str]]) -> None:
+    """The file is complete or not there, and nothing stays open."""
+    whole = b"whole" * (BUFFER // 4)
     before = open_files()
     for steps in range(1, 30):
-        task = asyncio.create_task(fill(tmp_path / f"{steps}", b"whole", overwrite=True))
+        task = asyncio.create_task(fill(tmp_path / f"{steps}", whole, overwrite=True))
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await asyncio.sleep(0.005)
     assert not [name for name in names(tmp_path) if name.endswith(".part")]
-    assert {await anyio.Path(tmp_path / name).read_bytes() for name in names(tmp_path)} <= {b"whole"}
+    assert {await anyio.Path(tmp_path / name).read_bytes() for name in names(tmp_path)} <= {whole}
     assert not {name for name in open_files() - before if str(tmp_path) in name}
 
 
@@ -163,7 +159,7 @@ async def test_cancelled_twice_while_all_threads_are_busy(tmp_path: Path, until:
     begun, free = asyncio.Event(), threading.Event()
 
     async def write() -> None:
-        async with filling(tmp_path / "x", False) as file:
+        async with atomic_file(tmp_path / "x", False) as file:
             await file.write(b"abc")
             begun.set()
             await asyncio.sleep(60)

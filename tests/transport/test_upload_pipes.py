@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from wiro_async import AsyncWiro, InvalidInputError
-from wiro_async._transport.files.file_reader import chunks_of
+from wiro_async._transport.files.upload_reader import chunks_of
 from wiro_async._transport.multipart import Multipart
 from wiro_async._types import File, spend
 from wiro_async.testing import WiroEmulator

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wiro_async._transport.files import atomic_file as module
-from wiro_async._transport.files.atomic_file import BUFFER, filling
+from wiro_async._transport.files.atomic_file import BUFFER, PartialFile, atomic_file
 
 
 def names_in(folder: Path) -> list[str]:
@@ -26,7 +25,7 @@ async def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="No space left"):  # noqa: PT012
-        async with filling(tmp_path / "x", overwrite=True) as file:
+        async with atomic_file(tmp_path / "x", overwrite=True) as file:
             for _ in range(3):
                 await file.write(b"x" * BUFFER)
     monkeypatch.undo()
@@ -43,7 +42,7 @@ async def test_an_error_of_the_disk_that_nobody_waits_for(
 
     monkeypatch.setattr(os, "write", fail)
     with pytest.raises(LookupError):  # noqa: PT012
-        async with filling(tmp_path / "x", overwrite=True) as file:
+        async with atomic_file(tmp_path / "x", overwrite=True) as file:
             await file.write(b"x" * BUFFER)
             raise LookupError
     assert not caplog.text
@@ -53,7 +52,7 @@ async def test_a_place_that_cannot_be(tmp_path: Path) -> None:
     """The usual error, at once."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="file"):
-        async with filling(tmp_path / "file" / "x", overwrite=False):
+        async with atomic_file(tmp_path / "file" / "x", overwrite=False):
             pytest.fail("it was opened")
 
 
@@ -62,7 +61,7 @@ async def test_cancelled_before_it_is_open(tmp_path: Path) -> None:
     for rounds in range(12):
 
         async def write() -> None:
-            async with filling(tmp_path / "x", overwrite=False):
+            async with atomic_file(tmp_path / "x", overwrite=False):
                 await asyncio.sleep(60)
 
         task = asyncio.create_task(write())
@@ -86,14 +85,14 @@ async def test_a_folder_that_cannot_be_flushed(tmp_path: Path, monkeypatch: pyte
         return plain(path, flags, mode)
 
     monkeypatch.setattr(os, "open", no_folders)
-    async with filling(tmp_path / "x", overwrite=False) as file:
+    async with atomic_file(tmp_path / "x", overwrite=False) as file:
         await file.write(b"x")
     assert (tmp_path / "x").read_bytes() == b"x"
 
 
 def test_late_calls_do_nothing(tmp_path: Path) -> None:
     """A thread that comes late finds nothing to open, write to or give a name."""
-    part = module._Part(tmp_path / "x")
+    part = PartialFile(tmp_path / "x")
     part.discard()
     part.open()
     part.write([b"x"])

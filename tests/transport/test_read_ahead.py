@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from wiro_async import File
-from wiro_async._transport.files.file_reader import CHUNK, chunks_of, size_of
+from wiro_async._transport.files.upload_reader import PIECE_SIZE, chunks_of, size_of
 
-PIECES = os.urandom(CHUNK * 5 // 2)
+PIECES = os.urandom(PIECE_SIZE * 5 // 2)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ async def test_every_kind_of_file(large: Path, kind: str) -> None:
         for _ in range(2):
             assert await size_of(file) == len(data)
             pieces = await read(file, len(data))
-            assert list(map(len, pieces)) == [CHUNK, CHUNK, CHUNK // 2]
+            assert list(map(len, pieces)) == [PIECE_SIZE, PIECE_SIZE, PIECE_SIZE // 2]
             assert b"".join(pieces) == data
 
 
