@@ -32,8 +32,8 @@ from wiro_async import (
     TransportError,
     WiroError,
 )
-from wiro_async._engine.downloads import download_retry as patience
 from wiro_async._redaction import redacted, shown_url, without, without_login
+from wiro_async._tuning import Tuning
 from wiro_async.testing import (
     Cut,
     DropAfter,
@@ -70,11 +70,13 @@ def server(tls_context: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wir
 
 
 @pytest_asyncio.fixture
-async def session(server: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncWiro]:
+async def session(server: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
     """A hasty session with it."""
-    monkeypatch.setattr(patience, "PACE", RetryPolicy(base=0.001, cap=0.002))
     async with AsyncWiro(
-        **server.options(), retry=RetryPolicy(attempts=3, base=0.01), timeout=Timeouts(request=1, run=20)
+        **server.options(),
+        retry=RetryPolicy(attempts=3, base=0.01),
+        timeout=Timeouts(request=1, run=20),
+        tuning=Tuning(download_pause=0.001, download_max_pause=0.002),
     ) as wiro:
         yield wiro
 

@@ -7,10 +7,11 @@ import gc
 import io
 import json
 import os
+import ssl
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,13 @@ from wiro_async import (
     InvalidInputError,
     Output,
     OutputRecord,
-    RetryPolicy,
     TaskInfo,
     TaskResult,
 )
-from wiro_async._engine.downloads import download_retry as patience
-from wiro_async._transport import http
+from wiro_async._engine.downloads.downloader import Downloader
+from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.tls import Tls
+from wiro_async._tuning import Tuning
 from wiro_async.testing import Cut, Delay, FileOutput, ModelScript, Respond, Script, WiroEmulator, timeline
 
 if TYPE_CHECKING:
@@ -62,16 +64,41 @@ def maker() -> ModelScript:
     return ModelScript("emulator/maker", lambda given: Script(timeline(1), outputs))
 
 
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken transfers are tried again at once."""
-    monkeypatch.setattr(patience, "PACE", RetryPolicy(base=0.001, cap=0.002))
+@pytest.fixture
+def emulator(
+    maker: ModelScript, tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WiroEmulator]:
+    """An emulator that knows the model."""
+    monkeypatch.setattr(Tls, "context", tls_context)
+    with WiroEmulator(speed=50, models=[maker]) as running:
+        yield running
 
 
 @pytest_asyncio.fixture
-async def result(emulator: WiroEmulator, wiro: AsyncWiro, maker: ModelScript) -> AsyncIterator[TaskResult]:
+async def wiro(emulator: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
+    """A session that repeats broken transfers at once."""
+    tuning = Tuning(download_pause=0.001, download_max_pause=0.002)
+    async with AsyncWiro(**emulator.options(), tuning=tuning) as session:
+        yield session
+
+
+@pytest_asyncio.fixture
+async def http() -> AsyncIterator[HttpTransport]:
+    """The HTTP layer of a session."""
+    transport = HttpTransport(Tls())
+    yield transport
+    await transport.aclose()
+
+
+@pytest.fixture
+def downloader(http: HttpTransport) -> Downloader:
+    """For results that no session made."""
+    return Downloader(http, "agent", 60.0, Tuning())
+
+
+@pytest_asyncio.fixture
+async def result(wiro: AsyncWiro, maker: ModelScript) -> AsyncIterator[TaskResult]:
     """Its result, with names that mean harm."""
-    dict.update(emulator._service.models, {maker.slug: maker})
     made = await wiro.run(maker.slug)
     for output, name in zip(made.outputs, NAMES, strict=True):
         output.record = attrs.evolve(output.record, name=name)
@@ -97,16 +124,16 @@ async def test_several_at_a_time(
     emulator.faults.http("files/*", Delay(0.05), times=None)
     most = 0
 
-    get = http.HttpTransport.get
+    get = HttpTransport.get
 
-    def watched(self: http.HttpTransport, *arguments: object) -> object:
+    def watched(self: HttpTransport, *arguments: object) -> object:
         nonlocal most
         most = max(most, self.in_flight)
         return get(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(http.HttpTransport, "get", watched)
+    monkeypatch.setattr(HttpTransport, "get", watched)
     await result.save(tmp_path)
-    assert 1 < most <= http.MAX_DOWNLOADS
+    assert 1 < most <= Tuning().http_downloads
 
 
 async def test_one_that_fails(emulator: WiroEmulator, result: TaskResult, tmp_path: Path) -> None:
@@ -143,9 +170,9 @@ async def zipped(result: TaskResult) -> bytes:
     return b"".join([chunk async for chunk in result.zip_stream()])
 
 
-async def test_an_output_that_is_nothing(wiro: AsyncWiro, tmp_path: Path) -> None:
+async def test_an_output_that_is_nothing(downloader: Downloader, tmp_path: Path) -> None:
     """Neither a file nor a text."""
-    nothing = Output(OutputRecord(None, "x", "raw", None, {"new": 1}, {}), wiro._downloader)
+    nothing = Output(OutputRecord(None, "x", "raw", None, {"new": 1}, {}), downloader)
     for act in (nothing.read(), nothing.save(tmp_path / "x")):
         with pytest.raises(DownloadError, match="neither a URL nor text"):
             await act
@@ -232,10 +259,10 @@ async def test_a_zip_in_a_block(wiro: AsyncWiro, result: TaskResult) -> None:
 
 
 @pytest.mark.parametrize("ended", ["99999999999", "4354819200", "0", "-5"])
-async def test_a_zip_of_any_time(result: TaskResult, ended: str) -> None:
+async def test_a_zip_of_any_time(result: TaskResult, downloader: Downloader, ended: str) -> None:
     """A zip knows the years from 1980 to 2107."""
     task = TaskInfo.from_wire({**result.info.raw, "endtime": ended})
-    again = TaskResult(task, result.outputs[0]._downloader)
+    again = TaskResult(task, downloader)
     assert len(zipfile.ZipFile(io.BytesIO(await zipped(again))).namelist()) == len(SAFE)
 
 
@@ -260,7 +287,9 @@ async def test_a_stream_in_a_plain_loop(wiro: AsyncWiro, result: TaskResult, unt
     await until(lambda: gc.collect() >= 0 and not wiro.statistics().requests)
 
 
-async def test_errors_tell_of_the_task(emulator: WiroEmulator, result: TaskResult, tmp_path: Path) -> None:
+async def test_errors_tell_of_the_task(
+    emulator: WiroEmulator, result: TaskResult, downloader: Downloader, tmp_path: Path
+) -> None:
     """Whichever way an output is asked for, and also where there is none."""
     emulator.faults.http("files/*", Respond(403), times=None)
 
@@ -272,7 +301,7 @@ async def test_errors_tell_of_the_task(emulator: WiroEmulator, result: TaskResul
         async with result.output.stream():
             pass
 
-    nothing = TaskResult(attrs.evolve(result.info, outputs=()), result.output._downloader)
+    nothing = TaskResult(attrs.evolve(result.info, outputs=()), downloader)
 
     async def absent() -> None:
         _ = nothing.output

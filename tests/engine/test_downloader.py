@@ -12,20 +12,22 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import httpx
 import pytest
 import pytest_asyncio
 
-from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord, RetryPolicy
-from wiro_async._engine.downloads import download_retry as patience
-from wiro_async._engine.downloads.download_retry import Patience
-from wiro_async._transport import http
+from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord
+from wiro_async._engine.downloads.downloader import Downloader
+from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.tls import Tls
+from wiro_async._tuning import Tuning
 
 SIZE = 200_000
 DATA = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(SIZE // 32))
+HASTY = Tuning(download_pause=0.001, download_max_pause=0.002)
 TENTHS = [SIZE * tenth // 10 for tenth in range(11)]
 
 
@@ -105,16 +107,30 @@ async def server() -> AsyncIterator[FileServer]:
 
 
 @pytest_asyncio.fixture
-async def wiro(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncWiro]:
-    """A session that tries again at once."""
-    monkeypatch.setattr(patience, "PACE", RetryPolicy(base=0.001, cap=0.002))
-    async with AsyncWiro("the-secret-key", "the-secret-secret", base_url="http://127.0.0.1:9") as session:
+async def wiro() -> AsyncIterator[AsyncWiro]:
+    """A session that retries at once."""
+    options: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "tuning": HASTY}
+    async with AsyncWiro("the-secret-key", "the-secret-secret", **options) as session:
         yield session
 
 
-def output(wiro: AsyncWiro, url: str, size: int | None) -> Output:
+@pytest_asyncio.fixture
+async def http() -> AsyncIterator[HttpTransport]:
+    """The HTTP layer of a session."""
+    transport = HttpTransport(Tls())
+    yield transport
+    await transport.aclose()
+
+
+@pytest.fixture
+def downloader(http: HttpTransport) -> Downloader:
+    """A downloader that retries at once."""
+    return Downloader(http, "agent", 60.0, HASTY)
+
+
+def output(downloader: Downloader, url: str, size: int | None) -> Output:
     """An output at a URL."""
-    return Output(OutputRecord(url, "fox.bin", "", size, {}, {}), wiro._downloader)
+    return Output(OutputRecord(url, "fox.bin", "", size, {}, {}), downloader)
 
 
 def cut(at: int, *, reset: bool = False) -> Trick:
@@ -199,7 +215,9 @@ def is_clean(folder: Path, *names: str) -> bool:
 
 @pytest.mark.parametrize("after", AFTER, ids=str)
 @pytest.mark.parametrize("etag", ['"v1"', None], ids=["etag", "no-etag"])
-async def test_cut_anywhere(server: FileServer, wiro: AsyncWiro, tmp_path: Path, after: str, etag: str | None) -> None:
+async def test_cut_anywhere(
+    server: FileServer, downloader: Downloader, tmp_path: Path, after: str, etag: str | None
+) -> None:
     """Cut at every tenth, by an end or a reset, and met by anything afterwards: the file is whole, or not there."""
     trick = AFTER[after]
     saved = []
@@ -207,7 +225,7 @@ async def test_cut_anywhere(server: FileServer, wiro: AsyncWiro, tmp_path: Path,
         server.data, server.etag = DATA, etag
         server.tricks = [cut(at, reset=number % 2 == 0), *([trick] if trick else [])]
         try:
-            path = await output(wiro, server.url, SIZE if number % 3 else None).save(tmp_path / f"{at}.bin")
+            path = await output(downloader, server.url, SIZE if number % 3 else None).save(tmp_path / f"{at}.bin")
         except DownloadError:
             assert "range" not in server.requests[-1]
             assert trick in (wrong_range, nothing_left)
@@ -239,33 +257,33 @@ async def test_cut_for_ever(server: FileServer, wiro: AsyncWiro, tmp_path: Path,
     with pytest.raises(DownloadError, match="could not be fetched whole"):
         await wiro.download(server.url, tmp_path / "fox.bin")
     assert is_clean(tmp_path)
-    assert len(server.requests) <= patience.MAX_FAILURES + 1
+    assert len(server.requests) <= HASTY.download_failures + 1
 
 
 @pytest.mark.parametrize("at", TENTHS[:10])
 @pytest.mark.parametrize("trick", [short_body, without_length], ids=["short", "no-length"])
 async def test_a_wrong_size(
-    server: FileServer, wiro: AsyncWiro, tmp_path: Path, at: int, trick: Callable[[int], Trick]
+    server: FileServer, downloader: Downloader, tmp_path: Path, at: int, trick: Callable[[int], Trick]
 ) -> None:
     """An answer that ends in order, but not where the record says that the file ends."""
     server.always = trick(at)
     with pytest.raises(DownloadError, match=f"should have {SIZE} bytes but has {at}"):
-        await output(wiro, server.url, SIZE).save(tmp_path / "fox.bin")
+        await output(downloader, server.url, SIZE).save(tmp_path / "fox.bin")
     assert is_clean(tmp_path)
     server.always, server.tricks = None, [trick(at)]
-    path = await output(wiro, server.url, SIZE).save(tmp_path / "fox.bin")
+    path = await output(downloader, server.url, SIZE).save(tmp_path / "fox.bin")
     assert path.read_bytes() == DATA
 
 
 @pytest.mark.parametrize("etag", ['"v1"', 'W/"v1"', None])
 @pytest.mark.parametrize("ranges", [True, False])
-async def test_streaming_over_a_cut(server: FileServer, wiro: AsyncWiro, etag: str | None, ranges: bool) -> None:
+async def test_streaming_over_a_cut(server: FileServer, downloader: Downloader, etag: str | None, ranges: bool) -> None:
     """A reader never gets a byte twice, nor bytes of another file: the rest of the same one, or an error."""
     for at in TENTHS:
         server.etag, server.ranges, server.tricks = etag, ranges, [cut(at)]
         received = bytearray()
         try:
-            async with output(wiro, server.url, SIZE).stream() as chunks:
+            async with output(downloader, server.url, SIZE).stream() as chunks:
                 async for chunk in chunks:
                     received += chunk
         except DownloadError:
@@ -276,62 +294,45 @@ async def test_streaming_over_a_cut(server: FileServer, wiro: AsyncWiro, etag: s
             assert etag == '"v1"' or at == 0 or at == SIZE
 
 
-async def test_reading_starts_over(server: FileServer, wiro: AsyncWiro) -> None:
+async def test_reading_starts_over(server: FileServer, downloader: Downloader) -> None:
     """In memory the beginning can be thrown away."""
     server.etag = None
     server.tricks = [cut(TENTHS[5])]
-    assert await output(wiro, server.url, SIZE).read() == DATA
+    assert await output(downloader, server.url, SIZE).read() == DATA
 
 
-async def test_a_stream_tells_before_it_begins(server: FileServer, wiro: AsyncWiro) -> None:
+async def test_a_stream_tells_before_it_begins(server: FileServer, downloader: Downloader) -> None:
     """A web app can still answer with an error."""
     server.always = respond(403)
     with pytest.raises(DownloadError, match="HTTP 403"):
-        async with output(wiro, server.url, None).stream():
+        async with output(downloader, server.url, None).stream():
             pytest.fail("nothing to stream")
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("status", [404, 408, 425, 429, 500, 502, 503, 504, 520])
-async def test_a_file_that_is_late(server: FileServer, wiro: AsyncWiro, status: int) -> None:
+async def test_a_file_that_is_late(server: FileServer, downloader: Downloader, status: int) -> None:
     """The same URL is asked again."""
     server.tricks = [respond(status)] * 12
-    assert await output(wiro, server.url, SIZE).read() == DATA
+    assert await output(downloader, server.url, SIZE).read() == DATA
     assert len(server.requests) == 13
 
 
 @pytest.mark.parametrize("status", [204, 206, 304, 400, 401, 403, 410, 416])
-async def test_a_file_that_is_refused(server: FileServer, wiro: AsyncWiro, status: int) -> None:
+async def test_a_file_that_is_refused(server: FileServer, downloader: Downloader, status: int) -> None:
     """Told at once."""
     server.always = respond(status)
     with pytest.raises(DownloadError, match=f"fox.bin answered HTTP {status}"):
-        await output(wiro, server.url, SIZE).read()
+        await output(downloader, server.url, SIZE).read()
     assert len(server.requests) == 1
 
 
-async def test_three_minutes_are_enough(server: FileServer, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then a file that is not there is given up."""
-    monkeypatch.setattr(patience, "LAG_SECONDS", 0.05)
+async def test_a_file_that_never_comes(server: FileServer, http: HttpTransport) -> None:
+    """After the time in which a file may be late, it is given up."""
+    downloader = Downloader(http, "agent", 60.0, attrs.evolve(HASTY, download_lag=0.05))
     server.always = respond(404)
     with pytest.raises(DownloadError, match="could not be fetched whole: HTTP 404"):
-        await output(wiro, server.url, SIZE).read()
-
-
-def test_patience() -> None:
-    """Late files have three minutes, broken transfers some attempts; both begin anew when more has come."""
-    late = Patience(1000.0)
-    delays = [late.delay(now, 0, None, 0.0) for now in (1000, 1001, 1002, 1003, 1010, 1020, 1060, 1179, 1180)]
-    assert delays == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 1.0, None]
-    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=7.0) == 7.0
-    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=14.0) == 14.0
-    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=3600.0) == 180.0
-    broken = Patience(0.0)
-    attempts = [broken.delay(float(number), 0, SIZE, 1.0, weight=1) for number in range(8)]
-    assert [delay is None for delay in attempts] == [False] * 7 + [True]
-    assert broken.delay(100.0, SIZE // 50 - 1, SIZE, 0.0, weight=1) is None
-    assert broken.delay(100.0, SIZE // 50, SIZE, 0.0, weight=1) == 0.0
-    assert broken.delay(100.0, SIZE // 50, SIZE, 0.0, weight=1) == 0.25
-    assert broken.since == 100.0
+        await output(downloader, server.url, SIZE).read()
 
 
 async def test_no_key_goes_along(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
@@ -345,21 +346,6 @@ async def test_no_key_goes_along(server: FileServer, wiro: AsyncWiro, tmp_path: 
     assert all(request["accept-encoding"] == "identity" for request in server.requests)
 
 
-@pytest.mark.parametrize(
-    "location", ["http://127.0.0.1:{port}/plain.bin", "//127.0.0.1:{port}/x", "file:///etc/passwd"]
-)
-async def test_never_from_https_to_http(location: str) -> None:
-    """What was asked for under protection is not fetched without it."""
-    from wiro_async._engine.downloads.fetch import _redirected
-
-    target = location.format(port=1)
-    if target.startswith("//"):
-        assert _redirected("https://127.0.0.1/a", target) == f"https:{target}"
-    else:
-        with pytest.raises(DownloadError, match="redirects from https"):
-            _redirected("https://127.0.0.1/SECRET/fox.bin", target)
-
-
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://", "http://[::1", "//[", ""])
 async def test_redirects_to_nowhere(server: FileServer, wiro: AsyncWiro, tmp_path: Path, location: str) -> None:
     """An error of ours, whatever it says; nothing of this machine is read."""
@@ -369,26 +355,26 @@ async def test_redirects_to_nowhere(server: FileServer, wiro: AsyncWiro, tmp_pat
     assert is_clean(tmp_path)
 
 
-async def test_redirects_in_a_circle(server: FileServer, wiro: AsyncWiro) -> None:
+async def test_redirects_in_a_circle(server: FileServer, downloader: Downloader) -> None:
     """Five are followed."""
     server.always = respond(301, Location=server.url)
     with pytest.raises(DownloadError, match="redirects more than 5 times"):
-        await output(wiro, server.url, None).read()
+        await output(downloader, server.url, None).read()
     assert len(server.requests) == 6
 
 
-async def test_a_body_that_came_compressed(server: FileServer, wiro: AsyncWiro) -> None:
+async def test_a_body_that_came_compressed(server: FileServer, downloader: Downloader) -> None:
     """Though nobody asked for it: what counts is the file, and a size of it."""
     packed = gzip.compress(DATA)
     headers = {"Content-Encoding": "gzip", "Content-Length": len(packed), "ETag": '"v1"'}
     server.tricks = [lambda _, request: Reply(200, headers, packed, cut=len(packed) // 2)]
     server.tricks.append(lambda _, request: Reply(200, headers, packed))
-    assert await output(wiro, server.url, SIZE).read() == DATA
+    assert await output(downloader, server.url, SIZE).read() == DATA
     assert "range" not in server.requests[1]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "bare deflate"])
-async def test_a_compressed_body_that_is_cut(server: FileServer, wiro: AsyncWiro, coding: str) -> None:
+async def test_a_compressed_body_that_is_cut(server: FileServer, downloader: Downloader, coding: str) -> None:
     """Its server takes it for whole, and nobody knows the size: that its coding breaks off tells."""
     packer = zlib.compressobj(wbits={"gzip": 31, "deflate": 15, "bare deflate": -15}[coding])
     packed = packer.compress(DATA) + packer.flush()
@@ -398,59 +384,56 @@ async def test_a_compressed_body_that_is_cut(server: FileServer, wiro: AsyncWiro
         return lambda _, request: Reply(200, headers, packed[:length])
 
     server.tricks = [answer(len(packed) // 2), answer(len(packed) - 1), answer(len(packed))]
-    assert await output(wiro, server.url, None).read() == DATA
+    assert await output(downloader, server.url, None).read() == DATA
     assert len(server.requests) == 3
     server.always = answer(len(packed) // 2)
     with pytest.raises(DownloadError, match="broke off within its content coding"):
-        await output(wiro, server.url, None).read()
+        await output(downloader, server.url, None).read()
 
 
-async def test_a_compressed_body_of_several_parts(server: FileServer, wiro: AsyncWiro) -> None:
+async def test_a_compressed_body_of_several_parts(server: FileServer, downloader: Downloader) -> None:
     """As gzip allows; a little one that holds much is unpacked piece by piece, and counted on the way."""
     packed = gzip.compress(DATA) + gzip.compress(bytes(40_000_000))
     headers = {"Content-Encoding": "gzip", "Content-Length": len(packed)}
     server.always = lambda _, request: Reply(200, headers, packed)
-    async with output(wiro, server.url, None).stream() as chunks:
+    async with output(downloader, server.url, None).stream() as chunks:
         pieces = [(len(chunk), hash(chunk)) async for chunk in chunks]
     assert sum(size for size, _ in pieces) == len(DATA) + 40_000_000
     assert max(size for size, _ in pieces) <= 2**20
     with pytest.raises(DownloadError, match="more than the 1000000 allowed"):
-        await output(wiro, server.url, None).read(max_bytes=1_000_000)
+        await output(downloader, server.url, None).read(max_bytes=1_000_000)
 
 
-async def test_a_coding_that_nobody_asked_for(server: FileServer, wiro: AsyncWiro) -> None:
+async def test_a_coding_that_nobody_asked_for(server: FileServer, downloader: Downloader) -> None:
     """Told at once."""
     server.always = lambda _, request: Reply(200, {"Content-Encoding": "br", "Content-Length": 3}, b"abc")
     with pytest.raises(DownloadError, match="the coding 'br', which nobody asked for"):
-        await output(wiro, server.url, None).read()
+        await output(downloader, server.url, None).read()
     assert len(server.requests) == 1
 
 
-async def test_waiting_in_line_costs_no_patience(
-    server: FileServer, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The minutes in which a file may be late begin when it is first asked for."""
-    monkeypatch.setattr(patience, "LAG_SECONDS", 2.0)
-    downloads = wiro._engine.http.downloads
-    for _ in range(http.MAX_DOWNLOADS):
-        downloads.acquire_nowait()
+async def test_waiting_for_a_turn_does_not_count(server: FileServer, http: HttpTransport) -> None:
+    """The time in which a file may be late begins with the first request."""
+    downloader = Downloader(http, "agent", 60.0, attrs.evolve(HASTY, download_lag=2.0))
+    for _ in range(HASTY.http_downloads):
+        http.downloads.acquire_nowait()
     server.tricks = [respond(404)]
-    reading = asyncio.create_task(output(wiro, server.url, SIZE).read())
+    reading = asyncio.create_task(output(downloader, server.url, SIZE).read())
     await asyncio.sleep(2.1)
     assert not server.requests
-    for _ in range(http.MAX_DOWNLOADS):
-        downloads.release()
+    for _ in range(HASTY.http_downloads):
+        http.downloads.release()
     assert await reading == DATA
 
 
-async def test_many_open_streams(server: FileServer, wiro: AsyncWiro) -> None:
-    """Whoever reads slowly keeps nobody else waiting, not even himself."""
+async def test_many_open_streams(server: FileServer, http: HttpTransport, downloader: Downloader) -> None:
+    """Streams that are read slowly hold up no other download."""
     async with AsyncExitStack() as stack:
-        for _ in range(http.MAX_DOWNLOADS + 5):
-            await stack.enter_async_context(output(wiro, server.url, SIZE).stream())
-        assert wiro.statistics().requests == http.MAX_DOWNLOADS + 5
-        assert await output(wiro, server.url, SIZE).read() == DATA
-    assert wiro.statistics().requests == 0
+        for _ in range(HASTY.http_downloads + 5):
+            await stack.enter_async_context(output(downloader, server.url, SIZE).stream())
+        assert http.in_flight == HASTY.http_downloads + 5
+        assert await output(downloader, server.url, SIZE).read() == DATA
+    assert http.in_flight == 0
 
 
 async def test_a_transport_that_does_not_count(tmp_path: Path) -> None:
@@ -469,9 +452,9 @@ async def test_a_transport_that_does_not_count(tmp_path: Path) -> None:
     assert path.read_bytes() == DATA
 
 
-async def test_the_most_bytes(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
+async def test_the_most_bytes(server: FileServer, downloader: Downloader, tmp_path: Path) -> None:
     """Refused before a request where the record says how large it is, at the head of the answer, or on the way."""
-    known, unknown = output(wiro, server.url, SIZE), output(wiro, server.url, None)
+    known, unknown = output(downloader, server.url, SIZE), output(downloader, server.url, None)
     with pytest.raises(DownloadError, match=f"has {SIZE} bytes, more than the {SIZE - 1} allowed; raise max_bytes"):
         await known.save(tmp_path / "fox.bin", max_bytes=SIZE - 1)
     assert not server.requests
@@ -485,29 +468,37 @@ async def test_the_most_bytes(server: FileServer, wiro: AsyncWiro, tmp_path: Pat
     assert await unknown.read(max_bytes=SIZE) == DATA
 
 
-async def test_the_sessions_most_bytes(server: FileServer) -> None:
-    """Whatever a call allows."""
+async def test_the_sessions_most_bytes(server: FileServer, downloader: Downloader, tmp_path: Path) -> None:
+    """They hold whatever a call allows, also in a view, and also before a request where the record says the size."""
+    capped = attrs.evolve(downloader, max_bytes=1000)
+    with pytest.raises(DownloadError, match="more than the 1000 allowed"):
+        await output(capped, server.url, SIZE).read(max_bytes=SIZE)
+    with pytest.raises(DownloadError, match="more than the 10 allowed"):
+        await output(capped, server.url, SIZE).read(max_bytes=10)
+    assert not server.requests
     async with AsyncWiro("key", max_download_bytes=1000) as wiro:
         with pytest.raises(DownloadError, match="more than the 1000 allowed"):
-            await output(wiro, server.url, SIZE).read(max_bytes=SIZE)
+            await wiro.download(server.url, tmp_path / "x", max_bytes=SIZE)
         with pytest.raises(DownloadError, match="more than the 10 allowed"):
-            await output(wiro.with_options(), server.url, SIZE).read(max_bytes=10)
+            await wiro.with_options().download(server.url, tmp_path / "x", max_bytes=10)
 
 
-async def test_nobody_listens(wiro: AsyncWiro, unused_tcp_port: int) -> None:
+async def test_nobody_listens(downloader: Downloader, unused_tcp_port: int) -> None:
     """Tried some times, then told, with the cause and without the key in the path."""
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1/…/fox\.bin could not be fetched whole") as caught:
-        await output(wiro, f"http://127.0.0.1:{unused_tcp_port}/ACCESSKEY/fox.bin", None).read()
+        await output(downloader, f"http://127.0.0.1:{unused_tcp_port}/ACCESSKEY/fox.bin", None).read()
     assert "ACCESSKEY" not in f"{caught.value!r}"
 
 
-async def test_leaving_a_stream_frees_the_connection(server: FileServer, wiro: AsyncWiro) -> None:
+async def test_leaving_a_stream_frees_the_connection(
+    server: FileServer, http: HttpTransport, downloader: Downloader
+) -> None:
     """`break`, an error, or nothing read at all."""
     for _ in range(3):
-        async with output(wiro, server.url, SIZE).stream() as chunks:
+        async with output(downloader, server.url, SIZE).stream() as chunks:
             async for _ in chunks:
                 break
-    assert wiro.statistics().requests == 0
+    assert http.in_flight == 0
 
 
 async def test_cancelling_a_save_leaves_nothing(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
@@ -528,7 +519,7 @@ async def test_cancelling_a_save_leaves_nothing(server: FileServer, wiro: AsyncW
     assert wiro.statistics().requests == 0
 
 
-async def test_the_name_of_a_url(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
+async def test_the_name_of_a_url(server: FileServer, wiro: AsyncWiro, downloader: Downloader, tmp_path: Path) -> None:
     """The last part of its path, made safe; numbers for those that are there."""
     place = server.url.removesuffix("fox.bin")
     assert (await wiro.download(server.url, tmp_path)).name == "fox.bin"
@@ -536,7 +527,7 @@ async def test_the_name_of_a_url(server: FileServer, wiro: AsyncWiro, tmp_path: 
     assert (await wiro.download(server.url, tmp_path, overwrite=True)).name == "fox.bin"
     assert (await wiro.download(f"{place}..%2F..%2Fb%C3%A4r.png?x=1", tmp_path)).name == "_.._bär.png"
     assert (await wiro.download(place, tmp_path)).name == "output"
-    assert (await wiro.download(output(wiro, server.url, SIZE), tmp_path / "new" / "x")).read_bytes() == DATA
+    assert (await wiro.download(output(downloader, server.url, SIZE), tmp_path / "new" / "x")).read_bytes() == DATA
 
 
 @pytest.mark.parametrize(
