@@ -8,7 +8,7 @@ from wiro_async._protocol.files.download_retry import Action, Done, GiveUp, Retr
 from wiro_async._protocol.files.transfer import Broken, Complete, Failure, Late, Refused, Wrong
 from wiro_async._tuning import Tuning
 
-STEADY = Tuning(random=lambda: 0.0)
+TUNING = Tuning()
 SIZE = 200_000
 STEP = SIZE // 50
 LATE, BROKEN, WRONG = Late("HTTP 404"), Broken("reset"), Wrong("other size")
@@ -61,37 +61,37 @@ def test_what_follows(
     past: list[Failure], outcome: Complete | Failure, received: int, now: float, action: Action
 ) -> None:
     """Late files have three minutes, broken transfers some attempts; progress renews both."""
-    budget = RetryBudget(STEADY, 0.0)
+    budget = RetryBudget(TUNING, 0.0)
     for failure in past:
-        budget.decide(failure, 0, SIZE, 0.0)
-    assert budget.decide(outcome, received, SIZE, now) == action
+        budget.decide(failure, 0, SIZE, 0.0, 0.0)
+    assert budget.decide(outcome, received, SIZE, now, 0.0) == action
 
 
 def test_the_budget_after_progress() -> None:
     """It begins at the time of the progress, and the same bytes are progress only once."""
-    budget = RetryBudget(STEADY, 0.0)
-    assert budget.decide(BROKEN, STEP, SIZE, 100.0) == Retry("reset", 0.0)
-    assert budget.decide(BROKEN, STEP, SIZE, 100.0) == Retry("reset", 0.25)
-    assert budget.decide(LATE, STEP, SIZE, 279.0) == Retry("HTTP 404", 0.5)
-    assert budget.decide(LATE, STEP, SIZE, 280.0) == exhausted("HTTP 404")
+    budget = RetryBudget(TUNING, 0.0)
+    assert budget.decide(BROKEN, STEP, SIZE, 100.0, 0.0) == Retry("reset", 0.0)
+    assert budget.decide(BROKEN, STEP, SIZE, 100.0, 0.0) == Retry("reset", 0.25)
+    assert budget.decide(LATE, STEP, SIZE, 279.0, 0.0) == Retry("HTTP 404", 0.5)
+    assert budget.decide(LATE, STEP, SIZE, 280.0, 0.0) == exhausted("HTTP 404")
 
 
 def test_a_large_file_and_one_of_unknown_size() -> None:
     """64 KiB are progress for the first, one byte for the second."""
-    assert RetryBudget(STEADY, 0.0).decide(BROKEN, 65_535, 10**9, 0.0) == Retry("reset", 0.25)
-    assert RetryBudget(STEADY, 0.0).decide(BROKEN, 65_536, 10**9, 0.0) == Retry("reset", 0.0)
-    assert RetryBudget(STEADY, 0.0).decide(BROKEN, 1, None, 0.0) == Retry("reset", 0.0)
-    assert RetryBudget(STEADY, 0.0).decide(BROKEN, 0, None, 0.0) == Retry("reset", 0.25)
+    assert RetryBudget(TUNING, 0.0).decide(BROKEN, 65_535, 10**9, 0.0, 0.0) == Retry("reset", 0.25)
+    assert RetryBudget(TUNING, 0.0).decide(BROKEN, 65_536, 10**9, 0.0, 0.0) == Retry("reset", 0.0)
+    assert RetryBudget(TUNING, 0.0).decide(BROKEN, 1, None, 0.0, 0.0) == Retry("reset", 0.0)
+    assert RetryBudget(TUNING, 0.0).decide(BROKEN, 0, None, 0.0, 0.0) == Retry("reset", 0.25)
 
 
 def test_waiting_for_a_turn_does_not_count() -> None:
     """Nor does it make a file late that nobody has asked for."""
-    budget = RetryBudget(STEADY, 0.0)
+    budget = RetryBudget(TUNING, 0.0)
     budget.extend(1000.0)
-    assert budget.decide(LATE, 0, None, 1000.0) == Retry("HTTP 404", 0.25)
-    assert budget.decide(LATE, 0, None, 1180.0) == exhausted("HTTP 404")
+    assert budget.decide(LATE, 0, None, 1000.0, 0.0) == Retry("HTTP 404", 0.25)
+    assert budget.decide(LATE, 0, None, 1180.0, 0.0) == exhausted("HTTP 404")
 
 
 def test_jitter() -> None:
     """Half of each wait is random."""
-    assert RetryBudget(Tuning(random=lambda: 1.0), 0.0).decide(LATE, 0, None, 0.0) == Retry("HTTP 404", 0.125)
+    assert RetryBudget(TUNING, 0.0).decide(LATE, 0, None, 0.0, 1.0) == Retry("HTTP 404", 0.125)

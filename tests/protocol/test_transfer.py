@@ -42,13 +42,13 @@ def broken(received: int = 40, total: int | None = 100, size: int | None = None,
     return transfer
 
 
-def test_the_first_request_asks_for_all() -> None:
-    """Nothing to go on from."""
+def test_the_first_request_asks_for_the_whole_file() -> None:
+    """There is nothing to resume."""
     assert Transfer().request_headers() == {}
 
 
 def test_the_rest_is_asked_for_with_a_condition() -> None:
-    """The server is to send the rest only of the same file."""
+    """The server sends the rest only of the same file."""
     assert broken().request_headers() == {"Range": "bytes=40-", "If-Range": ETAG}
 
 
@@ -63,15 +63,15 @@ def test_without_a_strong_etag_it_starts_over(etag: str) -> None:
     [(NOW, OLD, OLD), (OLD, OLD, None), ("", OLD, None), (NOW, "yesterday", None), (NOW, "", None)],
 )
 def test_a_date_instead_of_an_etag(date: str, modified: str, condition: str | None) -> None:
-    """It serves if the file was old when it was sent (RFC 9110, 8.8.2.2)."""
+    """It is used if the file was older than the response (RFC 9110, 8.8.2.2)."""
     transfer = Transfer()
     transfer.begin(whole(content_length="100", date=date, last_modified=modified))
     transfer.take(b"x")
     assert transfer.request_headers().get("If-Range") == condition
 
 
-def test_a_fitting_part_goes_on() -> None:
-    """Nothing is void, nothing skipped."""
+def test_a_fitting_part() -> None:
+    """It is appended."""
     transfer = broken()
     assert transfer.begin(part(content_range="bytes 40-99/100", content_length="60", etag=ETAG)) == Receive()
     assert transfer.take(b"y" * 60) == b"y" * 60
@@ -99,7 +99,7 @@ def test_a_fitting_part_goes_on() -> None:
     ids=str,
 )
 def test_a_part_that_does_not_fit(headers: dict[str, str]) -> None:
-    """It is not used, and parts are not asked for again."""
+    """It is not used, and the next request asks for the whole file."""
     transfer = broken()
     assert transfer.begin(part(**headers)) == Broken("HTTP 206, which is not the rest that was asked for")
     assert transfer.request_headers() == {}
@@ -117,7 +117,7 @@ def test_a_part_that_does_not_fit(headers: dict[str, str]) -> None:
     ids=str,
 )
 def test_a_part_by_its_date(headers: dict[str, str], fits: bool) -> None:
-    """A server that does not know If-Range sends the rest of a newer file all the same."""
+    """A server that ignores If-Range sends the rest of a newer file."""
     transfer = Transfer()
     transfer.begin(whole(content_length="100", date=NOW, last_modified=OLD))
     transfer.take(b"x" * 40)
@@ -125,7 +125,7 @@ def test_a_part_by_its_date(headers: dict[str, str], fits: bool) -> None:
 
 
 def test_less_than_the_rest_is_fine() -> None:
-    """A server may send less than it was asked for; then the rest of it is still to come."""
+    """A server may send less than it was asked for. The next request asks for what is missing."""
     transfer = broken()
     assert transfer.begin(part(content_range="bytes 40-69/100", etag=ETAG)) == Receive()
     transfer.take(b"y" * 30)
@@ -135,13 +135,13 @@ def test_less_than_the_rest_is_fine() -> None:
 
 @pytest.mark.parametrize("size, fits", [(None, False), (100, True)])
 def test_a_part_of_unknown_length(size: int | None, fits: bool) -> None:
-    """Only where the file's size is known can it be seen to be the rest."""
+    """It is the rest only if the size of the file is known."""
     transfer = broken(total=None, size=size)
     assert (transfer.begin(part(content_range="bytes 40-99/*", etag=ETAG)) == Receive()) is fits
 
 
-def test_all_of_it_again() -> None:
-    """The same file: what is known is skipped. Another: what came is void."""
+def test_the_whole_file_again() -> None:
+    """Of the same file, known bytes are skipped. Another file starts over."""
     transfer = broken()
     assert transfer.begin(whole(content_length="100", etag=ETAG)) == Receive()
     assert transfer.take(b"x" * 30) == b""
@@ -153,14 +153,14 @@ def test_all_of_it_again() -> None:
     assert (other.received, other.total) == (0, 50)
 
 
-def test_nothing_left_to_give() -> None:
+def test_a_range_beyond_the_end() -> None:
     """After a 416, the whole file is asked for."""
     transfer = broken(100, total=None)
     assert isinstance(transfer.begin(Offer.of(416, {"content-range": "bytes */100"})), Broken)
     assert transfer.request_headers() == {}
 
 
-def test_a_part_that_nobody_asked_for() -> None:
+def test_a_part_that_was_not_requested() -> None:
     """It is refused, even if it is the whole file."""
     assert isinstance(Transfer().begin(part(content_range="bytes 0-99/100")), Refused)
 
@@ -232,8 +232,8 @@ def test_a_connection_that_fails() -> None:
     assert transport_failure(ConnectionFailedError("no proxy", lasting=True)) == Refused("cannot be fetched: no proxy")
 
 
-def test_an_encoded_body_promises_nothing() -> None:
-    """Its length is not the file's."""
+def test_an_encoded_body() -> None:
+    """It says nothing about the size of the file."""
     offer = Offer.of(200, {"content-encoding": "gzip", "content-length": "5", "etag": ETAG})
     assert (offer.length, offer.validator) == (None, None)
     assert Offer.of(200, {"content-encoding": "identity", "content-length": "5"}).length == 5
@@ -241,7 +241,7 @@ def test_an_encoded_body_promises_nothing() -> None:
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "٣", "-1", "1e3", " "])
-def test_numbers_that_are_none(number: str) -> None:
-    """A server may tell what it likes: no answer's head is an error of ours."""
+def test_invalid_numbers(number: str) -> None:
+    """No header of a server raises an error."""
     assert whole(content_length=number).length is None
     assert part(content_range=f"bytes 0-{number}/{number}").span is None

@@ -107,7 +107,7 @@ class Downloader:
         """Yield the file's pieces, over as many requests as it takes.
 
         Args:
-            turn: held during each attempt.
+            turn: held during each attempt, and free between two of them: a late file must not hold up others.
         """
         budget = RetryBudget(self.tuning, anyio.current_time())
         outcome: Receive | Complete | Failure
@@ -115,6 +115,7 @@ class Downloader:
             cause: BaseException | None = None
             queued_at = anyio.current_time()
             async with turn:
+                # Time in the queue says nothing about the file, so it is not counted as lateness.
                 budget.extend(anyio.current_time() - queued_at)
                 try:
                     async with self._response(url, transfer.request_headers()) as response:
@@ -125,13 +126,14 @@ class Downloader:
                             async for chunk in response.chunks:
                                 new = transfer.take(chunk)
                                 if transfer.too_large is not None:
-                                    break
+                                    break  # what came is never passed on; `end` gives the reason
                                 yield new
                             outcome = transfer.end()
                 except TransportError as error:
                     cause = error.__cause__
                     outcome = transport_failure(error)
-            action = budget.decide(outcome, transfer.received, transfer.total, anyio.current_time())
+            now, jitter = anyio.current_time(), self.tuning.random()
+            action = budget.decide(outcome, transfer.received, transfer.total, now, jitter)
             match action:
                 case Done():
                     return

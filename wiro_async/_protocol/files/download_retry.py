@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 import attrs
 
 from wiro_async._protocol.files.transfer import Broken, Complete, Failure, Late, Refused, Wrong
-from wiro_async._tuning import Tuning
+
+if TYPE_CHECKING:
+    from wiro_async._tuning import Tuning
 
 
 @attrs.frozen
@@ -63,13 +65,16 @@ class RetryBudget:
         """Do not count so much time: the download waited for its turn and sent no request."""
         self.since += seconds
 
-    def decide(self, outcome: Complete | Failure, received: int, total: int | None, now: float) -> Action:
+    def decide(
+        self, outcome: Complete | Failure, received: int, total: int | None, now: float, random: float
+    ) -> Action:
         """Decide what follows an attempt.
 
         Args:
             received: bytes of the file that have arrived.
             total: bytes that it has, if known.
             now: the time, by the clock of `since`.
+            random: from 0 to 1, for the jitter of the wait.
         """
         match outcome:
             case Complete():
@@ -94,5 +99,5 @@ class RetryBudget:
         if left <= 0 or self._failures >= self.tuning.download_failures:
             return GiveUp(f"could not be fetched whole: {reason}; try the download again later")
         backoff = min(self.tuning.download_max_pause, self.tuning.download_pause * 2.0 ** min(self._attempts - 1, 30))
-        backoff *= 1 - self.tuning.random() / 2
+        backoff *= 1 - random / 2
         return Retry(reason, min(left, max(backoff, least_wait)))
