@@ -77,7 +77,7 @@ def upload(file: File, folder_id: str | None, salt: str) -> Request:
 
 
 def check_size(name: str, size: int | None) -> None:
-    """Raise `InvalidInputError` for a file that is too large for the service."""
+    """Raise `InvalidInputError` for what the service does not take."""
     if size is not None and size > MAX_UPLOAD:
         raise InvalidInputError(
             message=f"file {name!r} has {size} bytes; the service takes {MAX_UPLOAD} (100 MiB) at most"
@@ -117,5 +117,5 @@ def created(answer: Mapping[str, JSON]) -> Folder:
 def _first(answer: Mapping[str, JSON]) -> Mapping[str, JSON]:
     entry = next(iter(as_list(answer.get("list"))), None)
     if not isinstance(entry, dict):
-        raise DecodingError("the response lists no file", 200)
+        raise DecodingError("the answer lists no file", 200)
     return entry
