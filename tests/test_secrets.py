@@ -30,10 +30,10 @@ from wiro_async import (
     TaskTimeoutError,
     Timeouts,
     TransportError,
+    Tuning,
     WiroError,
 )
 from wiro_async._redaction import redacted, shown_url, without, without_login
-from wiro_async._tuning import Tuning
 from wiro_async.testing import (
     Cut,
     DropAfter,
@@ -70,13 +70,13 @@ def server(tls_context: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wir
 
 
 @pytest_asyncio.fixture
-async def session(server: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
+async def session(server: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
     """A hasty session with it."""
     async with AsyncWiro(
         **server.options(),
         retry=RetryPolicy(attempts=3, base=0.01),
         timeout=Timeouts(request=1, run=20),
-        tuning=Tuning(download_pause=0.001, download_max_pause=0.002),
+        tuning=attrs.evolve(hurried, download_pause=0.001, download_max_pause=0.002),
     ) as wiro:
         yield wiro
 

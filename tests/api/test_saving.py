@@ -54,6 +54,7 @@ while data[:4] == b"PK\\3\\4":  # entry after entry, as they come; nothing is lo
     data = inflate.unused_data[16:]
 print(json.dumps(found))
 """
+pytestmark = pytest.mark.tuning(download_pause=0.001, download_max_pause=0.002)
 DATA = [os.urandom(3000) for _ in NAMES]
 
 
@@ -72,14 +73,6 @@ def emulator(
     monkeypatch.setattr(Tls, "context", tls_context)
     with WiroEmulator(speed=50, models=[maker]) as running:
         yield running
-
-
-@pytest_asyncio.fixture
-async def wiro(emulator: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
-    """A session that repeats broken transfers at once."""
-    tuning = Tuning(download_pause=0.001, download_max_pause=0.002)
-    async with AsyncWiro(**emulator.options(), tuning=tuning) as session:
-        yield session
 
 
 @pytest_asyncio.fixture
