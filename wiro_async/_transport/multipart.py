@@ -10,7 +10,8 @@ import anyio.to_thread
 import attrs
 
 from wiro_async._protocol.http.requests import Part
-from wiro_async._transport.files.file_reader import chunks_of, content_type_of, reads_once, sent_before, size_of
+from wiro_async._transport.files.media_types import content_type_of
+from wiro_async._transport.files.upload_reader import already_sent, chunks_of, is_single_use, size_of
 from wiro_async._types import File, spend
 
 ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}  # as browsers do: WHATWG HTML, 4.10.21.8
@@ -70,18 +71,18 @@ class Multipart:
 
 async def _passing(sized: Sequence[tuple[bytes, bytes | File, int | None]]) -> tuple[File, ...]:
     files = [(value, size) for _, value, size in sized if isinstance(value, File)]
-    passing = [file for file, size in files if await reads_once(file, size)]
+    passing = [file for file, size in files if await is_single_use(file, size)]
     sources = [id(file.data) for file in passing]
     for place, file in enumerate(passing):
         if id(file.data) in sources[:place]:
-            raise sent_before(file)
+            raise already_sent(file)
     return tuple(passing)
 
 
 def _spend(files: Sequence[File]) -> None:
     for file in files:
         if file.is_spent:
-            raise sent_before(file)
+            raise already_sent(file)
     for file in files:
         spend(file)
 
