@@ -60,7 +60,7 @@ HTML = "<html>Your request: x-api-key: {key} GET {url} {key}</html>"
 @pytest.fixture
 def server(tls_context: object, hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> Iterator[WiroEmulator]:
     """An emulator with secrets that are no words."""
-    monkeypatch.setattr("wiro_async._transport.tls.Tls.context", tls_context)
+    monkeypatch.setattr("wiro_async._transport.network.tls.Tls.context", tls_context)
     key, secret = f"wk-{secrets.token_hex(16)}", f"ws-{secrets.token_hex(16)}"
     url = "https://cdn1.wiro.ai/ACCESSKEY0123456789abcdef/0.png"
     steps = [Step("task_error", "", log=f"could not read {url}\n", error=f"could not read {url}\n")]

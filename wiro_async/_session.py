@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are i
     from wiro_async._api.conversation.answer_reader import ResponseModel, Schema
     from wiro_async._api.conversation.realtime_session import RealtimeSession
     from wiro_async._api.resources.file_store import Files
-    from wiro_async._transport.tls import Verify
+    from wiro_async._transport.network.tls import Verify
 
 T = TypeVar("T")
 
@@ -83,7 +83,8 @@ class AsyncWiro:
         callback_url: where the service reports the ends of all runs that are not given an address of their own; or a
             function that gives one for each run, such as `receiver.at("https://my.app/wiro")`. Runs that report to a
             `WebhookReceiver` of this session are waited for without a socket.
-        transport: an httpx transport to use instead of the built-in one; it is closed with the session.
+        transport: an async transport of httpx or httpx2 to use instead of the default one. It is closed with the
+            session.
         compression: whether the socket compresses: 7 to 20 times fewer bytes for LLMs' texts, at up to twice the
             processor time where they are read and four times where not. Worth it for long answers over slow lines.
         tasks_per_socket: how many tasks share one socket.

@@ -28,11 +28,11 @@ from wiro_async import (
     OutputRecord,
     TaskInfo,
     TaskResult,
+    Tuning,
 )
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.tls import Tls
-from wiro_async._tuning import Tuning
+from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import Cut, Delay, FileOutput, ModelScript, Respond, Script, WiroEmulator, timeline
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def emulator(
 @pytest_asyncio.fixture
 async def http() -> AsyncIterator[HttpTransport]:
     """The HTTP layer of a session."""
-    transport = HttpTransport(Tls())
+    transport = HttpTransport(Tls(), Tuning())
     yield transport
     await transport.aclose()
 

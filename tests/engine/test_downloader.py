@@ -22,7 +22,7 @@ import pytest_asyncio
 from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
 SIZE = 200_000
@@ -117,7 +117,7 @@ async def wiro() -> AsyncIterator[AsyncWiro]:
 @pytest_asyncio.fixture
 async def http() -> AsyncIterator[HttpTransport]:
     """The HTTP layer of a session."""
-    transport = HttpTransport(Tls())
+    transport = HttpTransport(Tls(), Tuning())
     yield transport
     await transport.aclose()
 
@@ -409,7 +409,7 @@ async def test_a_compressed_body_of_several_parts(server: FileServer, downloader
 async def test_an_unknown_content_encoding(server: FileServer, downloader: Downloader) -> None:
     """It fails at the first attempt."""
     server.always = lambda _, request: Reply(200, {"Content-Encoding": "br", "Content-Length": 3}, b"abc")
-    with pytest.raises(DownloadError, match="the coding 'br', which nobody asked for"):
+    with pytest.raises(DownloadError, match="the content coding 'br', which was not asked for"):
         await output(downloader, server.url, None).read()
     assert len(server.requests) == 1
 

@@ -229,7 +229,9 @@ def test_a_file_that_is_refused(status: int) -> None:
 def test_a_connection_that_fails() -> None:
     """It is worth another attempt, unless the next one would fail alike."""
     assert transport_failure(ConnectionFailedError("reset")) == Broken("reset")
-    assert transport_failure(ConnectionFailedError("no proxy", lasting=True)) == Refused("cannot be fetched: no proxy")
+    assert transport_failure(ConnectionFailedError("no proxy", permanent=True)) == Refused(
+        "cannot be fetched: no proxy"
+    )
 
 
 def test_an_encoded_body() -> None:

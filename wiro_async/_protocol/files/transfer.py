@@ -77,7 +77,7 @@ Failure: TypeAlias = Late | Broken | Wrong | Refused
 
 def transport_failure(error: TransportError) -> Broken | Refused:
     """Decide what it means that the connection failed before or during the response."""
-    return Refused(f"cannot be fetched: {error}") if error.lasting else Broken(str(error))
+    return Refused(f"cannot be fetched: {error}") if error.permanent else Broken(str(error))
 
 
 @attrs.define

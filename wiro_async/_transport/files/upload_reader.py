@@ -33,7 +33,7 @@ async def size_of(file: File) -> int | None:
         InvalidInputError: an open file is closed, or open in text mode; or its data was read and cannot be read again.
     """
     data = file.data
-    if file.is_spent:
+    if file.is_consumed:
         raise already_sent(file)
     if isinstance(data, bytes):
         return len(data)
