@@ -15,7 +15,7 @@ from wiro_async._api import session_options as settings
 from wiro_async._api.batch import Batch, BatchOptions, Runs
 from wiro_async._api.resources.model_catalog import Models
 from wiro_async._api.resources.task_list import Tasks
-from wiro_async._api.results.output import Output
+from wiro_async._api.results.output import Output, output_at
 from wiro_async._api.results.task_result import ParsedResult, TaskResult
 from wiro_async._api.session_options import USER_AGENT, OptionChanges, Options
 from wiro_async._api.tasks.callback_access import CallbackAccess
@@ -164,7 +164,9 @@ class AsyncWiro:
         self._origin = origin  # a view keeps it, for it is what warns when nobody closes it
         self._closes = origin is None
         self._calls = TaskCalls(client, engine.tracker.ended)
-        self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes)
+        self._downloader = Downloader(
+            engine.http, USER_AGENT, options.timeouts.request, engine.tuning, options.max_download_bytes
+        )
         self._context = TaskContext(self._calls, engine.tracker, self._downloader, options.progress, options.timeouts)
         self.tasks = Tasks(self._calls)
         self._callbacks = CallbackAccess(engine.tracker.callbacks, engine.background, self._context)
@@ -379,7 +381,7 @@ class AsyncWiro:
         Arguments, errors, patience and cancelling as in `Output.save`.
         """
         await self._engine.open()
-        output = Output.at(source, self._downloader) if isinstance(source, str) else source
+        output = output_at(source, self._downloader) if isinstance(source, str) else source
         return await output.save(to, overwrite=overwrite, max_bytes=max_bytes)
 
     @overload

@@ -63,7 +63,7 @@ async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, hurried
         lost = asyncio.create_task(wiro.run("emulator/sleeper", {**SHORT, "n": 0}))
         for n in range(1, 6):
             await other.submit("emulator/sleeper", {**SHORT, "n": n})
-        assert (await lost).task.parameters["n"] == "0"
+        assert (await lost).info.parameters["n"] == "0"
     assert len(emulator.ledger.submissions) == 6
 
 

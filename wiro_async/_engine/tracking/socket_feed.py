@@ -235,7 +235,7 @@ class SocketConnection:
                             self._take(frame)
                     group.cancel_scope.cancel()
         except ConnectionFailedError as error:
-            logger.info("%s", error)
+            logger.info("%s Runs are polled meanwhile.", error)
         finally:
             self._closed()
 

@@ -10,7 +10,8 @@ import anyio.to_thread
 import attrs
 
 from wiro_async._protocol.http.requests import Part
-from wiro_async._transport.files.file_reader import chunks_of, content_type_of, reads_once, sent_before, size_of
+from wiro_async._transport.files.media_types import content_type_of
+from wiro_async._transport.files.upload_reader import already_sent, chunks_of, is_single_use, size_of
 from wiro_async._types import File, consume
 
 ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}  # as browsers do: WHATWG HTML, 4.10.21.8
@@ -57,7 +58,7 @@ class Multipart:
         """The body. Raises `InvalidInputError` before any of it comes, if another one has begun to use up its files."""
         for file in self.transient:
             if file.is_consumed:
-                raise sent_before(file)
+                raise already_sent(file)
         for file in self.transient:
             consume(file)
         for head, value, size in self.parts:
@@ -74,11 +75,11 @@ class Multipart:
 
 async def _transient(sized: Sequence[tuple[bytes, bytes | File, int | None]]) -> tuple[File, ...]:
     files = [(value, size) for _, value, size in sized if isinstance(value, File)]
-    transient = [file for file, size in files if await reads_once(file, size)]
+    transient = [file for file, size in files if await is_single_use(file, size)]
     sources = [id(file.data) for file in transient]
     for place, file in enumerate(transient):
         if id(file.data) in sources[:place]:
-            raise sent_before(file)
+            raise already_sent(file)
     return tuple(transient)
 
 
