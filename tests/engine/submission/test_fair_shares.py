@@ -128,7 +128,7 @@ async def _always(account: Account, limiter: Limiter, callers: int) -> None:
             group.create_task(use())
 
 
-def test_who_comes_late_gets_a_share(jump: Jump) -> None:
+def test_a_late_session_gets_a_share(jump: Jump) -> None:
     """An account that one session has filled is shared with a second one before long."""
 
     async def story() -> None:
@@ -187,7 +187,7 @@ async def test_few_unanswered_at_first() -> None:
 
 
 @told
-async def test_whoever_is_refused_waits_for_an_end() -> None:
+async def test_a_refused_run_waits_for_an_end() -> None:
     """Nothing is sent into an account that is full, until a task of one's own ends."""
     limiter = Limiter(TUNING)
     running = await taken(limiter, 3)
@@ -202,7 +202,7 @@ async def test_whoever_is_refused_waits_for_an_end() -> None:
 
 
 @told
-async def test_next_to_a_long_task_it_looks_seldom() -> None:
+async def test_probes_are_rare_beside_a_long_task() -> None:
     """Tasks of others may end while none of one's own does: one is sent to look, and less and less often in vain."""
     limiter = Limiter(TUNING)
     await taken(limiter, 3)
@@ -219,7 +219,7 @@ async def test_next_to_a_long_task_it_looks_seldom() -> None:
 
 
 @told
-async def test_places_of_others_are_taken_next_to_a_long_task() -> None:
+async def test_slots_of_others_are_found_beside_a_long_task() -> None:
     """Once one was found free the next is looked for soon, up to the limit that was named."""
     limiter = Limiter(TUNING)
     await taken(limiter, 1)
@@ -236,7 +236,7 @@ async def test_places_of_others_are_taken_next_to_a_long_task() -> None:
 
 
 @told
-async def test_without_own_tasks_it_tries_again_after_a_while() -> None:
+async def test_probes_are_frequent_without_own_tasks() -> None:
     """Others may have filled the account: only time helps, and one caller at a time is sent to look."""
     limiter = Limiter(TUNING)
     refused = await limiter.acquire()

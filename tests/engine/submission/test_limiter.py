@@ -146,7 +146,7 @@ async def test_first_come_first_served(until: Until) -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
-async def test_who_was_refused_stands_first(until: Until) -> None:
+async def test_a_refused_run_comes_first(until: Until) -> None:
     """It was its turn already."""
     limiter = Limiter(Tuning(), 1)
     (held,) = await taken(limiter, 1)
@@ -166,7 +166,7 @@ async def test_who_was_refused_stands_first(until: Until) -> None:
     assert order == ["refused", "new"]
 
 
-async def test_who_was_refused_keeps_their_turn(until: Until) -> None:
+async def test_refused_runs_keep_their_order(until: Until) -> None:
     """Several that were sent and refused come back in the order in which they first came."""
     limiter = Limiter(Tuning())
     sent = [await limiter.acquire() for _ in range(4)]
@@ -192,7 +192,7 @@ async def test_who_was_refused_keeps_their_turn(until: Until) -> None:
     assert order == [0, 1, 2, 3]
 
 
-async def test_leaving_the_line_by_cancellation(until: Until) -> None:
+async def test_cancellation_leaves_the_queue(until: Until) -> None:
     """Who goes takes no slot with them, even if it was just being handed over."""
     limiter = Limiter(Tuning(), 1)
     (held,) = await taken(limiter, 1)
@@ -210,7 +210,7 @@ async def test_leaving_the_line_by_cancellation(until: Until) -> None:
     assert limiter.in_flight == 0
 
 
-async def test_tasks_of_others_are_looked_for_again() -> None:
+async def test_a_probe_finds_slots_of_others() -> None:
     """With nothing of its own in flight, the first waiter tries again after a while."""
     limiter = Limiter(Tuning(window_other_probe=0.02))
     first = await refused(limiter, 1)
@@ -220,8 +220,8 @@ async def test_tasks_of_others_are_looked_for_again() -> None:
     limiter.end(slot)
 
 
-async def test_whoever_begins_to_wait_is_told_of() -> None:
-    """So that tasks which nobody follows are looked after."""
+async def test_a_callback_hears_of_waiters() -> None:
+    """So that tasks that nobody follows are checked."""
     calls: list[int] = []
     limiter = Limiter(Tuning(), 1, lambda: calls.append(limiter.waiting))
     (held,) = await taken(limiter, 1)
@@ -232,8 +232,8 @@ async def test_whoever_begins_to_wait_is_told_of() -> None:
     limiter.end(await waiting)
 
 
-async def test_while_somebody_waits_it_is_told_again(until: Until) -> None:
-    """Whatever may have been missed in between is looked at now and then."""
+async def test_the_callback_is_called_again_while_somebody_waits(until: Until) -> None:
+    """News may have been missed in between."""
     calls: list[int] = []
     limiter = Limiter(Tuning(window_recheck=0.01), 1, lambda: calls.append(limiter.waiting))
     (held,) = await taken(limiter, 1)

@@ -106,7 +106,7 @@ async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.tuning(refusal_grace_known=0.2, window_other_probe=600.0)
-async def test_places_of_tasks_that_vanished_are_given_back(hurried: Tuning) -> None:
+async def test_slots_of_vanished_tasks_are_given_back(hurried: Tuning) -> None:
     """If a task that nobody follows cannot be read, its slot is not kept indefinitely."""
     with WiroEmulator(speed=50, balance=Decimal(1000), tuning=hurried) as emulator:
         async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
@@ -119,9 +119,7 @@ async def test_places_of_tasks_that_vanished_are_given_back(hurried: Tuning) -> 
                 assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
-async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(
-    emulator: WiroEmulator, hurried: Tuning
-) -> None:
+async def test_checking_slots_opens_no_socket_in_a_polling_session(emulator: WiroEmulator, hurried: Tuning) -> None:
     """Tasks that nobody follows are polled, too."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
         await wiro.submit("emulator/sleeper", SHORT)
@@ -130,7 +128,7 @@ async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(
 
 
 @pytest.mark.tuning(window_other_probe=600.0)
-async def test_more_places_than_the_limit_are_not_kept(hurried: Tuning) -> None:
+async def test_no_more_slots_than_the_limit_are_kept(hurried: Tuning) -> None:
     """Once a limit is known, older tasks than it allows must be over."""
     with WiroEmulator(speed=50, balance=Decimal(29), tuning=hurried) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro:
@@ -151,7 +149,7 @@ async def test_a_refused_key_ends_a_submit(emulator: WiroEmulator, one_at_a_time
     await assert_no_slot_is_kept(one_at_a_time)
 
 
-async def test_refusals_without_end_are_told(emulator: WiroEmulator, one_at_a_time: AsyncWiro) -> None:
+async def test_the_last_refusal_is_raised(emulator: WiroEmulator, one_at_a_time: AsyncWiro) -> None:
     """After the policy's attempts a 429 goes to the caller."""
     emulator.faults.http("Run/*", Respond(429, "{}", headers={"retry-after": "0"}), times=None)
     view = one_at_a_time.with_options(retry=RetryPolicy(attempts=3, base=0.01))
@@ -162,7 +160,7 @@ async def test_refusals_without_end_are_told(emulator: WiroEmulator, one_at_a_ti
     await assert_no_slot_is_kept(one_at_a_time)
 
 
-async def test_a_run_that_cannot_be_sent_gives_its_place_back(one_at_a_time: AsyncWiro) -> None:
+async def test_a_run_that_cannot_be_sent_gives_its_slot_back(one_at_a_time: AsyncWiro) -> None:
     """A bad file is found only while it is sent."""
 
     class Broken:

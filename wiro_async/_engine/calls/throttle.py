@@ -17,10 +17,12 @@ class Throttle:
 
     def hold(self, seconds: float) -> None:
         """Let no request leave for some seconds."""
+        # Several responses may ask for pauses at once: the longest counts.
         self._open_at = max(self._open_at, clock.loop_time() + seconds)
 
     async def wait(self) -> None:
         """Wait until requests may leave. Raises `SessionClosedError` if the session is closed meanwhile."""
+        # Another 429 may have come during the pause, so the time is checked again.
         while (seconds := self._open_at - clock.loop_time()) > 0:
             await self.pause(seconds)
 

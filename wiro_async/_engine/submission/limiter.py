@@ -89,7 +89,7 @@ class Limiter:
         if instead_of is None:
             self._tickets += 1
         ticket = self._tickets if instead_of is None else instead_of.ticket
-        if self._waiting or not self._window.has_room:
+        if self._waiting or not self._window.has_room:  # nobody overtakes those who wait
             await self._wait_for_turn(ticket)
         else:
             self._window.take()
@@ -143,6 +143,7 @@ class Limiter:
 
     async def _wait_for_turn(self, ticket: int) -> None:
         waiter = _Waiter(ticket)
+        # Refused runs come back with an old ticket, in any order.
         if self._waiting and self._waiting[-1].ticket > ticket:
             insort(self._waiting, waiter, key=lambda other: other.ticket)
         else:
@@ -151,7 +152,7 @@ class Limiter:
         try:
             while not waiter.is_granted:
                 now = clock.loop_time()
-                is_first = self._waiting[0] is waiter
+                is_first = self._waiting[0] is waiter  # one watches the clock for all
                 probe_at = self._window.next_probe(now) if is_first else OPEN
                 deadline = min(probe_at, now + self._tuning.window_recheck) if is_first else OPEN
                 with anyio.CancelScope(deadline=deadline) as scope:

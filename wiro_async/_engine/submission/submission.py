@@ -95,8 +95,8 @@ class Submission:
         self.scope = anyio.CancelScope()
         self.settled = anyio.Event()
 
-    def leave(self, left: Left) -> None:
-        """Note how much of the request may have left by now."""
+    def note_left(self, left: Left) -> None:
+        """State how much of the request may have left by now."""
         self.left = left
 
     def abandon(self) -> None:

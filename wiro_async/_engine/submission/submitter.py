@@ -61,7 +61,7 @@ class Submitter:
         self._gate = anyio.Semaphore(tuning.max_submissions, fast_acquire=True)
         self._in_flight: set[Submission] = set()
         self._closed = False
-        self._unclaimed: list[Submission] = []  # settled before the session closed, but their callers have not woken up
+        self._unclaimed: list[Submission] = []  # settled before the session closed, but their callers did not wake up
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -100,7 +100,8 @@ class Submitter:
                     refused = slot
                 case SlowDown(delay):
                     logger.info("Run: too many requests; again in %.2f s", delay)
-                    throttle.hold(delay)
+                    throttle.hold(delay)  # it holds the whole session; this run takes no slot meanwhile
+                    await throttle.wait()
                 case Retry(delay):
                     logger.info("Run: not sent; again in %.2f s", delay)
                     await throttle.pause(delay)
@@ -214,7 +215,7 @@ class Submitter:
                         if isinstance(found, TaskRef):
                             submission.found(found)
             raise
-        except Exception as error:  # of the log
+        except Exception as error:  # the log could not record the task
             action = Fail(error)
         finally:
             await self._settle(submission, action)
@@ -227,8 +228,8 @@ class Submitter:
                 if plan.log is not None:
                     await plan.log.intend(plan.intent)
                 if plan.mode == "sse":
-                    return await self._tracker.event_streams.start(submission.calls, plan.request, submission.leave)
-                submitted = Submitted.from_wire(await client.post(plan.request, submission.leave))
+                    return await self._tracker.event_streams.start(submission.calls, plan.request, submission.note_left)
+                submitted = Submitted.from_wire(await client.post(plan.request, submission.note_left))
                 if submitted is None:
                     return DecodingError("the response holds no task id", http_status=200)
                 return TaskRef(submitted.task_id or None, submitted.token)
@@ -236,7 +237,7 @@ class Submitter:
             return error
         finally:
             self._gate.release()
-        return GivenUp()
+        return GivenUp()  # the scope was cancelled
 
     async def _settle(self, submission: Submission, action: Action) -> None:
         """Pass the outcome on to all who count on it. The caller wakes up last."""
