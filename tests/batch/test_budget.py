@@ -139,7 +139,7 @@ def test_the_overshoot_is_bounded(seed: int, workers: int, priced: bool) -> None
                 refused.append(number)
                 continue
             assert not refused, "after the first refusal nothing is let through"
-            assert budget.spent + budget._reserved <= budget.limit + sum(beyond)
+            assert budget.spent + budget.reserved <= budget.limit + sum(beyond)
             await anyio.lowlevel.checkpoint()
             cost = Decimal(dice.randint(0, 60))
             succeeded = dice.random() < 0.8
@@ -153,7 +153,7 @@ def test_the_overshoot_is_bounded(seed: int, workers: int, priced: bool) -> None
 
     anyio.run(main)
     assert budget.spent <= budget.limit + sum(beyond)
-    assert budget._reserved == budget._in_flight == 0
+    assert budget.reserved == budget.in_flight == 0
 
 
 async def test_a_cost_that_is_not_told() -> None:
@@ -209,7 +209,7 @@ async def test_an_end_that_was_not_seen() -> None:
 async def test_nothing_goes_beside_a_run_of_unknown_cost() -> None:
     """Also not beside one that an earlier process made."""
     budget = Budget(Decimal("0.12"), unpriced)
-    made = [await budget.take_up(REQUEST) for _ in range(2)]
+    made = [await budget.resume_run(REQUEST) for _ in range(2)]
     entered: list[object] = []
 
     async def another() -> None:
@@ -309,8 +309,23 @@ async def test_one_price_that_cannot_be_had_unprices_nothing_else(emulator: Wiro
     async with wiro.batch(requests, budget="1", concurrency=1) as batch:
         items = await batch.results()
     assert [type(item.error) for item in items] == [InvalidInputError, *[type(None)] * 3]
-    assert batch._budget is not None
-    assert not batch._budget._unpriced
+
+
+async def test_the_next_request_asks_for_the_price_again() -> None:
+    """Only a model that does not exist stays without a price."""
+    answers = iter([InvalidInputError(message="no"), PermissionDeniedError(message="no"), price(2)])
+
+    async def asked(request: RunRequest) -> Estimate:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    budget = Budget(Decimal(10), asked)
+    for amount in (10, 10, 2):
+        reserve = await budget.reserve(REQUEST)
+        assert reserve.amount == amount
+        budget.settle(reserve, False, None)
 
 
 async def test_no_money_at_all() -> None:

@@ -20,11 +20,13 @@ import pytest
 
 from wiro_async import AsyncWiro, Journal, JournalError
 from wiro_async._api.journal import JournalWriter
-from wiro_async._transport import sqlite
+from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._transport.sqlite import Connection, Database
+from wiro_async._tuning import Tuning
 from wiro_async.testing import DelayAnswer, WiroEmulator
 
 SLEEPER = "emulator/sleeper"
+BUSY = Tuning().journal_busy
 NOBODY = 65534
 
 
@@ -64,7 +66,7 @@ async def through(emulator: WiroEmulator, journal: Path) -> None:
 
 async def test_an_operation_that_fails_by_itself_fails_alone(journal: Path) -> None:
     """Those that share its commit are written, nothing of its own is, and the file stays usable."""
-    database = Database(journal, table)
+    database = Database(journal, table, BUSY)
     await database.open()
     told: list[object] = []
 
@@ -86,7 +88,7 @@ async def test_an_operation_that_fails_by_itself_fails_alone(journal: Path) -> N
 
 async def test_what_nobody_waits_for_is_logged(journal: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An operation that was only put there tells its fault in the log, and costs the others nothing."""
-    database = Database(journal, table)
+    database = Database(journal, table, BUSY)
     await database.open()
     database.put(fails_after_writing)
     database.put(insert(1))
@@ -106,7 +108,7 @@ async def test_a_folder_that_cannot_be_synced(journal: Path, monkeypatch: pytest
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", refuse)
-    database = Database(journal, table)
+    database = Database(journal, table, BUSY)
     with anyio.fail_after(20):
         await database.open()
     await database.aclose()
@@ -116,14 +118,14 @@ async def test_a_folder_that_cannot_be_synced(journal: Path, monkeypatch: pytest
 async def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
     """It is a `JournalError`, at once."""
     with anyio.fail_after(20), pytest.raises(JournalError, match="cannot be opened"):
-        await Database(tmp_path / name, table).open()
+        await Database(tmp_path / name, table, BUSY).open()
 
 
 async def test_any_error_while_opening_is_told(journal: Path) -> None:
     """Whatever goes wrong in the thread reaches whoever waits, and the file is free."""
     with anyio.fail_after(20), pytest.raises(JournalError, match="ZeroDivisionError"):
-        await Database(journal, lambda connection: 1 / 0).open()  # type: ignore[arg-type]
-    database = Database(journal, table)
+        await Database(journal, lambda connection: 1 / 0, BUSY).open()  # type: ignore[arg-type]
+    database = Database(journal, table, BUSY)
     await database.open()
     await database.aclose()
 
@@ -132,7 +134,7 @@ async def test_a_name_that_means_memory_to_sqlite(tmp_path: Path, monkeypatch: p
     """ ":memory:" is a file like any other."""
     monkeypatch.chdir(tmp_path)
     for expected in ([], [1]):
-        database = Database(Path(":memory:"), table)
+        database = Database(Path(":memory:"), table, BUSY)
         await database.open()
         assert await database.do(values) == expected
         await database.do(insert(1))
@@ -140,19 +142,15 @@ async def test_a_name_that_means_memory_to_sqlite(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-async def test_cancelled_while_it_opens(
-    journal: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, steps: int
-) -> None:
+async def test_cancelled_while_it_opens(journal: Path, caplog: pytest.LogCaptureFixture, steps: int) -> None:
     """The lock is free and the thread gone when the cancellation arrives; nothing is logged."""
     released = threading.Event()
-    opened = sqlite._opened
 
-    def slow(path: Path) -> Connection:
+    def slow(connection: Connection) -> None:
         released.wait(20)
-        return opened(path)
+        table(connection)
 
-    monkeypatch.setattr(sqlite, "_opened", slow)
-    opening = asyncio.create_task(JournalWriter(journal).open())
+    opening = asyncio.create_task(Database(journal, slow, BUSY).open())
     for _ in range(steps):
         await asyncio.sleep(0)
     opening.cancel()
@@ -161,9 +159,9 @@ async def test_cancelled_while_it_opens(
     with pytest.raises(asyncio.CancelledError):
         await opening
     await anyio.wait_all_tasks_blocked()
-    writer = JournalWriter(journal)
-    await writer.open()
-    await writer.aclose()
+    database = Database(journal, table, BUSY)
+    await database.open()
+    await database.aclose()
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
@@ -180,8 +178,8 @@ async def test_cancelled_between_opening_and_reading(journal: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(Database, "do", cancelled)
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.create_task(JournalWriter(journal).open())
-    writer = JournalWriter(journal)
+            await asyncio.create_task(JournalWriter(journal, BUSY).open())
+    writer = JournalWriter(journal, BUSY)
     await writer.open()
     await writer.aclose()
 
@@ -212,12 +210,12 @@ async def test_a_batch_that_cannot_begin(
 
     async with wiro:
         with monkeypatch.context() as patch:
-            patch.setattr(batch._background, "start", refuse)
+            patch.setattr(BackgroundTasks, "start", refuse)
             with pytest.raises(ZeroDivisionError):
                 await batch.__aenter__()
         with pytest.raises(ZeroDivisionError):
             await anext(batch)
-    writer = JournalWriter(journal)
+    writer = JournalWriter(journal, BUSY)
     await writer.open()
     await writer.aclose()
 

@@ -35,7 +35,10 @@ from wiro_async import (
 )
 from wiro_async._api.batch import BatchSettings, Inputs
 from wiro_async._api.journal import JournalWriter, State
+from wiro_async._api.journal.journal_schema import prepare
 from wiro_async._engine.calls.task_calls import TaskCalls
+from wiro_async._transport.sqlite import Database
+from wiro_async._tuning import Tuning
 from wiro_async.testing import DelayAnswer, Respond, WiroEmulator
 
 
@@ -370,7 +373,7 @@ async def test_two_batches_on_one_journal(emulator: WiroEmulator, wiro: AsyncWir
         "from wiro_async import JournalError\n"
         "async def main():\n"
         "    try:\n"
-        "        await JournalWriter(Path(sys.argv[1])).open()\n"
+        "        await JournalWriter(Path(sys.argv[1]), 5.0).open()\n"
         "    except JournalError as error:\n"
         "        print(error)\n"
         "asyncio.run(main())"
@@ -380,7 +383,7 @@ async def test_two_batches_on_one_journal(emulator: WiroEmulator, wiro: AsyncWir
             await wiro.batch(SLEEPER, [{}], journal=journal).__aenter__()
         done = await anyio.run_process([sys.executable, "-c", code, str(journal)], stderr=subprocess.STDOUT)
         assert b"in use by another batch" in done.stdout
-    writer = JournalWriter(journal)
+    writer = JournalWriter(journal, Tuning().journal_busy)
     await writer.open()
     await writer.aclose()
 
@@ -450,17 +453,17 @@ def test_a_look_into_a_journal(emulator: WiroEmulator, journal: Path, tmp_path: 
 
 async def test_a_journal_syncs_every_commit(journal: Path) -> None:
     """`synchronous` is FULL and the mode WAL: SQLite then syncs its log at each commit, so power may fail."""
-    writer = JournalWriter(journal)
-    await writer.open()
+    database = Database(journal, prepare, Tuning().journal_busy)
+    await database.open()
 
     def pragmas(connection: sqlite3.Connection) -> tuple[object, ...]:
         names = ("synchronous", "journal_mode")
         return tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
 
-    assert await writer._database.do(pragmas) == (2, "wal")
-    await writer.aclose()
+    assert await database.do(pragmas) == (2, "wal")
+    await database.aclose()
     with pytest.raises(JournalError, match="closed"):
-        await writer._database.do(pragmas)
+        await database.do(pragmas)
 
 
 async def test_callback_urls_tell_undecided_items_apart(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from wiro_async import AsyncWiro, BatchStats
 from wiro_async._api.batch_report import live_progress as progress
+from wiro_async._tuning import Tuning
 from wiro_async.testing import WiroEmulator
 
 STATS = BatchStats(10, 8, 3, 4, 1, 1, Decimal("0.2"), 2.0, 2.5, 61.6, 2, Decimal(1))
@@ -69,24 +70,26 @@ async def test_a_function_that_fails(wiro: AsyncWiro, caplog: pytest.LogCaptureF
     async with wiro.batch("emulator/sleeper", [{"seconds": 0.1}] * 3, progress=told) as batch:
         assert len(await batch.results()) == 3
     assert len(calls) == 1
-    assert caplog.text.count("not told any more") == 1
+    assert caplog.text.count("no longer shown") == 1
 
 
 @pytest.mark.parametrize("stuck_at", ["start", "end"])
 async def test_a_function_that_never_returns(
-    wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stuck_at: str
+    emulator: WiroEmulator, hurried: None, caplog: pytest.LogCaptureFixture, stuck_at: str
 ) -> None:
     """Its last call is given up after a while, which is logged, and the batch ends."""
-    monkeypatch.setattr(progress, "LAST_SECONDS", 0.1)
 
     async def told(stats: BatchStats) -> None:
         if stuck_at == "start" or stats.succeeded == 3:
             await anyio.sleep_forever()
 
-    async with wiro.batch("emulator/sleeper", [{"seconds": 0.1}] * 3, progress=told) as batch:
+    async with (
+        AsyncWiro(**emulator.options(), tuning=Tuning(progress_last=0.1)) as wiro,
+        wiro.batch("emulator/sleeper", [{"seconds": 0.1}] * 3, progress=told) as batch,
+    ):
         with anyio.fail_after(20):
             assert len(await batch.results()) == 3
-    assert "was not taken within 0.1 s" in caplog.text
+    assert "did not take the last progress within 0.1 s" in caplog.text
 
 
 class Broken(io.StringIO):
@@ -106,19 +109,19 @@ class Closed(io.StringIO):
 @pytest.mark.parametrize("stream, told", [(Broken(), 1), (Closed(), 1), (None, 0)], ids=["broken", "closed", "none"])
 async def test_nowhere_to_show_it(
     emulator: WiroEmulator,
-    wiro: AsyncWiro,
+    hurried: None,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     stream: io.StringIO | None,
     told: int,
 ) -> None:
     """A standard error stream that is broken, closed, or not there, as in a service, costs no batch its life."""
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", stream)
-        async with wiro.batch("emulator/sleeper", [{"seconds": 0.5}] * 4, progress=True) as batch:
-            assert len(await batch.results()) == 4
-    assert caplog.text.count("not told any more") == told
+    async with AsyncWiro(**emulator.options(), tuning=Tuning(progress_line_interval=0.0)) as wiro:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stream)
+            async with wiro.batch("emulator/sleeper", [{"seconds": 0.5}] * 4, progress=True) as batch:
+                assert len(await batch.results()) == 4
+    assert caplog.text.count("no longer shown") == told
     assert len(emulator.ledger.submissions) == 4
 
 
@@ -149,7 +152,7 @@ def test_without_rich(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
     """Lines, and a hint."""
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert isinstance(progress.display(), progress.Lines)
+    assert isinstance(progress.display(Tuning()), progress.Lines)
     assert "wiro-async[cli]" in caplog.text
 
 

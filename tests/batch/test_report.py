@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
@@ -118,11 +119,8 @@ def test_nothing_to_tell() -> None:
 def test_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names what to install."""
 
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(name=name)
-
-    monkeypatch.setattr(report, "import_module", missing)
-    with pytest.raises(ConfigurationError, match=r"jinja2: pip install 'wiro-async\[report\]'"):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ConfigurationError, match=r"jinja2.*pip install 'wiro-async\[report\]'"):
         report.render(BatchStats(0, 0, 0, 0, 0, 0, Decimal(0), 0.0, 0.0, None), History())
 
 
@@ -130,8 +128,8 @@ def test_pictures_that_are_none(tmp_path: Path) -> None:
     """A file that is gone or broken is left out of the gallery."""
     broken = tmp_path / "a.png"
     broken.write_bytes(b"no picture")
-    assert report._thumbnail(broken) is None
-    assert report._thumbnail(tmp_path / "gone.png") is None
+    assert report.thumbnail(broken) is None
+    assert report.thumbnail(tmp_path / "gone.png") is None
 
 
 @pytest.mark.parametrize("error", [SyntaxError, TypeError, RuntimeError])
@@ -141,13 +139,13 @@ def test_pictures_whose_decoder_fails(tmp_path: Path, monkeypatch: pytest.Monkey
 
     picture = tmp_path / "a.png"
     Image.new("RGB", (8, 8)).save(picture)
-    assert report._thumbnail(picture)
+    assert report.thumbnail(picture)
 
     def refuse(self: Image.Image, size: tuple[int, int]) -> None:
         raise error("broken data")
 
     monkeypatch.setattr(Image.Image, "thumbnail", refuse)
-    assert report._thumbnail(picture) is None
+    assert report.thumbnail(picture) is None
 
 
 async def test_text_that_utf_8_cannot_hold(tmp_path: Path) -> None:
@@ -159,17 +157,10 @@ async def test_text_that_utf_8_cannot_hold(tmp_path: Path) -> None:
     assert "boom ?" in await anyio.to_thread.run_sync(page.read_text)
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands still until it is set."""
-    now = [0.0]
-    monkeypatch.setattr(history, "monotonic", lambda: now[0])
-    return now
-
-
-def test_very_many_items_take_bounded_space(clock: list[float]) -> None:
+def test_very_many_items_take_bounded_space() -> None:
     """Of a long batch some items are shown, and all are counted."""
-    told = History()
+    clock = [0.0]
+    told = History(lambda: clock[0])
     told.begin()
     request = RunRequest("o/m")
     items = 3 * MOST_SPANS

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async import AsyncWiro, DownloadError, RunRequest
+from wiro_async import AsyncWiro, DownloadError, Output, RunRequest
 from wiro_async._api.batch.output_saver import file_stem
 from wiro_async.testing import Delay, Respond, WiroEmulator
 
@@ -103,10 +103,10 @@ async def test_any_error_in_saving_is_the_items(
 ) -> None:
     """Whatever it is, the result stands."""
 
-    def broken(key: str) -> str:
+    def broken(output: Output, *arguments: object, **options: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("wiro_async._api.batch.output_saver.file_stem", broken)
+    monkeypatch.setattr(Output, "save", broken)
     async with wiro.batch(PAINTER, [SMALL], save_to=tmp_path) as batch:
         (item,) = await batch.results()
     assert isinstance(item.save_error, ZeroDivisionError)

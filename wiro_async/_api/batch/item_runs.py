@@ -1,4 +1,4 @@
-"""How a batch makes its runs: the engine's parts that it needs, wired by the session."""
+"""The seam between batches and the engine: how one batch makes, follows and finds its runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Runs:
     """Sends, follows and finds the runs of one batch.
 
     Args:
-        plan: how a request becomes a run.
+        plan: makes a plan of a request.
         on_exit: what becomes of running tasks when the batch is left.
     """
 
@@ -38,16 +38,16 @@ class Runs:
     _in_flight: set[TaskRef] = attrs.field(factory=set[TaskRef], init=False)
 
     def queued(self) -> int:
-        """How many tasks in flight have not started yet, as far as is known."""
+        """Count the tasks in flight that are not known to have started."""
         has_started = self._context.tracker.has_started
         return sum(not has_started(ref) for ref in self._in_flight)
 
     async def plan(self, request: RunRequest, log: RunLog | None = None) -> RunPlan:
-        """What sending a request will be. Raises `InvalidInputError`."""
+        """Plan the run of a request. Raises `InvalidInputError`."""
         return await self._plan(request, self._on_exit, log)
 
     async def run(self, request: RunRequest, log: RunLog | None = None) -> TaskResult:
-        """Send a request and wait for its result; errors as of `AsyncWiro.run`."""
+        """Send a request and wait for its result. Errors as of `AsyncWiro.run`."""
         start = anyio.current_time()
         timeouts = self._timeouts(request)
         ref: TaskRef | None = None
@@ -62,15 +62,19 @@ class Runs:
         return await self._ended(TaskHandle(ref, request.model, self._context, anyio.current_time()), start, timeouts)
 
     async def follow(self, request: RunRequest, ref: TaskRef) -> TaskResult:
-        """Wait for the result of a task that was made before; its time-outs begin anew."""
+        """Wait for the result of a task that was made before. Its timeouts start again."""
         handle = TaskHandle(ref, request.model, self._context)
         return await self._ended(handle, anyio.current_time(), self._timeouts(request))
 
     async def seek(
         self, plan: RunPlan, began: float, grace: float, known: Collection[str], most: int
     ) -> TaskRef | None:
-        """The task that an earlier process may have made; arguments and errors as of `Submitter.seek`."""
+        """Search for the task that an earlier process may have made. Arguments and errors as of `Submitter.seek`."""
         return await self._submitter.seek(self._context.calls, plan.intent, began, grace, known, most)
+
+    def restored(self, task: TaskInfo) -> TaskResult:
+        """Return the result of a task that has ended before. Raises the error of one that has none."""
+        return self._context.result(task)
 
     async def _ended(self, handle: TaskHandle, start: float, timeouts: Timeouts) -> TaskResult:
         ref = handle.ref
@@ -83,7 +87,3 @@ class Runs:
 
     def _timeouts(self, request: RunRequest) -> Timeouts:
         return Timeouts.of(request.timeout, self._context.timeouts)
-
-    def restored(self, task: TaskInfo) -> TaskResult:
-        """The result of a task that has ended before. Raises the error of one that has none."""
-        return self._context.result(task)

@@ -19,7 +19,7 @@ from wiro_async import (
     SessionClosedError,
     TaskFailedError,
     TaskTimeoutError,
-    WiroError,
+    UsageError,
 )
 from wiro_async.testing import DelayAnswer, ModelScript, Script, WiroEmulator, timeline
 
@@ -439,7 +439,7 @@ async def test_stats(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 
 async def test_a_batch_that_was_not_entered(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """It says how to use it."""
-    with pytest.raises(WiroError, match="async with"):
+    with pytest.raises(UsageError, match="async with"):
         await anext(wiro.batch(SLEEPER, [{}]))
     assert not emulator.ledger.calls
 
