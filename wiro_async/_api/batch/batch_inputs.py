@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import nullcontext
 from enum import Enum
 from functools import partial
 from typing import Any, TypeAlias
@@ -51,7 +52,8 @@ class BatchInputs:
         self._model = model
         self._has_journal = has_journal
         self._buffer = buffer
-        self._lock = anyio.Lock(fast_acquire=True)
+        # An async iterator may be asked for one item at a time. A lock costs too much where none is needed.
+        self._turn = anyio.Lock(fast_acquire=True) if isinstance(inputs, AsyncIterable) else nullcontext()
         self._closed = False
         self._count = 0
         self._advance: Callable[[], Awaitable[object] | object]
@@ -85,22 +87,21 @@ class BatchInputs:
 
     async def next(self) -> TakenInput | None:
         """Take the next input; None if there is none. Raises what the iterable raises, which ends the inputs."""
-        async with self._lock:
+        async with self._turn:
             try:
                 if self._buffer is not None and not self._closed:
                     await self._buffer.reserve()
+                index, self._count = self._count, self._count + 1
                 given = _End.END if self.is_closed else await call_user(self._advance)
                 if given is _End.END:
                     self._closed = True
                     return None
-                taken = TakenInput(self._count, self._request(given), isinstance(given, BatchItem))
+                return TakenInput(index, self._request(index, given), isinstance(given, BatchItem))
             except BaseException:
                 self._closed = True
                 raise
-            self._count += 1
-            return taken
 
-    def _request(self, given: object) -> RunRequest:
+    def _request(self, index: int, given: object) -> RunRequest:
         match given:
             case RunRequest():
                 return given
@@ -112,4 +113,4 @@ class BatchInputs:
             case Mapping() if self._model is not None:
                 return RunRequest(self._model, given)
         wanted = "a RunRequest" if self._model is None else "a mapping of parameters or a RunRequest"
-        raise InvalidInputError(message=f"item {self._count} of the batch is a {type(given).__name__}; give {wanted}")
+        raise InvalidInputError(message=f"item {index} of the batch is a {type(given).__name__}; give {wanted}")
