@@ -19,7 +19,7 @@ from wiro_async._api.results.task_result import ParsedResult, TaskResult
 from wiro_async._api.session_options import USER_AGENT, OptionChanges, Options
 from wiro_async._api.tasks.callback_access import CallbackAccess
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._api.tasks.run_spec import Listener, Runner, RunSettings, RunSpec
+from wiro_async._api.tasks.runner import Listener, Runner, RunSettings, RunSpec
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.text_stream import TextStream
 from wiro_async._engine.calls.sender import Sender
@@ -154,11 +154,11 @@ class AsyncWiro:
         self._options = options
         self._origin = origin  # a view keeps it, for it is what warns when nobody closes it
         self._closes = origin is None
-        self._calls = TaskCalls(sender, engine.running.over)
+        self._calls = TaskCalls(sender, engine.tracker.ended)
         self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes)
         self._context = TaskContext(self._calls, engine.tracker, self._downloader, options.progress, options.timeouts)
         self.tasks = Tasks(self._calls)
-        self._callbacks = CallbackAccess(engine.callbacks, engine.background, self._context)
+        self._callbacks = CallbackAccess(engine.tracker.callbacks, engine.background, self._context)
         is_same = origin is not None and origin._options.credentials == options.credentials
         self.models: Models = origin.models.sharing(sender) if origin and is_same else Models(sender, engine.background)
         self._runner = Runner(engine, self._context, self.models, options)
@@ -411,7 +411,7 @@ class AsyncWiro:
         options = BatchOptions.of(settings)
         engine, runner = self._engine, self._runner
         context = self._context.within(runner.timeouts(options.timeout, options.queue_timeout))
-        runs = Runs(runner.plan_item, context, engine.submitter, engine.stopper, options.on_exit)
+        runs = Runs(runner.plan_item, context, engine.submitter, options.on_exit)
         estimate = runner.estimate_item
         return Batch(runs, engine.background, engine.open, model, wanted, options, estimate, engine.tuning)
 
