@@ -73,20 +73,16 @@ async def test_a_function_that_fails(wiro: AsyncWiro, caplog: pytest.LogCaptureF
     assert caplog.text.count("no longer shown") == 1
 
 
+@pytest.mark.tuning(progress_last=0.1)
 @pytest.mark.parametrize("stuck_at", ["start", "end"])
-async def test_a_function_that_never_returns(
-    emulator: WiroEmulator, hurried: None, caplog: pytest.LogCaptureFixture, stuck_at: str
-) -> None:
+async def test_a_function_that_never_returns(wiro: AsyncWiro, caplog: pytest.LogCaptureFixture, stuck_at: str) -> None:
     """The wait for its last call times out, which is logged, and the batch ends."""
 
     async def listener(stats: BatchStats) -> None:
         if stuck_at == "start" or stats.succeeded == 3:
             await anyio.sleep_forever()
 
-    async with (
-        AsyncWiro(**emulator.options(), tuning=Tuning(progress_last=0.1)) as wiro,
-        wiro.batch("emulator/sleeper", [{"seconds": 0.1}] * 3, progress=listener) as batch,
-    ):
+    async with wiro.batch("emulator/sleeper", [{"seconds": 0.1}] * 3, progress=listener) as batch:
         with anyio.fail_after(20):
             assert len(await batch.results()) == 3
     assert "did not take the last progress within 0.1 s" in caplog.text
@@ -106,23 +102,23 @@ class Closed(io.StringIO):
         raise ValueError("I/O operation on closed file")
 
 
+@pytest.mark.tuning(progress_line_interval=0.0)
 @pytest.mark.parametrize(
     "stream, failures", [(Broken(), 1), (Closed(), 1), (None, 0)], ids=["broken", "closed", "none"]
 )
 async def test_no_stream_to_write_to(
     emulator: WiroEmulator,
-    hurried: None,
+    wiro: AsyncWiro,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     stream: io.StringIO | None,
     failures: int,
 ) -> None:
     """A standard error stream that is broken, closed or missing, as in a service, does not end a batch."""
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(progress_line_interval=0.0)) as wiro:
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "stderr", stream)
-            async with wiro.batch("emulator/sleeper", [{"seconds": 0.5}] * 4, progress=True) as batch:
-                assert len(await batch.results()) == 4
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        async with wiro.batch("emulator/sleeper", [{"seconds": 0.5}] * 4, progress=True) as batch:
+            assert len(await batch.results()) == 4
     assert caplog.text.count("no longer shown") == failures
     assert len(emulator.ledger.submissions) == 4
 
