@@ -400,6 +400,12 @@ async def test_no_inputs(emulator: WiroEmulator, wiro: AsyncWiro, inputs: Any) -
         {"retries": "many"},
         {"on_error": "ignore"},
         {"retry_if": True},
+        {"window": 0},
+        {"on_exit": "stay"},
+        {"journal_grace": -1},
+        {"journal_grace": "long"},
+        {"progress": "yes"},
+        {"concurency": 4},
     ],
     ids=str,
 )
@@ -408,6 +414,14 @@ async def test_wrong_options(wiro: AsyncWiro, option: Any) -> None:
     (name,) = option
     with pytest.raises(InvalidInputError, match=name):
         wiro.batch(SLEEPER, [], **option)
+
+
+async def test_a_batch_runs_once(wiro: AsyncWiro) -> None:
+    """Entering it again raises."""
+    async with wiro.batch(SLEEPER, []) as batch:
+        pass
+    with pytest.raises(UsageError, match="entered before"):
+        await batch.__aenter__()
 
 
 async def test_no_inputs_at_all(wiro: AsyncWiro) -> None:

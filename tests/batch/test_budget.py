@@ -17,16 +17,22 @@ from hypothesis import strategies as st
 from wiro_async import (
     AsyncWiro,
     BudgetExceededError,
+    ConnectionFailedError,
     Estimate,
     InvalidInputError,
     NotFoundError,
     PermissionDeniedError,
     RunRequest,
     SubmissionUnknownError,
+    TaskCancelledError,
+    TaskFailedError,
+    TaskInfo,
     TaskTimeoutError,
     Timeouts,
 )
 from wiro_async._api.batch.budget import Budget, Estimator
+from wiro_async._api.batch.item_run import Attempted, NeverSent, may_be_billed
+from wiro_async._api.batch.workers import Halted
 from wiro_async._api.journal import Spending
 from wiro_async._types import OnCancel
 from wiro_async.testing import Json, ModelScript, ResetAfter, Respond, Script, WiroEmulator, timeline
@@ -328,6 +334,35 @@ async def test_the_next_request_asks_for_the_price_again() -> None:
         reserve = await budget.reserve(REQUEST)
         assert reserve.amount == amount
         budget.settle(reserve, False, None)
+
+
+TASK = TaskInfo.from_wire({"id": "1"})
+
+
+@pytest.mark.parametrize(
+    "error, attempted, on_exit, expected",
+    [
+        (SubmissionUnknownError(), "nothing", "stop", False),
+        (TaskFailedError(TASK), "task known", "stop", False),
+        (TaskCancelledError(TASK), "task known", "stop", False),
+        (NeverSent(), "sent", "stop", False),
+        (Halted(), "sent", "stop", False),
+        (TaskTimeoutError("run", 1.0), "task known", "stop", False),
+        (TaskTimeoutError("run", 1.0), "task known", "leave", True),
+        (SubmissionUnknownError(), "sent", "stop", True),
+        (InvalidInputError(message="no"), "sent", "stop", False),
+        (InvalidInputError(message="no"), "task known", "stop", True),
+        (ConnectionFailedError("refused", False), "sent", "stop", False),
+        (ConnectionFailedError("reset", True), "sent", "stop", True),
+        (ZeroDivisionError(), "task known", "stop", True),
+    ],
+    ids=repr,
+)
+def test_errors_of_runs_that_may_be_billed(
+    error: Exception, attempted: Attempted, on_exit: OnCancel, expected: bool
+) -> None:
+    """Refused, failed and stopped runs are not billed. Any other sent run may be."""
+    assert may_be_billed(error, attempted, on_exit) is expected
 
 
 async def test_a_budget_of_zero() -> None:

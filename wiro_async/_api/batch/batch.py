@@ -18,14 +18,13 @@ from typing import Literal, Self
 import anyio
 import attrs
 
-from wiro_async._api.batch.batch_inputs import BatchInputs, Inputs, TakenInput
+from wiro_async._api.batch.batch_inputs import BatchInputs, Inputs, ReorderBuffer, TakenInput
 from wiro_async._api.batch.batch_items import BatchItem
 from wiro_async._api.batch.batch_options import BatchOptions
 from wiro_async._api.batch.budget import Budget, Estimator
 from wiro_async._api.batch.item_run import BatchContext, EndedItem, ItemRun
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.batch.output_saver import OutputSaver
-from wiro_async._api.batch.reorder_buffer import ReorderBuffer
 from wiro_async._api.batch.workers import Worker, Workers
 from wiro_async._api.batch_report.batch_history import History
 from wiro_async._api.batch_report.counters import BatchStats, Counters
