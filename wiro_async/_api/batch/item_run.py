@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from time import monotonic
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 import attrs
 
@@ -119,6 +119,8 @@ class ItemRun:
                 counters.restore(succeeded, cost)
             case "budget":
                 counters.skip(was_sent)
+            case never:
+                assert_never(never)
         entry = self._entry
         key = entry.key if entry is not None else str(index) if request.key is None else request.key
         item = BatchItem(index, key, request, outcome.result, outcome.error, self._attempts)
