@@ -37,7 +37,7 @@ class Runs:
 
     def queued(self) -> int:
         """Count the tasks in flight that are not known to have started."""
-        return sum(not task.state.started for task in self._in_flight)
+        return sum(not task.state.has_started for task in self._in_flight)
 
     async def plan(self, request: RunRequest, log: RunLog | None = None) -> RunPlan:
         """Plan the run of a request. Raises `InvalidInputError`."""

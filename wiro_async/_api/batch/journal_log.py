@@ -79,7 +79,7 @@ async def look_up(journal: JournalWriter, index: int, request: RunRequest) -> En
     """
     is_repeated: bool | None = None
     try:
-        given = RunInput.of(request.input)
+        given = RunInput.parse(request.input)
         if given.files and request.key is not None:
             # Hashing takes time: a later request with the same key must not overtake this one.
             is_repeated = await journal.claim(index, request.key)
