@@ -238,7 +238,7 @@ async def test_started_again_before_the_last_response(
 
 
 @pytest.fixture
-def section() -> Iterator[Path]:
+def public_folder() -> Iterator[Path]:
     """A folder that every user may read."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
@@ -247,12 +247,12 @@ def section() -> Iterator[Path]:
         path.chmod(0o755)
 
 
-def test_a_journal_in_a_read_only_folder(emulator: WiroEmulator, section: Path) -> None:
+def test_a_journal_in_a_read_only_folder(emulator: WiroEmulator, public_folder: Path) -> None:
     """A user who may not write there can read it."""
-    journal = section / "run.sqlite"
+    journal = public_folder / "run.sqlite"
     asyncio.run(through(emulator, journal))
     journal.chmod(0o444)
-    section.chmod(0o555)
+    public_folder.chmod(0o555)
     code = (
         "import os, sqlite3, sys\n"
         "from wiro_async import Journal\n"
