@@ -89,6 +89,10 @@ class ConfigurationError(WiroError):
     """A key, URL or option of the session is missing or wrong."""
 
 
+class UsageError(WiroError, RuntimeError):
+    """The API was used in a way that cannot work: entered twice, iterated by two loops, not entered."""
+
+
 class SessionClosedError(WiroError):
     """The session was closed, or belongs to another event loop."""
 

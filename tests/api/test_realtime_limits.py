@@ -64,21 +64,6 @@ async def test_an_end_does_not_wait_for_paced_audio(wiro: AsyncWiro) -> None:
         assert (await session.result()).succeeded
 
 
-async def test_an_end_in_time(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit counts for the rest of the audio too, where the network takes none."""
-    async with wiro.realtime(ECHO) as session:
-        line = session._line
-        assert line is not None
-        monkeypatch.setattr(line._opened.socket, "send", lambda frame: anyio.sleep_forever())
-        sending = asyncio.create_task(session.send_audio(bytes(9600)))
-        await anyio.wait_all_tasks_blocked()
-        with pytest.raises(TaskTimeoutError) as caught, anyio.fail_after(20):
-            await session.end(timeout=0.05)
-        assert caught.value.phase == "end"
-        sending.cancel()
-        monkeypatch.undo()
-
-
 @pytest.mark.parametrize("pace", [True, False])
 async def test_a_time_out_while_only_sending(wiro: AsyncWiro, emulator: WiroEmulator, pace: bool) -> None:
     """It is not only for who reads: the sender learns of it, and so does everybody after that."""
