@@ -26,6 +26,7 @@ from wiro_async import (
     ToolError,
     ToolOutput,
     TurnLimitError,
+    UsageError,
     WiroError,
 )
 from wiro_async.testing import ModelScript, RawOutput, ResetAfter, RunInput, Script, Step, WiroEmulator, timeline
@@ -520,9 +521,9 @@ async def test_a_stream_that_was_not_entered(emulator: WiroEmulator, wiro: Async
     """It says how to use it."""
     stream = wiro.conversation(MODEL).stream("x")
     for use in (lambda: anext(stream), stream.result):
-        with pytest.raises(WiroError, match="async with"):
+        with pytest.raises(UsageError, match="async with"):
             await use()
-    with pytest.raises(WiroError, match="async with"):
+    with pytest.raises(UsageError, match="async with"):
         _ = stream.handle
     assert not emulator.ledger.calls
 

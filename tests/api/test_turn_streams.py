@@ -21,6 +21,7 @@ from wiro_async import (
     ToolCall,
     ToolOutput,
     Tuning,
+    UsageError,
     WiroError,
 )
 from wiro_async.testing import ModelScript, RawOutput, Respond, RunInput, Script, Step, WiroEmulator, timeline
@@ -96,7 +97,7 @@ async def test_a_stream_is_one_turn(emulator: WiroEmulator, wiro: AsyncWiro) -> 
     stream = chat.stream("How is Rome?")
     async with stream:
         await stream.result()
-    with pytest.raises(WiroError, match="entered before"):
+    with pytest.raises(UsageError, match="entered before"):
         async with stream:
             pytest.fail("not reached")
     assert len(emulator.ledger.submissions) == len(chat.history) == 1
@@ -177,7 +178,7 @@ async def test_two_readers(wiro: AsyncWiro) -> None:
     async with chat.stream("How is it in Rome?") as stream, anyio.create_task_group() as group:
         group.start_soon(stream.result)
         await anyio.wait_all_tasks_blocked()
-        with pytest.raises(WiroError, match="reads"):
+        with pytest.raises(UsageError, match="already being iterated"):
             await anext(stream)
         group.cancel_scope.cancel()
 

@@ -21,8 +21,8 @@ from wiro_async._protocol.conversations.realtime_audio import (
     audio_prefix,
     command,
     is_about,
+    parse_events,
     pcm_view,
-    told_by,
 )
 from wiro_async._protocol.messages.frames import Message, parse_frame
 from wiro_async._protocol.tasks.task_state import TaskState
@@ -115,13 +115,13 @@ def test_a_session_in_messages() -> None:
     """Each becomes the event that it is; words are kept as they came."""
     state = TaskState()
     told = [
-        *told_by(message("task_stream_ready"), state),
-        *told_by(message("task_output", "Loading weights"), state),
-        *told_by(message("task_output", "TRANSCRIPT_USER: What is this?"), state),
-        *told_by(message("task_output", 'TRANSCRIPT_AI:{"a": 1}'), state),
-        *told_by(message("task_stream_end"), state),
-        *told_by(message("task_cost", turnCost="0.1", cumulativeCost=0.3, usage={"input_tokens": 3}), state),
-        *told_by(message("task_smell", "roses"), state),
+        *parse_events(message("task_stream_ready"), state),
+        *parse_events(message("task_output", "Loading weights"), state),
+        *parse_events(message("task_output", "TRANSCRIPT_USER: What is this?"), state),
+        *parse_events(message("task_output", 'TRANSCRIPT_AI:{"a": 1}'), state),
+        *parse_events(message("task_stream_end"), state),
+        *parse_events(message("task_cost", turnCost="0.1", cumulativeCost=0.3, usage={"input_tokens": 3}), state),
+        *parse_events(message("task_smell", "roses"), state),
     ]
     kinds = [StatusChanged, StatusChanged, LogLine, Transcript, Transcript, TurnEnded, CostUpdate, UnknownEvent]
     assert [type(event) for event in told] == kinds
@@ -149,7 +149,7 @@ JSON = st.recursive(
 )
 def test_nothing_is_raised(kind: str, payload: Any) -> None:
     """Whatever a message holds."""
-    told_by(message(kind, payload, turnCost=payload, cumulativeCost=payload), TaskState())
+    parse_events(message(kind, payload, turnCost=payload, cumulativeCost=payload), TaskState())
 
 
 def test_whose_message_it_is() -> None:

@@ -11,7 +11,7 @@ import pytest
 from wiro_async import File, ToolCall
 from wiro_async._protocol.conversations.tool_calls import calls_in
 from wiro_async._protocol.conversations.turn_rules import continuation, tool_names
-from wiro_async._protocol.conversations.usage import summed
+from wiro_async._protocol.conversations.usage import add_usage
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_state import TaskState
@@ -118,8 +118,8 @@ def test_sums_of_usage() -> None:
         "output_tokens_details": {"reasoning_tokens": 2},
         "tier": "slow",
     }
-    assert summed({}, one) == one
-    assert summed(one, other) == {
+    assert add_usage({}, one) == one
+    assert add_usage(one, other) == {
         "input_tokens": 7,
         "output_tokens": 2,
         "output_tokens_details": {"reasoning_tokens": 3},
@@ -137,6 +137,6 @@ def test_counters_that_come_as_text() -> None:
         "share": "0.5",
     }
     other: dict[str, Any] = {"total_tokens": 2, "details": {"cached": "2"}, "tier": "fast", "share": "0.25"}
-    summed_up = summed(summed({}, one), other)
+    summed_up = add_usage(add_usage({}, one), other)
     assert summed_up == {"total_tokens": 9007199254740995, "details": {"cached": 3}, "tier": "fast", "share": 0.75}
-    assert isinstance(summed({}, one)["total_tokens"], int)
+    assert isinstance(add_usage({}, one)["total_tokens"], int)

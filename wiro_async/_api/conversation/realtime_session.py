@@ -120,7 +120,7 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         connection = self._entered
         if self._is_iterated:
             raise UsageError(
-                "this realtime session is already being iterated: use one loop, and match on the types of its events"
+                "this realtime session is already being iterated: use one loop, and match on the event types"
             )
         self._is_iterated = True
         try:

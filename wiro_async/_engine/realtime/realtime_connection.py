@@ -36,7 +36,7 @@ from wiro_async._protocol.conversations.realtime_audio import (
     audio_prefix,
     command,
     is_about,
-    told_by,
+    parse_events,
 )
 from wiro_async._protocol.conversations.realtime_phases import Action, EndReason
 from wiro_async._protocol.messages.frames import parse_frame
@@ -243,7 +243,7 @@ class RealtimeConnection:
         if message is None or not is_about(message, self._task.ref.task_id, self._token):
             logger.debug("task %s: a frame of %d bytes is not for it", self._task.ref.task_id, len(frame))
             return
-        events = told_by(message, self._state)
+        events = parse_events(message, self._state)
         self._tracker.apply(self._task, message)
         if any(isinstance(e, (Transcript, TurnEnded, CostUpdate)) for e in events):
             self._apply(phases.Ready())
