@@ -40,7 +40,14 @@ class AnswerForm(Generic[T]):
             await schemas.load_validation()
             given = {str(name): checked(value, f"response_model[{name!r}]") for name, value in wanted.items()}
             form = response_format(str(given.get("title") or "answer"), given)
-            return cls(form, partial(_checked, schemas.validator(schema_in(form), "response_model")))  # type: ignore[arg-type]
+            check = schemas.validator(schema_in(form), "response_model")
+
+            def read(text: str) -> JSON:
+                value = decode(text)
+                check(value)
+                return value
+
+            return cls(form, read)  # type: ignore[arg-type]  # T is JSON here
         name = getattr(wanted, "__name__", str(wanted))
         schema = strict(schemas.schema_of(wanted, f"response_model {name}"))
         return cls(response_format(name, schema), partial(schemas.decode_as, kind=wanted))
@@ -79,9 +86,3 @@ def check_form(model: Model | None) -> None:
             message=f"{model.slug} takes no {NAME}, so response_model cannot be used with it. Nothing was sent. "
             "Describe the form in the prompt, and read the answer with result.parse(…)"
         )
-
-
-def _checked(check: Callable[[JSON], None], text: str) -> JSON:
-    value = decode(text)
-    check(value)
-    return value

@@ -55,9 +55,9 @@ class RealtimeConnection:
 
     Attributes:
         unread: what came and was not read yet. A full queue stops the reading of the socket.
-        audio: sends audio.
-        received: bytes of audio.
-        transcripts: what was said so far.
+        audio: the sending half.
+        received: bytes of audio that came.
+        transcripts: of all that was said so far, read or not.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RealtimeConnection:
         # What the messages on the socket say, in their order. The tracker's state merges them with polls.
         self._state = TaskState()
         self._frames = 0
-        self._blocked = 0  # callers that wait until the service reads, or ends the session
+        self._waiting = 0  # callers that wait until the service reads, or ends the session
         self._reported_cost: Decimal | None = None
         self.unread = BoundedQueue[TaskEvent](tuning.realtime_unread)
         self.audio = AudioSender(self._token, self._transmit, self._check_input)
@@ -162,27 +162,25 @@ class RealtimeConnection:
             self._apply(phases.Aborted(error))
 
     async def _pass(self, phase: phases.Phase) -> None:
-        """Wait until a phase is over; one that must not last ends by itself."""
-        with anyio.move_on_after(self._seconds_of(phase)):
-            await self._changed.until(lambda: self._phase is not phase)
-        # A frame that waits for the reader is no silence: only the reader can end that.
-        if self._phase is phase and not self.unread.is_blocked:
-            self._apply(phases.TimeUp())
-
-    def _seconds_of(self, phase: phases.Phase) -> float:
+        """Wait until a phase is over. A phase that must not last ends by itself."""
         match phase:
             case phases.Ending(reason=EndReason.ENDED):
-                return float("inf")  # who asked for the end waits for it with a timeout of their own
+                seconds = float("inf")  # `end` has a timeout of its own
             case phases.Ending():
-                return self._tuning.realtime_end
+                seconds = self._tuning.realtime_end
             case phases.Draining():
-                return self._tuning.realtime_last_words
+                seconds = self._tuning.realtime_last_words
             case phases.Disconnected():
-                return self._tuning.realtime_lost
+                seconds = self._tuning.realtime_lost
             case phases.Connecting() | phases.Queued() | phases.Open() | phases.Closed():
-                return float("inf")
+                seconds = float("inf")
             case _:
                 assert_never(phase)
+        with anyio.move_on_after(seconds):
+            await self._changed.until(lambda: self._phase is not phase)
+        # A frame that waits for room in the queue is no silence: only the reader can end that.
+        if self._phase is phase and not self.unread.is_blocked:
+            self._apply(phases.TimeUp())
 
     def _apply(self, event: phases.Event) -> None:
         """Go to the phase that follows an event, and do what it asks for."""
@@ -376,13 +374,13 @@ class RealtimeConnection:
         """Read more than usual while a caller waits for the service, which may wait until we read."""
         loop, tuning = asyncio.get_running_loop(), self._tuning
         timer = loop.call_later(after, self.unread.set_limit, tuning.realtime_unread_relieved)
-        self._blocked += 1
+        self._waiting += 1
         try:
             yield
         finally:
             timer.cancel()
-            self._blocked -= 1
-            if not self._blocked:
+            self._waiting -= 1
+            if not self._waiting:
                 self.unread.set_limit(tuning.realtime_unread)
 
     async def _until_closed(self) -> None:
