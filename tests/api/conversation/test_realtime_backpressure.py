@@ -36,7 +36,7 @@ FRAME = bytes(range(256)) * 37 + bytes(128)
 
 
 class Flood(Voice):
-    """Says a lot, at once."""
+    """Sends a lot at once."""
 
     FRAMES = 1500
 
@@ -47,7 +47,7 @@ class Flood(Voice):
 
 
 class Rush(Flood):
-    """Says a lot, and is gone after half a second."""
+    """Sends a lot, and ends after half a second."""
 
     def begin(self) -> None:
         super().begin()
@@ -55,10 +55,10 @@ class Rush(Flood):
 
 
 class Deaf(SocketFault):
-    """Swallows the messages of the end."""
+    """Drops the messages that report the end."""
 
     def wrap(self, line: Line, forward: Forward) -> Forward:
-        """Let the others pass."""
+        """Pass the others on."""
 
         def send(message: Outgoing) -> None:
             if message.type not in ("task_end", "task_postprocess_start", "task_postprocess_end"):
@@ -68,7 +68,7 @@ class Deaf(SocketFault):
 
 
 def speaking(slug: str, voice: type[Voice]) -> ModelScript:
-    """A realtime model of a test's own."""
+    """A realtime model for one test."""
     steps = (*(Step(stage) for stage in OPENING), Step("task_stream_ready", after=0.5, stored=True))
     return ModelScript(slug, lambda given: Script(steps, cost=Decimal(0), realtime=voice))
 
@@ -149,7 +149,7 @@ async def heard(session: RealtimeSession) -> tuple[bytes, list[TaskEvent]]:
 
 
 async def test_a_slow_reader_slows_the_service(network: Network, hurried: Tuning) -> None:
-    """What nobody reads is not taken from the socket, for as long as it takes; then nothing is missing."""
+    """While nobody reads, the socket is not read either. Nothing is lost."""
     with WiroEmulator(speed=50, models=[speaking("emulator/flood", Flood)], tuning=hurried) as emulator:
         options = emulator.options()
         options["socket_url"] = await network.start(options["socket_url"])
@@ -166,7 +166,7 @@ async def test_a_slow_reader_slows_the_service(network: Network, hurried: Tuning
 
 @pytest.mark.tuning(realtime_last_words=0.1)
 async def test_a_reader_who_is_slower_than_the_end(hurried: Tuning, until: Until) -> None:
-    """The task is long over, and all it said is still read, to the last event."""
+    """Everything can be read to the last event, long after the task is over."""
     with WiroEmulator(speed=50, models=[speaking("emulator/rush", Rush)], tuning=hurried) as emulator:
         emulator.faults.socket(Deaf())
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime("emulator/rush") as session:
@@ -178,7 +178,7 @@ async def test_a_reader_who_is_slower_than_the_end(hurried: Tuning, until: Until
 
 
 async def test_sending_first_and_reading_afterwards(wiro: AsyncWiro) -> None:
-    """An echo of more than all buffers hold: whoever waits to send has the socket read, so nothing hangs."""
+    """An echo is larger than all buffers: while a sender waits, more is read, so nothing hangs."""
     pcm = os.urandom(9600) * 1700
     async with wiro.realtime(ECHO) as session:
         with anyio.fail_after(60):
@@ -190,7 +190,7 @@ async def test_sending_first_and_reading_afterwards(wiro: AsyncWiro) -> None:
 
 @pytest.mark.tuning(realtime_unread_relieved=Tuning().realtime_unread, socket_send=0.3)
 async def test_nobody_ever_reads(wiro: AsyncWiro) -> None:
-    """There is an end to what is kept, and the error says what to do about it."""
+    """The memory for unread events is limited, and the error says why sending failed."""
 
     async def talk(session: RealtimeSession) -> None:
         while True:
@@ -202,7 +202,7 @@ async def test_nobody_ever_reads(wiro: AsyncWiro) -> None:
 
 
 async def test_an_end_in_time(emulator: WiroEmulator, network: Network, hurried: Tuning) -> None:
-    """The limit counts for the rest of the audio too, where the network takes none."""
+    """The timeout of `end` holds also while the network takes no audio."""
     options = emulator.options()
     options["socket_url"] = await network.start(options["socket_url"])
     async with AsyncWiro(**options) as wiro, wiro.realtime(ECHO) as session:
