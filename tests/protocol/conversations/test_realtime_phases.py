@@ -41,7 +41,7 @@ INPUT, SEND, OUTPUT, DISCARD, STOP = (
 GONE, LATE, BUG = ConnectionError("gone"), TimeoutError("late"), ZeroDivisionError("bug")
 TIMEOUT, BROKEN = Failed(TIMED_OUT, LATE), Failed(FAILED, BUG)
 LOSS, EXPECTED = SocketLost(GONE, is_expected=False), SocketLost(GONE, is_expected=True)
-BEFORE = [Connecting(), Queued()]
+BEFORE: list[Phase] = [Connecting(), Queued()]
 
 EVENTS: list[Event] = [
     Registered(),
@@ -133,7 +133,7 @@ def test_a_transition(phase: Phase, event: Event, following: Phase, actions: tup
     assert phase.next(event) == (following, actions)
 
 
-COMPLETE = [Connecting(), Queued(), Open(), Ending(), Ending(LEFT), Ending(TIMED_OUT, LATE), Draining()]
+COMPLETE: list[Phase] = [Connecting(), Queued(), Open(), Ending(), Ending(LEFT), Ending(TIMED_OUT, LATE), Draining()]
 COMPLETE += [Disconnected(GONE, LOST), Closed(ENDED)]
 
 

@@ -126,4 +126,4 @@ class Turn(Generic[T]):
         """Add a note to an error about the runs of the turn that ended well before it: they are billed."""
         if self.results and not isinstance(error, AnswerError):
             runs = ", ".join(str(info.id) for info in self.infos)
-            error.add_note(f"before that, this turn ran the model, which is paid for: task {runs}")
+            error.add_note(f"earlier runs of this turn ended well, and are paid for: task {runs}")

@@ -27,12 +27,12 @@ TurnEvent: TypeAlias = TextDelta | TextReset | ToolCall | ToolOutput
 
 
 class TurnStream(Generic[T]):
-    """Submits on entering, gives events while iterated, stops the run when it is left before the end.
+    """Submits on entering, gives events while iterated, and stops the run if it is left before the end.
 
-    The events are `TextDelta` and, rarely, `TextReset`; `ToolCall` when the model has completed a call; and, if tools
-    are run here, `ToolOutput` for each of them, after which the text of the next run follows. Tools run in the
-    background: a reader that is cancelled while it waits does not disturb them, leaving the stream cancels them.
-    Entering it again would be another turn, so it raises `UsageError`.
+    The events are `TextDelta`, rarely `TextReset`, and `ToolCall` when the model has completed a call. If tools are run
+    here, a `ToolOutput` follows for each of them, then the text of the next run. Tools run in the background: leaving
+    the stream cancels them, cancelling a reader does not. Entering the stream again would be another turn, so it raises
+    `UsageError`.
     """
 
     # A turn alternates between a run, whose events are read, and what follows it in the background: its tools, and the

@@ -54,7 +54,7 @@ class RealtimeConnection:
     """Reads its socket into a queue, sends audio, and learns from Task/Detail when its task is over.
 
     Attributes:
-        unread: what came and was not read yet. A full queue stops the reading of the socket.
+        unread: events that were not read yet. While it is full, the socket is not read.
         audio: the sending half.
         received: bytes of audio that came.
         transcripts: of all that was said so far, read or not.
@@ -183,7 +183,7 @@ class RealtimeConnection:
             self._apply(phases.TimeUp())
 
     def _apply(self, event: phases.Event) -> None:
-        """Go to the phase that follows an event, and do what it asks for."""
+        """Go to the phase that follows an event, and take its actions."""
         before = self._phase
         self._phase, actions = before.next(event)
         for action in actions:
@@ -285,11 +285,11 @@ class RealtimeConnection:
                 self._lose(ConnectionFailedError(f"no response within {pulse:g} s"))
 
     def fail(self, reason: EndReason, error: Exception) -> None:
-        """End the session by an error, which those who read or send get."""
+        """End the session with an error for those who read or send. Does not wait."""
         self._apply(phases.Failed(reason, error))
 
     def leave(self) -> None:
-        """End the session: nobody will read or send any more. Does not wait."""
+        """End the session, whose caller reads and sends no more. Does not wait."""
         self._apply(phases.Left())
 
     def _lose(self, error: ConnectionFailedError) -> None:
@@ -313,7 +313,7 @@ class RealtimeConnection:
         self._apply(phases.EndRequested())
 
     async def end(self, seconds: float) -> None:
-        """Request the end, and wait for it. What came until then can still be read.
+        """Request the end, and wait for it. All that came can still be read.
 
         Raises:
             TaskTimeoutError: it did not end within so many seconds.
@@ -360,7 +360,7 @@ class RealtimeConnection:
         try:
             await self._send(frame)
         except ConnectionFailedError as error:
-            unread = f"; {self.unread.size} bytes that came wait to be read" if self.unread.is_blocked else ""
+            unread = f"; {self.unread.size} received bytes wait to be read" if self.unread.is_blocked else ""
             self._lose(ConnectionFailedError(f"{error}{unread}"))
             await self._until_closed()
             raise self.error or self._closed_error() from error

@@ -42,8 +42,8 @@ class RealtimeSocket:
 
     async def register(self, token: str) -> None:
         """Have the service send what happens to a task. Raises `ConnectionFailedError`."""
-        # The socket was opened before the run was submitted, so that no task is paid for that cannot be reached.
-        # A submit may wait for minutes, and a proxy may have closed the silent socket meanwhile.
+        # The socket was opened before the submit, so that no unreachable task is paid for. But a submit may wait for
+        # minutes, and a proxy may have closed the silent socket meanwhile.
         if not self._socket.is_open:
             await self.aclose()
             await self.open()

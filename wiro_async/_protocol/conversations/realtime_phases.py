@@ -23,10 +23,10 @@ import attrs
 class EndReason(enum.Enum):
     """Why a session ends."""
 
-    ENDED = "ended"  # somebody asked for it, or the model ended it
+    ENDED = "ended"  # the caller requested it, or the model ended it
     LOST = "lost"  # the socket is gone, and the task was not at its end
     TIMED_OUT = "timed out"
-    LEFT = "left"  # the caller left it: nobody reads any more
+    LEFT = "left"  # the caller left it, and reads no more
     SESSION_CLOSED = "session closed"  # the AsyncWiro session was closed under it
     FAILED = "failed"
 
@@ -34,10 +34,10 @@ class EndReason(enum.Enum):
 class Action(enum.Enum):
     """What the connection has to do after an event."""
 
-    CLOSE_INPUT = "send no more audio, and wake those who wait to send some"
+    CLOSE_INPUT = "take no more audio, and wake those who wait to send"
     SEND_END = "send the audio that waits, then ask the service to end the session"
-    CLOSE_OUTPUT = "let the reader come to its end or its error after what came before"
-    DISCARD_OUTPUT = "forget what was not read: nobody will"
+    CLOSE_OUTPUT = "give the reader the end or the error, after what came before"
+    DISCARD_OUTPUT = "drop what was not read"
     STOP_READING = "stop reading the socket, and close it"
 
 
@@ -53,7 +53,7 @@ class Ready:
 
 @attrs.frozen
 class EndRequested:
-    """The caller wants the session to end, and what comes until then."""
+    """The caller requested the end, and still reads."""
 
 
 @attrs.frozen
@@ -97,7 +97,7 @@ class TimeUp:
 
 @attrs.frozen
 class Failed:
-    """Something other than the socket failed. Those who read or send get the error."""
+    """Something failed, and not the socket. Those who read or send get the error."""
 
     reason: EndReason
     error: Exception
@@ -110,7 +110,7 @@ class Left:
 
 @attrs.frozen
 class Aborted:
-    """The background task of the connection has ended: it was cancelled, or met an error that nobody foresaw."""
+    """The background task of the connection has ended: cancelled, or by an unexpected error."""
 
     error: Exception
 
@@ -148,7 +148,7 @@ class Open:
             case EndRequested():
                 return Ending(), (Action.CLOSE_INPUT, Action.SEND_END)
             case Failed(reason=reason, error=error):
-                # Nobody can use the session any more, so it does not go on until it is left.
+                # The session cannot be used any more, so it must not cost money until it is left.
                 return Ending(reason, error), (Action.CLOSE_INPUT, Action.CLOSE_OUTPUT, Action.SEND_END)
             case Left():
                 return Ending(EndReason.LEFT), (Action.CLOSE_INPUT, Action.DISCARD_OUTPUT, Action.SEND_END)
