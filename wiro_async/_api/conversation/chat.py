@@ -25,7 +25,7 @@ from wiro_async._api.conversation.turn_stream import TurnStream
 from wiro_async._api.tasks.runner import Runner
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.conversations.turn_rules import SESSION_BYTES, continuation
-from wiro_async._protocol.http.requests import mapping_of
+from wiro_async._protocol.http.requests import to_mapping
 from wiro_async._protocol.values.json import JSON
 
 T = TypeVar("T")
@@ -187,7 +187,7 @@ class Conversation:
             toolbox = Toolbox.of(given["tools"])
         else:
             toolbox = self._toolbox = self._toolbox or Toolbox.of(settings.get("tools", ()))
-        parameters = {**mapping_of(settings.get("input")), **self._state.parameters}
+        parameters = {**to_mapping(settings.get("input")), **self._state.parameters}
         outputs = settings.get("tool_outputs")
         said = _messages_of(prompt, settings.get("messages"))
         if outputs is not None and said:

@@ -9,7 +9,7 @@ from typing import TypeAlias, TypedDict
 from wiro_async._api.conversation.tools import OnToolError, Tools
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.conversations.tool_calls import ToolOutput
-from wiro_async._protocol.http.requests import mapping_of
+from wiro_async._protocol.http.requests import to_mapping
 from wiro_async._types import Input, OnCancel, Timeouts
 
 Messages: TypeAlias = Sequence[Mapping[str, object]]
@@ -59,7 +59,7 @@ def check_values(settings: ChatSettings) -> None:
     if not isinstance(tools, Sequence) or isinstance(tools, str):
         name = getattr(tools, "__name__", "…")
         raise InvalidInputError(message=f"tools is a {type(tools).__name__}; give a list: tools=[{name}]")
-    parameters = mapping_of(settings.get("input"))
+    parameters = to_mapping(settings.get("input"))
     for name in SET_BY_CONVERSATION:
         if name in parameters:
             raise InvalidInputError(message=f"{name} is in the input; the conversation sets it by itself")
@@ -80,7 +80,7 @@ def settings_of_turn(settings: ChatSettings, turn: TurnSettings) -> TurnSettings
     Raises:
         InvalidInputError: they contradict one another.
     """
-    parameters = {**mapping_of(settings.get("input")), **mapping_of(turn.get("input"))}
+    parameters = {**to_mapping(settings.get("input")), **to_mapping(turn.get("input"))}
     both: TurnSettings = {**settings, **turn, "input": parameters}
     check_values(both)
     return both

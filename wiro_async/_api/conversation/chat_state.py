@@ -16,7 +16,7 @@ from wiro_async._errors import ConversationBusyError, InvalidInputError
 from wiro_async._protocol.conversations.tool_calls import ToolOutput
 from wiro_async._protocol.conversations.usage import add_usage
 from wiro_async._protocol.models.model import TURNS
-from wiro_async._protocol.values.json import JSON, checked
+from wiro_async._protocol.values.json import JSON, to_json
 from wiro_async._protocol.values.parsing import as_texts
 
 
@@ -82,7 +82,7 @@ class ChatState:
         outputs: dict[str, JSON] = {}
         items = given.items() if isinstance(given, Mapping) else map(_id_and_output, given)
         for call_id, output in items:
-            outputs[call_id] = checked(output, f"the output of {call_id}")
+            outputs[call_id] = to_json(output, f"the output of {call_id}")
         if not self.history:
             return to_wire(outputs.items())  # a conversation that was resumed does not know the calls
         last = self.history[-1]

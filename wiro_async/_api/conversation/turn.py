@@ -17,7 +17,7 @@ from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._errors import AnswerError, FinishReasonError, InvalidInputError, TurnLimitError, WiroError
 from wiro_async._protocol.conversations.tool_calls import ToolOutput
 from wiro_async._protocol.conversations.turn_rules import continuation, tool_names, turn_problems
-from wiro_async._protocol.http.requests import mapping_of
+from wiro_async._protocol.http.requests import to_mapping
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._types import OnCancel, Timeouts
 
@@ -96,7 +96,7 @@ class Turn(Generic[T]):
         if not (self.settings.get("run_tools", False) and result.asks_for_tools):
             return False
         calls = [call for call in result.tool_calls if call.is_complete]
-        in_input = mapping_of(self.settings.get("input")).get("tools")
+        in_input = to_mapping(self.settings.get("input")).get("tools")
         declared = [*tool_names(self.toolbox.declarations), *tool_names(in_input)]
         ours = [call for call in calls if self.toolbox.runs(call, declared)]
         if not ours:

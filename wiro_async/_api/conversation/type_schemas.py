@@ -15,7 +15,7 @@ import msgspec
 
 from wiro_async._errors import ConfigurationError, InvalidInputError
 from wiro_async._protocol.conversations.answer_format import rooted
-from wiro_async._protocol.values.json import JSON, checked, decode
+from wiro_async._protocol.values.json import JSON, decode, to_json
 
 T = TypeVar("T")
 SCALARS = (str, int, float, bool, type(None))
@@ -54,7 +54,7 @@ def to_plain(value: object, name: str) -> JSON:
     """A value of any such type as plain JSON. Raises TypeError, ValueError or `InvalidInputError`."""
     if not isinstance(value, SCALARS):
         value = msgspec.to_builtins(value, str_keys=True, enc_hook=_dump_pydantic)
-    return checked(value, name)
+    return to_json(value, name)
 
 
 def validator(schema: Mapping[str, JSON], name: str) -> Callable[[JSON], None]:

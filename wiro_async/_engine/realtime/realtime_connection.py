@@ -90,7 +90,7 @@ class RealtimeConnection:
     @property
     def cost(self) -> Decimal | None:
         """What was billed once the task is over, before that what the service has reported."""
-        info = self._task.state.task
+        info = self._task.state.info
         return self._reported_cost if info is None or not info.is_over or info.cost is None else info.cost
 
     @property
@@ -218,7 +218,7 @@ class RealtimeConnection:
                     async for frame in frames:
                         self._frames += 1
                         await self._take(frame)
-                        self._apply(phases.FrameRead(self._state.claimed))
+                        self._apply(phases.FrameRead(self._state.reported_over))
         except ConnectionFailedError as failure:
             error = failure
         finally:
@@ -256,12 +256,12 @@ class RealtimeConnection:
         """Report what Task/Detail says."""
         task, state = self._task, self._task.state
         while not task.is_over:
-            if states.READY in (state.status, state.task and state.task.status):
+            if states.READY in (state.status, state.info and state.info.status):
                 self._apply(phases.Ready())
             await task.changed.wait()
         if task.error is None:  # otherwise it could not be polled any more, and may still run
             task.disown()
-        self._apply(phases.TaskEnded(self._state.claimed and not self.unread.is_blocked))
+        self._apply(phases.TaskEnded(self._state.reported_over and not self.unread.is_blocked))
 
     async def _keep_timeouts(self) -> None:
         """The run and idle timeouts count whatever the caller is doing."""
@@ -293,7 +293,7 @@ class RealtimeConnection:
         self._apply(phases.Left())
 
     def _lose(self, error: ConnectionFailedError) -> None:
-        is_expected = self._state.claimed or self._socket.closed_normally or self._task.is_over
+        is_expected = self._state.reported_over or self._socket.closed_normally or self._task.is_over
         self._apply(phases.SocketLost(error, is_expected))
 
     # What the caller does
@@ -388,7 +388,7 @@ class RealtimeConnection:
 
     def _timed_out(self, phase: str, seconds: float) -> TaskTimeoutError:
         state, ref = self._task.state, self._task.ref
-        return TaskTimeoutError(phase, seconds, ref.task_id, ref.token, state.task, state.status or None)
+        return TaskTimeoutError(phase, seconds, ref.task_id, ref.token, state.info, state.status or None)
 
     def _closed_error(self, cause: Exception | None = None) -> RealtimeClosedError:
         """The error for those who want more of the session than there is. With a cause, it was lost."""
@@ -404,5 +404,5 @@ class RealtimeConnection:
             sent=sent,
             received=received,
             cost=self.cost,
-            task=self._task.state.task,
+            task=self._task.state.info,
         )

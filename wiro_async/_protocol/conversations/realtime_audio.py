@@ -147,7 +147,7 @@ def is_about(message: Message, task_id: str | None, token: str) -> bool:
 def parse_events(message: Message, state: TaskState) -> list[TaskEvent]:
     """The events of a message of a realtime task. Log lines that hold transcripts become `Transcript`."""
     events = list[TaskEvent]()
-    for event in state.receive(message):
+    for event in state.apply_message(message):
         match event:
             case LogLine(text=text) if (prefix := next(filter(text.startswith, SPEAKERS), None)) is not None:
                 said = text[len(prefix) :]

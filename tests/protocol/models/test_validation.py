@@ -6,7 +6,7 @@ import io
 from collections import deque
 from datetime import date
 from decimal import Decimal
-from fractions import Fraction
+from enum import IntEnum
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -18,25 +18,18 @@ from hypothesis import strategies as st
 
 from wiro_async import File, InvalidInputError, Model
 from wiro_async._protocol.http.requests import run
-from wiro_async._protocol.models.file_routing import routed
-from wiro_async._protocol.models.validation import Problem, check, refusal
+from wiro_async._protocol.models.file_routing import route_files
+from wiro_async._protocol.models.validation import Problem, invalid_input_error, validate
 
 Item = dict[str, Any]
 JPEG = File(b"jpeg", "a.jpg")
 SECRET = "SECRETACCESSKEY1234"
 
 
-class Scalar:
-    """A number or a boolean as array libraries have them."""
+class Level(IntEnum):
+    """A number of a class of its own."""
 
-    shape = ()
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def item(self) -> object:
-        """Python's own."""
-        return self.value
+    HIGH = 3
 
 
 class Array:
@@ -69,7 +62,7 @@ def model(*items: Item, categories: tuple[str, ...] = ()) -> Model:
 
 def problems(kind: str, value: object, **more: Any) -> list[Problem]:
     """What is wrong with a value of the parameter "x"."""
-    return check(model(item(kind, **more)), {"x": value})
+    return validate(model(item(kind, **more)), {"x": value})
 
 
 GOOD: list[tuple[str, object, Item]] = [
@@ -107,9 +100,8 @@ GOOD: list[tuple[str, object, Item]] = [
     ("float", "1e999999", {"step": "1e-900"}),
     ("textarea", "1e9999999", {}),
     ("number", Decimal("0.5"), {"step": "0.1"}),
-    ("integer", Fraction(6, 2), {}),
-    ("select", Scalar(5), {"options": ["5"]}),
-    ("checkbox", Scalar(True), {}),
+    ("integer", Decimal("3.0"), {}),
+    ("select", Level.HIGH, {"options": ["3"]}),
     ("select", 1, {"options": ["01", "1"]}),
     ("json-array", deque([1]), {}),
     ("fileinput", Path("a.zip"), {"id": "inputImageZip"}),
@@ -124,9 +116,9 @@ GOOD: list[tuple[str, object, Item]] = [
 def test_what_is_right(kind: str, value: object, more: Item) -> None:
     """Nothing is found where nothing is wrong, and it is sent at once."""
     name, known = more.get("id", "x"), model({**item(kind), **more})
-    assert check(known, {name: value}) == []
+    assert validate(known, {name: value}) == []
     start = process_time()
-    run("a/b", routed({name: value}, known.parameters), None, None)
+    run("a/b", route_files({name: value}, known.parameters), None, None)
     assert process_time() - start < 5
 
 
@@ -183,17 +175,17 @@ BAD: list[tuple[str, object, Item, str, str]] = [
     ("hologram", object(), {}, "what cannot be sent: x is a object, which JSON cannot hold", "a value"),
     ("multifileinput", {"a", "b"}, {}, "{'a', 'b'}", "files or URLs, in a list"),
     ("multifileinput", (path for path in [Path("a.png")]), {}, "a generator", "files or URLs, in a list"),
-    ("fileinput", "me.example/photos/me.jpg", {}, "an address without https://",
+    ("fileinput", "me.example/photos/me.jpg", {}, "a URL without https://",
      "a file or a URL; a file that is here as Path(…)"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind,value,more,told,allowed", BAD)
-def test_what_is_wrong(kind: str, value: object, more: Item, told: str, allowed: str) -> None:
+@pytest.mark.parametrize("kind,value,more,shown,allowed", BAD)
+def test_what_is_wrong(kind: str, value: object, more: Item, shown: str, allowed: str) -> None:
     """One problem, with the name, what was given, and what is allowed."""
     [problem] = problems(kind, value, **more)
-    assert (problem.name, problem.given, problem.allowed) == ("x", told, allowed)
-    assert str(problem).startswith(f"x: given {told}; allowed {allowed}")
+    assert (problem.name, problem.given, problem.allowed) == ("x", shown, allowed)
+    assert str(problem).startswith(f"x: given {shown}; allowed {allowed}")
 
 
 def test_numbers_of_thousands_of_digits() -> None:
@@ -217,8 +209,8 @@ def test_numbers_of_thousands_of_digits() -> None:
     ],
 )
 def test_the_wrong_kind_of_file(name: str, file: object, kind: str) -> None:
-    """The name of a parameter tells what it takes; URLs are not shown, they may hold secrets."""
-    [problem] = check(model(item("fileinput", name)), {name: file})
+    """The name of a parameter shows what it takes; URLs are not shown, they may hold secrets."""
+    [problem] = validate(model(item("fileinput", name)), {name: file})
     assert problem.given.endswith(f"of the kind {kind}")
     assert "secret" not in str(problem)
 
@@ -237,15 +229,15 @@ def test_the_wrong_kind_of_file(name: str, file: object, kind: str) -> None:
 )
 def test_kinds_of_files_that_nobody_can_object_to(name: str, file: object) -> None:
     """What is not known, and what may be meant, passes."""
-    assert check(model(item("fileinput", name)), {name: file}) == []
+    assert validate(model(item("fileinput", name)), {name: file}) == []
 
 
 def test_unknown_names() -> None:
     """With what was probably meant; what every run takes, and the URLs of files, are known."""
     known = model(item("textarea", "prompt"), item("fileinput", "inputImage"), item("combinefileinput", "clothes"))
     fine = {"inputImageUrl": "https://a.test/a.png", "callbackUrl": "https://me.test", "projectid": "7"}
-    assert check(known, fine) == []
-    found = check(known, {"Promt": "x", "clothesUrl": "https://a.test/a.png", "zzz": 1})
+    assert validate(known, fine) == []
+    found = validate(known, {"Promt": "x", "clothesUrl": "https://a.test/a.png", "zzz": 1})
     assert [(one.name, one.suggestion) for one in found] == [
         ("Promt", "prompt"),
         ("clothesUrl", "clothes"),
@@ -253,7 +245,7 @@ def test_unknown_names() -> None:
     ]
     assert found[0].allowed == "only prompt, inputImage, clothes"
     assert str(found[0]).endswith("did you mean 'prompt'?")
-    assert [one.name for one in check(known, {7: "x"})] == ["7"]  # type: ignore[dict-item]
+    assert [one.name for one in validate(known, {7: "x"})] == ["7"]  # type: ignore[dict-item]
 
 
 def test_options_that_were_probably_meant() -> None:
@@ -269,44 +261,46 @@ def test_required() -> None:
     needed = item("text", required="true")
     empties: list[Item | None] = [{}, {"x": None}, {"x": ""}, {"x": []}, {"x": deque()}, None]
     for empty in empties:
-        assert [one.given for one in check(model(needed), empty)] == ["nothing"]
-    assert check(model({**needed, "default": "d"}), {}) == []
-    assert check(model(item("fileinput", required=True)), {"xUrl": "https://a.test/a.png"}) == []
+        assert [one.given for one in validate(model(needed), empty)] == ["nothing"]
+    assert validate(model({**needed, "default": "d"}), {}) == []
+    assert validate(model(item("fileinput", required=True)), {"xUrl": "https://a.test/a.png"}) == []
     for nothing in ([None], [""], ["", None], "  ", [" "]):
-        assert [one.given for one in check(model(item("fileinput", required=True)), {"x": nothing})] == ["nothing"]
+        assert [one.given for one in validate(model(item("fileinput", required=True)), {"x": nothing})] == ["nothing"]
     for kind, words in {"fileinput": "a file or a URL", "hologram": "a value"}.items():
-        [problem] = check(model(item(kind, required=True)), {})
+        [problem] = validate(model(item(kind, required=True)), {})
         assert problem.allowed == f"{words}, and it is required"
 
 
 def test_what_cannot_be_sent_is_told_with_all_else() -> None:
-    """Also under names that the model does not tell, where files may be."""
-    found = check(model(item("number"), item("text", "y")), {"x": "five", "y": float("inf"), "odd": {1}, "file": JPEG})
-    told = [("odd", True), ("file", True), ("x", False), ("y", False), ("odd", False)]
-    assert [(one.name, one.is_doubtful) for one in found] == told
+    """Also under names that the model does not describe, where files may be."""
+    found = validate(
+        model(item("number"), item("text", "y")), {"x": "five", "y": float("inf"), "odd": {1}, "file": JPEG}
+    )
+    expected = [("odd", True), ("file", True), ("x", False), ("y", False), ("odd", False)]
+    assert [(one.name, one.is_doubtful) for one in found] == expected
 
 
 def test_files_and_urls_count_together() -> None:
     """Under their own name and under that of their URLs."""
     several = model(item("multifileinput", maxinputlenght=2))
     given = {"x": [JPEG], "xUrl": "https://a.test/1.png,https://a.test/2.png"}
-    assert [one.given for one in check(several, given)] == ["3 files"]
+    assert [one.given for one in validate(several, given)] == ["3 files"]
 
 
 def test_a_model_that_tells_nothing() -> None:
     """A summary has no parameters: then nothing can be wrong, but an input is still a mapping."""
-    assert check(model(), {"anything": object()}) == []
+    assert validate(model(), {"anything": object()}) == []
     with pytest.raises(InvalidInputError, match="input is a list"):
-        check(model(item("text")), ["x"])  # type: ignore[arg-type]
+        validate(model(item("text")), ["x"])  # type: ignore[arg-type]
 
 
 def test_the_error_tells_everything() -> None:
     """One line for each problem, and all of them as data."""
-    found = check(model(item("number"), item("text", "y", required=True)), {"x": "five"})
-    error = refusal(model(), found)
+    found = validate(model(item("number"), item("text", "y", required=True)), {"x": "five"})
+    error = invalid_input_error(model(), found)
     assert str(error).startswith("2 problems in the input for a/b, so nothing was sent:\n  x: given 'five'")
     assert error.errors == tuple(map(str, found))
-    assert str(refusal(model(), found[:1])).startswith("1 problem in")
+    assert str(invalid_input_error(model(), found[:1])).startswith("1 problem in")
 
 
 @pytest.mark.parametrize(
@@ -330,10 +324,10 @@ def test_no_problem_tells_a_secret(given: Item) -> None:
     """Addresses of files hold their access keys: none is in any part of the error, nor what a cut leaves of one."""
     kinds = {"prompt": "textarea", "n": "number", "image": "fileinput", "inputVideo": "fileinput"}
     known = model(*(item(kind, name) for name, kind in kinds.items()))
-    error = refusal(known, check(known, given))
-    told = [str(error), repr(error), error.message, *error.errors, repr(error.args)]
+    error = invalid_input_error(known, validate(known, given))
+    texts = [str(error), repr(error), error.message, *error.errors, repr(error.args)]
     assert error.errors
-    assert not [text for text in told if SECRET[-8:] in text]
+    assert not [text for text in texts if SECRET[-8:] in text]
 
 
 LLM = model(item("textarea", "prompt", required=True), categories=("llm-tool-call",))
@@ -367,19 +361,19 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 )
 def test_turns(turn: Item, names: list[str]) -> None:
     """A turn of an LLM with tools is a prompt, or messages, or the outputs of tools."""
-    assert [one.name for one in check(LLM, turn)] == names
+    assert [one.name for one in validate(LLM, turn)] == names
 
 
 def test_what_is_said_of_turns() -> None:
     """What contradicts itself, and what would be right."""
-    assert list(map(str, check(LLM, {"session_id": "\ud800" * 100}))) == [
+    assert list(map(str, validate(LLM, {"session_id": "\ud800" * 100}))) == [
         "prompt: given nothing; allowed text, or messages instead",
         "session_id: given 300 bytes; allowed at most 256 bytes of UTF-8",
     ]
-    assert list(map(str, check(LLM, {"prompt": "hi", "messages": MESSAGES}))) == [
+    assert list(map(str, validate(LLM, {"prompt": "hi", "messages": MESSAGES}))) == [
         "messages: given together with prompt; allowed either messages or prompt"
     ]
-    assert list(map(str, check(LLM, {"toolOutputs": [{}], "prompt": "hi"}))) == [
+    assert list(map(str, validate(LLM, {"toolOutputs": [{}], "prompt": "hi"}))) == [
         "previousTaskToken: given nothing; allowed the token of the task that called the tools",
         "prompt: given together with toolOutputs; allowed nothing: a turn of tool outputs has nothing new",
     ]
@@ -404,22 +398,22 @@ VALUES = st.none() | st.sampled_from(["a", "5", "", "true", True, False, "x"]) |
 NAMES = ["alpha", "beta", "gamma"]
 
 
-def wrong(told: Item, value: Any) -> bool:
+def wrong(parameter: Item, value: Any) -> bool:
     """The same judgement, by enumeration where it can be."""
     if value is None or value == "":
-        return told["required"] in (True, "true")
-    if told["type"] == "text":
+        return parameter["required"] in (True, "true")
+    if parameter["type"] == "text":
         return isinstance(value, bool)
-    if told["type"] == "checkbox":
+    if parameter["type"] == "checkbox":
         return str(value).lower() not in ("true", "false") or value == "True"
-    if told["type"] == "select":
-        return bool(told["options"]) and str(value).lower() not in told["options"]
+    if parameter["type"] == "select":
+        return bool(parameter["options"]) and str(value).lower() not in parameter["options"]
     if isinstance(value, bool) or not str(value).lstrip("-").replace(".", "", 1).isdigit():
         return True
     number = float(value)
-    least, most, step = told.get("min"), told.get("maxvalue", "None"), told.get("step")
+    least, most, step = parameter.get("min"), parameter.get("maxvalue", "None"), parameter.get("step")
     grid = {(least or 0) + n * float(step) for n in range(-300, 300)} if step else {number}
-    too_fine = told["type"] == "integer" and number != int(number)
+    too_fine = parameter["type"] == "integer" and number != int(number)
     outside = (least is not None and number < least) or (most != "None" and number > int(most))
     return bool(too_fine or outside or number not in grid)
 
@@ -430,7 +424,9 @@ def wrong(told: Item, value: Any) -> bool:
 @settings(max_examples=300, deadline=None)
 def test_random_models(items: list[Item], values: list[Any]) -> None:
     """Every wrong value is found, all at once, and no right one."""
-    grouped = [{"title": "G", "items": [{**told, "id": name} for told, name in zip(items, NAMES, strict=True)]}]
+    grouped = [
+        {"title": "G", "items": [{**parameter, "id": name} for parameter, name in zip(items, NAMES, strict=True)]}
+    ]
     given = dict(zip(NAMES, values, strict=True))
-    expected = [name for told, name in zip(items, NAMES, strict=True) if wrong(told, given[name])]
-    assert [problem.name for problem in check(model(*grouped), given)] == expected
+    expected = [name for parameter, name in zip(items, NAMES, strict=True) if wrong(parameter, given[name])]
+    assert [problem.name for problem in validate(model(*grouped), given)] == expected

@@ -21,7 +21,7 @@ from wiro_async._errors import (
     ServerError,
     WiroError,
 )
-from wiro_async._protocol.http.responses import parse_envelope, retry_after
+from wiro_async._protocol.http.responses import parse_envelope, parse_retry_after
 from wiro_async._protocol.values.json import decode
 
 NOW = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -181,7 +181,7 @@ def test_warnings_beside_a_result_are_no_error() -> None:
     ],
 )
 def test_what_is_no_answer(body: bytes, words: str) -> None:
-    """It is told apart from an answer of the service, and shown only as far as it holds no token."""
+    """It is no answer of the service, and is shown only as far as it holds no token."""
     error = error_of(body, 502)
     assert isinstance(error, DecodingError)
     assert error.http_status == 502
@@ -240,23 +240,23 @@ def test_too_many_tasks_as_429(code: object) -> None:
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
     """Seconds, a date, or nonsense; never less than none."""
-    assert retry_after(header, NOW) == seconds
+    assert parse_retry_after(header, NOW) == seconds
 
 
 @given(st.text(st.sampled_from("0123456789 :,+-GMTSunNov.eE")) | st.text())
 def test_retry_after_never_fails(header: str) -> None:
     """Whatever a proxy writes there."""
-    told = retry_after(header, NOW)
-    assert told is None or told >= 0
+    answer = parse_retry_after(header, NOW)
+    assert answer is None or answer >= 0
 
 
 @given(st.integers(100, 599), st.binary() | ANYTHING.map(json.dumps).map(str.encode))
 def test_any_answer_is_a_mapping_or_an_error(status: int, body: bytes) -> None:
     """Nothing else ever comes out."""
-    told: object = None
+    answer: object = None
     with suppress(WiroError):
-        told = parse(body, status)
-    assert told is None or (isinstance(told, dict) and status < 300)
+        answer = parse(body, status)
+    assert answer is None or (isinstance(answer, dict) and status < 300)
 
 
 @given(st.dictionaries(st.sampled_from(["result", "errors"]), ANYTHING))

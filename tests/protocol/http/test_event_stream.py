@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.http.event_stream import EventParser, ServerEvent, ids_of, told_by
+from wiro_async._protocol.http.event_stream import EventParser, ServerEvent, find_ids, parse_event
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.records import Submitted, TaskInfo
 
@@ -84,27 +84,27 @@ def test_a_cut_between_cr_and_lf() -> None:
 )
 @pytest.mark.parametrize("name", ["start", "task_accept", "message", "task_output"])
 def test_the_ids(name: str, data: dict[str, Any]) -> None:
-    """By either name, wherever they are, and whichever event tells them first."""
-    told = ids_of(told_by(ServerEvent(name, json.dumps(data))))
-    assert told is not None
-    assert told.task_id == "1"
-    assert told.token == (None if data == {"id": 1} else "t")
+    """By either name, wherever they are, in whichever event they come first."""
+    parsed = find_ids(parse_event(ServerEvent(name, json.dumps(data))))
+    assert parsed is not None
+    assert parsed.task_id == "1"
+    assert parsed.token == (None if data == {"id": 1} else "t")
 
 
 @pytest.mark.parametrize("name", ["start", "done", "message"])
 def test_no_ids(name: str) -> None:
     """Where none are, or what stands in their place is no such thing."""
     for data in ("{}", '{"data":[]}', '{"tasklist":[null]}', '{"id":{},"data":{"id":[]}}', '{"tasklist":"x"}'):
-        assert ids_of(told_by(ServerEvent(name, data))) is None
+        assert find_ids(parse_event(ServerEvent(name, data))) is None
 
 
 def test_the_end() -> None:
     """It brings the task."""
-    told = told_by(ServerEvent("done", '{"tasklist":[{"id":"1","status":"task_cancel"}]}'))
-    assert isinstance(told, TaskInfo)
-    assert told.was_cancelled
-    assert ids_of(told) == Submitted("1", None)
-    assert told_by(ServerEvent("done", "{}")) is None
+    parsed = parse_event(ServerEvent("done", '{"tasklist":[{"id":"1","status":"task_cancel"}]}'))
+    assert isinstance(parsed, TaskInfo)
+    assert parsed.was_cancelled
+    assert find_ids(parsed) == Submitted("1", None)
+    assert parse_event(ServerEvent("done", "{}")) is None
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_the_end() -> None:
 )
 def test_messages(name: str, data: dict[str, Any], kind: str) -> None:
     """The event's name is the type if it is one that is known, else its status is."""
-    told = told_by(ServerEvent(name, json.dumps(data)))
-    assert isinstance(told, Message)
-    assert (told.type, told.task_id, told.raw["message"]) == (kind, "1", data)
+    parsed = parse_event(ServerEvent(name, json.dumps(data)))
+    assert isinstance(parsed, Message)
+    assert (parsed.type, parsed.task_id, parsed.raw["message"]) == (kind, "1", data)
 
 
 @given(st.sampled_from(["start", "done", "task_output", "x"]), st.text())
 def test_no_event_is_too_strange(name: str, data: str) -> None:
     """Whatever its data."""
-    assert told_by(ServerEvent(name, data)) is None or json.loads(data)
+    assert parse_event(ServerEvent(name, data)) is None or json.loads(data)
