@@ -2,6 +2,7 @@
 
 WiroError
 ├── ConfigurationError              you: keys, URLs, options
+├── UsageError                      you: a call out of order; also a RuntimeError
 ├── SessionClosedError              you: the session was closed under a waiting call
 ├── TransportError                  the network
 │   ├── ConnectionFailedError
@@ -90,7 +91,7 @@ class ConfigurationError(WiroError):
 
 
 class UsageError(WiroError, RuntimeError):
-    """The API was used in a way that cannot work: entered twice, iterated by two loops, not entered."""
+    """An object was used out of order: entered twice, not entered, or already being iterated."""
 
 
 class SessionClosedError(WiroError):
