@@ -15,7 +15,7 @@ from wiro_async._api import session_options as settings
 from wiro_async._api.batch import Batch, BatchOptions, Runs
 from wiro_async._api.resources.model_catalog import Models
 from wiro_async._api.resources.task_list import Tasks
-from wiro_async._api.results.output import Output
+from wiro_async._api.results.output import Output, output_at
 from wiro_async._api.results.task_result import ParsedResult, TaskResult
 from wiro_async._api.session_options import USER_AGENT, OptionChanges, Options
 from wiro_async._api.tasks.callback_access import CallbackAccess
@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are i
     from wiro_async._api.conversation.answer_reader import ResponseModel, Schema
     from wiro_async._api.conversation.realtime_session import RealtimeSession
     from wiro_async._api.resources.file_store import Files
-    from wiro_async._transport.tls import Verify
+    from wiro_async._transport.network.tls import Verify
 
 T = TypeVar("T")
 
@@ -83,7 +83,8 @@ class AsyncWiro:
         callback_url: where the service reports the ends of all runs that are not given an address of their own; or a
             function that gives one for each run, such as `receiver.at("https://my.app/wiro")`. Runs that report to a
             `WebhookReceiver` of this session are waited for without a socket.
-        transport: an httpx transport to use instead of the built-in one; it is closed with the session.
+        transport: an async transport of httpx or httpx2 to use instead of the default one. It is closed with the
+            session.
         compression: whether the socket compresses: 7 to 20 times fewer bytes for LLMs' texts, at up to twice the
             processor time where they are read and four times where not. Worth it for long answers over slow lines.
         tasks_per_socket: how many tasks share one socket.
@@ -160,7 +161,9 @@ class AsyncWiro:
         self._origin = origin  # a view keeps it, for it is what warns when nobody closes it
         self._closes = origin is None
         self._calls = TaskCalls(sender, engine.tracker.ended)
-        self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes)
+        self._downloader = Downloader(
+            engine.http, USER_AGENT, options.timeouts.request, engine.tuning, options.max_download_bytes
+        )
         self._context = TaskContext(self._calls, engine.tracker, self._downloader, options.progress, options.timeouts)
         self.tasks = Tasks(self._calls)
         self._callbacks = CallbackAccess(engine.tracker.callbacks, engine.background, self._context)
@@ -375,7 +378,7 @@ class AsyncWiro:
         Arguments, errors, patience and cancelling as in `Output.save`.
         """
         await self._engine.open()
-        output = Output.at(source, self._downloader) if isinstance(source, str) else source
+        output = output_at(source, self._downloader) if isinstance(source, str) else source
         return await output.save(to, overwrite=overwrite, max_bytes=max_bytes)
 
     @overload

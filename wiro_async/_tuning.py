@@ -103,6 +103,9 @@ class Tuning:
     download_failures: int = 8  # broken transfers in a row without progress
     download_pause: float = 0.25  # before the first retry; doubles
     download_max_pause: float = 10.0
+    download_step_bytes: int = 64 * 1024  # this many more bytes are progress,
+    download_step_share: float = 0.02  # or this share of the file
+    download_redirects: int = 5
 
     # HTTP
     http_calls: int = 80

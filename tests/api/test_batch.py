@@ -50,7 +50,7 @@ async def test_every_input_gives_one_item(emulator: WiroEmulator, wiro: AsyncWir
         assert item.key == str(item.index)
         assert item.input == inputs[item.index]
         assert item.result is not None
-        assert item.result.task.parameters["n"] == str(item.index)
+        assert item.result.info.parameters["n"] == str(item.index)
         assert (item.error, item.attempts) == (None, 1)
     assert len(emulator.ledger.submissions) == 12
 
@@ -178,7 +178,7 @@ async def test_mappings_and_requests_mixed(wiro: AsyncWiro) -> None:
     painting = {"prompt": "x", "width": 16, "height": 16, "seconds": 4}
     inputs: list[Mapping[str, object] | RunRequest] = [quick(0), RunRequest("emulator/painter", painting)]
     async with wiro.batch(SLEEPER, inputs, concurrency=2) as batch:
-        models = {item.result.task.model async for item in batch if item.result}
+        models = {item.result.info.model async for item in batch if item.result}
     assert models == {SLEEPER, "emulator/painter"}
 
 
@@ -479,7 +479,7 @@ async def test_batches_outside_of_a_loop() -> None:
 async def test_map(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Results in the order of inputs."""
     results = await wiro.map(SLEEPER, ({**quick(n), "seconds": 20 - n} for n in range(10)), concurrency=4)
-    assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(10)]
+    assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(10)]
 
 
 async def test_map_of_nothing(wiro: AsyncWiro) -> None:

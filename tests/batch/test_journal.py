@@ -110,8 +110,8 @@ async def test_what_has_ended_comes_back_without_a_request(
     second = await through(emulator, sleeps(5), journal)
     assert not emulator.ledger.calls
     assert [item.key for item in second] == [item.key for item in first]
-    assert [item.result and item.result.task.raw for item in second] == [
-        item.result and item.result.task.raw for item in first
+    assert [item.result and item.result.info.raw for item in second] == [
+        item.result and item.result.info.raw for item in first
     ]
     assert len(emulator.ledger.submissions) == 5
 
@@ -165,7 +165,7 @@ async def test_an_undecided_item_is_found(emulator: WiroEmulator, wiro: AsyncWir
     await through(emulator, inputs, journal)
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL WHERE rowid = 2")
     items = await through(emulator, inputs, journal)
-    assert len({item.result.task.id for item in items if item.result}) == 3
+    assert len({item.result.info.id for item in items if item.result}) == 3
     assert len(emulator.ledger.submissions) == 3
 
 
@@ -175,7 +175,7 @@ async def test_undecided_equals_find_a_task_each(emulator: WiroEmulator, wiro: A
     await through(emulator, inputs, journal)
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL WHERE rowid > 1")
     items = await through(emulator, inputs, journal, concurrency=1)
-    assert len({item.result.task.id for item in items if item.result}) == 3
+    assert len({item.result.info.id for item in items if item.result}) == 3
     assert len(emulator.ledger.submissions) == 3
 
 
@@ -199,7 +199,7 @@ async def test_undecided_equals_of_different_age(
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL")
     rewrite(journal, f"UPDATE items SET intended_at = intended_at - 60 WHERE rowid = {first}")
     items = await through(emulator, inputs, journal, concurrency=1, journal_grace=0.3)
-    assert len({item.result.task.id for item in items if item.result}) == 2
+    assert len({item.result.info.id for item in items if item.result}) == 2
     assert len(emulator.ledger.submissions) == 2
 
 

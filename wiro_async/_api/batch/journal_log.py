@@ -22,7 +22,7 @@ from wiro_async._protocol.http.requests import RunInput
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.submission.journal_keys import digest
 from wiro_async._protocol.values.json import encode
-from wiro_async._transport.files.file_sources import OpenSource, PathSource, can_go_back
+from wiro_async._transport.files.upload_sources import OpenSource, PathSource, is_seekable
 from wiro_async._types import File
 
 BLOCK = 1024 * 1024
@@ -65,7 +65,7 @@ class ItemLog:
         """What became of it. A task that is still unknown, or still runs, stays to be looked for or followed."""
         match outcome.error:
             case None if outcome.result is not None:
-                self.journal.end(self.entry, "succeeded", outcome.result.task, None)
+                self.journal.end(self.entry, "succeeded", outcome.result.info, None)
             case TaskFailedError() as error:
                 self.journal.end(self.entry, "failed", error.task, error)
             case TaskCancelledError() as error:
@@ -157,7 +157,7 @@ def _hash_now(file: File) -> str:
     assert not isinstance(data, AsyncIterable)
     if isinstance(data, os.PathLike):
         source: PathSource | OpenSource = PathSource(Path(data), BLOCK, is_pipe=False)
-    elif can_go_back(data):
+    elif is_seekable(data):
         source = OpenSource(data, file.name, BLOCK, is_pipe=False)
     else:
         raise InvalidInputError(message="a journal cannot read a stream that cannot be read twice; give bytes")

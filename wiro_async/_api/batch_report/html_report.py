@@ -17,7 +17,7 @@ from wiro_async._api.batch_report.batch_history import History
 from wiro_async._api.batch_report.charts import flow_chart, histogram, timeline
 from wiro_async._api.batch_report.live_progress import duration
 from wiro_async._errors import ConfigurationError
-from wiro_async._transport.files.atomic_file import filling
+from wiro_async._transport.files.atomic_file import atomic_file
 
 THUMBNAIL = 320
 QUALITY = 82
@@ -26,7 +26,7 @@ QUALITY = 82
 async def write_report(path: Path, stats: BatchStats, history: History) -> Path:
     """Write the page. Raises `ConfigurationError` if what it is made with is not installed."""
     page = await anyio.to_thread.run_sync(render, stats, history)
-    async with filling(path, overwrite=True) as file:
+    async with atomic_file(path, overwrite=True) as file:
         await file.write(page.encode(errors="replace"))
     return path
 

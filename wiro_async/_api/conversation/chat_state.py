@@ -68,8 +68,8 @@ class ChatState:
 
     def advance(self, turn: TurnResult[Any]) -> None:
         """Continue from a turn that ended well."""
-        self.token = turn.task.token
-        categories = as_texts(turn.task.raw.get("categories"))
+        self.token = turn.info.token
+        categories = as_texts(turn.info.raw.get("categories"))
         self.sends_token = TURNS in categories if categories else bool(turn.finish_reason or turn.segments)
         self.history.append(turn)
 

@@ -57,7 +57,7 @@ class Turn(Generic[T]):
     @property
     def infos(self) -> list[TaskInfo]:
         """The tasks of the runs so far."""
-        return [result.task for result in self.results]
+        return [result.info for result in self.results]
 
     def next_run(self) -> RunSpec:
         """The next run. Raises `InvalidInputError` if its input contradicts itself."""
@@ -112,7 +112,7 @@ class Turn(Generic[T]):
             self.open_outputs = outputs
             return False
         to_send = to_wire((output.call_id, output.output) for output in outputs)
-        self.input = continuation({**self.input, "previousTaskToken": result.task.token}, to_send)
+        self.input = continuation({**self.input, "previousTaskToken": result.info.token}, to_send)
         return True
 
     def finish(self) -> TurnResult[T]:

@@ -361,7 +361,7 @@ class RealtimeConnection:
             await self._send(frame)
         except ConnectionFailedError as error:
             unread = f"; {self.unread.size} received bytes wait to be read" if self.unread.is_blocked else ""
-            self._lose(ConnectionFailedError(f"{error}{unread}"))
+            self._lose(ConnectionFailedError(f"{str(error).rstrip('.')}{unread}"))
             await self._until_closed()
             raise self.error or self._closed_error() from error
 
@@ -392,7 +392,7 @@ class RealtimeConnection:
 
     def _closed_error(self, cause: Exception | None = None) -> RealtimeClosedError:
         """The error for those who want more of the session than there is. With a cause, it was lost."""
-        what = f"was lost: {cause}" if cause else "has ended or is ending, and takes no more audio"
+        what = f"was lost: {str(cause).rstrip('.')}" if cause else "has ended or is ending, and takes no more audio"
         sent, received = self.audio.sent, self.received
         return RealtimeClosedError(
             f"task {self._task.ref.task_id}: the realtime session {what}; "

@@ -14,7 +14,7 @@ from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
 from wiro_async._protocol.conversations.realtime_phases import EndReason
-from wiro_async._transport.socket import Socket
+from wiro_async._transport.websocket import Socket
 from wiro_async._tuning import Tuning
 from wiro_async._types import Timeouts
 

@@ -9,7 +9,7 @@ import anyio
 
 from wiro_async._errors import ConnectionFailedError
 from wiro_async._protocol.messages.frames import registration
-from wiro_async._transport.socket import Socket
+from wiro_async._transport.websocket import Socket
 from wiro_async._tuning import Tuning
 
 

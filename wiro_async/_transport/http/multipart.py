@@ -10,8 +10,9 @@ import anyio.to_thread
 import attrs
 
 from wiro_async._protocol.http.requests import Part
-from wiro_async._transport.files.file_reader import chunks_of, content_type_of, reads_once, sent_before, size_of
-from wiro_async._types import File, spend
+from wiro_async._transport.files.media_types import content_type_of
+from wiro_async._transport.files.upload_reader import already_sent, chunks_of, is_single_use, size_of
+from wiro_async._types import File, consume
 
 ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}  # as browsers do: WHATWG HTML, 4.10.21.8
 NAME_ESCAPES = {**ESCAPES, ord("\\"): "_", 0: "_"}  # servers do not agree on whether a backslash escapes
@@ -23,13 +24,13 @@ class Multipart:
 
     Attributes:
         length: its size in bytes, None where a part's size is unknown.
-        passing: files among its parts that can be read only once, with this body.
+        transient: files among its parts that can be read only once.
     """
 
     boundary: str
     parts: tuple[tuple[bytes, bytes | File, int | None], ...] = attrs.field(repr=False)
     length: int | None
-    passing: tuple[File, ...] = attrs.field(default=(), repr=False)
+    transient: tuple[File, ...] = attrs.field(default=(), repr=False)
 
     @classmethod
     async def of(cls, parts: Sequence[Part]) -> Multipart:
@@ -44,8 +45,8 @@ class Multipart:
         sized = [(*part, await size_of(part[1]) if isinstance(part[1], File) else len(part[1])) for part in headed]
         sizes = [len(head) + size + len(b"\r\n") for head, _, size in sized if size is not None]
         length = sum(sizes) + len(_tail(boundary)) if len(sizes) == len(sized) else None
-        passing = await _passing(sized) if length is None else ()
-        return cls(boundary, tuple(sized), length, passing)
+        transient = await _transient(sized) if length is None else ()
+        return cls(boundary, tuple(sized), length, transient)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -55,7 +56,11 @@ class Multipart:
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body. Raises `InvalidInputError` before any of it comes, if another one has begun to use up its files."""
-        _spend(self.passing)
+        for file in self.transient:
+            if file.is_consumed:
+                raise already_sent(file)
+        for file in self.transient:
+            consume(file)
         for head, value, size in self.parts:
             yield head
             if isinstance(value, File):
@@ -68,22 +73,14 @@ class Multipart:
         yield _tail(self.boundary)
 
 
-async def _passing(sized: Sequence[tuple[bytes, bytes | File, int | None]]) -> tuple[File, ...]:
+async def _transient(sized: Sequence[tuple[bytes, bytes | File, int | None]]) -> tuple[File, ...]:
     files = [(value, size) for _, value, size in sized if isinstance(value, File)]
-    passing = [file for file, size in files if await reads_once(file, size)]
-    sources = [id(file.data) for file in passing]
-    for place, file in enumerate(passing):
+    transient = [file for file, size in files if await is_single_use(file, size)]
+    sources = [id(file.data) for file in transient]
+    for place, file in enumerate(transient):
         if id(file.data) in sources[:place]:
-            raise sent_before(file)
-    return tuple(passing)
-
-
-def _spend(files: Sequence[File]) -> None:
-    for file in files:
-        if file.is_spent:
-            raise sent_before(file)
-    for file in files:
-        spend(file)
+            raise already_sent(file)
+    return tuple(transient)
 
 
 def _headed(boundary: str, parts: Sequence[Part]) -> list[tuple[bytes, bytes | File]]:

@@ -1,4 +1,4 @@
-"""Reading files while they are sent: a piece ahead, in threads, and what becomes of errors."""
+"""Files are read one piece ahead, in threads."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from wiro_async import File
-from wiro_async._transport.files.file_reader import CHUNK, chunks_of, size_of
+from wiro_async._transport.files.upload_reader import PIECE_SIZE, chunks_of, size_of
 
-PIECES = os.urandom(CHUNK * 5 // 2)
+PIECES = os.urandom(PIECE_SIZE * 5 // 2)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def read(file: File, size: int | None = None) -> list[bytes]:
 
 @pytest.mark.parametrize("kind", ["path", "open", "raw", "bytes", "memory"])
 async def test_every_kind_of_file(large: Path, kind: str) -> None:
-    """Measured and read in pieces of a megabyte, twice if need be."""
+    """Each is measured and read in pieces of a megabyte, and can be read again."""
     data = PIECES
     sources: dict[str, Any] = {"path": large, "bytes": data, "memory": io.BytesIO(data)}
     with large.open("rb") as buffered, large.open("rb", buffering=0) as raw:
@@ -42,12 +42,12 @@ async def test_every_kind_of_file(large: Path, kind: str) -> None:
         for _ in range(2):
             assert await size_of(file) == len(data)
             pieces = await read(file, len(data))
-            assert list(map(len, pieces)) == [CHUNK, CHUNK, CHUNK // 2]
+            assert list(map(len, pieces)) == [PIECE_SIZE, PIECE_SIZE, PIECE_SIZE // 2]
             assert b"".join(pieces) == data
 
 
-async def test_a_file_behind_its_end(large: Path) -> None:
-    """Nothing is left to send."""
+async def test_a_file_beyond_its_end(large: Path) -> None:
+    """There is nothing to send."""
     with large.open("rb") as file:
         file.seek(10, os.SEEK_END)
         assert await size_of(File(file, "x")) == 0
@@ -55,7 +55,7 @@ async def test_a_file_behind_its_end(large: Path) -> None:
 
 
 async def test_the_next_piece_is_read_ahead(large: Path) -> None:
-    """While one is on its way; and only one."""
+    """While a piece is being sent, exactly one more is read."""
     reads: list[int] = []
 
     class Watched(io.FileIO):
@@ -73,7 +73,7 @@ async def test_the_next_piece_is_read_ahead(large: Path) -> None:
 
 
 async def test_leaving_in_the_middle(large: Path, open_files: Any) -> None:
-    """An open file goes back to where it was; one of ours is closed."""
+    """An open file returns to its position; a file that the SDK opened is closed."""
     with large.open("rb") as file:
         file.seek(7)
         async with aclosing(chunks_of(File(file, "x"))) as chunks:
@@ -85,8 +85,8 @@ async def test_leaving_in_the_middle(large: Path, open_files: Any) -> None:
     assert {name for name in open_files() if "large.bin" in name} == {name for name in before if "large.bin" in name}
 
 
-async def test_a_file_that_cannot_be_read_on(large: Path) -> None:
-    """Its error comes with the piece that it is about, and not if nobody wants that piece."""
+async def test_an_error_in_the_middle(large: Path) -> None:
+    """The error is raised in place of its piece, and not if nobody asks for that piece."""
 
     class Failing(io.BytesIO):
         count = 0

@@ -1,4 +1,4 @@
-"""What can be read only once is sent only once, and what never comes keeps nobody else waiting."""
+"""Sources that can be read once are sent once, and a pipe without data blocks nothing else."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import attrs
 import pytest
 
 from wiro_async import AsyncWiro, InvalidInputError
-from wiro_async._transport.files.file_reader import chunks_of
-from wiro_async._transport.multipart import Multipart
-from wiro_async._types import File, spend
+from wiro_async._transport.files.upload_reader import chunks_of
+from wiro_async._transport.http.multipart import Multipart
+from wiro_async._types import File, consume
 from wiro_async.testing import WiroEmulator
 
 ONCE = "can be sent only once"
 
 
 class Slotted:
-    """An async iterable that cannot be referred to weakly."""
+    """An async iterable without weak references."""
 
     __slots__ = ()
 
@@ -32,10 +32,10 @@ class Slotted:
 
 
 class Pipe(io.BytesIO):
-    """Cannot go back."""
+    """A file that cannot be read again."""
 
     def seekable(self) -> bool:
-        """It cannot."""
+        """Always False."""
         return False
 
 
@@ -46,7 +46,7 @@ async def pieces() -> AsyncGenerator[bytes, None]:
 
 @pytest.fixture
 def idle() -> Iterator[IO[bytes]]:
-    """A pipe into which nobody writes."""
+    """A pipe without data."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as pipe:
         yield pipe
@@ -55,7 +55,7 @@ def idle() -> Iterator[IO[bytes]]:
 
 @pytest.fixture
 def fifo(tmp_path: Path) -> Iterator[Path]:
-    """A named one; at the end its reader is let go."""
+    """A named pipe, whose reader is released at the end."""
     path = tmp_path / "fifo"
     os.mkfifo(path)
     yield path
@@ -63,20 +63,20 @@ def fifo(tmp_path: Path) -> Iterator[Path]:
 
 
 async def body(*files: File) -> bytes:
-    """The whole of a body with these files."""
+    """The body of a request with these files."""
     multipart = await Multipart.of([("f", file) for file in files])
     return b"".join([chunk async for chunk in multipart.chunks()])
 
 
 @pytest.mark.parametrize("source", [pieces, Slotted, lambda: Pipe(b"abc")], ids=["iterator", "slots", "pipe"])
 async def test_a_second_body_is_refused_before_it_begins(source: Callable[[], Any]) -> None:
-    """Once read it is spent, for every `File` around it: what came of it now would be nothing."""
+    """A source that was read is consumed for every `File` around it: it would give nothing now."""
     file = File(source(), "a.bin")
     early = await Multipart.of([("f", file)])
-    assert not file.is_spent
+    assert not file.is_consumed
     assert b"abc" in await body(file)
     for again in (file, File(file.data, "b.bin"), attrs.evolve(file, name="c.bin")):
-        assert again.is_spent
+        assert again.is_consumed
         with pytest.raises(InvalidInputError, match=ONCE):
             await Multipart.of([("f", again)])
     async with aclosing(early.chunks()) as chunks:
@@ -85,28 +85,28 @@ async def test_a_second_body_is_refused_before_it_begins(source: Callable[[], An
 
 
 async def test_the_same_source_twice_in_one_body() -> None:
-    """Is refused, and still there."""
+    """It is refused, and not consumed."""
     source = pieces()
     with pytest.raises(InvalidInputError, match=ONCE):
         await Multipart.of([("a", File(source, "a.bin")), ("b", File(source, "b.bin"))])
     assert b"abc" in await body(File(source, "a.bin"))
 
 
-async def test_what_can_be_read_again_can_be_sent_again(tmp_path: Path) -> None:
-    """Bytes, regular files, open files, and those of the system; also twice in one body."""
+async def test_sources_that_can_be_sent_again(tmp_path: Path) -> None:
+    """Bytes, regular files, open files and files of the system are, also twice in one body."""
     path = tmp_path / "a.bin"
     path.write_bytes(b"xyz")
     with path.open("rb") as opened:
         files = [File(data, "a.bin") for data in (b"xyz", path, opened, io.BytesIO(b"xyz"))]
         for _ in range(2):
             assert (await body(*files, *files)).count(b"xyz") == 8
-        assert not any(file.is_spent for file in files)
+        assert not any(file.is_consumed for file in files)
     system = File(Path("/proc/self/status"), "status")
     assert (await body(system, system)).count(b"Name:") == 2
 
 
 async def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
-    """By its path, too."""
+    """A path that names a pipe is a source that can be read once."""
     path = tmp_path / "fifo"
     os.mkfifo(path)
     writing = asyncio.create_task(asyncio.to_thread(path.write_bytes, b"abc"))
@@ -116,17 +116,17 @@ async def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
         await Multipart.of([("f", File(path, "a.bin"))])
 
 
-def test_spent_sources_are_forgotten() -> None:
-    """With the source, so that another one in its place is not taken for it."""
+def test_consumed_sources_are_forgotten() -> None:
+    """The mark ends with the source: another one at the same place in memory does not inherit it."""
     for _ in range(100):
         file = File(Pipe(b"abc"), "a.bin")
-        assert not file.is_spent
-        spend(file)
-        assert file.is_spent
+        assert not file.is_consumed
+        consume(file)
+        assert file.is_consumed
 
 
-async def test_a_run_with_a_spent_source(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Nothing of a second run is sent, which would be billed for an empty file."""
+async def test_a_run_with_a_consumed_source(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The second run is not sent: it would be billed for an empty file."""
     file = File(pieces(), "a.bin")
     await wiro.submit("emulator/sleeper", {"f": file})
     for given in (file, [file, File(b"x", "b.bin")]):
@@ -137,7 +137,7 @@ async def test_a_run_with_a_spent_source(emulator: WiroEmulator, wiro: AsyncWiro
 
 @pytest.mark.parametrize("kind", ["open", "path"])
 async def test_leaving_an_idle_pipe(idle: IO[bytes], fifo: Path, kind: str) -> None:
-    """Nobody waits for what does not come."""
+    """Cancelling does not wait for the read."""
     reading = asyncio.create_task(body(File(idle if kind == "open" else fifo, "a.bin")))
     await asyncio.sleep(0.05)
     reading.cancel()
@@ -145,8 +145,8 @@ async def test_leaving_an_idle_pipe(idle: IO[bytes], fifo: Path, kind: str) -> N
     assert reading.cancelled()
 
 
-async def test_idle_pipes_keep_no_other_file_waiting(idle: IO[bytes], tmp_path: Path) -> None:
-    """However many there are: each is read in a thread of its own, under a lock of its own."""
+async def test_idle_pipes_block_no_other_file(idle: IO[bytes], tmp_path: Path) -> None:
+    """Each of many is read in a thread of its own, under a lock of its own."""
     sources: list[Any] = [idle]
     paths = [tmp_path / str(number) for number in range((os.cpu_count() or 1) + 6)]
     for path in paths:
@@ -166,7 +166,7 @@ async def test_idle_pipes_keep_no_other_file_waiting(idle: IO[bytes], tmp_path: 
 
 
 async def test_a_pipe_whose_reader_left_is_closed(fifo: Path, open_files: Callable[[], set[str]], until: Any) -> None:
-    """As soon as the read that is under way comes back."""
+    """It is closed as soon as the pending read returns."""
     async with aclosing(chunks_of(File(fifo, "a.bin"))) as chunks:
         writing = os.open(fifo, os.O_RDWR)
         os.write(writing, b"abc")

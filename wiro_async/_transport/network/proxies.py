@@ -1,4 +1,4 @@
-"""The HTTP proxy that the environment asks for (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY)."""
+"""The proxy of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), for HTTP and for the socket."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from wiro_async._errors import ConfigurationError
 
 
 def proxy_for(scheme: str, host: str, port: int | None = None) -> str | None:
-    """The proxy for an address, None for a direct connection. May ask the operating system: call it in a thread.
+    """The URL of the proxy for a host, None for a direct connection.
+
+    It may ask the operating system, so call it in a thread.
 
     Raises:
-        ConfigurationError: it is no address, or of a kind that needs a transport of the user's own.
+        ConfigurationError: it is not a URL, or of a kind that needs a transport of the user's own.
     """
     from urllib.request import getproxies, proxy_bypass  # a third of what importing this package would cost
 
@@ -36,22 +38,22 @@ def proxy_for(scheme: str, host: str, port: int | None = None) -> str | None:
 
 
 def _checked(proxy: str, scheme: str) -> str:
-    """Another library would show the parts of one that it cannot read, and a part of its password among them."""
+    # Libraries show the parts of a URL that they cannot read, and a part of the password may be among them.
     try:
         parts = urlsplit(proxy)
-        is_address = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+        is_valid = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
     except ValueError:
-        is_address = False
-    if not is_address or urlsplit(proxy).path not in ("", "/"):
+        is_valid = False
+    if not is_valid or urlsplit(proxy).path not in ("", "/"):
         raise ConfigurationError(
-            f"{_variable(scheme)} is not the address of a proxy; write it as http://host:port, with name:password@ "
+            f"{_variable(scheme)} is not the URL of a proxy; write it as http://host:port, with name:password@ "
             "before the host where it needs that, and / ? # @ : in these as %2F %3F %23 %40 %3A"
         )
     return proxy
 
 
 def _is_in_a_network(host: str, exceptions: Sequence[str]) -> bool:
-    """Whether NO_PROXY excepts a network, such as 10.0.0.0/8, with this address in it."""
+    """Whether NO_PROXY excepts a network that holds this host, such as 10.0.0.0/8."""
     from ipaddress import ip_address, ip_network
 
     try:
@@ -66,7 +68,7 @@ def _is_in_a_network(host: str, exceptions: Sequence[str]) -> bool:
 
 
 def _variable(scheme: str) -> str:
-    """Who asks for a proxy."""
+    """The name of the variable that sets the proxy."""
     names = (f"{scheme}_proxy", "all_proxy")
     variables = (
         variable for name in names for variable, value in os.environ.items() if value and variable.lower() == name

@@ -1,4 +1,4 @@
-"""Files to send."""
+"""Files are measured, and read while they are sent."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ import pytest
 from starlette.datastructures import UploadFile
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._transport.files import file_reader as files
-from wiro_async._transport.files import file_sources as sources
-from wiro_async._transport.files.file_reader import chunks_of, size_of
+from wiro_async._transport.files import upload_sources as sources
+from wiro_async._transport.files.upload_reader import PIECE_SIZE, chunks_of, size_of
 from wiro_async._types import File
 
 if TYPE_CHECKING:
@@ -26,26 +25,26 @@ if TYPE_CHECKING:
 
 
 class Pipe(io.BytesIO):
-    """Cannot be asked for its length."""
+    """A file without a length."""
 
     def seekable(self) -> bool:
-        """It is not."""
+        """Always False."""
         return False
 
 
 class Bare:
-    """Has nothing but what reading takes."""
+    """A file with a `read` method and nothing else."""
 
     def __init__(self, data: bytes) -> None:
         self._inner = io.BytesIO(data)
 
     def read(self, size: int) -> bytes:
-        """Some bytes."""
+        """Read some bytes."""
         return self._inner.read(size)
 
 
 async def sent(data: Any) -> tuple[int | None, bytes]:
-    """What is measured, and what is sent."""
+    """The size that is measured, and the bytes that are sent."""
     file = File(data, "f")
     size = await size_of(file)
     return size, b"".join([chunk async for chunk in chunks_of(file, size)])
@@ -55,30 +54,30 @@ async def sent(data: Any) -> tuple[int | None, bytes]:
 def path(tmp_path: Path) -> Path:
     """A file of several pieces."""
     path = tmp_path / "f.bin"
-    path.write_bytes(os.urandom(3 * files.CHUNK + 7))
+    path.write_bytes(os.urandom(3 * PIECE_SIZE + 7))
     return path
 
 
 @pytest.fixture
 def whole(path: Path) -> bytes:
-    """What is in it."""
+    """Its content."""
     return path.read_bytes()
 
 
 async def test_paths(path: Path, whole: bytes) -> None:
-    """Whole, and in pieces."""
+    """A path is read completely, in pieces."""
     assert await sent(path) == (len(whole), whole)
-    assert [len(chunk) async for chunk in chunks_of(File(path, "f"))] == [files.CHUNK] * 3 + [7]
+    assert [len(chunk) async for chunk in chunks_of(File(path, "f"))] == [PIECE_SIZE] * 3 + [7]
 
 
-@pytest.mark.parametrize("data", [b"", b"abc", bytes(files.CHUNK), bytes(2 * files.CHUNK + 1)], ids=len)
+@pytest.mark.parametrize("data", [b"", b"abc", bytes(PIECE_SIZE), bytes(2 * PIECE_SIZE + 1)], ids=len)
 async def test_bytes(data: bytes) -> None:
-    """In pieces, too, if there are many."""
+    """Many bytes are sent in pieces."""
     assert await sent(data) == (len(data), data)
 
 
 async def test_an_open_file_stays_where_it_is(path: Path, whole: bytes) -> None:
-    """It is sent from its position on, as often as one likes."""
+    """It is sent from its position on, any number of times."""
     with path.open("rb") as opened:
         opened.seek(1000)
         for _ in range(2):
@@ -86,8 +85,8 @@ async def test_an_open_file_stays_where_it_is(path: Path, whole: bytes) -> None:
             assert opened.tell() == 1000
 
 
-async def test_an_open_file_that_is_given_up(path: Path) -> None:
-    """Its position is what it was, and it is still open."""
+async def test_an_open_file_whose_upload_is_left(path: Path) -> None:
+    """It is still open, at its old position."""
     with path.open("rb") as opened:
         opened.seek(5)
         async with aclosing(chunks_of(File(opened, "f"))) as chunks:
@@ -98,7 +97,7 @@ async def test_an_open_file_that_is_given_up(path: Path) -> None:
 
 
 async def test_one_open_file_in_many_runs(path: Path, whole: bytes) -> None:
-    """A batch may send the same one with every run, at the same time."""
+    """A batch may send the same file with many runs at the same time."""
     with path.open("rb") as opened:
         told = await asyncio.gather(*(sent(opened) for _ in range(5)))
         assert {data for _, data in told} == {whole}
@@ -106,13 +105,13 @@ async def test_one_open_file_in_many_runs(path: Path, whole: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", [Pipe, Bare])
-async def test_what_cannot_be_measured(kind: Callable[[bytes], Any]) -> None:
-    """It is read to its end."""
+async def test_files_of_unknown_size(kind: Callable[[bytes], Any]) -> None:
+    """They are read to their end."""
     assert await sent(kind(b"abc" * 1000)) == (None, b"abc" * 1000)
 
 
 async def test_a_pipe_by_its_path(tmp_path: Path) -> None:
-    """A path that is no plain file is read to its end as well."""
+    """A path that is no regular file is read to its end as well."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     task = asyncio.create_task(sent(path))
@@ -120,8 +119,8 @@ async def test_a_pipe_by_its_path(tmp_path: Path) -> None:
     assert await task == (None, b"abc")
 
 
-async def test_files_that_do_not_tell_their_length(tmp_path: Path) -> None:
-    """Those of the system say that they have nothing; they are read to their end. Empty ones are empty."""
+async def test_files_of_the_system(tmp_path: Path) -> None:
+    """They report a size of 0 and are read to their end. A regular file without bytes is empty."""
     size, data = await sent(Path("/proc/self/status"))
     assert size is None
     assert data.startswith(b"Name:")
@@ -131,7 +130,7 @@ async def test_files_that_do_not_tell_their_length(tmp_path: Path) -> None:
 
 
 async def test_iterators() -> None:
-    """Pieces of any kind of bytes; it is closed at the end, and when it is given up."""
+    """They give any kind of bytes, and are closed at the end and when the upload is left."""
     closed = 0
 
     async def source() -> AsyncGenerator[Any, None]:
@@ -150,7 +149,7 @@ async def test_iterators() -> None:
 
 @pytest.mark.parametrize("data", ["text", 7], ids=["str", "int"])
 async def test_iterators_of_something_else(data: Any) -> None:
-    """Told by the name of the file."""
+    """The error names the file."""
 
     async def source() -> AsyncGenerator[Any, None]:
         yield data
@@ -160,7 +159,7 @@ async def test_iterators_of_something_else(data: Any) -> None:
 
 
 async def test_text_is_refused_before_anything_is_sent(path: Path) -> None:
-    """When it is measured."""
+    """Measuring it raises the error."""
     with path.open(encoding="latin-1") as opened:
         for text in (opened, io.StringIO("abc")):
             with pytest.raises(InvalidInputError, match="text mode"):
@@ -168,7 +167,7 @@ async def test_text_is_refused_before_anything_is_sent(path: Path) -> None:
 
 
 async def test_files_that_cannot_be_read(path: Path, tmp_path: Path) -> None:
-    """Closed ones and those open for writing: a clear error, when they are measured."""
+    """Measuring a closed file, or one that is open for writing, raises a clear error."""
     with path.open("rb") as closed:
         pass
     with pytest.raises(InvalidInputError, match="closed"):
@@ -178,7 +177,7 @@ async def test_files_that_cannot_be_read(path: Path, tmp_path: Path) -> None:
 
 
 async def test_missing_files(tmp_path: Path) -> None:
-    """The usual errors, untouched."""
+    """They raise the usual errors."""
     with pytest.raises(FileNotFoundError):
         await size_of(File(tmp_path / "none", "f"))
     with pytest.raises(IsADirectoryError):
@@ -193,7 +192,7 @@ async def test_missing_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_slow", [False, True])
 async def test_progress(is_slow: bool) -> None:
-    """Told after every piece, by a plain function or a coroutine."""
+    """It is reported after every piece, to a plain function or a coroutine."""
     told: list[tuple[int, int | None]] = []
 
     async def slowly(done: int, total: int | None) -> None:
@@ -202,18 +201,17 @@ async def test_progress(is_slow: bool) -> None:
     def quickly(done: int, total: int | None) -> None:
         told.append((done, total))
 
-    file = File(bytes(files.CHUNK + 1), "f", on_progress=slowly if is_slow else quickly)
-    async with aclosing(chunks_of(file, files.CHUNK + 1)) as chunks:
+    file = File(bytes(PIECE_SIZE + 1), "f", on_progress=slowly if is_slow else quickly)
+    async with aclosing(chunks_of(file, PIECE_SIZE + 1)) as chunks:
         async for _ in chunks:
             pass
-    assert told == [(files.CHUNK, files.CHUNK + 1), (files.CHUNK + 1, files.CHUNK + 1)]
+    assert told == [(PIECE_SIZE, PIECE_SIZE + 1), (PIECE_SIZE + 1, PIECE_SIZE + 1)]
 
 
 async def test_a_reader_that_is_cancelled_leaves_nothing_open(
-    path: Path, open_files: Callable[[], set[str]], until: Until, monkeypatch: pytest.MonkeyPatch
+    path: Path, open_files: Callable[[], set[str]], until: Until
 ) -> None:
-    """Wherever it is."""
-    monkeypatch.setattr(files, "CHUNK", 1024)
+    """It is cancelled at each of its first steps."""
     before = open_files()
     for steps in range(1, 12):
         task = asyncio.create_task(sent(path))
@@ -225,8 +223,10 @@ async def test_a_reader_that_is_cancelled_leaves_nothing_open(
     await until(lambda: not {name for name in open_files() - before if "f.bin" in name})
 
 
-async def test_a_reader_that_is_cancelled_again_and_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As aiohttp does with the body of a request that is answered early: even so the file is closed."""
+async def test_a_reader_that_is_cancelled_again_and_again(
+    path: Path, open_files: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is closed even if the reader is cancelled at each of its steps."""
     seen: list[sources.PathSource] = []
     read = sources.PathSource.read
 
@@ -243,7 +243,7 @@ async def test_a_reader_that_is_cancelled_again_and_again(path: Path, monkeypatc
         task.cancel()
         await asyncio.sleep(0)
     await asyncio.sleep(0.2)
-    assert seen[0]._file is None or seen[0]._file.closed
+    assert not {name for name in open_files() if "f.bin" in name}
     assert seen[0].read() == b""
 
 
@@ -256,13 +256,13 @@ def test_what_is_no_file(data: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["image/png\r\nX-Evil: 1", "bild/png\u00e4"])
 def test_what_is_no_content_type(kind: str) -> None:
-    """It would end up among the headers."""
+    """It would be written among the headers."""
     with pytest.raises(InvalidInputError, match="content type"):
         File(b"", "f", kind)
 
 
 def test_other_bytes_are_bytes() -> None:
-    """They are copied, so that they stay what they were."""
+    """They are copied, so that later changes have no effect."""
     data = bytearray(b"abc")
     file = File(data, "f")  # type: ignore[arg-type]
     data[0] = 0
@@ -271,7 +271,7 @@ def test_other_bytes_are_bytes() -> None:
 
 
 def test_names() -> None:
-    """Text, or a path, of which the last part counts."""
+    """A name is text, or the last part of a path."""
     assert File(b"", Path("some/where/a.png")).name == "a.png"
     for name in (None, 7, b"a.png"):
         with pytest.raises(InvalidInputError, match=r"the name of a file is a .*give text"):
@@ -279,7 +279,7 @@ def test_names() -> None:
 
 
 async def test_an_upload_of_a_web_framework() -> None:
-    """Its `read` must be awaited: the file in it is what can be sent."""
+    """Its `read` must be awaited, so the file within it is sent instead."""
     upload = UploadFile(io.BytesIO(b"abc"), filename="a.png")
     with pytest.raises(InvalidInputError, match=r"UploadFile, whose read\(\) must be awaited.*upload\.file"):
         File(upload, "a.png")  # type: ignore[arg-type]
@@ -287,7 +287,7 @@ async def test_an_upload_of_a_web_framework() -> None:
 
 
 async def test_a_file_that_is_closed_while_it_is_sent(path: Path) -> None:
-    """A clear error."""
+    """The error says so."""
     with path.open("rb") as opened:
         async with aclosing(chunks_of(File(opened, "f"))) as chunks:
             await anext(chunks)
@@ -297,7 +297,7 @@ async def test_a_file_that_is_closed_while_it_is_sent(path: Path) -> None:
 
 
 async def test_a_file_that_is_closed_while_it_is_read() -> None:
-    """The system's error about it is told as clearly; others are what they are."""
+    """An error of the system about it becomes as clear; other errors stay as they are."""
 
     class Torn(io.BytesIO):
         is_closed = True
@@ -317,7 +317,7 @@ async def test_a_file_that_is_closed_while_it_is_read() -> None:
 
 
 async def test_a_pipe_that_does_not_wait() -> None:
-    """What it gives later would be missing; so it is not taken for whole."""
+    """Later bytes would be missing, so this is not taken for its end."""
 
     class Impatient(Pipe):
         def read(self, size: int | None = -1) -> Any:

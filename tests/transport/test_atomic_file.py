@@ -1,4 +1,4 @@
-"""Files being received: whole under their name, or not at all."""
+"""A file appears under its name when it is complete, or not at all."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import pytest
 
 from wiro_async._protocol.files.filenames import numbered
 from wiro_async._transport.files import atomic_file as module
-from wiro_async._transport.files.atomic_file import filling
+from wiro_async._transport.files.atomic_file import BUFFER, atomic_file
 
 if TYPE_CHECKING:
     from tests.conftest import Until
 
 
 async def fill(path: Path, data: bytes = b"new", overwrite: bool = False) -> Path:
-    """Write a file and tell where it lies."""
-    async with filling(path, overwrite) as file:
+    """Write a file and return its path."""
+    async with atomic_file(path, overwrite) as file:
         await file.write(data)
     return file.path
 
@@ -35,7 +35,7 @@ def names(folder: Path) -> list[str]:
 
 
 async def test_a_file(tmp_path: Path) -> None:
-    """Under its name, in a folder that is made if need be, open to others as far as the user lets it."""
+    """Missing directories are made, and the mode is what the user's umask allows."""
     path = tmp_path / "a" / "b" / "f.png"
     assert await fill(path) == path
     assert await anyio.Path(path).read_bytes() == b"new"
@@ -45,36 +45,34 @@ async def test_a_file(tmp_path: Path) -> None:
     assert (await anyio.Path(path).stat()).st_mode & 0o777 == 0o666 & ~mask
 
 
-async def test_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small and big ones, in their order."""
-    monkeypatch.setattr(module, "BUFFER", 100)
-    pieces = [bytes([number]) * (number * 7 % 260) for number in range(100)]
-    async with filling(tmp_path / "f", False) as file:
+async def test_many_chunks(tmp_path: Path) -> None:
+    """Smaller and larger than the buffer, they are written in order."""
+    pieces = [bytes([number]) * (number * 7 % 26 * BUFFER // 10) for number in range(30)]
+    async with atomic_file(tmp_path / "f", False) as file:
         for piece in pieces:
             await file.write(piece)
     assert await anyio.Path(tmp_path / "f").read_bytes() == b"".join(pieces)
 
 
-async def test_starting_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was written is thrown away, on the disk and before."""
-    monkeypatch.setattr(module, "BUFFER", 2)
-    async with filling(tmp_path / "f", False) as file:
-        await file.write(b"wrong")
+async def test_starting_over(tmp_path: Path) -> None:
+    """`restart` discards what is on the disk and what is in the buffer."""
+    async with atomic_file(tmp_path / "f", False) as file:
+        await file.write(b"wrong" * BUFFER)
         await file.write(b"w")
         await file.restart()
         await file.write(b"right")
     assert await anyio.Path(tmp_path / "f").read_bytes() == b"right"
 
 
-async def test_it_has_no_name_before_it_is_whole(tmp_path: Path) -> None:
-    """Nobody takes half a file for a whole one."""
-    async with filling(tmp_path / "f.png", False) as file:
+async def test_it_has_no_name_before_it_is_complete(tmp_path: Path) -> None:
+    """Nobody can mistake half a file for a complete one."""
+    async with atomic_file(tmp_path / "f.png", False) as file:
         await file.write(b"x")
         assert "f.png" not in names(tmp_path)
 
 
 async def test_numbers(tmp_path: Path) -> None:
-    """A name that is taken gets one; files that end at the same time get different ones."""
+    """A name that is taken gets a number; files that end at the same time get different ones."""
     assert [(await fill(tmp_path / "f.png")).name for _ in range(3)] == ["f.png", "f-2.png", "f-3.png"]
     paths = await asyncio.gather(*(fill(tmp_path / "g.png", bytes([n])) for n in range(10)))
     assert len(set(paths)) == 10
@@ -82,7 +80,7 @@ async def test_numbers(tmp_path: Path) -> None:
 
 
 async def test_numbers_after_very_many(tmp_path: Path) -> None:
-    """The next one is found without trying all that are taken, gaps or not."""
+    """The next number is found without trying all that are taken, even if some are missing in between."""
     for number in (1, *range(2, 400), 700):
         (tmp_path / (f"f-{number}.png" if number > 1 else "f.png")).touch()
     with patch.object(module, "numbered", wraps=numbered) as tried:
@@ -92,10 +90,10 @@ async def test_numbers_after_very_many(tmp_path: Path) -> None:
 
 
 async def test_overwriting(tmp_path: Path) -> None:
-    """If asked to; the old file is there until then."""
+    """The old file is there until the new one is complete."""
     path = anyio.Path(tmp_path / "f")
     await path.write_bytes(b"old")
-    async with filling(tmp_path / "f", True) as file:
+    async with atomic_file(tmp_path / "f", True) as file:
         await file.write(b"new")
         assert await path.read_bytes() == b"old"
     assert await path.read_bytes() == b"new"
@@ -103,7 +101,7 @@ async def test_overwriting(tmp_path: Path) -> None:
 
 
 async def test_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rename does as well."""
+    """A rename is used instead."""
 
     def refuse(*_: object) -> None:
         raise PermissionError("no links here")
@@ -115,11 +113,11 @@ async def test_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("error", [OSError("disk full"), RuntimeError("mine"), asyncio.CancelledError()])
 async def test_nothing_is_left_of_a_failure(tmp_path: Path, error: BaseException) -> None:
-    """The error comes through, the file of that name stays."""
+    """The error is raised, and an older file of that name stays."""
     await anyio.Path(tmp_path / "f").write_bytes(b"old")
 
     async def fail() -> None:
-        async with filling(tmp_path / "f", True) as file:
+        async with atomic_file(tmp_path / "f", True) as file:
             await file.write(b"x")
             raise error
 
@@ -129,26 +127,24 @@ async def test_nothing_is_left_of_a_failure(tmp_path: Path, error: BaseException
     assert await anyio.Path(tmp_path / "f").read_bytes() == b"old"
 
 
-async def test_cancelling_at_any_moment(
-    tmp_path: Path, open_files: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Either it is there and whole, or nothing is; and nothing stays open."""
-    monkeypatch.setattr(module, "BUFFER", 2)
+async def test_cancelling_at_any_moment(tmp_path: Path, open_files: Callable[[], set[str]]) -> None:
+    """The file is complete or not there, and nothing stays open."""
+    whole = b"whole" * (BUFFER // 4)
     before = open_files()
     for steps in range(1, 30):
-        task = asyncio.create_task(fill(tmp_path / f"{steps}", b"whole", overwrite=True))
+        task = asyncio.create_task(fill(tmp_path / f"{steps}", whole, overwrite=True))
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await asyncio.sleep(0.005)
     assert not [name for name in names(tmp_path) if name.endswith(".part")]
-    assert {await anyio.Path(tmp_path / name).read_bytes() for name in names(tmp_path)} <= {b"whole"}
+    assert {await anyio.Path(tmp_path / name).read_bytes() for name in names(tmp_path)} <= {whole}
     assert not {name for name in open_files() - before if str(tmp_path) in name}
 
 
 async def test_errors_of_the_disk_come_through(tmp_path: Path) -> None:
-    """A folder that is a file, a name that is a folder."""
+    """A directory that is a file, and a name that is a directory."""
     await anyio.Path(tmp_path / "file").write_bytes(b"")
     await anyio.Path(tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="file"):
@@ -159,11 +155,11 @@ async def test_errors_of_the_disk_come_through(tmp_path: Path) -> None:
 
 
 async def test_cancelled_twice_while_all_threads_are_busy(tmp_path: Path, until: Until) -> None:
-    """Nothing is left of it as soon as there is a thread."""
+    """The temporary file is deleted as soon as a thread is free."""
     begun, free = asyncio.Event(), threading.Event()
 
     async def write() -> None:
-        async with filling(tmp_path / "x", False) as file:
+        async with atomic_file(tmp_path / "x", False) as file:
             await file.write(b"abc")
             begun.set()
             await asyncio.sleep(60)
