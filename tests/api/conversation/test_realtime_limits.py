@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -24,6 +25,9 @@ from wiro_async import (
 )
 from wiro_async.testing import ModelScript, Script, Step, Voice, WiroEmulator
 from wiro_async.testing._scripts import OPENING
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
 
 ECHO = "emulator/echo"
 MINUTE = bytes(60 * 48_000)
@@ -83,6 +87,17 @@ async def test_a_timeout_while_only_sending(wiro: AsyncWiro, emulator: WiroEmula
             async for _ in session:
                 pass
     assert all(task.status in ("task_cancel", "task_postprocess_end") for task in emulator.ledger.tasks.values())
+
+
+async def test_a_timeout_ends_the_session(wiro: AsyncWiro, emulator: WiroEmulator, until: Until) -> None:
+    """It does not go on, and cost money, until its caller leaves it."""
+    async with wiro.realtime(ECHO, timeout=0.5) as session:
+        with pytest.raises(TaskTimeoutError):
+            async for _ in session:
+                pass
+        await until(lambda: [task.status for task in emulator.ledger.tasks.values()] == ["task_postprocess_end"])
+        with pytest.raises(TaskTimeoutError):
+            await session.result()
 
 
 async def test_a_timeout_while_a_source_is_silent(wiro: AsyncWiro) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wiro_async._protocol.conversations.realtime_phases import (
     Aborted,
@@ -162,3 +164,18 @@ def test_nothing_leads_back(phase: Phase, event: Event) -> None:
     following, _ = phase.next(event)
     assert order.index(type(following)) >= order.index(type(phase))
     assert was_open(following) >= was_open(phase)
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=12))
+def test_any_events_in_any_order(events: list[Event]) -> None:
+    """The end is sent once, nobody hangs in a closed session, and leaving closes every session in time."""
+    phase: Phase = Connecting()
+    taken = list[Action]()
+    for event in [*events, Left(), TimeUp(), TimeUp()]:
+        phase, actions = phase.next(event)
+        taken += actions
+        if isinstance(phase, Closed):
+            assert INPUT in taken
+            assert OUTPUT in taken or DISCARD in taken
+    assert isinstance(phase, Closed)
+    assert taken.count(SEND) <= 1

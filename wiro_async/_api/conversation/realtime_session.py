@@ -28,7 +28,8 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
     """A conversation with a realtime model: voice, text to speech, or speech to text.
 
     Entering it opens a socket of its own, submits the run and waits until the model is ready. Leaving it, in any way,
-    ends the session on the service. If it does not end gracefully within 5 s, its task is stopped.
+    ends the session on the service. If it does not end gracefully within 5 s, its task is stopped. A timeout ends it in the
+    same way, and so does an error of a source of audio.
 
     Audio is PCM, signed 16-bit little-endian mono at 24 kHz, 48,000 bytes a second, in both directions.
 
