@@ -28,8 +28,8 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
     """A conversation with a realtime model: voice, text to speech, or speech to text.
 
     Entering it opens a socket of its own, submits the run and waits until the model is ready. Leaving it, in any way,
-    ends the session on the service. If it does not end gracefully within 5 s, its task is stopped. A timeout ends it in the
-    same way, and so does an error of a source of audio.
+    ends the session on the service. If it does not end gracefully within 5 s, its task is stopped. A timeout ends it
+    in the same way, and so does an error of a source of audio.
 
     Audio is PCM, signed 16-bit little-endian mono at 24 kHz, 48,000 bytes a second, in both directions.
 
@@ -82,11 +82,11 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         socket = await realtime.open_socket()
         try:
             task = await runner.start(self._spec, self._timeouts)
+            self._handle = runner.handle(task, self._timeouts)
+            connection = self._connection = realtime.begin(task, socket, self._timeouts, start)
         except BaseException:
             await socket.aclose()
             raise
-        self._handle = runner.handle(task, self._timeouts)
-        connection = self._connection = realtime.begin(task, socket, self._timeouts, start)
         try:
             await connection.until_open()
             if not connection.was_open:
