@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import AsyncIterable, Iterable, Mapping
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -42,10 +41,6 @@ if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are i
         BatchSettings,
         Concurrency,
         Inputs,
-        OnError,
-        Order,
-        ProgressListener,
-        RetryIf,
         RunRequest,
     )
     from wiro_async._api.conversation import ChatSettings, Conversation
@@ -399,52 +394,15 @@ class AsyncWiro:
         self,
         model_or_requests: str | Iterable[RunRequest | BatchItem] | AsyncIterable[RunRequest | BatchItem],
         inputs: Inputs | None = None,
-        *,
-        concurrency: Concurrency = "auto",
-        order: Order = "completed",
-        window: int | None = None,
-        retries: int = 0,
-        retry_if: RetryIf | None = None,
-        on_error: OnError = "continue",
-        on_exit: OnCancel = "stop",
-        journal: str | os.PathLike[str] | None = None,
-        journal_grace: float = 10.0,
-        budget: Decimal | int | str | None = None,
-        save_to: str | os.PathLike[str] | None = None,
-        progress: bool | ProgressListener | None = None,
-        timeout: float | Timeouts | None = None,
-        queue_timeout: float | None = None,
+        **settings: Unpack[BatchSettings],
     ) -> Batch:
         """Run many inputs at a time: `async with wiro.batch(…) as batch: async for item in batch: …`.
 
         Args:
             model_or_requests: one model for all `inputs`, or an iterable of `RunRequest`s, or of items of an earlier
-                batch, which are run anew under their keys.
+                batch, which are run again under their keys.
             inputs: a sync or async iterable of parameter mappings (or `RunRequest`s), taken one by one.
-            concurrency: how many run at a time; "auto" leaves it to the session, which learns what the service allows.
-            order: give items as they are "completed", or in "input" order.
-            window: in "input" order, how many items may be ahead of the one that is given next; then no input is taken.
-            retries: how often a failed task is run anew; each is a new bill.
-            retry_if: which failures are worth it; all, if not given. May be a coroutine function.
-            on_error: "stop" sends nothing more after the first failed item: what was sent is finished and given,
-                what was taken and not sent is dropped.
-            on_exit: "leave" lets running tasks go on when the batch is left.
-            journal: a file in which every item is written down before it is sent. Started again with it, even after
-                `kill -9`, the batch gives back what has ended, follows what runs, and submits only the rest.
-                Items that failed come back as failed while their attempts are used up: raise `retries`, or give the
-                items themselves, to run them anew. Holds tokens and results; only its owner can read it.
-            journal_grace: seconds from opening it after which a run of which an earlier process did not see the
-                answer, and which the service does not list, counts as never sent.
-            budget: US dollars. A run is submitted only if what is spent, reserved for runs in flight and estimated
-                for it fits; the rest comes as skipped items with `BudgetExceededError`, or is not taken where nobody
-                knows how many inputs there are. A run may cost more than its estimate (the model's price, if that is
-                not exact at least the mean so far; one runs alone if nothing is known): the overshoot is at most what
-                the runs in flight cost beyond their estimates. A run whose end is not seen counts with its estimate.
-                With a journal, earlier processes' costs count.
-            save_to: a directory into which outputs are downloaded as items end, as "{key}-{number}.{suffix}". A file
-                of somebody else's that has this name keeps it.
-            progress: True shows a live display; a function, or a coroutine function, gets `BatchStats` now and then.
-            timeout, queue_timeout: of each run that has none of its own, as in `run`.
+            settings: the options that `BatchSettings` documents, such as `concurrency`, `retries` and `journal`.
 
         Raises:
             InvalidInputError: an option is wrong. Errors of single items come with the items.
@@ -453,25 +411,12 @@ class AsyncWiro:
         wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
         if wanted is None or (model is None and inputs is not None):
             raise InvalidInputError(message="give batch(model, inputs) or batch(requests), and nothing beside requests")
-        options = BatchOptions.of(
-            concurrency,
-            order,
-            window,
-            retries,
-            retry_if,
-            on_error,
-            on_exit,
-            journal,
-            journal_grace,
-            budget,
-            save_to,
-            progress,
-        )
-        engine = self._engine
-        runner = self._runner
-        context = self._context.within(runner.timeouts(timeout, queue_timeout))
-        runs = Runs(runner.plan_item, context, engine.submitter, on_exit)
-        return Batch(runs, engine.background, engine.open, model, wanted, options, runner.estimate_item)
+        options = BatchOptions.of(settings)
+        engine, runner = self._engine, self._runner
+        context = self._context.within(runner.timeouts(options.timeout, options.queue_timeout))
+        runs = Runs(runner.plan_item, context, engine.submitter, options.on_exit)
+        estimate = runner.estimate_item
+        return Batch(runs, engine.background, engine.open, model, wanted, options, estimate, engine.tuning)
 
     @overload
     async def map(

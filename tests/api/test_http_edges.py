@@ -81,6 +81,7 @@ async def test_when_to_come_back(after: str, seconds: float | None) -> None:
         (gzip.compress(GOOD, mtime=0), {"Content-Encoding": "gzip"}),
         (gzip.compress(GOOD, mtime=0), {"content-encoding": "X-GZIP"}),
     ],
+    ids=["plain", "with a mark", "another type", "packed", "packed by another name"],
 )
 async def test_responses_that_are_fine(content: bytes, headers: dict[str, str]) -> None:
     """However they are packed and labelled."""

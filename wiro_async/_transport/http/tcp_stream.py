@@ -101,7 +101,7 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
                 self._reader = None
         if self._unread:
             chunk = self._unread.popleft()
-            if self._unread_bytes >= MAX_UNREAD:
+            if self._unread_bytes >= MAX_UNREAD and self._lost is None:
                 self._transport.resume_reading()
             self._unread_bytes -= len(chunk)
             return chunk

@@ -1,4 +1,4 @@
-"""`batch()` and `map()`: many runs, few at a time."""
+"""`batch()` and `map()`: many runs, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wiro_async import (
     SessionClosedError,
     TaskFailedError,
     TaskTimeoutError,
-    WiroError,
+    UsageError,
 )
 from wiro_async.testing import DelayAnswer, ModelScript, Script, WiroEmulator, timeline
 
@@ -36,7 +36,7 @@ def quick(n: int) -> dict[str, object]:
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
-    """How all tasks stand."""
+    """The statuses of all tasks."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
@@ -55,7 +55,7 @@ async def test_every_input_gives_one_item(emulator: WiroEmulator, wiro: AsyncWir
     assert len(emulator.ledger.submissions) == 12
 
 
-async def test_items_come_as_they_are_done(wiro: AsyncWiro) -> None:
+async def test_items_are_returned_as_they_end(wiro: AsyncWiro) -> None:
     """The slow first one does not hold up the quick ones."""
     inputs: list[dict[str, object]] = [{"seconds": 30}, *(quick(n) for n in range(5))]
     async with wiro.batch(SLEEPER, inputs, concurrency=3) as batch:
@@ -63,7 +63,7 @@ async def test_items_come_as_they_are_done(wiro: AsyncWiro) -> None:
     assert order[-1] == 0
 
 
-async def test_items_in_the_order_of_inputs(wiro: AsyncWiro) -> None:
+async def test_items_in_the_order_of_the_inputs(wiro: AsyncWiro) -> None:
     """order="input": the quick ones wait for the slow one before them."""
     inputs: list[dict[str, object]] = [{"seconds": 30}, *(quick(n) for n in range(20))]
     async with wiro.batch(SLEEPER, inputs, concurrency=3, order="input") as batch:
@@ -74,7 +74,7 @@ async def test_items_in_the_order_of_inputs(wiro: AsyncWiro) -> None:
 async def test_a_million_inputs_are_taken_as_they_are_needed(
     emulator: WiroEmulator, wiro: AsyncWiro, order: Any, window: int
 ) -> None:
-    """Only some for each place: those running, those done and not read, and in input order a bounded window."""
+    """Some for each worker: those that run, those that ended and are unread, and in input order a bounded window."""
     taken = 0
 
     def inputs() -> Iterator[dict[str, object]]:
@@ -94,7 +94,7 @@ async def test_a_million_inputs_are_taken_as_they_are_needed(
 
 @pytest.mark.parametrize("order", ["completed", "input"])
 async def test_a_slow_reader_slows_the_producer(wiro: AsyncWiro, until: Until, order: Any) -> None:
-    """While nobody reads, no more is submitted than there is room for, and reading lets it go on."""
+    """Without a reader no more is submitted than there is room for. Reading continues it."""
     async with wiro.batch(SLEEPER, map(quick, count()), concurrency=3, order=order) as batch:
         most = 3 * 4 if order == "input" else 3 * 2
         await until(lambda: batch.stats.submitted == batch.stats.succeeded >= 6)
@@ -105,8 +105,8 @@ async def test_a_slow_reader_slows_the_producer(wiro: AsyncWiro, until: Until, o
         await until(lambda: batch.stats.submitted > stood)
 
 
-async def test_never_more_than_wanted_at_a_time(wiro: AsyncWiro, until: Until) -> None:
-    """And as many as wanted."""
+async def test_no_more_than_the_concurrency_run_at_a_time(wiro: AsyncWiro, until: Until) -> None:
+    """And not fewer."""
     inputs = [{"seconds": 50, "n": n} for n in range(5)] + [quick(n) for n in range(5, 30)]
     async with wiro.batch(SLEEPER, inputs, concurrency=5) as batch:
         await until(lambda: batch.stats.in_flight == 5)
@@ -114,7 +114,7 @@ async def test_never_more_than_wanted_at_a_time(wiro: AsyncWiro, until: Until) -
             assert batch.stats.in_flight <= 5
 
 
-async def test_auto_leaves_it_to_the_session() -> None:
+async def test_auto_concurrency() -> None:
     """ "auto" runs as many as the service allows."""
     with WiroEmulator(speed=50, balance=Decimal(59)) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.batch(SLEEPER, map(quick, range(25))) as batch:
@@ -124,7 +124,7 @@ async def test_auto_leaves_it_to_the_session() -> None:
 
 
 async def test_async_inputs(wiro: AsyncWiro) -> None:
-    """From a queue, a file, a database: inputs may take their time."""
+    """Inputs may come from a queue, a file or a database."""
 
     async def inputs() -> AsyncIterator[dict[str, object]]:
         for n in range(6):
@@ -135,8 +135,8 @@ async def test_async_inputs(wiro: AsyncWiro) -> None:
         assert len(await batch.results()) == 6
 
 
-async def test_an_async_input_that_waits_holds_nobody_up(wiro: AsyncWiro) -> None:
-    """Items come while the next input is not there yet."""
+async def test_an_async_input_that_waits_blocks_no_items(wiro: AsyncWiro) -> None:
+    """Items are returned while the next input is awaited."""
     gate = asyncio.Event()
 
     async def inputs() -> AsyncIterator[dict[str, object]]:
@@ -153,7 +153,7 @@ async def test_an_async_input_that_waits_holds_nobody_up(wiro: AsyncWiro) -> Non
 
 
 async def test_requests_of_several_models(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Each with its model, key, time-out and callback."""
+    """Each has its model, key, timeout and callback."""
     requests = [
         RunRequest(SLEEPER, quick(0), key="one"),
         RunRequest("emulator/painter", {"prompt": "x", "width": 16, "height": 16, "seconds": 4}),
@@ -183,7 +183,7 @@ async def test_mappings_and_requests_mixed(wiro: AsyncWiro) -> None:
 
 
 async def test_errors_come_with_their_items(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """One that fails, one that is refused, one that cannot be sent: the others go on."""
+    """One fails, one is refused, one cannot be sent. The others run."""
     requests = [
         RunRequest(SLEEPER, quick(0)),
         RunRequest("emulator/failing", {"seconds": 4}),
@@ -200,7 +200,7 @@ async def test_errors_come_with_their_items(emulator: WiroEmulator, wiro: AsyncW
     assert len(emulator.ledger.submissions) == 3
 
 
-async def test_failed_items_can_be_run_anew(wiro: AsyncWiro) -> None:
+async def test_failed_items_make_another_batch(wiro: AsyncWiro) -> None:
     """Their requests make another batch."""
     async with wiro.batch("emulator/failing", [{"seconds": 4}, {"seconds": 4}], concurrency=2) as batch:
         failed = [item async for item in batch if item.error]
@@ -211,8 +211,8 @@ async def test_failed_items_can_be_run_anew(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.parametrize("retries, made", [(0, 1), (2, 3)])
-async def test_failed_tasks_are_run_anew(emulator: WiroEmulator, wiro: AsyncWiro, retries: int, made: int) -> None:
-    """As often as wished; the item tells how many tasks there were."""
+async def test_failed_tasks_are_retried(emulator: WiroEmulator, wiro: AsyncWiro, retries: int, made: int) -> None:
+    """As often as `retries` says. The item has the number of tasks."""
     async with wiro.batch("emulator/failing", [{"seconds": 4}], concurrency=1, retries=retries) as batch:
         item = await anext(batch)
     assert isinstance(item.error, TaskFailedError)
@@ -220,7 +220,7 @@ async def test_failed_tasks_are_run_anew(emulator: WiroEmulator, wiro: AsyncWiro
 
 
 async def test_a_retry_that_succeeds() -> None:
-    """Its result is the item's, and no error is left."""
+    """The item has its result, and no error."""
     exit_codes = iter("10")
     model = ModelScript("emulator/luck", lambda given: Script(timeline(3), exit_code=next(exit_codes)))
     with WiroEmulator(speed=50, models=[model]) as emulator:
@@ -233,8 +233,8 @@ async def test_a_retry_that_succeeds() -> None:
     assert (item.error, item.attempts) == (None, 2)
 
 
-async def test_only_some_failures_are_worth_a_retry(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """`retry_if` is asked about each, and decides."""
+async def test_retry_if(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """`retry_if` decides about each failure."""
     asked: list[str] = []
 
     def passes_by(error: TaskFailedError) -> bool:
@@ -249,7 +249,7 @@ async def test_only_some_failures_are_worth_a_retry(emulator: WiroEmulator, wiro
 
 
 async def test_refusals_are_not_retried(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """What is wrong stays wrong."""
+    """A wrong input is still wrong the next time."""
     async with wiro.batch("emulator/painter", [{}], concurrency=1, retries=5) as batch:
         item = await anext(batch)
     assert isinstance(item.error, InvalidInputError)
@@ -257,7 +257,7 @@ async def test_refusals_are_not_retried(emulator: WiroEmulator, wiro: AsyncWiro)
 
 
 async def test_stopping_at_the_first_error(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """on_error="stop": nothing more is submitted; what runs is finished and given."""
+    """on_error="stop": nothing more is submitted. Runs in flight end and are returned."""
     requests = [RunRequest(SLEEPER, {"seconds": 20}), RunRequest("emulator/failing", {"seconds": 4})]
     more = (RunRequest(SLEEPER, quick(n)) for n in range(1000))
     async with wiro.batch([*requests, *more], concurrency=2, on_error="stop") as batch:
@@ -268,7 +268,7 @@ async def test_stopping_at_the_first_error(emulator: WiroEmulator, wiro: AsyncWi
 
 
 async def test_leaving_early_stops_what_runs(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """Nothing is left running, nor waiting."""
+    """No task runs, and nothing waits."""
     async with wiro.batch(SLEEPER, ({"seconds": 5 if n == 0 else 500} for n in count()), concurrency=4) as batch:
         async for item in batch:
             assert item.index == 0
@@ -279,7 +279,7 @@ async def test_leaving_early_stops_what_runs(emulator: WiroEmulator, wiro: Async
 
 
 async def test_leaving_early_may_leave_them(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """on_exit="leave": they go on."""
+    """on_exit="leave": tasks continue."""
     async with wiro.batch(STUCK, [{}] * 10, concurrency=3, on_exit="leave"):
         await until(lambda: statuses(emulator) == ["task_start"] * 3)
     assert statuses(emulator) == ["task_start"] * 3
@@ -290,7 +290,7 @@ async def test_leaving_early_may_leave_them(emulator: WiroEmulator, wiro: AsyncW
 async def test_an_error_in_the_block_stops_it(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, error: type[BaseException]
 ) -> None:
-    """The error itself comes through."""
+    """The block raises the error itself."""
 
     async def work() -> None:
         async with wiro.batch(STUCK, [{}] * 10, concurrency=2):
@@ -326,7 +326,7 @@ async def test_cancelled_while_submitting(emulator: WiroEmulator, wiro: AsyncWir
     assert statuses(emulator) == ["task_cancel"] * 3
 
 
-async def test_inputs_that_are_left_are_ended(wiro: AsyncWiro, until: Until) -> None:
+async def test_leaving_closes_the_inputs(wiro: AsyncWiro, until: Until) -> None:
     """An asynchronous generator is closed with the batch, also while it waits for its next input."""
     ended: list[str] = []
 
@@ -345,7 +345,7 @@ async def test_inputs_that_are_left_are_ended(wiro: AsyncWiro, until: Until) -> 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["generator", "async generator"])
 async def test_inputs_that_raise(emulator: WiroEmulator, wiro: AsyncWiro, is_async: bool) -> None:
-    """What is in flight is delivered first, then the error of the inputs."""
+    """Items in flight are returned first, then the error of the inputs is raised."""
 
     def inputs() -> Iterator[dict[str, object]]:
         yield quick(0)
@@ -365,14 +365,14 @@ async def test_inputs_that_raise(emulator: WiroEmulator, wiro: AsyncWiro, is_asy
 
 @pytest.mark.parametrize("inputs", [["text"], [None], {"prompt": "x"}, [quick(0), 5]], ids=repr)
 async def test_an_input_of_the_wrong_kind(wiro: AsyncWiro, inputs: Any) -> None:
-    """The error says which one it is and what to give."""
+    """The error names the item, and what to give instead."""
     with pytest.raises(InvalidInputError, match=r"item \d of the batch is a (str|NoneType|int); give a mapping"):
         async with wiro.batch(SLEEPER, inputs, concurrency=1) as batch:
             await batch.results()
 
 
 async def test_requests_of_the_wrong_kind(wiro: AsyncWiro) -> None:
-    """Without a model for all, mappings will not do."""
+    """Without a model for all, a mapping is no request."""
     requests: Any = [{"prompt": "x"}]
     with pytest.raises(InvalidInputError, match="give a RunRequest"):
         async with wiro.batch(requests) as batch:
@@ -381,7 +381,7 @@ async def test_requests_of_the_wrong_kind(wiro: AsyncWiro) -> None:
 
 @pytest.mark.parametrize("inputs", [[], iter(()), {}], ids=["list", "iterator", "mapping"])
 async def test_no_inputs(emulator: WiroEmulator, wiro: AsyncWiro, inputs: Any) -> None:
-    """No items, no requests, no hanging."""
+    """There are no items, no requests, and no hanging."""
     async with wiro.batch(SLEEPER, inputs) as batch:
         assert await batch.results() == []
         assert await batch.results() == []
@@ -400,14 +400,28 @@ async def test_no_inputs(emulator: WiroEmulator, wiro: AsyncWiro, inputs: Any) -
         {"retries": "many"},
         {"on_error": "ignore"},
         {"retry_if": True},
+        {"window": 0},
+        {"on_exit": "stay"},
+        {"journal_grace": -1},
+        {"journal_grace": "long"},
+        {"progress": "yes"},
+        {"concurency": 4},
     ],
     ids=str,
 )
 async def test_wrong_options(wiro: AsyncWiro, option: Any) -> None:
-    """They are refused at once, by name."""
+    """They are refused at once, with the name of the option."""
     (name,) = option
     with pytest.raises(InvalidInputError, match=name):
         wiro.batch(SLEEPER, [], **option)
+
+
+async def test_a_batch_runs_once(wiro: AsyncWiro) -> None:
+    """Entering it again raises."""
+    async with wiro.batch(SLEEPER, []) as batch:
+        pass
+    with pytest.raises(UsageError, match="entered before"):
+        await batch.__aenter__()
 
 
 async def test_no_inputs_at_all(wiro: AsyncWiro) -> None:
@@ -418,7 +432,7 @@ async def test_no_inputs_at_all(wiro: AsyncWiro) -> None:
 
 
 async def test_stats(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Counts, money, time: before, meanwhile, afterwards."""
+    """Counts, money and time: before, during and after the batch."""
     requests = [*(RunRequest(SLEEPER, quick(n)) for n in range(7)), RunRequest("emulator/failing", {"seconds": 4})]
     batch = wiro.batch(requests, concurrency=2)
     before = batch.stats
@@ -438,14 +452,14 @@ async def test_stats(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 
 
 async def test_a_batch_that_was_not_entered(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It says how to use it."""
-    with pytest.raises(WiroError, match="async with"):
+    """The error says how to use it."""
+    with pytest.raises(UsageError, match="async with"):
         await anext(wiro.batch(SLEEPER, [{}]))
     assert not emulator.ledger.calls
 
 
 async def test_a_batch_that_was_left(wiro: AsyncWiro, until: Until) -> None:
-    """Asking on gives what was done, then says so."""
+    """Reading on returns what had ended, then raises."""
     async with wiro.batch(STUCK, [{}] * 5, concurrency=2) as batch:
         pass
     with pytest.raises(Exception, match=r"left|closed"):
@@ -453,7 +467,7 @@ async def test_a_batch_that_was_left(wiro: AsyncWiro, until: Until) -> None:
 
 
 async def test_a_session_closed_under_a_batch(emulator: WiroEmulator, until: Until) -> None:
-    """Its items, or its end, say so; nothing is left running."""
+    """Its items have errors, or it raises. No task is left running."""
     wiro = AsyncWiro(**emulator.options())
     async with wiro.batch(STUCK, [{}] * 10, concurrency=2) as batch:
         await until(lambda: statuses(emulator) == ["task_start"] * 2)
@@ -468,7 +482,7 @@ async def test_a_session_closed_under_a_batch(emulator: WiroEmulator, until: Unt
     assert statuses(emulator) == ["task_cancel"] * 2
 
 
-async def test_batches_outside_of_a_loop() -> None:
+async def test_a_batch_made_outside_of_a_loop() -> None:
     """Making one needs no event loop; entering does."""
     wiro = AsyncWiro("key")
     batch = await asyncio.to_thread(wiro.batch, SLEEPER, [])
@@ -477,7 +491,7 @@ async def test_batches_outside_of_a_loop() -> None:
 
 
 async def test_map(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Results in the order of inputs."""
+    """It returns results in the order of the inputs."""
     results = await wiro.map(SLEEPER, ({**quick(n), "seconds": 20 - n} for n in range(10)), concurrency=4)
     assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(10)]
 
@@ -488,7 +502,7 @@ async def test_map_of_nothing(wiro: AsyncWiro) -> None:
 
 
 async def test_map_ends_at_the_first_error(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The error itself is raised, and what still runs is stopped."""
+    """It raises the error itself, and stops what still runs."""
     inputs = [{"seconds": 5, "fail": "true" if n else ""} if n < 2 else {"seconds": 500} for n in range(10)]
     with pytest.raises(TaskFailedError, match="Told to fail"):
         await wiro.map(SLEEPER, inputs, concurrency=4)
@@ -496,15 +510,15 @@ async def test_map_ends_at_the_first_error(emulator: WiroEmulator, wiro: AsyncWi
     assert len(statuses(emulator)) < 10
 
 
-async def test_map_may_keep_errors(wiro: AsyncWiro) -> None:
-    """With `return_exceptions` they stand in the list."""
+async def test_map_can_return_errors(wiro: AsyncWiro) -> None:
+    """With `return_exceptions` they are in the list."""
     inputs = [{"seconds": 5, "fail": "true" if n == 1 else ""} for n in range(3)]
     results = await wiro.map(SLEEPER, inputs, return_exceptions=True)
     assert [isinstance(result, TaskFailedError) for result in results] == [False, True, False]
 
 
 async def test_a_cancelled_map(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """Stops all it has running."""
+    """It stops all its tasks."""
     task = asyncio.create_task(wiro.map(STUCK, [{}] * 9, concurrency=3))
     await until(lambda: statuses(emulator) == ["task_start"] * 3)
     task.cancel()
