@@ -73,6 +73,7 @@ class RealtimeConnection:
         self._task = tracker.follow(task.calls, task.ref, task.model, "polling", task.made_at)
         tracker.feed_began(self._task)
         self._tuning, self._tracker, self._token = tuning, tracker, task.ref.token or ""
+        self._prefix = audio_prefix(self._token)
         self._socket, self._timeouts, self._start = socket, timeouts, start
         self._phase: phases.Phase = phases.Connecting()
         self._changed = Change()
@@ -227,9 +228,8 @@ class RealtimeConnection:
         await self._socket.aclose()  # so that the service notices, if it has not
 
     async def _take(self, frame: bytes) -> None:
-        prefix = audio_prefix(self._token)
-        if frame.startswith(prefix):
-            data = frame[len(prefix) :]
+        if frame.startswith(self._prefix):
+            data = frame[len(self._prefix) :]
             self._task.touch()
             self.received += len(data)
             # Audio, and the other events of a turn, come from an open session only: its readiness may be missed where
