@@ -99,7 +99,7 @@ class Network:
 
         self._server = await asyncio.start_server(connect, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
-        return address._replace(netloc=f"127.0.0.1:{port}").geturl()
+        return f"{address.scheme}://127.0.0.1:{port}{address.path}"
 
     def block(self) -> None:
         """Take nothing more from the client."""

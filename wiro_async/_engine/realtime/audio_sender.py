@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import Protocol
 
 import anyio
 
@@ -12,24 +11,21 @@ from wiro_async._protocol.conversations.realtime_audio import Chunker, Pacer, au
 from wiro_async._transport import clock
 
 
-class InputCheck(Protocol):
-    """Raises an error if no audio is taken. Audio whose sending `has_begun` is taken a little longer."""
-
-    def __call__(self, *, has_begun: bool = False) -> Awaitable[None]: ...
-
-
 class AudioSender:
     """Sends audio of any sizes in frames of one size.
 
     Args:
         transmit: sends one frame. What it raises goes to the caller.
-        check: raises if nothing can be sent.
+        check: raises if nothing can be sent. Its argument says whether the sending of the audio has begun: the end of the
+            session waits for that.
 
     Attributes:
         sent: bytes of audio that were sent.
     """
 
-    def __init__(self, token: str, transmit: Callable[[bytes], Awaitable[None]], check: InputCheck) -> None:
+    def __init__(
+        self, token: str, transmit: Callable[[bytes], Awaitable[None]], check: Callable[[bool], Awaitable[None]]
+    ) -> None:
         self._prefix = audio_prefix(token)
         self._transmit = transmit
         self._check = check
@@ -41,14 +37,14 @@ class AudioSender:
 
     async def send(self, pcm: memoryview, pace: bool) -> None:
         """Send audio in full frames. Cancelling it may have sent a part, and the rest is dropped."""
-        await self._check()
+        await self._check(False)
         async with self._turn:
             try:
                 for chunk in self._chunker.feed(pcm):
                     if pace:
                         with self.until_closed():
                             await anyio.sleep(self._pacer.delay(clock.loop_time(), len(chunk)))
-                    await self._check(has_begun=not pace)
+                    await self._check(not pace)  # paced audio is cut short by the end
                     await self._send_chunk(chunk, self._transmit)
             except BaseException:
                 # A later call must not begin with the end of audio whose middle is missing.
@@ -57,7 +53,7 @@ class AudioSender:
 
     async def flush(self) -> None:
         """Send what does not fill a frame."""
-        await self._check()
+        await self._check(False)
         async with self._turn:
             await self._flush(self._transmit)
 

@@ -344,7 +344,7 @@ class RealtimeConnection:
         except ConnectionFailedError as error:
             self._lose(error)
 
-    async def _check_input(self, *, has_begun: bool = False) -> None:
+    async def _check_input(self, has_begun: bool = False) -> None:
         """Raise what went wrong, or a `RealtimeClosedError`, if nothing can be sent any more."""
         if isinstance(self._phase, phases.Disconnected):
             await self._until_closed()  # only then it is known whether this is a loss
