@@ -16,8 +16,8 @@ class AudioSender:
 
     Args:
         transmit: sends one frame. What it raises goes to the caller.
-        check: raises if nothing can be sent. Its argument says whether the sending of the audio has begun: the end of the
-            session waits for that.
+        check: raises if nothing can be sent. Its argument says whether the sending of this audio has begun: the end
+            of the session waits for that.
 
     Attributes:
         sent: bytes of audio that were sent.
