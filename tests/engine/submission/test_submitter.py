@@ -7,7 +7,8 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import pytest
@@ -23,14 +24,19 @@ from wiro_async import (
     Timeouts,
     Tuning,
 )
+from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.throttle import ServerClock
 from wiro_async._engine.submission.submission import Submission
 from wiro_async._engine.tracking.id_memory import IdFact, IdMemory
+from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._protocol.submission.decision import Action
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async.testing import Delay, DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
 
 if TYPE_CHECKING:
     from tests.conftest import Until
+    from wiro_async._engine.calls.task_calls import TaskCalls
+    from wiro_async._engine.tracking.socket_feed import Connect
 
 SHORT = {"seconds": 5, "events": 9}
 STUCK = "emulator/stuck"
@@ -97,12 +103,18 @@ def test_known_tasks_are_bounded() -> None:
     assert [memory.has(IdFact.OURS, str(number)) for number in range(5)] == [False, False, True, True, True]
 
 
-@pytest.mark.tuning(max_idle_slots=3)
-async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro) -> None:
+async def test_unfollowed_tasks_are_bounded() -> None:
     """So are the tasks that somebody submitted and never looked at again."""
-    for _ in range(5):
-        await wiro.submit(STUCK)
-    assert wiro._engine.limiter.in_flight == 3
+
+    async def nothing() -> None: ...
+
+    calls = cast("TaskCalls", SimpleNamespace(client=SimpleNamespace(account="")))
+    background, connect = BackgroundTasks(nothing, nothing), cast("Connect", None)
+    tracker = Tracker(background, Tuning(max_idle_slots=3), None, connect, 1, 1.0)
+    for number in range(5):
+        slot, ref = await tracker.limiter.acquire(), TaskRef(str(number))
+        tracker.submitted(calls, ref, model=STUCK, slot=slot, mode="polling", callback_url=None)
+    assert tracker.limiter.in_flight == 3
 
 
 @pytest.mark.tuning(refusal_grace_known=0.2, window_other_probe=600.0)
