@@ -51,7 +51,7 @@ class NaiveLimiter(Limiter):
             await asyncio.sleep(random() * min(BACKOFF_CAP, BACKOFF * 2.0**tries))
         else:
             self._tries[caller] = 0
-        return Slot(0, 0)
+        return Slot(0)
 
     def start(self, slot: Slot) -> None: ...
     def end(self, slot: Slot) -> None: ...

@@ -22,31 +22,32 @@ from wiro_async._tuning import Tuning
 
 @attrs.define(eq=False)
 class Slot:
-    """The right to have one task in flight, from before its submit until it is known to be over.
+    """The right to have one task in flight: a caller waits for it, then sends a run, then a task has it until its end.
 
     Attributes:
-        number: how many runs were sent with a slot up to this one.
         ticket: its caller's place in the queue.
+        number: how many runs were sent with a slot up to this one.
+        changed: notified when it is granted, and when its caller should look at the clock again.
     """
 
-    number: int
     ticket: int
-    has_task: bool = False
-
-    def start(self) -> None:
-        """There is a task now."""
-        self.has_task = True
-
-
-@attrs.define(eq=False)
-class _Waiter:
-    ticket: int
+    number: int = 0
     is_granted: bool = False
+    has_task: bool = False
     changed: Change = attrs.field(factory=Change)
 
     def grant(self) -> None:
+        """Its caller need not wait any longer."""
         self.is_granted = True
         self.changed.notify()
+
+    def send(self, number: int) -> None:
+        """A run is sent with it."""
+        self.number = number
+
+    def start(self) -> None:
+        """A task has it."""
+        self.has_task = True
 
 
 class Limiter:
@@ -63,7 +64,7 @@ class Limiter:
         self._window = Window(tuning, most)
         self._slots: set[Slot] = set()
         self._tickets = 0
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting: deque[Slot] = deque()
 
     @property
     def level(self) -> float:
@@ -88,12 +89,12 @@ class Limiter:
         """
         if instead_of is None:
             self._tickets += 1
-        ticket = self._tickets if instead_of is None else instead_of.ticket
+        slot = Slot(self._tickets if instead_of is None else instead_of.ticket)
         if self._waiting or not self._window.has_room:  # nobody overtakes those who wait
-            await self._wait_for_turn(ticket)
+            await self._wait_for_turn(slot)
         else:
             self._window.take()
-        slot = Slot(self._window.send(), ticket)
+        slot.send(self._window.send())
         self._slots.add(slot)
         return slot
 
@@ -141,22 +142,21 @@ class Limiter:
         if self._waiting:
             self._waiting[0].changed.notify()  # it is the first now, or its deadline has moved
 
-    async def _wait_for_turn(self, ticket: int) -> None:
-        waiter = _Waiter(ticket)
+    async def _wait_for_turn(self, slot: Slot) -> None:
         # Refused runs come back with an old ticket, in any order.
-        if self._waiting and self._waiting[-1].ticket > ticket:
-            insort(self._waiting, waiter, key=lambda other: other.ticket)
+        if self._waiting and self._waiting[-1].ticket > slot.ticket:
+            insort(self._waiting, slot, key=lambda other: other.ticket)
         else:
-            self._waiting.append(waiter)
+            self._waiting.append(slot)
         self._on_waiting()
         try:
-            while not waiter.is_granted:
+            while not slot.is_granted:
                 now = clock.loop_time()
-                is_first = self._waiting[0] is waiter  # one watches the clock for all
+                is_first = self._waiting[0] is slot  # one watches the clock for all
                 probe_at = self._window.next_probe(now) if is_first else OPEN
                 deadline = min(probe_at, now + self._tuning.window_recheck) if is_first else OPEN
                 with anyio.CancelScope(deadline=deadline) as scope:
-                    await waiter.changed.wait()
+                    await slot.changed.wait()
                 if not scope.cancelled_caught:
                     continue
                 if deadline == probe_at:
@@ -165,9 +165,9 @@ class Limiter:
                 else:
                     self._on_waiting()
         except BaseException:
-            if waiter.is_granted:  # but the caller was cancelled before it woke up
+            if slot.is_granted:  # but the caller was cancelled before it woke up
                 self._window.give_back()
             else:
-                self._waiting.remove(waiter)
+                self._waiting.remove(slot)
             self._admit()
             raise
