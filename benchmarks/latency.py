@@ -23,8 +23,18 @@ import attrs
 from websockets.asyncio.client import connect
 
 from wiro_async import AsyncWiro, TaskHandle, TextDelta
-from wiro_async.testing import ModelScript, RawOutput, RunInput, Script, Step, WiroEmulator, timeline
-from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+from wiro_async.testing import (
+    Connection,
+    Forward,
+    ModelScript,
+    Outgoing,
+    RawOutput,
+    RunInput,
+    Script,
+    Step,
+    WiroEmulator,
+    timeline,
+)
 
 LIMIT_MS = 2.0
 MODEL = "bench/writer"
@@ -43,7 +53,7 @@ def write(given: RunInput) -> Script:
 class Stamps:
     """Puts the moment of sending into messages, and keeps those of earlier sentences."""
 
-    def wrap(self, line: Line, forward: Forward) -> Forward:
+    def wrap(self, connection: Connection, forward: Forward) -> Forward:
         told: dict[int, list[bytes]] = {}
 
         def send(message: Outgoing) -> None:

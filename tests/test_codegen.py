@@ -18,7 +18,6 @@ import pytest
 import wiro_async
 from wiro_async import AsyncWiro, File, Model, codegen
 from wiro_async.testing import STANDARD, WiroEmulator
-from wiro_async.testing._catalogue import record
 
 HERE = Path(wiro_async.__file__).parent.parent
 CACHE = Path(__file__).parents[1] / ".mypy_cache"
@@ -54,7 +53,7 @@ WORDY = model(
     slug="me/wordy",
 )
 MODELS = [
-    *(Model.from_wire(dict[str, Any](record(script))) for script in STANDARD if record(script)["parameters"]),
+    *(Model.from_wire(dict[str, Any](script.record())) for script in STANDARD if script.record()["parameters"]),
     HOSTILE,
     HIDING,
     COLLIDING,

@@ -40,6 +40,7 @@ from wiro_async._engine.realtime import realtime_sessions as realtime
 from wiro_async._transport import socket
 from wiro_async.audio import read_wav, write_wav
 from wiro_async.testing import (
+    OPENING,
     DelayAnswer,
     DropAfterAudio,
     HalfOpen,
@@ -52,13 +53,12 @@ from wiro_async.testing import (
     Step,
     Voice,
     WiroEmulator,
+    tone,
 )
-from wiro_async.testing._scripts import OPENING
-from wiro_async.testing._voices import tone
 
 if TYPE_CHECKING:
     from tests.conftest import Until
-    from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+    from wiro_async.testing import Connection, Forward, Outgoing
 
 ECHO = "emulator/echo"
 FRAME = bytes(range(256)) * 37 + bytes(128)
@@ -98,7 +98,7 @@ class Deaf:
     def __init__(self, *types: str) -> None:
         self.types = types
 
-    def wrap(self, line: Line, forward: Forward) -> Forward:
+    def wrap(self, connection: Connection, forward: Forward) -> Forward:
         """Let the others pass."""
 
         def send(message: Outgoing) -> None:

@@ -21,8 +21,7 @@ from wiro_async import (
     Timeouts,
     TurnEnded,
 )
-from wiro_async.testing import ModelScript, Script, Step, Voice, WiroEmulator
-from wiro_async.testing._scripts import OPENING
+from wiro_async.testing import OPENING, ModelScript, Script, Step, Voice, WiroEmulator
 
 ECHO = "emulator/echo"
 MINUTE = bytes(60 * 48_000)

@@ -16,9 +16,7 @@ from wiro_async._engine.submission import limiter, reconciler, submitter
 from wiro_async._engine.tracking import poller
 from wiro_async._engine.tracking import socket_feed as socket_feed
 from wiro_async._transport import socket
-from wiro_async.testing import Call, Respond, WiroEmulator
-from wiro_async.testing._http_faults import Exchange
-from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+from wiro_async.testing import Call, Connection, Exchange, Forward, Outgoing, Respond, WiroEmulator
 
 BeOdd: TypeAlias = Callable[[WiroEmulator, Random, float], None]
 
@@ -80,7 +78,7 @@ class Chatter:
 
     lies: bool
 
-    def wrap(self, line: Line, forward: Forward) -> Forward:
+    def wrap(self, connection: Connection, forward: Forward) -> Forward:
         """Talk for a while."""
 
         def send(message: Outgoing) -> None:
@@ -90,7 +88,7 @@ class Chatter:
                 body = {**json.loads(message.payload), "type": kind, "message": []}
                 chat = Outgoing(kind, json.dumps(body).encode(), ordinal=message.ordinal)
                 for number in range(1, 6):
-                    line.later(0.02 * number, partial(forward, chat))
+                    connection.later(0.02 * number, partial(forward, chat))
 
         return send
 

@@ -35,7 +35,7 @@ from wiro_async.testing import (
 )
 
 if TYPE_CHECKING:
-    from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+    from wiro_async.testing import Connection, Forward, Outgoing
 
 
 HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -142,7 +142,7 @@ async def test_2_progress_by_event_stream(emulator: WiroEmulator, hurried: None)
 class Lie:
     """Says of every task, right away, that it is over."""
 
-    def wrap(self, line: Line, forward: Forward) -> Forward:
+    def wrap(self, connection: Connection, forward: Forward) -> Forward:
         """Lie before the first message of each task."""
         told: set[int] = set()
 

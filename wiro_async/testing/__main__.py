@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from . import WiroEmulator
+from wiro_async.testing import WiroEmulator
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,14 +13,14 @@ import anyio
 import anyio.to_thread
 import uvicorn
 
-from ._app import App
-from ._faults import Faults
-from ._ledger import Ledger
-from ._models import STANDARD
-from ._scripts import ModelScript
-from ._server import HttpConnection, Server, SocketConnection
-from ._service import Service
-from ._socket import PATH
+from wiro_async.testing._catalogue.standard import STANDARD
+from wiro_async.testing._faults.switches import Faults
+from wiro_async.testing._scripts import ModelScript
+from wiro_async.testing._server.app import App
+from wiro_async.testing._server.socket_session import PATH
+from wiro_async.testing._server.uvicorn_server import HttpConnection, Server, SocketConnection
+from wiro_async.testing._service.ledger import Ledger
+from wiro_async.testing._service.service import Service
 
 
 class ConnectionOptions(TypedDict):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 import orjson
 
-from ._records import Generation, Json, RefusedError, Upload
+from wiro_async.testing._records import Generation, Json, RefusedError, Upload
 
 if TYPE_CHECKING:
-    from ._realtime import Voice, VoiceSession
+    from wiro_async.testing._service.voice_session import Voice, VoiceSession
 
 
 @attrs.frozen
@@ -150,6 +150,34 @@ class ModelScript:
             if not given.has(name):
                 raise RefusedError(0, f"Request files [{name}] required")
         return self.script(given)
+
+    def record(self, *, summary: bool = False) -> dict[str, Json]:
+        """Return the record of the model as Tool/Detail sends it, made from its slug and its `tool` entries."""
+        owner, _, project = self.slug.partition("/")
+        base: dict[str, Json] = {
+            "id": "611",
+            "title": project.replace("-", " ").title(),
+            "slugowner": owner,
+            "slugproject": project,
+            "cleanslugowner": owner,
+            "cleanslugproject": project,
+            "description": "",
+            "image": "",
+            "categories": [],
+            "tags": [],
+            "samples": [],
+            "computingtime": "1 second",
+            "readme": "",
+            "marketplace": "1",
+            "dynamicprice": "",
+            "cps": "0.001",
+            "approximatelycost": "0.001",
+            "averagepoint": "5.00",
+            "taskstat": {"runcount": "0", "successcount": "0", "errorcount": "0", "lastruntime": "0"},
+            "inspire": [],
+            "parameters": [],
+        }
+        return {**base, **self.tool, **({"parameters": None} if summary else {})}
 
 
 OPENING = ("task_accept", "task_preprocess_start", "task_preprocess_end", "task_assign", "task_start")

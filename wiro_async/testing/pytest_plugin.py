@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 if TYPE_CHECKING:
-    from .._session import AsyncWiro
-    from ._emulator import WiroEmulator
+    from wiro_async._session import AsyncWiro
+    from wiro_async.testing._emulator import WiroEmulator
 
 Fixture: TypeAlias = "Callable[[WiroEmulator], AsyncIterator[AsyncWiro]]"
 
@@ -22,7 +22,7 @@ async_fixture: Callable[[Fixture], Fixture] = import_module(
 @pytest.fixture
 def wiro_emulator() -> "Iterator[WiroEmulator]":
     """A fresh emulator, twenty times as fast as life."""
-    from . import WiroEmulator
+    from wiro_async.testing import WiroEmulator
 
     with WiroEmulator(speed=20) as emulator:
         yield emulator
@@ -31,7 +31,7 @@ def wiro_emulator() -> "Iterator[WiroEmulator]":
 @async_fixture
 async def wiro(wiro_emulator: "WiroEmulator") -> "AsyncIterator[AsyncWiro]":
     """An `AsyncWiro` connected to `wiro_emulator`."""
-    from .._session import AsyncWiro
+    from wiro_async._session import AsyncWiro
 
     async with AsyncWiro(**wiro_emulator.options()) as session:
         yield session

@@ -2,9 +2,9 @@
 
 import math
 
-from .canvas import Canvas
-from .palettes import WHITE, Colour, mix
-from .shapes import Point, down, swell
+from wiro_async.testing._scenery.canvas import Canvas
+from wiro_async.testing._scenery.palettes import WHITE, Colour, mix
+from wiro_async.testing._scenery.shapes import Point, down, swell
 
 
 def ribbons(c: Canvas) -> None:

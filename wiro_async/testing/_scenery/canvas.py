@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from PIL import Image, ImageDraw, ImageOps
 
-from .palettes import LIGHTS, SETS, Colour, mix
-from .shapes import Point
+from wiro_async.testing._scenery.palettes import LIGHTS, SETS, Colour, mix
+from wiro_async.testing._scenery.shapes import Point
 
 SUPERSAMPLE_UP_TO = 1100 * 1100  # pixels; above it the edges are fine enough as they are
 

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from .canvas import Canvas
-from .palettes import WHITE, Colour, mix
-from .shapes import Point, outline
+from wiro_async.testing._scenery.canvas import Canvas
+from wiro_async.testing._scenery.palettes import WHITE, Colour, mix
+from wiro_async.testing._scenery.shapes import Point, outline
 
 
 def stars(c: Canvas, count: int, floor: float) -> None:
