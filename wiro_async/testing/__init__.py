@@ -44,10 +44,10 @@ if TYPE_CHECKING:
         SocketFault,
     )
     from wiro_async.testing._faults.switches import Faults
+    from wiro_async.testing._json import Json
     from wiro_async.testing._records import (
         Call,
         CallbackRecord,
-        Json,
         RefusedError,
         SocketRecord,
         Submission,
@@ -139,6 +139,7 @@ _HOMES = (
     "_faults.http_faults",
     "_faults.socket_faults",
     "_faults.switches",
+    "_json",
     "_records",
     "_scripts",
     "_service.ledger",

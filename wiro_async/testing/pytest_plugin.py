@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Fixture: TypeAlias = "Callable[[WiroEmulator], AsyncIterator[AsyncWiro]]"
 
-# Without pytest-asyncio there is anyio's plugin, which runs plain async fixtures.
+# Without pytest-asyncio, anyio's plugin runs plain async fixtures.
 async_fixture: Callable[[Fixture], Fixture] = import_module(
     "pytest_asyncio" if find_spec("pytest_asyncio") else "pytest"
 ).fixture
@@ -21,7 +21,7 @@ async_fixture: Callable[[Fixture], Fixture] = import_module(
 
 @pytest.fixture
 def wiro_emulator() -> "Iterator[WiroEmulator]":
-    """A fresh emulator, twenty times as fast as life."""
+    """A new emulator at twenty times the speed."""
     from wiro_async.testing import WiroEmulator
 
     with WiroEmulator(speed=20) as emulator:

@@ -61,15 +61,10 @@ async def test_events(api: "Api", by_header: bool) -> None:
 
 async def test_events_of_a_silent_model(api: "Api") -> None:
     """Comments keep the stream alive while nothing happens."""
-    from wiro_async.testing._server import held_runs
-
-    quiet = held_runs.KEEP_ALIVE_SECONDS
-    held_runs.KEEP_ALIVE_SECONDS = 0.2
-    try:
-        heard = await _events(api, "Run/emulator/sleeper/sync?stream=true", {"seconds": 3, "events": 9})
-    finally:
-        held_runs.KEEP_ALIVE_SECONDS = quiet
-    assert len([name for name, _ in heard if name.startswith(":")]) > 3
+    with WiroEmulator(api_secret=None, speed=200) as emulator:
+        fast = type(api)(emulator, api.http)
+        received = await _events(fast, "Run/emulator/sleeper/sync?stream=true", {"seconds": 300, "events": 9})
+    assert len([name for name, _ in received if name.startswith(":")]) > 3
 
 
 async def test_a_run_without_duration(api: "Api") -> None:

@@ -1,7 +1,7 @@
-"""Prose for the emulator's language model: a little thinking, then a short answer about the prompt.
+"""Prose for the emulator's language models: some thinking, then a short answer about the prompt.
 
-`compose` is deterministic: the prompt's hash picks the turns of phrase. The text is meant to be read, and
-carries accents, dashes, curly quotes and now and then an emoji, so that a client's UTF-8 is put to work.
+`compose` is deterministic: the hash of the prompt selects the phrases. The text has accents, dashes, curly quotes and
+sometimes an emoji, so that it exercises a client's UTF-8.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SMALL_TALK = frozenset(
     makes mean means work works feel feels need get go come happen happens from
     """.split()
 )
-_BRIDGES = ("of", "and", "the")  # they join words to one subject
+_BRIDGES = ("of", "and", "the")  # words that join two words into one subject
 
 _THINKING = (
     "The question is about {subject}. Before saying anything clever I should find the one idea the rest "
@@ -83,7 +83,7 @@ _EMOJI = ("🌿", "✨", "☕", "🌅", "🎈", "🔭", "🧭")
 
 
 def _subject(prompt: str) -> str:
-    """What the prompt is about: its first run of words that carry meaning, with the article before them."""
+    """Return the first words of the prompt that carry meaning, with their article."""
     words = re.findall(r"[^\W_]+(?:[-'’][^\W_]+)*", prompt)
     small = [word.casefold() in _SMALL_TALK for word in words]
     if all(small):
@@ -100,7 +100,7 @@ def _subject(prompt: str) -> str:
 
 
 def _chunks(text: str, rng: random.Random) -> list[str]:
-    """The text in pieces of one or two words, each with the space before it, as a model would send them."""
+    """Split the text into pieces of one or two words, each with the space before it, as models send them."""
     words = re.findall(r"\s*\S+", text)
     pieces: list[str] = []
     while words:
@@ -111,7 +111,7 @@ def _chunks(text: str, rng: random.Random) -> list[str]:
 
 
 def compose(prompt: str) -> tuple[list[str], list[str]]:
-    """The chunks of the thinking and of the answer; each list, joined, is clean prose."""
+    """Return the chunks of the thinking and of the answer. Each list, joined, is clean prose."""
     rng = random.Random(b"words|" + prompt.encode("utf-8", "surrogatepass"))
     facts = {"subject": _subject(prompt), "emoji": rng.choice(_EMOJI)}
     parts = [rng.choice(choices) for choices in (_OPENINGS, _MIDDLES, _CLOSINGS)]

@@ -1,9 +1,9 @@
-"""Values that fit a JSON schema and look as if somebody had meant them."""
+"""Plausible values for a JSON schema."""
 
 import re
 from collections.abc import Mapping, Sequence
 
-from wiro_async.testing._records import Json
+from wiro_async.testing._json import Json
 
 DEPTH = 6
 FORMATS = {
@@ -18,7 +18,7 @@ FORMATS = {
 
 
 def sample(schema: Json, about: str, root: Mapping[str, Json] | None = None, depth: int = 0) -> Json:
-    """A value of the schema; its texts are the names that `about` mentions."""
+    """Return a value that fits the schema. Its texts are names from `about`."""
     if not isinstance(schema, Mapping) or depth > DEPTH:
         return None
     root = schema if root is None else root
@@ -88,7 +88,7 @@ def _resolved(reference: str, root: Mapping[str, Json]) -> Json:
 
 
 def _first(branches: Sequence[Json]) -> Json:
-    """The first branch that is not null."""
+    """Return the first branch that is not null."""
     return next((one for one in branches if not isinstance(one, Mapping) or one.get("type") != "null"), branches[0])
 
 

@@ -1,16 +1,14 @@
-"""The standard models: a painter, a mirror, and some that only behave (or misbehave)."""
+"""The standard models: a painter, a mirror, and models for tests of success and failure."""
 
 from decimal import Decimal
 from functools import lru_cache
 
-import orjson
-
 from wiro_async.testing._catalogue.assistant import ASSISTANT
 from wiro_async.testing._catalogue.families import FAMILIES
+from wiro_async.testing._catalogue.parameters import item, rule, table
 from wiro_async.testing._catalogue.text_models import TEXTS
 from wiro_async.testing._catalogue.voices import COUNTING, ECHO, TONE
 from wiro_async.testing._catalogue.writer import WRITER
-from wiro_async.testing._records import Json
 from wiro_async.testing._scripts import (
     CLOSING,
     OPENING,
@@ -29,21 +27,12 @@ PAINTER_PRICE = Decimal("0.04")
 EFFECTS = ("mirror", "invert", "sepia", "poster", "blur", "edges")
 
 
-def price(method: str, amount: Decimal) -> str:
-    """A `dynamicprice` with one rule that always holds."""
-    return orjson.dumps([{"inputs": {}, "price": float(amount), "priceMethod": method}]).decode()
-
-
-def _item(name: str, kind: str, label: str, **more: Json) -> dict[str, Json]:
-    return {"id": name, "type": kind, "label": label, "required": False, **more}
-
-
-def _paint(given: RunInput) -> Script:
+def _paint(inputs: RunInput) -> Script:
     from wiro_async.testing._scenery.painter import paint
 
-    prompt, seconds = given.text("prompt"), given.number("seconds", 1.2)
-    width, height = given.integer("width", 512), given.integer("height", 512)
-    seed, images = given.integer("seed", 0), given.integer("images", 1)
+    prompt, seconds = inputs.text("prompt"), inputs.number("seconds", 1.2)
+    width, height = inputs.integer("width", 512), inputs.integer("height", 512)
+    seed, images = inputs.integer("seed", 0), inputs.integer("images", 1)
 
     def outputs() -> Outputs:
         return tuple(
@@ -65,14 +54,14 @@ PAINTER = ModelScript(
         "description": "Paints a picture of a prompt.",
         "categories": ["text-to-image"],
         "tags": ["fast"],
-        "dynamicprice": price("cpo", PAINTER_PRICE),
+        "dynamicprice": table(rule(str(PAINTER_PRICE), "cpo")),
         "approximatelycost": "0.04",
         "parameters": [
             {
                 "title": "Picture",
                 "items": [
-                    _item("prompt", "textarea", "Prompt", required=True, placeholder="A futuristic city"),
-                    _item(
+                    item("prompt", "textarea", "Prompt", required=True, placeholder="A futuristic city"),
+                    item(
                         "width",
                         "range",
                         "Width",
@@ -81,7 +70,7 @@ PAINTER = ModelScript(
                         maxvalue="2048",
                         incrementby="1",
                     ),
-                    _item(
+                    item(
                         "height",
                         "range",
                         "Height",
@@ -90,7 +79,7 @@ PAINTER = ModelScript(
                         maxvalue="2048",
                         incrementby="1",
                     ),
-                    _item(
+                    item(
                         "images",
                         "select",
                         "Images",
@@ -102,8 +91,8 @@ PAINTER = ModelScript(
             {
                 "title": "Advanced",
                 "items": [
-                    _item("seed", "text", "Seed", default="0", advanced=True),
-                    _item("seconds", "float", "Seconds", default="1.2", min=0, max=600, advanced=True),
+                    item("seed", "text", "Seed", default="0", advanced=True),
+                    item("seconds", "float", "Seconds", default="1.2", min=0, max=600, advanced=True),
                 ],
             },
         ],
@@ -111,24 +100,24 @@ PAINTER = ModelScript(
 )
 
 
-def _mirror(given: RunInput) -> Script:
+def _mirror(inputs: RunInput) -> Script:
     from wiro_async.testing._scenery.painter import paint, transform
 
     effect, uploads, urls = (
-        given.text("effect", "mirror"),
-        given.files.get("inputImage", ()),
-        given.urls("inputImage"),
+        inputs.text("effect", "mirror"),
+        inputs.files.get("inputImage", ()),
+        inputs.urls("inputImage"),
     )
 
     def outputs() -> Outputs:
         pictures = [upload.data or b"" for upload in uploads]
-        pictures += [given.fetch(url) or paint(url, 256, 256, 0) for url in urls]
+        pictures += [inputs.fetch(url) or paint(url, 256, 256, 0) for url in urls]
         return tuple(
             FileOutput(f"{number}.png", "image/png", transform(picture, effect))
             for number, picture in enumerate(pictures)
         )
 
-    seconds = given.number("seconds", 0.6)
+    seconds = inputs.number("seconds", 0.6)
     events = [progress(step, 6, seconds) for step in range(1, 7)]
     return Script(timeline(seconds, events), outputs, cost=Decimal("0.01"))
 
@@ -140,25 +129,25 @@ MIRROR = ModelScript(
     tool={
         "id": "613",
         "title": "Mirror",
-        "description": "Changes a picture. URLs of other hosts are not fetched: one is painted instead.",
+        "description": "Changes a picture. It fetches no URLs of other hosts and makes a picture instead.",
         "categories": ["image-to-image"],
-        "dynamicprice": price("cpr", Decimal("0.01")),
+        "dynamicprice": table(rule("0.01", "cpr")),
         "approximatelycost": "0.01",
         "parameters": [
-            _item("inputImage", "multifileinput", "Picture", required="true", maxinputlenght="4"),
-            _item("effect", "select", "Effect", defaultvalue="mirror", options=list(EFFECTS)),
-            _item("seconds", "float", "Seconds", default="0.6"),
+            item("inputImage", "multifileinput", "Picture", required="true", maxinputlenght="4"),
+            item("effect", "select", "Effect", defaultvalue="mirror", options=list(EFFECTS)),
+            item("seconds", "float", "Seconds", default="0.6"),
         ],
     },
 )
 
 
-def _sleep(given: RunInput) -> Script:
-    return _sleeping(given.number("seconds", 0.5), given.integer("events", 12), given.text("fail") == "true")
+def _sleep(inputs: RunInput) -> Script:
+    return _sleeper_script(inputs.number("seconds", 0.5), inputs.integer("events", 12), inputs.text("fail") == "true")
 
 
 @lru_cache(64)
-def _sleeping(seconds: float, events: int, fails: bool) -> Script:
+def _sleeper_script(seconds: float, events: int, fails: bool) -> Script:
     middle = [progress(step, events, seconds) for step in range(1, events - len(OPENING + CLOSING) + 1)]
     opening, closing = [Step(stage) for stage in OPENING], [Step(stage) for stage in CLOSING]
     if fails:
@@ -178,24 +167,24 @@ SLEEPER = ModelScript(
         "title": "Sleeper",
         "description": "Takes its time. `events` counts all messages, stages included (at least 9).",
         "categories": ["test"],
-        "dynamicprice": price("cpr", Decimal("0.001")),
+        "dynamicprice": table(rule("0.001", "cpr")),
         "parameters": [
-            _item("seconds", "float", "Seconds", default="0.5", min="0"),
-            _item("events", "integer", "Messages", default="12", min="9"),
-            _item("fail", "checkbox", "Fail", default="false"),
+            item("seconds", "float", "Seconds", default="0.5", min="0"),
+            item("events", "integer", "Messages", default="12", min="9"),
+            item("fail", "checkbox", "Fail", default="false"),
         ],
     },
 )
 
 
-def _fail(given: RunInput) -> Script:
-    reason = given.text("reason", "CUDA out of memory.")
+def _fail(inputs: RunInput) -> Script:
+    reason = inputs.text("reason", "CUDA out of memory.")
     events = [
         Step("task_output", "Loading weights", log="Loading weights\n"),
         Step("task_output", "Warming up", log="Warming up\n"),
         Step("task_error", reason, log=f"{reason}\n", error=f"{reason}\n"),
     ]
-    return Script(timeline(given.number("seconds", 0.3), events), exit_code="1")
+    return Script(timeline(inputs.number("seconds", 0.3), events), exit_code="1")
 
 
 FAILING = ModelScript(
@@ -206,12 +195,12 @@ FAILING = ModelScript(
         "title": "Failing",
         "description": "Starts well and ends badly. `reason` is the last line it logs.",
         "categories": ["test"],
-        "parameters": [_item("reason", "text", "Reason", default="CUDA out of memory.")],
+        "parameters": [item("reason", "text", "Reason", default="CUDA out of memory.")],
     },
 )
 
 
-def _stick(given: RunInput) -> Script:
+def _stick(inputs: RunInput) -> Script:
     return Script(evenly(0.1, [Step(stage) for stage in OPENING]))
 
 
@@ -223,7 +212,7 @@ STUCK = ModelScript(
 
 QUEUED = ModelScript(
     "emulator/queued",
-    lambda given: Script(()),
+    lambda inputs: Script(()),
     tool={"id": "617", "title": "Queued", "description": "Never leaves the queue.", "categories": ["test"]},
 )
 

@@ -1,4 +1,4 @@
-"""The realtime models: an echo (voice), a tone (text to speech) and one that counts (speech to text)."""
+"""The realtime models: an echo (voice), a tone (text to speech) and a counter (speech to text)."""
 
 import math
 from array import array
@@ -8,7 +8,7 @@ from itertools import count
 
 import attrs
 
-from wiro_async.testing._records import Json
+from wiro_async.testing._json import Json
 from wiro_async.testing._scripts import OPENING, ModelScript, RunInput, Script, Step, evenly
 from wiro_async.testing._service.voice_session import FRAME_BYTES, SAMPLE_RATE, Voice
 
@@ -16,17 +16,17 @@ FRAMES_A_TURN = 5
 TURN_COST = Decimal("0.002")
 PRICE = '[{"inputs":{},"price":0.002,"priceMethod":"cp-realtimeturn"}]'
 LETTER_SECONDS = 0.05
-SPEAKING = 4  # a tone is sent so many times as fast as it plays
+SPEAKING = 4  # a tone is sent this many times as fast as it plays
 
 
 @attrs.define(eq=False)
 class Echo(Voice):
-    """Says back what it hears, byte for byte; a second of it is a turn."""
+    """Sends received audio back unchanged. A second of audio is a turn."""
 
     _frames: int = 0
 
     def hear(self, pcm: bytes) -> None:
-        """Say it back."""
+        """Send the frame back."""
         self.line.say(pcm)
         self._frames += 1
         if self._frames % FRAMES_A_TURN == 0:
@@ -37,7 +37,7 @@ class Echo(Voice):
 
 
 def tone(text: str) -> bytes:
-    """A text as audio: 50 ms for each character, each with a pitch of its own."""
+    """Return the audio that `emulator/tone` says for a text: 50 ms a character, at the character's own pitch."""
     samples = array("h")
     for letter in text:
         step = 2 * math.pi * (220 + 20 * (ord(letter) % 32)) / SAMPLE_RATE
@@ -47,12 +47,12 @@ def tone(text: str) -> bytes:
 
 @attrs.define(eq=False)
 class Tone(Voice):
-    """Speaks its prompt, hears nothing."""
+    """Speaks its prompt and ignores received audio."""
 
-    _silenced: bool = False
+    _interrupted: bool = False
 
     def begin(self) -> None:
-        """Speak, frame by frame."""
+        """Speak frame by frame."""
         audio = tone(str(self.line.task.parameters.get("prompt", "")))
         frames = [audio[start : start + FRAME_BYTES] for start in range(0, len(audio), FRAME_BYTES)]
         gap = FRAME_BYTES / 2 / SAMPLE_RATE / SPEAKING
@@ -61,12 +61,12 @@ class Tone(Voice):
         self.line.later(gap * (len(frames) + 1), self._finish)
 
     def interrupt(self) -> None:
-        """Be silent."""
-        self._silenced = True
+        """Stop speaking."""
+        self._interrupted = True
         self._finish()
 
     def _speak(self, frame: bytes) -> None:
-        if not self._silenced:
+        if not self._interrupted:
             self.line.say(frame)
 
     def _finish(self) -> None:
@@ -79,38 +79,38 @@ class Tone(Voice):
 
 @attrs.define(eq=False)
 class Counting(Voice):
-    """Writes down how many samples it has heard: every second of audio, and at the end."""
+    """Sends how many samples it received: for every second of audio, and at the end."""
 
     _bytes: int = 0
-    _told: int = 0
+    _reported: int = 0
 
     def hear(self, pcm: bytes) -> None:
-        """Count."""
+        """Count the samples."""
         self._bytes += len(pcm)
-        if self._bytes - self._told >= FRAMES_A_TURN * FRAME_BYTES:
-            self._tell()
+        if self._bytes - self._reported >= FRAMES_A_TURN * FRAME_BYTES:
+            self._report()
 
     def end(self) -> None:
-        """Tell the whole count."""
-        self._tell()
+        """Send the final count."""
+        self._report()
 
-    def _tell(self) -> None:
-        self._told = self._bytes
+    def _report(self) -> None:
+        self._reported = self._bytes
         self.line.transcribe("USER", f"{self._bytes // 2} samples")
         self.line.end_turn(TURN_COST)
 
 
-def _opening(given: RunInput) -> tuple[Step, ...]:
+def _opening(inputs: RunInput) -> tuple[Step, ...]:
     opening = [Step(stage) for stage in OPENING]
     opening.append(Step("task_stream_ready", stored=True))
-    return evenly(given.number("seconds", 1.0), opening)
+    return evenly(inputs.number("seconds", 1.0), opening)
 
 
 def _model(slug: str, number: str, voice: type[Voice], category: str, description: str, *items: Json) -> ModelScript:
     seconds: dict[str, Json] = {"id": "seconds", "type": "float", "label": "Seconds", "default": "1.0"}
     return ModelScript(
         slug,
-        lambda given: Script(_opening(given), cost=Decimal(0), realtime=voice),
+        lambda inputs: Script(_opening(inputs), cost=Decimal(0), realtime=voice),
         required=("prompt",) if items else (),
         tool={
             "id": number,
@@ -128,14 +128,14 @@ ECHO = _model(
     "618",
     Echo,
     "speech-to-speech",
-    "Says back what it hears, until the session is ended. Ready after `seconds`.",
+    "Sends received audio back until the session ends. Ready after `seconds`.",
 )
 TONE = _model(
     "emulator/tone",
     "620",
     Tone,
     "text-to-speech",
-    "Speaks a prompt in tones, then ends; with `stay` it waits to be ended. Ready after `seconds`.",
+    "Speaks a prompt in tones, then ends. With `stay` it waits for the end. Ready after `seconds`.",
     {"id": "prompt", "type": "textarea", "label": "Prompt", "required": True},
     {"id": "stay", "type": "checkbox", "label": "Stay", "default": "false"},
 )
@@ -144,5 +144,5 @@ COUNTING = _model(
     "621",
     Counting,
     "speech-to-text",
-    "Counts the samples that it hears, until the session is ended. Ready after `seconds`.",
+    "Counts received samples until the session ends. Ready after `seconds`.",
 )

@@ -1,21 +1,22 @@
-"""`emulator/writer`: a language model that thinks, answers, and calls tools when it is given some."""
+"""`emulator/writer`: a language model that thinks, answers, and calls a tool if it gets one."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import attrs
-import orjson
 
-from wiro_async.testing._records import Json
+from wiro_async.testing._catalogue.parameters import rule, table
+from wiro_async.testing._json import Json, decode
 from wiro_async.testing._scripts import ModelScript, RawOutput, RunInput, Script, Step, timeline
 
 MESSAGES = 40
 TOKEN_PRICE = Decimal("0.00001")
+TOKEN_PRICES = table(rule(str(TOKEN_PRICE), "cpt"))
 
 
 @attrs.frozen
 class Draft:
-    """What has been written so far."""
+    """A snapshot of the text."""
 
     prompt: str
     thinking: str
@@ -26,26 +27,26 @@ class Draft:
 
     @property
     def usage(self) -> dict[str, Json]:
-        """Tokens, counted as words."""
-        asked, thought = len(self.prompt.split()), len(self.thinking.split())
-        said = thought + len(self.answer.split())
-        details = {"reasoning_tokens": thought}
+        """Token counts; a word counts as a token."""
+        prompt, thinking = len(self.prompt.split()), len(self.thinking.split())
+        output = thinking + len(self.answer.split())
+        details = {"reasoning_tokens": thinking}
         return {
-            "input_tokens": asked,
-            "output_tokens": said,
-            "total_tokens": asked + said,
+            "input_tokens": prompt,
+            "output_tokens": output,
+            "total_tokens": prompt + output,
             "output_tokens_details": details,
         }
 
     @property
     def segments(self) -> list[dict[str, Json]]:
-        """The ordered timeline of the newer models."""
+        """The segments in order, as newer models send them."""
         texts = (("thinking", self.thinking), ("answer", self.answer))
-        said: list[dict[str, Json]] = [{"type": kind, "text": text} for kind, text in texts if text]
-        return said + list(self.calls)
+        segments: list[dict[str, Json]] = [{"type": kind, "text": text} for kind, text in texts if text]
+        return segments + list(self.calls)
 
     def message(self, segmented: bool) -> dict[str, Json]:
-        """The socket message: always the whole text so far."""
+        """Return the socket message, which always holds the whole text so far."""
         body: dict[str, Json] = {
             "type": "answer" if self.answer else "thinking",
             "raw": self.answer,
@@ -62,7 +63,7 @@ class Draft:
         return {**body, **self._ending()} if segmented and self.done else body
 
     def content(self, segmented: bool) -> dict[str, Json]:
-        """The final output."""
+        """Return the final output."""
         body: dict[str, Json] = {"prompt": self.prompt, "raw": self.answer}
         if segmented:
             return {**body, "segments": self.segments, **self._ending()}
@@ -72,33 +73,33 @@ class Draft:
         return {"finishreason": self.finish or ("tool_calls" if self.calls else "stop"), "usage": self.usage}
 
 
-def _write(given: RunInput) -> Script:
+def _write(inputs: RunInput) -> Script:
     from wiro_async.testing._catalogue.prose import compose
 
-    prompt = given.text("prompt") or given.text("messages") or given.text("toolOutputs")
+    prompt = inputs.text("prompt") or inputs.text("messages") or inputs.text("toolOutputs")
     thinking, answer = compose(prompt)
-    calls = _calls(given)
-    segmented = given.generation == "newer" or bool(calls)
+    calls = _calls(inputs)
+    segmented = inputs.generation == "newer" or bool(calls)
     drafts = _drafts(prompt, thinking, [] if calls else answer)
     drafts.append(attrs.evolve(drafts[-1], calls=calls, done=True))
     events = [_step(before, draft, segmented) for before, draft in zip([None, *drafts], drafts, strict=False)]
     final = drafts[-1]
     return Script(
-        timeline(given.number("seconds", 2.5), events, full=final.message(segmented)),
+        timeline(inputs.number("seconds", 2.5), events, full=final.message(segmented)),
         (RawOutput(final.content(segmented)),),
         cost=TOKEN_PRICE * int(str(final.usage["total_tokens"])),
     )
 
 
 def _drafts(prompt: str, thinking: Sequence[str], answer: Sequence[str]) -> list[Draft]:
-    pace = -(-(len(thinking) + len(answer)) // MESSAGES)
-    thoughts = [Draft(prompt, text, "") for text in _growing(thinking, pace)]
-    return thoughts + [Draft(prompt, "".join(thinking), text) for text in _growing(answer, pace)]
+    size = -(-(len(thinking) + len(answer)) // MESSAGES)
+    thoughts = [Draft(prompt, text, "") for text in _prefixes(thinking, size)]
+    return thoughts + [Draft(prompt, "".join(thinking), text) for text in _prefixes(answer, size)]
 
 
-def _growing(chunks: Sequence[str], pace: int) -> list[str]:
-    """The text so far, after every `pace` chunks."""
-    return ["".join(chunks[: end + pace]) for end in range(0, len(chunks), pace)]
+def _prefixes(chunks: Sequence[str], size: int) -> list[str]:
+    """Return the text so far after every `size` chunks."""
+    return ["".join(chunks[: end + size]) for end in range(0, len(chunks), size)]
 
 
 def _step(before: Draft | None, draft: Draft, segmented: bool) -> Step:
@@ -106,10 +107,10 @@ def _step(before: Draft | None, draft: Draft, segmented: bool) -> Step:
     return Step("task_output", draft.message(segmented), log=new, segments=draft.segments)
 
 
-def _calls(given: RunInput) -> tuple[dict[str, Json], ...]:
-    """One call of the first tool, unless its output has come already."""
-    tools = given.parameters.get("tools")
-    parsed: Json = orjson.loads(tools) if isinstance(tools, str) and tools else tools
+def _calls(inputs: RunInput) -> tuple[dict[str, Json], ...]:
+    """Return one call of the first tool, if there is a tool."""
+    tools = inputs.parameters.get("tools")
+    parsed = decode(tools) if isinstance(tools, str) and tools else tools
     first = parsed[0] if isinstance(parsed, list) and parsed else None
     if not isinstance(first, Mapping):
         return ()
@@ -125,9 +126,9 @@ WRITER = ModelScript(
     tool={
         "id": "612",
         "title": "Writer",
-        "description": "Thinks aloud, then answers.",
+        "description": "Thinks, then answers.",
         "categories": ["llm", "llm-tool-call"],
-        "dynamicprice": orjson.dumps([{"inputs": {}, "price": float(TOKEN_PRICE), "priceMethod": "cpt"}]).decode(),
+        "dynamicprice": TOKEN_PRICES,
         "approximatelycost": "0.002",
         "parameters": [
             {"id": "prompt", "type": "textarea", "label": "Prompt", "required": False},

@@ -1,4 +1,4 @@
-"""Seeded random faults of all kinds."""
+"""Random faults of all kinds, from a seed."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -27,7 +27,7 @@ BUSY = '{"result":false,"errors":[{"code":0,"message":"Please try again later."}
 
 @attrs.define
 class Quirks:
-    """How tasks and their files are late or odd; see `Faults`."""
+    """Faults of tasks and their files; see `Faults`."""
 
     detail_lag: float = 0.0
     empty_tasklist: int = 0
@@ -38,15 +38,16 @@ class Quirks:
 
 @attrs.define(eq=False)
 class ChaosPlan:
-    """Draws faults. The n-th request to an endpoint, the n-th connection and the n-th task always draw the
-    same from the same seed, whatever happens around them.
+    """Draws faults with the probability `rate`.
 
-    A request draws (each with probability `rate`): 429 with Retry-After 0, 502 HTML (handled or not), a 503
-    envelope, half a JSON, a reset before or after handling, a delay before or after of up to 0.1 s; a file
-    download also 404 and a cut body. A connection draws: refusal, no welcome, muting after some tokens,
-    a drop, freezing, closing after a task. Each of its messages: loss, doubling, delay, swapping with the
-    next, rubbish before it. A task draws: a lagging Detail, empty lists, hiding from Task/List, missing
-    outputs, a stored `task_error`.
+    The n-th request to an endpoint, the n-th connection and the n-th task always draw the same fault from the same
+    seed, whatever else happens.
+
+    - Request: 429 with Retry-After 0, 502 HTML (handled or not), a 503 envelope, half a JSON body, a reset before or
+      after handling, a delay of up to 0.1 s before or after. A file download also: 404, a cut body.
+    - Connection: refusal, no welcome, silence after some tokens, a drop, freezing, closing after a task.
+    - Message: loss, duplication, delay, swapping with the next, rubbish before it.
+    - Task: a lagging Task/Detail, empty lists, hiding from Task/List, missing outputs, a stored `task_error`.
     """
 
     seed: int
@@ -55,14 +56,14 @@ class ChaosPlan:
     _connections: int = attrs.field(default=0, init=False)
 
     def http(self, endpoint: str) -> HttpFault | None:
-        """The fault of the next request to this endpoint, if it has one."""
+        """Return the fault of the next request to this endpoint, if any."""
         kind = "files" if endpoint.startswith("files/") else endpoint
         self._requests[kind] += 1
         dice = self._dice("http", kind, self._requests[kind])
         return dice.choice(_http_faults(dice, kind == "files")) if dice.random() < self.rate else None
 
     def socket(self) -> list[SocketFault]:
-        """The faults of the next connection."""
+        """Return the faults of the next connection."""
         self._connections += 1
         dice = self._dice("socket", "", self._connections)
         drawn: list[SocketFault] = [Jitter(self.rate, dice.randrange(2**32))]
@@ -71,7 +72,7 @@ class ChaosPlan:
         return drawn
 
     def quirks(self, ordinal: int, base: Quirks) -> Quirks:
-        """How the n-th task misbehaves, on top of `base`."""
+        """Return the quirks of the n-th task, in addition to `base`."""
         dice = self._dice("task", "", ordinal)
         draws = [dice.random() < self.rate for _ in range(5)]
         return Quirks(
@@ -110,19 +111,19 @@ def _socket_faults(dice: Random) -> list[SocketFault]:
 
 @attrs.frozen
 class Jitter:
-    """Each message may be lost, doubled, late, swapped with the next, or have rubbish before it."""
+    """Each message may be lost, duplicated, late, swapped with the next, or have rubbish before it."""
 
     rate: float
     seed: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Roll the dice for every message."""
+        """Draw a fault for every message."""
         dice = Random(self.seed)
 
         def lose(message: Outgoing) -> None:
-            """The message is gone."""
+            """Drop the message."""
 
-        def double(message: Outgoing) -> None:
+        def duplicate(message: Outgoing) -> None:
             forward(message)
             forward(message)
 
@@ -136,7 +137,7 @@ class Jitter:
             forward(Outgoing("rubbish", dice.choice(RUBBISH)))
             forward(message)
 
-        kinds: list[Callable[[Outgoing], None]] = [lose, double, delay, swap, litter]
+        kinds: list[Callable[[Outgoing], None]] = [lose, duplicate, delay, swap, litter]
 
         def send(message: Outgoing) -> None:
             (dice.choice(kinds) if dice.random() < self.rate else forward)(message)

@@ -1,4 +1,4 @@
-"""Faults of single HTTP requests, as small frozen values."""
+"""Faults of HTTP requests, as small frozen values."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from starlette.types import Message
 
 
 class Exchange(Protocol):
-    """One request and its answer, as a fault sees it."""
+    """One request and its response, as a fault uses it."""
 
     async def handle(self) -> Response:
-        """Do what the request asks, and return the answer unsent."""
+        """Carry out the request and return its response, unsent."""
         ...
 
     async def answer(self, response: Response) -> None:
-        """Send an answer."""
+        """Send a response."""
         ...
 
     async def write(self, message: Message) -> None:
@@ -25,21 +25,21 @@ class Exchange(Protocol):
         ...
 
     async def hang_up(self, *, reset: bool) -> None:
-        """Drop the connection: at once with a TCP reset, or after what was sent has left."""
+        """Close the connection: at once with a TCP reset, or after all sent bytes have left."""
         ...
 
 
 class HttpFault(Protocol):
-    """Anything with this method can be given to `faults.http`."""
+    """Anything with this method can be passed to `faults.http`."""
 
-    async def apply(self, exchange: Exchange) -> None:
-        """Take the place of the normal exchange."""
+    async def apply(self, exchange: Exchange, /) -> None:
+        """Replace the normal handling of the request."""
         ...
 
 
 @attrs.frozen
 class Respond:
-    """Answer this instead. The request is not handled, unless `handled`."""
+    """Send this response instead. The request is handled only if `handled` is set."""
 
     status: int
     body: str | bytes = ""
@@ -48,7 +48,7 @@ class Respond:
     handled: bool = False
 
     async def apply(self, exchange: Exchange) -> None:
-        """Send the answer."""
+        """Send the response."""
         if self.handled:
             await exchange.handle()
         await exchange.answer(Response(self.body, self.status, dict(self.headers), self.content_type))
@@ -56,43 +56,43 @@ class Respond:
 
 @attrs.frozen
 class ResetBefore:
-    """Reset the connection; the request is not handled."""
+    """Reset the connection without handling the request."""
 
     async def apply(self, exchange: Exchange) -> None:
-        """Hang up."""
+        """Reset the connection."""
         await exchange.hang_up(reset=True)
 
 
 @attrs.frozen
 class ResetAfter:
-    """Handle the request in full (a run is billed), then reset the connection without an answer."""
+    """Handle the request (a run is billed), then reset the connection without a response."""
 
     async def apply(self, exchange: Exchange) -> None:
-        """Handle, then hang up."""
+        """Handle the request, then reset the connection."""
         await exchange.handle()
         await exchange.hang_up(reset=True)
 
 
 @attrs.frozen
 class Delay:
-    """Wait, then handle and answer."""
+    """Handle the request after a delay."""
 
     seconds: float
 
     async def apply(self, exchange: Exchange) -> None:
-        """Wait first."""
+        """Wait, then handle the request and respond."""
         await asyncio.sleep(self.seconds)
         await exchange.answer(await exchange.handle())
 
 
 @attrs.frozen
 class DelayAnswer:
-    """Handle at once, answer late."""
+    """Handle the request at once, but respond after a delay."""
 
     seconds: float
 
     async def apply(self, exchange: Exchange) -> None:
-        """Wait last."""
+        """Handle the request, wait, then respond."""
         response = await exchange.handle()
         await asyncio.sleep(self.seconds)
         await exchange.answer(response)
@@ -100,12 +100,12 @@ class DelayAnswer:
 
 @attrs.frozen
 class Cut:
-    """Promise the whole body, send only its first bytes, hang up."""
+    """Announce the whole body, but close the connection after its first bytes."""
 
     after_bytes: int
 
     async def apply(self, exchange: Exchange) -> None:
-        """Send a part."""
+        """Send the start of the body."""
         response = await exchange.handle()
         start = {"type": "http.response.start", "status": response.status_code}
         await exchange.write({**start, "headers": response.raw_headers})

@@ -1,4 +1,4 @@
-"""Faults of WebSocket connections: each wraps the way a message takes to the wire."""
+"""Faults of WebSocket connections. Each one wraps the function that sends a message."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
@@ -19,9 +19,13 @@ RUBBISH = (
 
 @attrs.frozen
 class Outgoing:
-    """A message on its way. `ordinal` is the place of its task among the connection's tokens, -1 if none.
+    """A message to send.
 
-    Audio is `binary`, and its type is "audio".
+    Attributes:
+        type: the message type; "audio" for audio.
+        over: whether it is the last message of its task.
+        ordinal: position of its task among the connection's tokens; -1 if it has no task.
+        binary: whether it is audio.
     """
 
     type: str
@@ -35,41 +39,41 @@ Forward: TypeAlias = Callable[[Outgoing], None]
 
 
 class Connection(Protocol):
-    """One connection, as a fault sees it."""
+    """One WebSocket connection, as a fault uses it."""
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Do something after real seconds."""
+        """Call a function after some real seconds."""
         ...
 
     def drop(self) -> None:
-        """Close abruptly, without a closing handshake."""
+        """Close without a closing handshake."""
         ...
 
     def close(self) -> None:
-        """Close politely."""
+        """Close with a closing handshake."""
         ...
 
     def freeze(self) -> None:
-        """Never read or write again, yet stay open."""
+        """Never read or write again, but stay open."""
         ...
 
 
 class SocketFault(Protocol):
-    """Anything with this method can be given to `faults.socket`."""
+    """Anything with this method can be passed to `faults.socket`."""
 
     def wrap(self, connection: Connection, forward: Forward, /) -> Forward:
-        """The sender to use instead of `forward` on this connection."""
+        """Return the function that sends messages on this connection instead of `forward`."""
         ...
 
 
 @attrs.frozen
 class RefuseUpgrade:
-    """Answer the handshake with an HTTP status instead."""
+    """Refuse the handshake with an HTTP status."""
 
     status: int = 403
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Nothing to do: there will be no messages."""
+        """Change nothing: there will be no messages."""
         return forward
 
 
@@ -78,49 +82,49 @@ class NoWelcome:
     """Leave out the `connected` message."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Swallow the welcome."""
+        """Drop the welcome."""
         return lambda message: forward(message) if message.type != "connected" else None
 
 
 @attrs.frozen
 class Mute:
-    """Send no task's messages."""
+    """Send no messages of tasks."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Swallow all messages of tasks."""
+        """Drop all messages of tasks."""
         return MuteAfter(0).wrap(connection, forward)
 
 
 @attrs.frozen
 class MuteAfter:
-    """Only the first n tokens registered on the connection get messages."""
+    """Send messages only for the first n tokens of the connection."""
 
     registrations: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Swallow messages of later tokens."""
+        """Drop messages of later tokens."""
         return lambda message: forward(message) if message.ordinal < self.registrations else None
 
 
 @attrs.frozen
 class DropAfter:
-    """Drop the connection abruptly after n task messages."""
+    """Drop the connection after n task messages."""
 
     messages: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Count, then drop."""
+        """Count messages, then drop the connection."""
         return _counting(self.messages, forward, connection.drop)
 
 
 @attrs.frozen
 class DropAfterAudio:
-    """Drop the connection abruptly after n frames of audio were sent to it."""
+    """Drop the connection after n audio frames were sent to the client."""
 
     frames: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Count, then drop."""
+        """Count messages, then drop the connection."""
         left = self.frames
 
         def send(message: Outgoing) -> None:
@@ -135,17 +139,17 @@ class DropAfterAudio:
 
 @attrs.frozen
 class HalfOpen:
-    """After n task messages never write again nor answer a ping, but keep the connection open."""
+    """After n task messages never write or reply to a ping, but keep the connection open."""
 
     after: int = 0
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Count, then freeze."""
+        """Count messages, then freeze the connection."""
         return _counting(self.after, forward, connection.freeze)
 
 
 def _counting(messages: int, forward: Forward, then: Callable[[], None]) -> Forward:
-    """Forward so many task messages, then let `then` happen; with none, right after the welcome."""
+    """Call `then` after this many task messages; with 0, right after the welcome."""
     left = messages
 
     def send(message: Outgoing) -> None:
@@ -160,10 +164,10 @@ def _counting(messages: int, forward: Forward, then: Callable[[], None]) -> Forw
 
 @attrs.frozen
 class CloseAfterTask:
-    """Close politely when a task has ended."""
+    """Close the connection when a task has ended."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Close after a last message."""
+        """Close after the last message of a task."""
 
         def send(message: Outgoing) -> None:
             forward(message)
@@ -178,7 +182,7 @@ class Duplicate:
     """Send every message twice."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Forward twice."""
+        """Send twice."""
 
         def send(message: Outgoing) -> None:
             forward(message)
@@ -189,7 +193,7 @@ class Duplicate:
 
 @attrs.frozen
 class Reorder:
-    """Swap neighbours. A message without a neighbour leaves after `patience` seconds."""
+    """Swap neighbouring messages. A message without a neighbour is sent after `patience` seconds."""
 
     patience: float = 0.05
 
@@ -214,21 +218,21 @@ class Reorder:
 
 @attrs.frozen
 class DelayMessages:
-    """Every message arrives late."""
+    """Delay every message."""
 
     seconds: float
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Forward later."""
+        """Send later."""
         return lambda message: connection.later(self.seconds, lambda: forward(message))
 
 
 @attrs.frozen
 class Rubbish:
-    """Put something unreadable or unknown before every message."""
+    """Send something unreadable or unknown before every message."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Go through the rubbish in turn."""
+        """Send each kind of rubbish in turn."""
         sent = 0
 
         def send(message: Outgoing) -> None:

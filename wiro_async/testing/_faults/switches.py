@@ -1,4 +1,4 @@
-"""The fault switches: declare what goes wrong, for which requests or connections, and how often."""
+"""The fault switches: which requests and connections fail, how, and how often."""
 
 import threading
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from wiro_async.testing._records import Call
 
 @attrs.define(eq=False)
 class _Budget:
-    """Lets the first `after` candidates pass, then hits `times` of them (None: all)."""
+    """Skips the first `after` candidates, then hits the next `times` (None: all)."""
 
     times: int | None
     after: int
@@ -46,12 +46,15 @@ class _HttpRule:
 
 @attrs.define(eq=False)
 class Faults(Quirks):
-    """What goes wrong. Times are real seconds, not scaled by the emulator's speed.
+    """The faults of an emulator. Times are real seconds; the emulator's speed does not scale them.
 
-    `detail_lag`: Detail shows the state as of that many seconds ago. `empty_tasklist`: the first n Details
-    of a task list nothing. `list_lag`: Task/List hides tasks younger than this. `output_lag`: an output URL
-    answers 404 the first n times. `stored_error`: each task shows the stored status `task_error` once, then
-    is queued again. `sync_timeout`: when a `/sync` run answers 504 instead.
+    Attributes:
+        detail_lag: Task/Detail shows the state as of this many seconds ago.
+        empty_tasklist: the first n responses of Task/Detail for a task list nothing.
+        list_lag: Task/List hides tasks younger than this.
+        output_lag: an output URL responds with 404 the first n times.
+        stored_error: each task shows the stored status `task_error` once, then is queued again.
+        sync_timeout: a `/sync` run responds with 504 after this.
     """
 
     sync_timeout: float = 2400.0
@@ -68,27 +71,30 @@ class Faults(Quirks):
         after: int = 0,
         when: Callable[[Call], bool] | None = None,
     ) -> None:
-        """Hit requests whose endpoint matches a pattern: "Run/*", "Task/Detail", "File/Upload", "files/*"
-        (output and uploaded files by URL).
+        """Add a fault for requests. The first rule that matches a request applies.
 
-        The first `after` matching requests pass, the next `times` are hit (None: all). `when` sees the call
-        with its parameters and narrows the choice. The first rule that hits wins.
+        Args:
+            endpoint: a pattern such as "Run/*", "Task/Detail", "File/Upload" or "files/*" (files by their URL).
+            fault: what happens to the requests.
+            times: number of requests to hit. None hits all.
+            after: number of matching requests that pass first.
+            when: hit only calls for which this returns True. It receives the call with its parameters.
         """
         with self._lock:
             self._http.append(_HttpRule(endpoint, fault, _Budget(times, after), when))
 
     def socket(self, fault: SocketFault, times: int | None = None, after: int = 0) -> None:
-        """Hit connections: the first `after` pass, the next `times` are hit (None: all). Faults add up."""
+        """Add a fault for WebSockets. The first `after` pass, the next `times` are hit (None: all). Faults add up."""
         with self._lock:
             self._socket.append((fault, _Budget(times, after)))
 
     def random(self, seed: int, rate: float = 0.1) -> ChaosPlan:
-        """Let a seeded plan hit each request, connection, message and task with this probability."""
+        """Let a seeded plan hit each request, connection, message and task with the probability `rate`."""
         self._plan = ChaosPlan(seed, rate)
         return self._plan
 
     def clear(self) -> None:
-        """Switch everything off. Connections that are open keep the faults they drew."""
+        """Switch all faults off. Open connections keep theirs."""
         with self._lock:
             self._http.clear()
             self._socket.clear()
@@ -98,7 +104,7 @@ class Faults(Quirks):
                 setattr(self, field.name, field.default)
 
     def draw_http(self, call: Call, *, parsed: bool) -> HttpFault | None:
-        """The fault for this request, if any: asked on arrival, and again once its body is read."""
+        """Return the fault for a request, if any. Called on arrival, and again when the body is read."""
         with self._lock:
             for rule in self._http:
                 if rule.matches(call, parsed) and rule.budget.hit():
@@ -106,11 +112,11 @@ class Faults(Quirks):
             return self._plan.http(call.endpoint) if self._plan and not parsed else None
 
     def draw_socket(self) -> list[SocketFault]:
-        """The faults for a new connection."""
+        """Return the faults for a new connection."""
         with self._lock:
             drawn = [fault for fault, budget in self._socket if budget.hit()]
             return drawn + (self._plan.socket() if self._plan else [])
 
     def quirks(self, ordinal: int) -> Quirks:
-        """How the n-th task misbehaves: the switches, and what the plan adds."""
+        """Return the quirks of the n-th task: the switches and those of the plan."""
         return self._plan.quirks(ordinal, self) if self._plan else self

@@ -1,4 +1,4 @@
-"""Compositions for prompts that name nothing the painter knows."""
+"""Compositions for prompts without a known keyword."""
 
 import math
 

@@ -1,8 +1,7 @@
 """Pictures for the emulator's image models: small, quick, and worth looking at.
 
-`paint` turns a prompt into a scene: keywords choose what is shown and in what light, the prompt's hash
-chooses among palettes and compositions, and the seed moves the details. `transform` is what the emulator's
-image-to-image model does to an upload.
+`paint` makes a scene of a prompt. Keywords select the scene and its light, the hash of the prompt selects palette and
+composition, and the seed moves the details. `transform` applies an effect to an uploaded picture.
 """
 
 import io
@@ -60,13 +59,13 @@ _LIGHT_OF = {word: light for light, words in _LIGHT_WORDS.items() for word in wo
 
 
 def _words(prompt: str) -> list[str]:
-    """The prompt's words, each also without a plural's ending."""
+    """Return the words of the prompt, each also in the singular."""
     words = re.findall(r"[^\W_]+", prompt.casefold())
     return [form for word in words for form in (word, word.removesuffix("s"), word.removesuffix("ies") + "y")]
 
 
 def _choose(prompt: str, taste: random.Random) -> tuple[_Scene, str]:
-    """The scene and the light: the first word that names one decides, else the hash does."""
+    """Return scene and light: from the first word that names one, else from the hash."""
     words = _words(prompt)
     scene = next((_SCENE_OF[word] for word in words if word in _SCENE_OF), None) or taste.choice(_ABSTRACT)
     usual = taste.choice(_USUAL_LIGHTS.get(scene, tuple(LIGHTS)))
@@ -74,7 +73,7 @@ def _choose(prompt: str, taste: random.Random) -> tuple[_Scene, str]:
 
 
 def paint(prompt: str, width: int, height: int, seed: int) -> bytes:
-    """A PNG of `width` x `height` pixels; the same arguments always give the same bytes."""
+    """Return a PNG of `width` x `height` pixels. Equal arguments give equal bytes."""
     text = prompt.encode("utf-8", "surrogatepass")
     taste = random.Random(b"taste|" + text)
     scene, light = _choose(prompt, taste)
@@ -98,7 +97,7 @@ _EFFECTS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def transform(data: bytes, effect: str) -> bytes:
-    """An image in any format Pillow opens, with an effect applied, as PNG; an unknown effect mirrors it."""
+    """Apply an effect to an image in any format that Pillow opens, and return a PNG. An unknown effect mirrors."""
     with Image.open(io.BytesIO(data)) as opened:
         image = ImageOps.exif_transpose(opened).convert("RGB")
     return encode(_EFFECTS.get(effect, ImageOps.mirror)(image).convert("RGB"))

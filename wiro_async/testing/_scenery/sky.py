@@ -1,4 +1,4 @@
-"""What stands over a landscape, and the trees that stand in it."""
+"""Skies of landscapes, and the trees below them."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def stars(c: Canvas, count: int, floor: float) -> None:
 
 
 def heavens(c: Canvas, horizon: float) -> Point:
-    """Sky, its light, and the sun or moon; returns where that stands."""
+    """Draw the sky with its sun or moon, and return the position of that."""
     rng, palette, light = c.rng, c.palette, c.light
     dark = light in ("night", "neon")
     x = rng.uniform(0.2, 0.8)

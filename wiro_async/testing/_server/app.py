@@ -1,29 +1,28 @@
-"""The ASGI application: what path leads where, and where faults strike."""
+"""The ASGI application: routes requests and applies faults."""
 
 import asyncio
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import unquote
 
 import attrs
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from wiro_async.testing._records import Call, Json, RefusedError
+from wiro_async.testing._json import Json
+from wiro_async.testing._records import Call, RefusedError
 from wiro_async.testing._server.auth import BLOCKED, authorize, is_blocked
-from wiro_async.testing._server.bodies import read
+from wiro_async.testing._server.bodies import json_response, read_body
 from wiro_async.testing._server.endpoints import HANDLERS
-from wiro_async.testing._server.held_runs import accepted, as_events, as_json
+from wiro_async.testing._server.held_runs import accepted, event_stream, result_response
 from wiro_async.testing._server.socket_session import serve_socket
 from wiro_async.testing._server.uvicorn_server import HttpConnection
-from wiro_async.testing._service.file_store import serve
+from wiro_async.testing._service.file_store import file_response
 from wiro_async.testing._service.service import Service
 
-OPEN = ("Tool/", "files/")
+PUBLIC = ("Tool/", "files/")  # endpoints that need no key
 ROOT = "/v1/"
 
 
@@ -34,22 +33,19 @@ class App:
     service: Service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request or one socket; being cancelled means that the emulator stops."""
+        """Serve one request or one WebSocket. Cancelled when the emulator stops."""
         with suppress(asyncio.CancelledError):
-            await self._serve(scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await serve_socket(self.service, WebSocket(scope, receive, send))
-        elif scope["path"] == "/_emulator/ledger":
-            await _json(self.service.ledger.as_json())(scope, receive, send)
-        else:
-            await HttpExchange(self.service, Request(scope, receive), send).run()
+            if scope["type"] == "websocket":
+                await serve_socket(self.service, WebSocket(scope, receive, send))
+            elif scope["path"] == "/_emulator/ledger":
+                await json_response(self.service.ledger.as_json())(scope, receive, send)
+            else:
+                await HttpExchange(self.service, Request(scope, receive), send).run()
 
 
 @attrs.define(eq=False)
 class HttpExchange:
-    """One request: entered in the ledger, handed to a fault or handled, answered."""
+    """One request: recorded in the ledger, passed to a fault or handled, answered."""
 
     service: Service
     request: Request
@@ -65,13 +61,15 @@ class HttpExchange:
         endpoint = "/".join(self._segments)
         if self.request.method in ("GET", "HEAD") and endpoint.startswith("File/"):
             endpoint = "files" + endpoint.removeprefix("File")
-        self.call = Call(self.request.method, path, endpoint, _headers(self.request.scope), time.time())
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.request.scope["headers"]}
+        self.call = Call(self.request.method, path, endpoint, headers, time.time())
 
     async def run(self) -> None:
-        """Serve it."""
+        """Serve the request."""
         ledger, faults = self.service.ledger, self.service.faults
         ledger.calls.append(self.call)
         try:
+            # A fault may strike before the body is read: a reset does not wait for an upload.
             fault = faults.draw_http(self.call, parsed=False)
             if fault is None:
                 await self._parse()
@@ -84,17 +82,17 @@ class HttpExchange:
             pass
 
     async def handle(self) -> Response:
-        """Do what the request asks; a refusal becomes an envelope."""
+        """Carry out the request and return its response, unsent. A refusal becomes an error envelope."""
         await self._parse()
         try:
             return await self._dispatch()
         except RefusedError as refusal:
             error: Json = {"code": refusal.code, "message": refusal.message, "time": str(int(time.time()))}
-            return _json({"result": False, "errors": [error]}, refusal.status)
+            return json_response({"result": False, "errors": [error]}, refusal.status)
 
     async def answer(self, response: Response) -> None:
-        """Send an answer and note its status."""
-        self.call.status = response.status_code
+        """Send a response and record its status."""
+        self.call.answered(response.status_code)
         await response(self.request.scope, self.request.receive, self.send)
 
     async def write(self, message: Message) -> None:
@@ -102,17 +100,18 @@ class HttpExchange:
         await self.send(message)
 
     async def hang_up(self, *, reset: bool) -> None:
-        """Drop the connection, and let the server notice."""
+        """Close the connection, and let the server notice."""
         connection: HttpConnection = self.request.scope["state"]["connection"]
         connection.hang_up(reset=reset)
         await asyncio.sleep(0)
 
     async def _parse(self) -> None:
+        """Read the body once. A malformed body is refused later, after the key is checked."""
         if self._parsed:
             return
         self._parsed = True
         try:
-            self.call.parameters, self.call.files = await read(self.request)
+            self.call.received(*await read_body(self.request))
         except RefusedError as refusal:
             self._malformed = refusal
 
@@ -122,14 +121,14 @@ class HttpExchange:
             return Response(BLOCKED, 403, media_type="text/html")
         if not call.path.startswith(ROOT):
             raise RefusedError(0, "Error parsing url.", 404)
-        if not call.endpoint.startswith(OPEN):
+        if not call.endpoint.startswith(PUBLIC):
             authorize(call.headers, service.api_key, service.api_secret)
         if self._malformed:
             raise self._malformed
         if call.endpoint.startswith("files/"):
             return self._download()
         if call.method == "POST" and call.endpoint in HANDLERS:
-            return _json(HANDLERS[call.endpoint](service, call))
+            return json_response(HANDLERS[call.endpoint](service, call))
         if call.method == "POST" and self._segments[0] == "Run" and len(self._segments) in (3, 4):
             return await self._run()
         raise RefusedError(0, "Error parsing url.", 404)
@@ -140,25 +139,17 @@ class HttpExchange:
             raise RefusedError(0, "Error parsing url.", 404)
         task = self.service.submit(f"{owner}/{project}", self.call)
         if not rest:
-            return _json(accepted(task))
+            return json_response(accepted(task))
         streamed = self.request.query_params.get("stream") == "true"
         if streamed or "text/event-stream" in self.call.headers.get("accept", ""):
-            return as_events(self.service, task)
-        return await as_json(self.service, task)
+            return event_stream(self.service, task)
+        return await result_response(self.service, task)
 
     def _download(self) -> Response:
         file = self.service.files.find(self._segments[1])
         if file is None or file.name != self._segments[-1]:
             return Response("Not Found", 404, media_type="text/plain")
         if file.task is not None and file.misses < self.service.faults.quirks(file.task).output_lag:
-            file.misses += 1
+            file.count_miss()
             return Response("Not Found", 404, media_type="text/plain")
-        return serve(file, self.call.headers.get("range", ""), self.call.headers.get("if-range", ""))
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-def _json(body: Mapping[str, Json], status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
+        return file_response(file, self.call.headers.get("range", ""), self.call.headers.get("if-range", ""))

@@ -1,4 +1,4 @@
-"""Who may come in: the firewall, the key, the signature."""
+"""Access: the firewall, the API key, the signature."""
 
 import hashlib
 import hmac
@@ -10,12 +10,12 @@ BLOCKED = "<html><head><title>403 Forbidden</title></head><body><h1>403 Forbidde
 
 
 def is_blocked(headers: Mapping[str, str]) -> bool:
-    """Whether the firewall turns this client away: the live one dislikes a library's default name."""
+    """Return whether the firewall blocks this client. The live one blocks httpx's default user agent."""
     return headers.get("user-agent", "").startswith("python-httpx/")
 
 
 def authorize(headers: Mapping[str, str], api_key: str, api_secret: str | None) -> None:
-    """Check key and signature; a signature is wanted if and only if there is a secret."""
+    """Check the key, and the signature if there is a secret. Raises `RefusedError` if one is wrong."""
     if not hmac.compare_digest(headers.get("x-api-key", "").encode(), api_key.encode()):
         raise RefusedError(0, "Project authorization is not founded.", 401)
     if api_secret is None:
@@ -23,6 +23,6 @@ def authorize(headers: Mapping[str, str], api_key: str, api_secret: str | None) 
     nonce, signature = headers.get("x-nonce", ""), headers.get("x-signature", "")
     if not nonce or not signature:
         raise RefusedError(0, "Project requires signature authentication. Send x-nonce and x-signature.", 401)
-    wanted = hmac.new(api_key.encode(), f"{api_secret}{nonce}".encode(), hashlib.sha256).hexdigest()
-    if not nonce.isdecimal() or not hmac.compare_digest(signature.encode(), wanted.encode()):
+    expected = hmac.new(api_key.encode(), f"{api_secret}{nonce}".encode(), hashlib.sha256).hexdigest()
+    if not nonce.isdecimal() or not hmac.compare_digest(signature.encode(), expected.encode()):
         raise RefusedError(0, "Project authorization is not valid.", 401)

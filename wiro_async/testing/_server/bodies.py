@@ -1,57 +1,61 @@
-"""Request bodies: JSON, forms, multipart."""
+"""Bodies: requests as JSON, form or multipart, and responses as JSON."""
 
 import asyncio
 import hashlib
-from typing import TypeGuard
+from collections.abc import Mapping
 
-import orjson
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
+from starlette.responses import Response
 
-from wiro_async.testing._records import KEPT_BYTES, Json, RefusedError, Upload
+from wiro_async.testing._json import Json, decode, encode
+from wiro_async.testing._records import INVALID, KEPT_BYTES, RefusedError, Upload
 
-SPOOLED_BYTES = 32 * 2**20  # a file that a thread moves to the disk is left open if its request ends at that moment
+# Uploads are kept in memory up to this size: a thread that moves one to the disk would leave its file open if the
+# request ended at that moment.
+SPOOLED_BYTES = 32 * 2**20
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
-BAD = RefusedError(0, "Request parameters are invalid.")
 
 
-async def read(request: Request) -> tuple[dict[str, Json], tuple[Upload, ...]]:
-    """The parameters and the files of a request."""
+async def read_body(request: Request) -> tuple[dict[str, Json], tuple[Upload, ...]]:
+    """Return the parameters and the files of a request. Raises `RefusedError` for a malformed body."""
     if request.headers.get("content-type", "").startswith(FORMS):
-        return await _form(request)
+        return await _read_form(request)
     body = await request.body()
     try:
-        parsed: Json = orjson.loads(body or b"{}")
-    except orjson.JSONDecodeError:
-        raise BAD from None
-    if not _is_object(parsed):
-        raise BAD
+        parsed = decode(body or b"{}")
+    except ValueError:
+        raise RefusedError(0, INVALID) from None
+    if not isinstance(parsed, dict):
+        raise RefusedError(0, INVALID)
     return parsed, ()
 
 
-def _is_object(value: Json) -> TypeGuard[dict[str, Json]]:
-    return isinstance(value, dict)
+def json_response(body: Mapping[str, Json], status: int = 200) -> Response:
+    """Return a JSON response."""
+    return Response(encode(body), status, media_type="application/json")
 
 
-async def _form(request: Request) -> tuple[dict[str, Json], tuple[Upload, ...]]:
+async def _read_form(request: Request) -> tuple[dict[str, Json], tuple[Upload, ...]]:
     values: dict[str, list[str]] = {}
     files: list[Upload] = []
-    form = await _parsed(request)
+    form = await _parse_form(request)
     try:
         for name, item in form.multi_items():
             if isinstance(item, UploadFile) and item.filename:
-                files.append(await asyncio.to_thread(_upload, name, item))
+                files.append(await asyncio.to_thread(_read_upload, name, item))
             else:
                 values.setdefault(name, []).append(item if isinstance(item, str) else "")
-    finally:  # not by `form.close()`, which waits, and so leaves files open where the request is being cancelled
+    finally:
+        # Not by `form.close()`: it awaits, so it would leave files open when the request is cancelled.
         for _, item in form.multi_items():
             if isinstance(item, UploadFile):
                 item.file.close()
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}, tuple(files)
 
 
-async def _parsed(request: Request) -> FormData:
+async def _parse_form(request: Request) -> FormData:
     if not request.headers["content-type"].startswith("multipart/"):
         return await request.form()
     parser = MultiPartParser(request.headers, request.stream(), max_part_size=KEPT_BYTES)
@@ -59,10 +63,10 @@ async def _parsed(request: Request) -> FormData:
     try:
         return await parser.parse()
     except MultiPartException:
-        raise BAD from None
+        raise RefusedError(0, INVALID) from None
 
 
-def _upload(field: str, part: UploadFile) -> Upload:
+def _read_upload(field: str, part: UploadFile) -> Upload:
     size, digest, kept = part.size or 0, hashlib.sha256(), bytearray()
     while chunk := part.file.read(2**20):
         digest.update(chunk)

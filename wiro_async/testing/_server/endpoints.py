@@ -1,12 +1,13 @@
-"""The endpoints that answer with one JSON object."""
+"""The endpoints that respond with one JSON object."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from wiro_async.testing._records import Call, Json, RefusedError
+from wiro_async.testing._json import Json
+from wiro_async.testing._records import Call, RefusedError
 from wiro_async.testing._server.tool_lists import page, tool_detail, tool_explore, tool_list
 from wiro_async.testing._service.emulated_task import EmulatedTask, row
-from wiro_async.testing._service.service import Service, delete_outputs
+from wiro_async.testing._service.service import Service
 
 Handler: TypeAlias = Callable[[Service, Call], Mapping[str, Json]]
 OK: Mapping[str, Json] = {"result": True, "errors": []}
@@ -18,7 +19,7 @@ def _text(call: Call, name: str) -> str:
     return "" if value is None else str(value)
 
 
-def _wanted(service: Service, call: Call, missing: str) -> EmulatedTask:
+def _named_task(service: Service, call: Call, missing: str) -> EmulatedTask:
     token = _text(call, "tasktoken") or _text(call, "socketaccesstoken")
     if not token and not _text(call, "taskid"):
         raise RefusedError(0, "taskid or socketaccesstoken is required")
@@ -29,7 +30,7 @@ def _wanted(service: Service, call: Call, missing: str) -> EmulatedTask:
 
 
 def _detail(service: Service, call: Call) -> Mapping[str, Json]:
-    return service.detail(_wanted(service, call, "There is no task yet."))
+    return service.detail(_named_task(service, call, "There is no task yet."))
 
 
 def _list(service: Service, call: Call) -> Mapping[str, Json]:
@@ -49,23 +50,23 @@ def _cancel(service: Service, call: Call) -> Mapping[str, Json]:
         raise RefusedError(1, "task-not-exist")
     if task.status != "task_queue":
         raise RefusedError(1, "Task is not in a cancellable state.")
-    service.player.cancel(task)
+    service.player(task).cancel()
     return OK
 
 
 def _kill(service: Service, call: Call) -> Mapping[str, Json]:
-    task = _wanted(service, call, "task-not-exist")
+    task = _named_task(service, call, "task-not-exist")
     if task.over or task.status == "task_queue":
         raise RefusedError(1, "Task could not be killed: it is not running")
-    service.player.cancel(task)
+    service.player(task).cancel()
     return OK
 
 
 def _delete(service: Service, call: Call) -> Mapping[str, Json]:
-    task = _wanted(service, call, "task-not-exist")
+    task = _named_task(service, call, "task-not-exist")
     if not task.over:
         raise RefusedError(1, "Task is still running.")
-    delete_outputs(service, task)
+    service.delete_outputs(task)
     return OK
 
 
@@ -73,8 +74,8 @@ def _upload(service: Service, call: Call) -> Mapping[str, Json]:
     part = next((file for file in call.files if file.field == "file"), None)
     if part is None:
         raise RefusedError(0, "Request files [file] required")
-    file = service.files.add(part.name, part.content_type, part.data or b"", size=part.size)
-    file.parent_id = _text(call, "folderid")
+    parent = _text(call, "folderid")
+    file = service.files.add(part.name, part.content_type, part.data or b"", size=part.size, parent_id=parent)
     return {**OK, "list": [file.entry()]}
 
 
@@ -84,8 +85,7 @@ def _folder(service: Service, call: Call) -> Mapping[str, Json]:
         raise RefusedError(0, "Request parameter [name] required")
     if not name.replace("-", "").replace("_", "").isalnum():
         raise RefusedError(0, "Request parameter [name] is invalid")
-    folder = service.files.add(name, "folder", b"")
-    folder.parent_id = _text(call, "parentid")
+    folder = service.files.add(name, "folder", b"", parent_id=_text(call, "parentid"))
     return {**OK, "list": [folder.entry()]}
 
 

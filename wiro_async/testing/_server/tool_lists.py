@@ -1,13 +1,14 @@
-"""The model catalogue: Tool/List, Tool/Detail, Tool/Explore."""
+"""Lists of models: Tool/List, Tool/Detail, Tool/Explore."""
 
 from collections.abc import Iterable, Mapping
 
-from wiro_async.testing._records import Json, RefusedError
+from wiro_async.testing._json import Json
+from wiro_async.testing._records import RefusedError
 from wiro_async.testing._scripts import ModelScript
 
 
 def tool_list(models: Mapping[str, ModelScript], parameters: Mapping[str, Json]) -> dict[str, Json]:
-    """Filtered, sorted and cut into pages."""
+    """Return one page of the models that match the filters."""
     found = [model.record(summary=_is_true(parameters.get("summary"))) for model in models.values()]
     found = [tool for tool in found if _matches(tool, parameters)]
     found.sort(key=lambda tool: int(str(tool["id"])), reverse=str(parameters.get("order", "")).upper() == "DESC")
@@ -15,7 +16,7 @@ def tool_list(models: Mapping[str, ModelScript], parameters: Mapping[str, Json])
 
 
 def page(parameters: Mapping[str, Json]) -> slice:
-    """The part of a list that `start` and `limit` ask for; both come as digits."""
+    """Return the part of a list that `start` and `limit` select. Clients send both as digits."""
     numbers = [str(parameters.get(name) or default) for name, default in (("start", "0"), ("limit", "20"))]
     if not all(number.isdecimal() for number in numbers):
         raise RefusedError(0, "Request parameter [start] must be integer or float")
@@ -24,7 +25,7 @@ def page(parameters: Mapping[str, Json]) -> slice:
 
 
 def tool_detail(models: Mapping[str, ModelScript], parameters: Mapping[str, Json]) -> dict[str, Json]:
-    """One model by its slugs, whatever their case; an empty list if there is none."""
+    """Return the model with these slugs, ignoring case, or an empty list."""
     wanted = f"{parameters.get('slugowner', '')}/{parameters.get('slugproject', '')}".lower()
     summary = _is_true(parameters.get("summary"))
     found = [model.record(summary=summary) for slug, model in models.items() if slug.lower() == wanted]
@@ -32,15 +33,15 @@ def tool_detail(models: Mapping[str, ModelScript], parameters: Mapping[str, Json
 
 
 def tool_explore(models: Mapping[str, ModelScript]) -> dict[str, Json]:
-    """The models by category."""
-    shelves: dict[str, list[Json]] = {}
+    """Return the models by category."""
+    sections: dict[str, list[Json]] = {}
     for model in models.values():
         tool = model.record(summary=True)
         for category in _strings(tool["categories"]):
-            shelves.setdefault(category, []).append(tool)
+            sections.setdefault(category, []).append(tool)
     explore: list[Json] = [
         {"id": str(number), "title": title, "tools": tools, "total": str(len(tools))}
-        for number, (title, tools) in enumerate(shelves.items(), 1)
+        for number, (title, tools) in enumerate(sections.items(), 1)
     ]
     return {"result": True, "errors": [], "explore": explore}
 

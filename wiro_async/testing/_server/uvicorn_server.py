@@ -1,4 +1,4 @@
-"""uvicorn, with connections that can be cut, frozen and written to without a task in between."""
+"""uvicorn, with connections that can be cut, frozen, and written to without an asyncio task for each."""
 
 import asyncio
 import socket
@@ -13,20 +13,20 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.protocol import State
 
-ACCEPTING = 3  # turns of the loop after which a connection that is being accepted is known
-LINGER_NOT = struct.pack("ii", 1, 0)
+ACCEPTING = 3  # iterations of the loop after which an accepted connection is known to the server
+NO_LINGER = struct.pack("ii", 1, 0)
 
 
 def _hang_up(transport: asyncio.Transport, *, reset: bool) -> None:
     if reset:
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         transport.abort()
     else:
         transport.close()
 
 
 class HttpConnection(H11Protocol):
-    """An HTTP connection that hands itself to the application in `scope["state"]`."""
+    """An HTTP connection that passes itself to the application in `scope["state"]`."""
 
     def __init__(
         self,
@@ -38,12 +38,12 @@ class HttpConnection(H11Protocol):
         super().__init__(config, server_state, {"connection": self}, _loop)
 
     def hang_up(self, *, reset: bool) -> None:
-        """Cut the connection, with a TCP reset or an ordinary end."""
+        """Close the connection, with a TCP reset if asked."""
         _hang_up(self.transport, reset=reset)
 
 
 class SocketConnection(WebSocketsSansIOProtocol):
-    """A WebSocket connection that can be written to from a timer, and frozen."""
+    """A WebSocket connection that timers can write to, and that can be frozen."""
 
     def __init__(
         self,
@@ -53,17 +53,25 @@ class SocketConnection(WebSocketsSansIOProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, {"connection": self}, _loop)
-        self.frozen = False
+        self._frozen = False
         self._flushing = False
 
+    def complete_handshake(self) -> None:
+        """Mark a refused handshake as complete. uvicorn would report it on the standard error otherwise."""
+        self.handshake_complete = True
+
+    def freeze(self) -> None:
+        """Never read or write again, but stay open."""
+        self._frozen = True
+
     def data_received(self, data: bytes) -> None:
-        """Take bytes, unless frozen."""
-        if not self.frozen:
+        """Handle received bytes, unless frozen."""
+        if not self._frozen:
             super().data_received(data)
 
     def push(self, payload: bytes, *, binary: bool = False) -> None:
-        """Write a message, together with others of this turn of the loop, if the connection takes any."""
-        if self.frozen or self.conn.state is not State.OPEN or self.transport.is_closing():
+        """Send a message if the connection is open. Messages of one iteration of the loop leave together."""
+        if self._frozen or self.conn.state is not State.OPEN or self.transport.is_closing():
             return
         if binary:
             self.conn.send_binary(payload)
@@ -78,19 +86,23 @@ class SocketConnection(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def hang_up(self, *, reset: bool) -> None:
-        """Cut the connection without a closing handshake, once what was pushed has left."""
+        """Send what was pushed, then close the connection without a closing handshake."""
         self._flush()
         _hang_up(self.transport, reset=reset)
 
-    def say_goodbye(self, code: int = 1000) -> None:
+    def start_close(self, code: int = 1000) -> None:
         """Start the closing handshake."""
-        if not self.frozen and self.conn.state is State.OPEN:
+        if not self._frozen and self.conn.state is State.OPEN:
             self.conn.send_close(code)
             self._flush()
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server without its polling: it stops when told, at once."""
+    """uvicorn's server, which stops at once when asked instead of polling a flag.
+
+    Attributes:
+        stop: set it to stop the server.
+    """
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -98,16 +110,16 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def main_loop(self) -> None:
-        """Wait to be stopped."""
+        """Wait for the request to stop."""
         self._on_ready()
         await self.stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close everything without waiting for anybody."""
+        """Close everything without waiting for clients."""
         await self._stop_accepting()
         for connection in list(self.server_state.connections):
             if isinstance(connection, SocketConnection):
-                connection.say_goodbye(1012)
+                connection.start_close(1012)
             connection.transport.abort()
         tasks = list(self.server_state.tasks)
         for task in tasks:
@@ -115,7 +127,7 @@ class Server(uvicorn.Server):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _stop_accepting(self) -> None:
-        """Close the listeners: not before what they accepted is known, for asyncio loses it otherwise."""
+        """Close the listeners. Wait first until accepted connections are known: asyncio would lose them."""
         loop = asyncio.get_running_loop()
         for server in self.servers:
             for listener in server.sockets:

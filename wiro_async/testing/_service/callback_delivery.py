@@ -1,25 +1,24 @@
-"""Deliveries to a run's `callbackUrl`."""
+"""Requests to a run's `callbackUrl`."""
 
 import asyncio
 import ipaddress
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
-import orjson
+from wiro_async.testing._json import Json, encode
+from wiro_async.testing._records import CallbackRecord
 
-from wiro_async.testing._records import CallbackRecord, Json
-
-PATIENCE = 5.0
+TIMEOUT = 5.0  # seconds for the whole request
 
 
 async def deliver(task_id: str, url: str, body: Mapping[str, Json], records: list[CallbackRecord]) -> None:
-    """POST the body once, to a loopback host only; anything else is left alone."""
+    """Send the body once and record the result. Only loopback hosts are called: nothing leaves the machine."""
     target = urlsplit(url)
     if target.scheme != "http" or not _is_loopback(target.hostname):
         return
     try:
-        async with asyncio.timeout(PATIENCE):
-            status = await _post(target, orjson.dumps(body))
+        async with asyncio.timeout(TIMEOUT):
+            status = await _post(target, encode(body))
     except (OSError, ValueError, IndexError, TimeoutError):
         status = None
     records.append(CallbackRecord(task_id, url, status))

@@ -1,4 +1,4 @@
-"""Files the emulator holds: uploads and outputs, each with a public URL."""
+"""The files of the emulator: uploads and outputs, each with a public URL."""
 
 import re
 import secrets
@@ -8,16 +8,18 @@ from urllib.parse import quote, unquote
 import attrs
 from starlette.responses import Response
 
-from wiro_async.testing._records import Json
+from wiro_async.testing._json import Json
 
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 @attrs.define(eq=False)
 class StoredFile:
-    """A file with its own access key in its URL.
+    """A file whose URL holds its access key.
 
-    `task` is the ordinal of the task it is an output of, `misses` counts the 404s it gave while lagging.
+    Attributes:
+        task: ordinal of the task that made the file; None for uploads.
+        misses: number of 404 responses sent while a fault hides the file.
     """
 
     name: str
@@ -32,8 +34,12 @@ class StoredFile:
     added: float = attrs.field(factory=time.time)
     misses: int = 0
 
+    def count_miss(self) -> None:
+        """Count a 404 response."""
+        self.misses += 1
+
     def entry(self) -> dict[str, Json]:
-        """The file as the API lists it."""
+        """Return the file as the API lists it."""
         return {
             "id": self.id,
             "name": self.name,
@@ -53,50 +59,59 @@ class StoredFile:
 class FileStore:
     """All files, by access key."""
 
-    base_url: str = ""
+    base_url: str = attrs.field(default="", init=False)
     _files: dict[str, StoredFile] = attrs.field(factory=dict[str, StoredFile], init=False)
 
+    def serve_at(self, base_url: str) -> None:
+        """Set the base of the URLs of files that are added from now on."""
+        self.base_url = base_url
+
     def add(
-        self, name: str, content_type: str, data: bytes, *, task: int | None = None, size: int | None = None
+        self,
+        name: str,
+        content_type: str,
+        data: bytes,
+        *,
+        task: int | None = None,
+        size: int | None = None,
+        parent_id: str = "",
     ) -> StoredFile:
-        """Keep a file and give it a URL."""
+        """Store a file under a new URL."""
         key = secrets.token_urlsafe(16)
         url = f"{self.base_url}/File/{key}/{quote(name)}"
         length = len(data) if size is None else size
-        file = StoredFile(name, content_type, data, url, key, secrets.token_hex(16), length, task)
+        file = StoredFile(name, content_type, data, url, key, secrets.token_hex(16), length, task, parent_id)
         self._files[key] = file
         return file
 
     def find(self, access_key: str) -> StoredFile | None:
-        """The file with this access key."""
+        """Return the file with this access key."""
         return self._files.get(access_key)
 
     def remove(self, access_key: str) -> None:
-        """Forget a file; its URL answers 404 from now on."""
+        """Remove a file. Its URL responds with 404 from now on."""
         self._files.pop(access_key, None)
 
     def fetch(self, url: str) -> bytes | None:
-        """The bytes behind one of the emulator's own URLs, else None."""
+        """Return the bytes behind one of the emulator's URLs, or None for other URLs."""
         prefix = f"{self.base_url}/File/"
         file = self.find(unquote(url.removeprefix(prefix).partition("/")[0])) if url.startswith(prefix) else None
         return file.data if file else None
 
 
-def serve(file: StoredFile, range_header: str, if_range: str) -> Response:
-    """A whole file, the part of it that was asked for, or 416."""
+def file_response(file: StoredFile, range_header: str, if_range: str) -> Response:
+    """Return a whole file, the requested range of it, or 416."""
     etag = f'"{file.id}"'
     headers = {"etag": etag, "accept-ranges": "bytes"}
     wanted = RANGE.fullmatch(range_header)
     if wanted is None or if_range not in ("", etag) or wanted.group(0) == "bytes=-":
         return Response(file.data, 200, headers, file.content_type)
-    first, last = _span(wanted.group(1), wanted.group(2), len(file.data))
-    if first >= len(file.data) or first > last:
-        return Response(b"", 416, {**headers, "content-range": f"bytes */{len(file.data)}"})
-    headers["content-range"] = f"bytes {first}-{last}/{len(file.data)}"
+    start, end, size = wanted.group(1), wanted.group(2), len(file.data)
+    if start:
+        first, last = int(start), min(int(end), size - 1) if end else size - 1
+    else:  # "bytes=-5" is the last five bytes
+        first, last = max(0, size - int(end)), size - 1
+    if first >= size or first > last:
+        return Response(b"", 416, {**headers, "content-range": f"bytes */{size}"})
+    headers["content-range"] = f"bytes {first}-{last}/{size}"
     return Response(file.data[first : last + 1], 206, headers, file.content_type)
-
-
-def _span(first: str, last: str, size: int) -> tuple[int, int]:
-    if not first:
-        return max(0, size - int(last)), size - 1
-    return int(first), min(int(last), size - 1) if last else size - 1

@@ -1,4 +1,4 @@
-"""The ledger: everything the emulator saw, for tests to assert on."""
+"""The ledger: everything that the emulator received, for tests to check."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -6,12 +6,13 @@ from fnmatch import fnmatchcase
 
 import attrs
 
-from wiro_async.testing._records import Call, CallbackRecord, Json, SocketRecord, Submission, TaskSnapshot
+from wiro_async.testing._json import Json
+from wiro_async.testing._records import Call, CallbackRecord, SocketRecord, Submission, TaskSnapshot
 
 
 @attrs.define(eq=False)
 class Ledger:
-    """What happened, in order. Written by the emulator's thread, safe to read from any other."""
+    """Everything that the emulator received, in order. Its thread writes; any other thread may read."""
 
     calls: list[Call] = attrs.field(factory=list[Call], init=False)
     submissions: list[Submission] = attrs.field(factory=list[Submission], init=False)
@@ -30,25 +31,25 @@ class Ledger:
         return [socket for socket in list(self.sockets) if socket.closed_at is None]
 
     def count(self, endpoint: str = "*") -> int:
-        """How many requests matched, e.g. `count("Task/Detail")` or `count("Run/*")`."""
+        """Return how many requests match a pattern, such as `count("Task/Detail")` or `count("Run/*")`."""
         return sum(fnmatchcase(call.endpoint, endpoint) for call in list(self.calls))
 
     def submissions_by(self, parameter: str) -> dict[str, list[Submission]]:
-        """Submissions grouped by the text of one parameter, to find intents that were billed twice."""
+        """Group submissions by the text of one parameter, to find runs that were billed twice."""
         groups: dict[str, list[Submission]] = {}
         for submission in list(self.submissions):
             groups.setdefault(str(submission.parameters.get(parameter, "")), []).append(submission)
         return groups
 
     def clear(self) -> None:
-        """Forget everything but the sockets that are still open."""
+        """Remove everything but the sockets that are still open."""
         self.calls.clear()
         self.submissions.clear()
         self.callbacks.clear()
         self.sockets[:] = self.open_sockets
 
     def as_json(self) -> dict[str, Json]:
-        """The ledger as plain JSON, for another process to read."""
+        """Return the ledger as plain JSON, for another process."""
         return {
             "calls": dict(Counter(call.endpoint for call in list(self.calls))),
             "submissions": [_submission(submission) for submission in list(self.submissions)],

@@ -1,15 +1,17 @@
-"""The state of the pretended service: tasks, files, money, and what was asked of it."""
+"""The state of the emulated service: tasks, files and money."""
 
 import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import attrs
 
 from wiro_async.testing._faults.switches import Faults
-from wiro_async.testing._records import Call, Generation, Json, RefusedError, Submission, TaskSnapshot, Upload
+from wiro_async.testing._json import Json
+from wiro_async.testing._records import Call, Generation, RefusedError, Submission, TaskSnapshot, Upload
 from wiro_async.testing._scripts import EarlierRun, ModelScript, RawOutput, RunInput, Script, Step
 from wiro_async.testing._service.callback_delivery import deliver
 from wiro_async.testing._service.emulated_task import EmulatedTask, row
@@ -41,68 +43,66 @@ class Service:
     files: FileStore = attrs.field(factory=FileStore, init=False)
     tasks: dict[str, EmulatedTask] = attrs.field(factory=dict[str, EmulatedTask], init=False)
     _tokens: dict[str, EmulatedTask] = attrs.field(factory=dict[str, EmulatedTask], init=False)
-    _running: set[str] = attrs.field(factory=set[str], init=False)
+    _players: dict[str, Player] = attrs.field(factory=dict[str, Player], init=False)
     _deliveries: set[asyncio.Task[None]] = attrs.field(factory=set[asyncio.Task[None]], init=False)
-    _player: Player | None = attrs.field(default=None, init=False)
+    _threads: ThreadPoolExecutor | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ledger = Ledger(self._snapshot)
 
-    @property
-    def player(self) -> Player:
-        """Plays the tasks on the running loop."""
-        if self._player is None:
-            self._player = Player(self.speed, self.files, self._finished)
-        return self._player
-
     def close(self) -> None:
-        """Let go of the loop and the threads."""
-        if self._player:
-            self._player.close()
-            self._player = None
+        """End the threads that make outputs."""
+        if self._threads:
+            self._threads.shutdown(cancel_futures=True)
+            self._threads = None
 
     def find(self, *, token: str = "", task_id: str = "") -> EmulatedTask | None:
-        """The task with this token or id."""
+        """Return the task with this token or id."""
         return self._tokens.get(token) if token else self.tasks.get(task_id)
 
+    def player(self, task: EmulatedTask) -> Player:
+        """Return the player of a task that is not over."""
+        return self._players[task.id]
+
     def earlier(self, token: str) -> EarlierRun | None:
-        """The run with this token, as one that goes on from it sees it."""
+        """Return the run with this token as a script sees it."""
         task = self.find(token=token) if token else None
         if task is None:
             return None
         contents = [output.content for output in task.outputs if isinstance(output, RawOutput)]
-        return EarlierRun(task.model.slug, task.given, task.pexit == "0", contents[0] if contents else {})
+        return EarlierRun(task.model.slug, task.sent, task.pexit == "0", contents[0] if contents else {})
 
     def submit(self, slug: str, call: Call) -> EmulatedTask:
-        """Accept a run and start it, or refuse it."""
+        """Accept a run and start it. Raises `RefusedError` if the service would refuse it."""
         model = self.models.get(slug)
         if model is None:
             raise RefusedError(1, "slug-owner-project-not-exist")
         generation = self._next_generation()
-        files = _by_field(call.files)
-        given = RunInput(call.parameters, files, generation, self.files.fetch, self.earlier)
-        check_turn(model, given)
-        script = model.play(given)
+        files: dict[str, list[Upload]] = {}
+        for upload in call.files:
+            files.setdefault(upload.field, []).append(upload)
+        inputs = RunInput(call.parameters, files, generation, self.files.fetch, self.earlier)
+        check_turn(model, inputs)
+        script = model.play(inputs)
         self._check_limits()
         task = self._create(model, script, generation, call)
-        self.player.start(task)
+        self.player(task).start()
         return task
 
     def seen(self, task: EmulatedTask) -> dict[str, Json] | None:
-        """The task as Task/Detail shows it, or None if it does not yet."""
+        """Return the task as Task/Detail shows it, or None while a fault hides it."""
         quirks = self.faults.quirks(task.ordinal)
-        task.details += 1
-        if task.details <= quirks.empty_tasklist:
+        if task.count_detail() <= quirks.empty_tasklist:
             return None
         return row(task, time.time() - quirks.detail_lag, self.speed)
 
     def listed(self) -> list[EmulatedTask]:
-        """The tasks that Task/List shows, oldest first."""
+        """Return the tasks that Task/List shows, oldest first."""
         now = time.time()
         return [task for task in self.tasks.values() if now - task.created >= self.faults.quirks(task.ordinal).list_lag]
 
     def detail(self, task: EmulatedTask) -> dict[str, Json]:
-        """The envelope of Task/Detail."""
+        """Return the envelope of Task/Detail."""
         seen = self.seen(task)
         return {
             "result": True,
@@ -110,6 +110,13 @@ class Service:
             "total": "1" if seen else "0",
             "tasklist": [seen] if seen else [],
         }
+
+    def delete_outputs(self, task: EmulatedTask) -> None:
+        """Remove a task's output files. The task stays."""
+        for output in task.outputs:
+            if isinstance(output, StoredFile):
+                self.files.remove(output.access_key)
+        task.set_outputs([])
 
     def _next_generation(self) -> Generation:
         if self.generation == "mixed":
@@ -120,47 +127,49 @@ class Service:
         if self.balance <= 0:
             raise RefusedError(97, "Insufficient balance.")
         limit = max(1, int(self.balance / 10))
-        if self.balance <= 250 and len(self._running) >= limit:
+        if self.balance <= 250 and len(self._players) >= limit:
             raise RefusedError(
                 96, f"You have too many running tasks, with your balance you can run up to {limit} tasks"
             )
 
     def _create(self, model: ModelScript, script: Script, generation: Generation, call: Call) -> EmulatedTask:
-        given = dict(call.parameters)
-        callback_url, project_id = (str(given.pop(name, "") or "") for name in ("callbackUrl", "projectid"))
+        sent = dict(call.parameters)
+        callback_url, project_id = (str(sent.pop(name, "") or "") for name in ("callbackUrl", "projectid"))
         ordinal = len(self.tasks)
+        if self.faults.quirks(ordinal).stored_error:
+            script = attrs.evolve(script, steps=(*REQUEUE, *script.steps))
         task = EmulatedTask(
             id=str(FIRST_ID + ordinal),
             token=secrets.token_urlsafe(24),
             model=model,
             script=script,
             generation=generation,
-            parameters={name: echo(value) for name, value in given.items()} | self._kept(call.files),
+            parameters={name: echo(value) for name, value in sent.items()} | self._store(call.files),
             callback_url=callback_url,
             project_id=project_id or "716",
             ordinal=ordinal,
-            given=given,
+            sent=sent,
         )
-        if self.faults.quirks(ordinal).stored_error:
-            task.script = attrs.evolve(script, steps=(*REQUEUE, *script.steps))
         self.tasks[task.id] = self._tokens[task.token] = task
-        self._running.add(task.id)
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(2, thread_name_prefix="wiro-emulator-outputs")
+        self._players[task.id] = Player(task, self.speed, self.files, self._threads, self._finish)
         self.ledger.submissions.append(
-            Submission(task.id, task.token, model.slug, given, call.files, callback_url, project_id, task.created)
+            Submission(task.id, task.token, model.slug, sent, call.files, callback_url, project_id, task.created)
         )
         return task
 
-    def _kept(self, uploads: Sequence[Upload]) -> dict[str, Json]:
-        """Uploads as the parameters echo them: one URL, or a list of URLs."""
+    def _store(self, uploads: Sequence[Upload]) -> dict[str, Json]:
+        """Store uploads and return them as the parameters echo them: one URL, or a list of URLs."""
         urls: dict[str, list[str]] = {}
         for upload in uploads:
             file = self.files.add(upload.name, upload.content_type, upload.data or b"", size=upload.size)
             urls.setdefault(upload.field, []).append(file.url)
         return {field: found[0] if len(found) == 1 else found for field, found in urls.items()}
 
-    def _finished(self, task: EmulatedTask) -> None:
-        self._running.discard(task.id)
-        task.watchers.clear()
+    def _finish(self, task: EmulatedTask) -> None:
+        """Free the task's slot, bill it and send its callback."""
+        self._players.pop(task.id, None)
         if task.status == "task_postprocess_end" and task.script.exit_code == "0":
             self.balance -= task.script.cost
         if task.callback_url:
@@ -174,16 +183,8 @@ class Service:
         return {task.id: task.snapshot() for task in list(self.tasks.values())}
 
 
-def delete_outputs(service: Service, task: EmulatedTask) -> None:
-    """Remove a task's output files; the task stays."""
-    for output in task.outputs:
-        if isinstance(output, StoredFile):
-            service.files.remove(output.access_key)
-    task.outputs = ()
-
-
 def echo(value: Json) -> Json:
-    """A parameter as the service repeats it: numbers and booleans as strings."""
+    """Return a parameter as the service echoes it: numbers and booleans as strings."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -195,10 +196,3 @@ def echo(value: Json) -> Json:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [echo(item) for item in value]
     return value
-
-
-def _by_field(uploads: Sequence[Upload]) -> dict[str, list[Upload]]:
-    fields: dict[str, list[Upload]] = {}
-    for upload in uploads:
-        fields.setdefault(upload.field, []).append(upload)
-    return fields

@@ -1,6 +1,7 @@
-"""Models that make things to build on: shapes in three dimensions, and weights trained on one's own pictures."""
+"""Models that make assets for later use: 3D shapes, and weights trained on pictures."""
 
-from wiro_async.testing._catalogue.families.parts import a_file, choices, family, group, item
+from wiro_async.testing._catalogue.families.family import a_file, family
+from wiro_async.testing._catalogue.parameters import choices, group, item
 
 GLB = b"glTF\x02\x00\x00\x00\x20\x00\x00\x00\x0c\x00\x00\x00JSON{}          "
 WEIGHTS = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
@@ -45,4 +46,4 @@ TRAINING = family(
     computingtime="20 minutes",
 )
 
-SHAPES = (IMAGE_TO_3D, TRAINING)
+ASSETS = (IMAGE_TO_3D, TRAINING)

@@ -1,8 +1,9 @@
-"""Language models: one with tools, one that reads documents."""
+"""Language models: a chat model with tools, and a document reader."""
 
 from decimal import Decimal
 
-from wiro_async.testing._catalogue.families.parts import an_answer, choices, family, group, item, rule, table
+from wiro_async.testing._catalogue.families.family import an_answer, family
+from wiro_async.testing._catalogue.parameters import choices, group, item, rule, table
 
 CHAT = family(
     731,
@@ -23,8 +24,8 @@ CHAT = family(
         )
     ],
     an_answer("Four."),
-    cost=lambda given: Decimal("0.00001") * 12,
-    dynamicprice=table([rule("0.00001", "cpt")]),
+    cost=lambda inputs: Decimal("0.00001") * 12,
+    dynamicprice=table(rule("0.00001", "cpt")),
     approximatelycost="0.002",
 )
 
@@ -40,8 +41,8 @@ DOCUMENTS = family(
         item("schema", "json", "Schema of the answer"),
     ],
     an_answer("It is about plums."),
-    cost=lambda given: Decimal("0.003"),
-    dynamicprice=table([rule("0.001", "cp-readoutput")]),
+    cost=lambda inputs: Decimal("0.003"),
+    dynamicprice=table(rule("0.001", "cp-readoutput")),
     approximatelycost="0.003",
 )
 

@@ -1,10 +1,11 @@
-"""Models that make pictures: from text, from other pictures, of clothes on people, larger ones."""
+"""Models that make pictures: text to image, editing, try-on, upscaling."""
 
 from decimal import Decimal
 from functools import cache
 
-from wiro_async.testing._catalogue.families.parts import choices, family, files_of, group, item, labelled, rule, table
-from wiro_async.testing._records import Json
+from wiro_async.testing._catalogue.families.family import family, files_of
+from wiro_async.testing._catalogue.parameters import choices, group, item, labelled, rule, table
+from wiro_async.testing._json import Json
 from wiro_async.testing._scripts import FileOutput, Outputs, RunInput
 
 TIER = 1024 * 1024
@@ -17,8 +18,8 @@ def _picture() -> bytes:
     return paint("a family picture", 64, 64, 0)
 
 
-def _pictures(given: RunInput) -> Outputs:
-    count = given.integer("samples", 1)
+def _pictures(inputs: RunInput) -> Outputs:
+    count = inputs.integer("samples", 1)
     return tuple(FileOutput(f"{number}.png", "image/png", _picture()) for number in range(count))
 
 
@@ -48,8 +49,8 @@ TEXT_TO_IMAGE = family(
         ),
     ],
     _pictures,
-    cost=lambda given: Decimal("0.039") * given.integer("samples", 1),
-    dynamicprice=table([rule("0.039", "cpo")]),
+    cost=lambda inputs: Decimal("0.039") * inputs.integer("samples", 1),
+    dynamicprice=table(rule("0.039", "cpo")),
 )
 
 TRY_ON_PRICES = {1: "0.09", 2: "0.14", 3: "0.19"}
@@ -64,10 +65,10 @@ TRY_ON = family(
         item("keepShoes", "checkbox", "Keep the shoes", default=False),
     ],
     _pictures,
-    cost=lambda given: Decimal(TRY_ON_PRICES[files_of(given, "inputImageClothes")]),
+    cost=lambda inputs: Decimal(TRY_ON_PRICES[files_of(inputs, "inputImageClothes")]),
     cleanslugproject="virtual-try-on",
     dynamicprice=table(
-        [
+        *[
             rule(price, "cpr", inputs={"inputImageClothes": f"QUANTITY:{count}"})
             for count, price in TRY_ON_PRICES.items()
         ]
@@ -92,14 +93,14 @@ IMAGE_EDIT = family(
         )
     ],
     _pictures,
-    cost=lambda given: Decimal(EDIT_PRICES[given.text("resolution", "1K")]),
-    dynamicprice=table([rule(price, "cpr", inputs={"resolution": size}) for size, price in EDIT_PRICES.items()]),
+    cost=lambda inputs: Decimal(EDIT_PRICES[inputs.text("resolution", "1K")]),
+    dynamicprice=table(*(rule(price, "cpr", inputs={"resolution": size}) for size, price in EDIT_PRICES.items())),
 )
 
 
-def _canvas_cost(given: RunInput) -> Decimal:
-    tiers = _tiers(given.integer("width", 1024) * given.integer("height", 1024))
-    images = files_of(given, "inputImage")
+def _canvas_cost(inputs: RunInput) -> Decimal:
+    tiers = _tiers(inputs.integer("width", 1024) * inputs.integer("height", 1024))
+    images = files_of(inputs, "inputImage")
     return Decimal("0.05") + (tiers - 1) * Decimal("0.05") + images * tiers * Decimal("0.02")
 
 
@@ -134,8 +135,8 @@ UPSCALER = family(
         item("outputSize", "text", "Size", placeholder="2048x2048"),
     ],
     _pictures,
-    cost=lambda given: Decimal("0.02") + 3 * Decimal("0.01"),
-    dynamicprice=table([rule("0.02", "cp-pixel", priceExtra=0.01)]),
+    cost=lambda inputs: Decimal("0.02") + 3 * Decimal("0.01"),
+    dynamicprice=table(rule("0.02", "cp-pixel", priceExtra=0.01)),
 )
 
 PICTURES = (TEXT_TO_IMAGE, TRY_ON, IMAGE_EDIT, CANVAS, UPSCALER)

@@ -1,20 +1,11 @@
-"""Models for sound: speech from text, text from speech, music."""
+"""Models for sound: text to speech, speech to text, music."""
 
 import io
 import wave
 from decimal import Decimal
 
-from wiro_async.testing._catalogue.families.parts import (
-    a_file,
-    an_answer,
-    choices,
-    family,
-    group,
-    item,
-    labelled,
-    rule,
-    table,
-)
+from wiro_async.testing._catalogue.families.family import a_file, an_answer, family
+from wiro_async.testing._catalogue.parameters import choices, group, item, labelled, rule, table
 
 
 def _silence() -> bytes:
@@ -45,8 +36,8 @@ TEXT_TO_SPEECH = family(
         )
     ],
     SOUND,
-    cost=lambda given: Decimal("0.0001") * len(given.text("prompt")),
-    dynamicprice=table([rule("0.0001", "cp-promptlength")]),
+    cost=lambda inputs: Decimal("0.0001") * len(inputs.text("prompt")),
+    dynamicprice=table(rule("0.0001", "cp-promptlength")),
 )
 
 SPEECH_TO_TEXT = family(
@@ -60,8 +51,8 @@ SPEECH_TO_TEXT = family(
         item("numSpeakers", "integer", "Speakers", default="", min="1", max="32"),
     ],
     an_answer("Hello there."),
-    cost=lambda given: Decimal("0.0001") * 60,
-    dynamicprice=table([rule("0.0001", "cp-audiosecondslength")]),
+    cost=lambda inputs: Decimal("0.0001") * 60,
+    dynamicprice=table(rule("0.0001", "cp-audiosecondslength")),
     approximatelycost="0.006",
 )
 
@@ -79,8 +70,8 @@ MUSIC = family(
         )
     ],
     SOUND,
-    cost=lambda given: Decimal("0.08"),
-    dynamicprice=table([rule("0.08", "cpr")]),
+    cost=lambda inputs: Decimal("0.08"),
+    dynamicprice=table(rule("0.08", "cpr")),
 )
 
 SOUNDS = (TEXT_TO_SPEECH, SPEECH_TO_TEXT, MUSIC)

@@ -2,7 +2,8 @@
 
 from decimal import Decimal
 
-from wiro_async.testing._catalogue.families.parts import a_file, choices, family, group, item, labelled, rule, table
+from wiro_async.testing._catalogue.families.family import a_file, family
+from wiro_async.testing._catalogue.parameters import choices, group, item, labelled, rule, table
 from wiro_async.testing._scripts import RunInput
 
 VIDEO = a_file("0.mp4", "video/mp4", b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom")
@@ -16,8 +17,8 @@ PRICES = {
 }
 
 
-def _table_cost(given: RunInput) -> Decimal:
-    return Decimal(PRICES[given.text("resolution", "720p"), given.text("duration", "5")])
+def _table_cost(inputs: RunInput) -> Decimal:
+    return Decimal(PRICES[inputs.text("resolution", "720p"), inputs.text("duration", "5")])
 
 
 TEXT_TO_VIDEO = family(
@@ -38,7 +39,7 @@ TEXT_TO_VIDEO = family(
     VIDEO,
     cost=_table_cost,
     dynamicprice=table(
-        [
+        *[
             rule(price, "cpr", inputs={"resolution": resolution, "duration": duration})
             for (resolution, duration), price in PRICES.items()
         ]
@@ -57,8 +58,8 @@ IMAGE_TO_VIDEO = family(
         item("motion", "range", "Motion", default="0.5", min="0", max="1", step="0.1"),
     ],
     VIDEO,
-    cost=lambda given: Decimal("0.084") * given.integer("videoDuration", 5),
-    dynamicprice=table([rule("0.084", "cp-outputVideoLength")]),
+    cost=lambda inputs: Decimal("0.084") * inputs.integer("videoDuration", 5),
+    dynamicprice=table(rule("0.084", "cp-outputVideoLength")),
 )
 
 LIP_SYNC = family(
@@ -76,8 +77,8 @@ LIP_SYNC = family(
         ),
     ],
     VIDEO,
-    cost=lambda given: Decimal("0.05"),
-    dynamicprice=table([rule("0.05", "cps")]),
+    cost=lambda inputs: Decimal("0.05"),
+    dynamicprice=table(rule("0.05", "cps")),
     cps="0.05",
     approximatelycost="1.25",
 )
