@@ -1,16 +1,20 @@
-"""An LLM's stream, from frames to deltas, beside decoding the same frames: each holds the whole text so far.
+"""An LLM's stream from frames to deltas, next to decoding the same frames with `json.loads`.
 
-    python benchmarks/text.py [--frames 5000] [--size 100000] [--rounds 3] [--decoders]
+    python benchmarks/text.py [--frames 5000] [--size 100000] [--rounds 3]
+    python benchmarks/text.py --decoders
 
-Frames go through the hub, as the socket gives them, to a reader; alternately, by `json.loads`. He takes every delta
-at once, or lags and reads when all have come; `public` is `TextDeltas`, as users have it, with `text_so_far` after
-every delta; `unheard` is a run that nobody listens to. Thoughts and answers alternate in the many segments. Texts that
-are not plain ASCII take a fifth of the frames. `--decoders` compares JSON libraries on such frames instead.
+Each frame holds the whole text so far. Frames go through the socket feed to a reader:
+
+- `read at once`: the reader takes every delta at once.
+- `lagging`: the reader takes the deltas when all frames have arrived.
+- `public`: the reader is `TextDeltas`, and reads its whole text after every delta.
+- `unheard`: nobody listens to the run.
+
+Texts with other than ASCII characters have a fifth of the frames. `--decoders` compares JSON libraries instead.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
@@ -21,6 +25,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from harness import parser, show
 from wiro_async._api.tasks.task_context import EventStream, TaskContext
 from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._engine.background.background_tasks import BackgroundTasks
@@ -32,8 +37,8 @@ from wiro_async._transport.socket import connected
 from wiro_async._transport.tls import Tls
 from wiro_async._types import Timeouts
 
-LIMIT = 1.3
-FOREVER = Timeouts()
+MAX_RATIO = 1.3
+NO_TIMEOUTS = Timeouts()
 PROSE = ["brevity", "is", "a", "courtesy", "–", "naïve", "café", "the", "and", "light", "reader’s"]
 TEXTS = {
     "English": ["alpha", "beta", "of", "the", "gamma."],
@@ -41,35 +46,34 @@ TEXTS = {
     "emoji": [*PROSE, "🌿"],
     "日本語": ["光", "の", "中", "。"],
 }
-MANNERS = ("segments", "lists", "raw", "text in text", "50 segments", "500 segments")
+FORMATS = ("segments", "lists", "raw", "text in text", "50 segments", "500 segments")
 
 
-def frames(count: int, size: int, words: list[str], manner: str) -> list[bytes]:
-    """Messages with a growing text of so many bytes in the end."""
+def frames(count: int, size: int, words: list[str], form: str) -> list[bytes]:
+    """Return messages with a text that grows to `size` bytes."""
     dice = random.Random(7)
     text = ""
     while len(text.encode()) < size:
         text += " ".join(dice.choice(words) for _ in range(1000)) + " "
     text = text.encode()[:size].decode(errors="ignore")
-    many = int(manner.split()[0]) if manner[0].isdigit() else 1
+    many = int(form.split()[0]) if form[0].isdigit() else 1
     length = -(-len(text) // many)
-    return [_frame(text[: len(text) * number // count], manner, length) for number in range(1, count + 1)]
+    return [_frame(text[: len(text) * number // count], form, length) for number in range(1, count + 1)]
 
 
-def _frame(text: str, manner: str, length: int) -> bytes:
-    told: dict[str, Any] = {"type": "answer", "speed": "60.0", "speedType": "token/s", "elapsedTime": "1.2s"}
-    if manner.endswith("segments"):
+def _frame(text: str, form: str, length: int) -> bytes:
+    message: dict[str, Any] = {"type": "answer", "speed": "60.0", "speedType": "token/s", "elapsedTime": "1.2s"}
+    if form.endswith("segments"):
         parts = [text[start : start + length] for start in range(0, len(text), length)]
         kinds = ("answer", "thinking")
-        told["segments"] = [{"type": kinds[place % 2], "text": part} for place, part in enumerate(parts)]
-    elif manner == "raw":
-        told["raw"] = text
+        message["segments"] = [{"type": kinds[place % 2], "text": part} for place, part in enumerate(parts)]
+    elif form == "raw":
+        message["raw"] = text
     else:
-        told |= {"raw": text, "thinking": [], "answer": [text], "isThinking": False}
-    message = _compact(told) if manner == "text in text" else told
-    return _compact(
-        {"type": "task_output", "id": "1", "tasktoken": "token", "message": message, "result": True}
-    ).encode()
+        message |= {"raw": text, "thinking": [], "answer": [text], "isThinking": False}
+    nested = _compact(message) if form == "text in text" else message
+    frame = {"type": "task_output", "id": "1", "tasktoken": "token", "message": nested, "result": True}
+    return _compact(frame).encode()
 
 
 def _compact(value: object) -> str:
@@ -77,17 +81,17 @@ def _compact(value: object) -> str:
 
 
 class Apart(TaskContext):
-    """How tasks are followed, without anything to follow them by."""
+    """The context of a task without a session."""
 
     def __init__(self) -> None:
         nothing: Any = None
-        super().__init__(nothing, nothing, nothing, "auto", FOREVER)
+        super().__init__(nothing, nothing, nothing, "auto", NO_TIMEOUTS)
 
     def leave(self, ref: TaskRef) -> None: ...
 
 
 class Rig:
-    """A hub that carries one task, without a connection."""
+    """A socket feed with one task and without a connection."""
 
     def __init__(self) -> None:
         async def nothing() -> None: ...
@@ -105,9 +109,9 @@ class Rig:
         self.tracked.listen(self.buffer)
 
     async def take(self) -> None:
-        """Read an event, and all others that are there."""
+        """Read all buffered events."""
         while True:
-            event = await self.buffer.next(self.tracked, 0.0, FOREVER)
+            event = await self.buffer.next(self.tracked, 0.0, NO_TIMEOUTS)
             if isinstance(event, TextDelta):
                 self.text.append(event.text)
             if not self.buffer._unread:
@@ -124,7 +128,7 @@ async def public(rig: Rig, of: list[bytes]) -> None:
     for frame in of:
         rig.socket_feed.deliver(frame)
         rig.text.append((await anext(rig.deltas)).text)
-        while rig.buffer._unread:  # a message may bring the end of one segment and the beginning of another
+        while rig.buffer._unread:  # a message may hold the end of one segment and the start of another
             rig.text.append((await anext(rig.deltas)).text)
         _ = rig.deltas.text_so_far
 
@@ -153,9 +157,9 @@ WAYS = {"json.loads": plain, "read at once": at_once, "public": public, "lagging
 
 
 async def compare(of: list[bytes], rounds: int) -> dict[str, float]:
-    """Microseconds a frame by `json.loads`, and each way's CPU time as a multiple of that.
+    """Return the microseconds of `json.loads` for a frame, and the CPU time of each way as a multiple of that.
 
-    The ways take turns, a hundred frames each: what else runs on the machine troubles all of them alike.
+    The ways take turns of a hundred frames, so that other load on the machine affects all of them alike.
     """
     best: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(rounds):
@@ -179,7 +183,7 @@ def cpu(work: Callable[[], object]) -> float:
 
 
 def decoders(count: int, size: int, rounds: int) -> None:
-    """What JSON libraries take for frames as bytes, in multiples of `json.loads`."""
+    """Compare JSON libraries on frames as bytes, in multiples of `json.loads`."""
     import msgspec
     import orjson
 
@@ -189,7 +193,7 @@ def decoders(count: int, size: int, rounds: int) -> None:
         "msgspec": msgspec.json.decode,
         "UTF-8 alone": bytes.decode,
     }
-    table = [("", *ways)]
+    table: list[tuple[str, ...]] = [("", *ways)]
     for name, words in TEXTS.items():
         of = frames(count // 10, size, words, "segments")
         taken: dict[str, list[float]] = {way: [] for way in ways}
@@ -198,7 +202,7 @@ def decoders(count: int, size: int, rounds: int) -> None:
                 taken[way].append(cpu(partial(each, decode, of)))
         base = median(taken["json"])
         table.append((name, *(f"{median(of) / base:.2f}" for of in taken.values())))
-    show(table)
+    show(f"CPU time of decoding, median of {rounds}", table)
 
 
 def each(decode: Callable[[bytes], object], of: list[bytes]) -> None:
@@ -206,32 +210,28 @@ def each(decode: Callable[[bytes], object], of: list[bytes]) -> None:
         decode(frame)
 
 
-def show(table: list[tuple[str, ...]]) -> None:
-    for first, *cells in table:
-        print(f"{first:24}" + "".join(f"{cell:>14}" for cell in cells))
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=5000)
-    parser.add_argument("--size", type=int, default=100_000, help="bytes of text in the end")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--decoders", action="store_true", help="compare JSON libraries instead")
-    given = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--frames", type=int, default=5000)
+    arguments.add_argument("--size", type=int, default=100_000, help="final size of the text in bytes")
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--decoders", action="store_true", help="compare JSON libraries instead")
+    given = arguments.parse_args()
     if given.decoders:
         decoders(given.frames, given.size, given.rounds)
         return
-    table, worst = [("", *WAYS)], 0.0
-    for manner in MANNERS:
+    table: list[tuple[str, ...]] = [("", *WAYS)]
+    worst = 0.0
+    for form in FORMATS:
         for name, words in TEXTS.items():
-            of = frames(given.frames if name == "English" else given.frames // 5, given.size, words, manner)
+            of = frames(given.frames if name == "English" else given.frames // 5, given.size, words, form)
             figures = asyncio.run(compare(of, given.rounds))
             base = figures.pop("json.loads")
-            table.append((f"{manner}, {name}", f"{base:.0f} µs", *(f"{ratio:.2f}" for ratio in figures.values())))
+            table.append((f"{form}, {name}", f"{base:.0f} µs", *(f"{ratio:.2f}" for ratio in figures.values())))
             worst = max(worst, *figures.values())
-    show(table)
-    print(f"worst: {worst:.2f} (at most {LIMIT})")
-    sys.exit(worst > LIMIT)
+    show("CPU time of a frame by json.loads, and of each way in multiples of that", table)
+    print(f"worst: {worst:.2f} (at most {MAX_RATIO})")
+    sys.exit(worst > MAX_RATIO)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,24 @@
-"""The usual recipe: httpx with its defaults, and a websocket for every task."""
+"""The usual recipe: httpx with its defaults, and a WebSocket for every task."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
 from websockets.asyncio.client import connect
 
-Run = Callable[[str, dict[str, Any]], Awaitable[Any]]
-OVER = ("task_postprocess_end", "task_cancel")
-PATIENCE = 5.0
+from harness import OVER, Run, headers
+
+SOCKET_TIMEOUT = 5.0
 
 
 @asynccontextmanager
 async def client(options: dict[str, Any]) -> AsyncGenerator[Run]:
-    """A function that runs a model to its end."""
-    headers = {"x-api-key": options["api_key"], "user-agent": "benchmark"}
-    async with httpx.AsyncClient(headers=headers) as http:
+    async with httpx.AsyncClient(headers=headers(options)) as http:
 
         async def call(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
             response = await http.post(f"{options['base_url']}/{endpoint}", json=body)
@@ -30,8 +28,8 @@ async def client(options: dict[str, Any]) -> AsyncGenerator[Run]:
 
         async def run(model: str, input: dict[str, Any]) -> dict[str, Any]:
             token = (await call(f"Run/{model}", input))["socketaccesstoken"]
-            with suppress(TimeoutError):  # a socket that opens after the end never hears of it
-                async with asyncio.timeout(PATIENCE), connect(options["socket_url"]) as socket:
+            with suppress(TimeoutError):  # a WebSocket that opens after the end of the task receives nothing
+                async with asyncio.timeout(SOCKET_TIMEOUT), connect(options["socket_url"]) as socket:
                     await socket.send(json.dumps({"type": "task_info", "tasktoken": token}))
                     async for text in socket:
                         if json.loads(text)["type"] in OVER:

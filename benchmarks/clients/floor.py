@@ -1,32 +1,34 @@
-"""The floor: what one would write by hand for this one job, with aiohttp and one socket for all tasks.
+"""The floor: the least code for this one job, with aiohttp and one WebSocket for all tasks.
 
-It has no signatures, retries, time-outs, polling, typed events or cancellation: it is here to compare with.
+It has no signatures, retries, timeouts, polling, typed events or cancellation. It is here to compare with.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 
-Run = Callable[[str, dict[str, Any]], Awaitable[Any]]
-OVER = ("task_postprocess_end", "task_cancel")
+from harness import OVER, Run, headers
+
 SILENCE = 2.0
 
 
 class Client:
     """HTTP calls, and the futures of the tasks that are followed."""
 
-    def __init__(self, http: aiohttp.ClientSession, base_url: str, headers: dict[str, str]) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse, options: dict[str, Any]
+    ) -> None:
         self.http = http
-        self.base_url = base_url
-        self.headers = headers
+        self.socket = socket
+        self.base_url = options["base_url"]
+        self.headers = headers(options)
         self.waiting: dict[str, asyncio.Future[None]] = {}
-        self.socket: aiohttp.ClientWebSocketResponse
 
     async def run(self, model: str, input: dict[str, Any]) -> dict[str, Any]:
         submitted = await self.call(f"Run/{model}", input)
@@ -57,7 +59,7 @@ class Client:
                     over.set_result(None)
 
     async def sweep(self) -> None:
-        """Let those look who have heard nothing for long: what ended before it was registered is never told."""
+        """Poll for tasks that were silent for long: one that ended before its registration sends no message."""
         old: set[asyncio.Future[None]] = set()
         while True:
             await asyncio.sleep(SILENCE)
@@ -70,14 +72,11 @@ class Client:
 
 @asynccontextmanager
 async def client(options: dict[str, Any]) -> AsyncGenerator[Run]:
-    """A function that runs a model to its end."""
-    headers = {"x-api-key": options["api_key"], "user-agent": "benchmark"}
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
         http.ws_connect(options["socket_url"]) as socket,
     ):
-        floor = Client(http, options["base_url"], headers)
-        floor.socket = socket
+        floor = Client(http, socket, options)
         background = [asyncio.create_task(floor.read()), asyncio.create_task(floor.sweep())]
         yield floor.run
         for task in background:
