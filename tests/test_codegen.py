@@ -294,7 +294,7 @@ def test_the_command_as_a_program(emulator: WiroEmulator, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "slug,told",
-    [("family/musik", "did you mean 'family/music'?"), ("emulator/stuck", "tells no parameters"), ("x", "owner/model")],
+    [("family/musik", "did you mean 'family/music'?"), ("emulator/stuck", "lists no parameters"), ("x", "owner/model")],
 )
 def test_a_command_that_fails(
     emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slug: str, told: str

@@ -17,7 +17,7 @@ from rich.console import Console
 from wiro_async import __main__ as command
 from wiro_async._demo import cli
 from wiro_async._demo.parts import Plan
-from wiro_async._demo.prompts import wishes
+from wiro_async._demo.prompts import picture_specs
 from wiro_async._demo.records import Picture, Totals, shown_money, shown_seconds
 from wiro_async._demo.screen import Prose
 from wiro_async._demo.sheet import contact_sheet
@@ -85,9 +85,9 @@ def test_the_demo_saves_pictures_a_page_and_ends_with_a_table(
     assert table["all"][:2] == ["9", "0"]
     files = sorted((tmp_path / "pictures").iterdir())
     assert [file.name[:3] for file in files] == [f"{number:03d}" for number in range(1, 8)]
-    for file, wish in zip(files, wishes(7), strict=True):
+    for file, spec in zip(files, picture_specs(7), strict=True):
         with Image.open(file) as image:
-            assert image.size == (wish.width, wish.height)
+            assert image.size == (spec.width, spec.height)
 
 
 @pytest.mark.usefixtures("fast")
@@ -95,7 +95,7 @@ def test_the_page_needs_only_the_pictures_beside_it(tmp_path: Path) -> None:
     """Every address in it is a relative one, of a file that is there."""
     assert demo(tmp_path, "--pictures", "4") == 0
     page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
-    assert page.captions == ["a futuristic city at sunset, seen from the sea", *(w.prompt for w in wishes(4))]
+    assert page.captions == ["a futuristic city at sunset, seen from the sea", *(w.prompt for w in picture_specs(4))]
     assert len(page.addresses) == 2 * 5
     for address in page.addresses:
         assert ":" not in address
@@ -228,8 +228,8 @@ def test_what_models_say_cannot_break_the_page(tmp_path: Path) -> None:
 
 def test_no_two_wishes_are_alike() -> None:
     """Two hundred different prompts, the same ones every time."""
-    assert len({wish.prompt for wish in wishes(200)}) == 200
-    assert list(wishes(20)) == list(wishes(20))
+    assert len({spec.prompt for spec in picture_specs(200)}) == 200
+    assert list(picture_specs(20)) == list(picture_specs(20))
 
 
 def test_prose_breaks_between_words() -> None:

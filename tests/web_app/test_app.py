@@ -154,9 +154,9 @@ async def test_what_visitors_are_told(emulator: WiroEmulator, serving: Serving, 
         *_, failed = await asked(address, path)
         emulator.faults.http("Run/*", Respond(401, '{"result":false,"errors":[{"code":99,"message":"no"}]}'))
         (refused,) = await asked(address, path)
-    assert failed == ("failed", {"message": "The model gave up on this one. Try to put it differently."})
+    assert failed == ("failed", {"message": "The model failed on this question. Try to ask it differently."})
     assert refused[0] == "failed"
-    assert refused[1]["message"].startswith("The model cannot be reached")
+    assert refused[1]["message"].startswith("The model is not available")
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "x" * 4001])

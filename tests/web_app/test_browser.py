@@ -110,7 +110,7 @@ async def test_failures_and_trying_again(
         await tab.ask("Something hard")
         await tab.until(f"String({STATES}) == 'failed,failed'")
         told = await tab.js("document.querySelector('#answer .problem').innerText")
-        assert "The model gave up" in told
+        assert "The model failed" in told
         await tab.click("#answer .problem button")
         await until(lambda: emulator.ledger.count("Run/*") == 3)
         await tab.until(f"String({STATES}) == 'failed,failed'")

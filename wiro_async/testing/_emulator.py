@@ -1,4 +1,4 @@
-"""`WiroEmulator`: the whole service on a loopback port, in its own thread."""
+"""`WiroEmulator`: the service on a loopback port, in its own thread."""
 
 import asyncio
 import socket

@@ -46,7 +46,7 @@ class Draft:
         return segments + list(self.calls)
 
     def message(self, segmented: bool) -> dict[str, Json]:
-        """Return the socket message, which always holds the whole text so far."""
+        """Return the socket message, which always holds all text so far."""
         body: dict[str, Json] = {
             "type": "answer" if self.answer else "thinking",
             "raw": self.answer,

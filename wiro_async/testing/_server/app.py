@@ -28,7 +28,7 @@ ROOT = "/v1/"
 
 @attrs.frozen
 class App:
-    """The whole emulator as an ASGI application."""
+    """The emulator as an ASGI application."""
 
     service: Service
 
