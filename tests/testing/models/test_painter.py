@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from wiro_async.testing._scenery import landscapes, painter, palettes, png
 
-SCENES = [words.split()[0] for words in painter._SCENES.values()]
+SCENES = [words.split()[0] for words in painter.SCENES.values()]
 EFFECTS = ["mirror", "invert", "sepia", "poster", "blur", "edges"]
 
 
@@ -92,7 +92,7 @@ def test_keywords_choose_scene_and_light() -> None:
     """A night is darker than a snowy day, and plurals count as the word."""
     dark, bright = (opened(painter.paint(f"Forests, {light}", 64, 64, 1)) for light in ("at midnight", "in winter"))
     assert ImageStat.Stat(dark.convert("L")).mean[0] + 60 < ImageStat.Stat(bright.convert("L")).mean[0]
-    assert painter._choose("two cities", random.Random(1))[0] is landscapes.city
+    assert painter.choose_scene("two cities", random.Random(1))[0] is landscapes.city
 
 
 def test_pictures_are_small() -> None:

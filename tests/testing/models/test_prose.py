@@ -48,7 +48,7 @@ def test_the_subject_is_the_first_thing_named() -> None:
         "A lighthouse": "a lighthouse",
         "hello": "hello",
     }
-    assert {prompt: prose._subject(prompt) for prompt in subjects} == subjects
+    assert {prompt: prose.subject_of(prompt) for prompt in subjects} == subjects
 
 
 def test_a_prompt_without_a_subject_is_answered_all_the_same() -> None:

@@ -82,7 +82,7 @@ _CLOSINGS = (
 _EMOJI = ("🌿", "✨", "☕", "🌅", "🎈", "🔭", "🧭")
 
 
-def _subject(prompt: str) -> str:
+def subject_of(prompt: str) -> str:
     """Return the first words of the prompt that carry meaning, with their article."""
     words = re.findall(r"[^\W_]+(?:[-'’][^\W_]+)*", prompt)
     small = [word.casefold() in _SMALL_TALK for word in words]
@@ -113,7 +113,7 @@ def _chunks(text: str, rng: random.Random) -> list[str]:
 def compose(prompt: str) -> tuple[list[str], list[str]]:
     """Return the chunks of the thinking and of the answer. Each list, joined, is clean prose."""
     rng = random.Random(b"words|" + prompt.encode("utf-8", "surrogatepass"))
-    facts = {"subject": _subject(prompt), "emoji": rng.choice(_EMOJI)}
+    facts = {"subject": subject_of(prompt), "emoji": rng.choice(_EMOJI)}
     parts = [rng.choice(choices) for choices in (_OPENINGS, _MIDDLES, _CLOSINGS)]
     answer = "\n\n".join(part.format(**facts) for part in parts)
     return _chunks(rng.choice(_THINKING).format(**facts), rng), _chunks(answer, rng)

@@ -22,7 +22,7 @@ _Scene = Callable[[Canvas], None]
 
 _ABSTRACT: tuple[_Scene, ...] = (ribbons, rings, tiles, rays)
 
-_SCENES: dict[_Scene, str] = {
+SCENES: dict[_Scene, str] = {
     city: "city town street skyline building tower skyscraper urban downtown tokyo london paris istanbul",
     sea: "sea ocean beach wave island boat ship sail harbour harbor coast lighthouse bay river",
     mountains: "mountain peak alp hill valley lake canyon volcano glacier cliff",
@@ -54,7 +54,7 @@ _LIGHT_WORDS = {
 }
 
 
-_SCENE_OF = {word: scene for scene, words in _SCENES.items() for word in words.split()}
+_SCENE_OF = {word: scene for scene, words in SCENES.items() for word in words.split()}
 _LIGHT_OF = {word: light for light, words in _LIGHT_WORDS.items() for word in words.split()}
 
 
@@ -64,7 +64,7 @@ def _words(prompt: str) -> list[str]:
     return [form for word in words for form in (word, word.removesuffix("s"), word.removesuffix("ies") + "y")]
 
 
-def _choose(prompt: str, taste: random.Random) -> tuple[_Scene, str]:
+def choose_scene(prompt: str, taste: random.Random) -> tuple[_Scene, str]:
     """Return scene and light: from the first word that names one, else from the hash."""
     words = _words(prompt)
     scene = next((_SCENE_OF[word] for word in words if word in _SCENE_OF), None) or taste.choice(_ABSTRACT)
@@ -76,7 +76,7 @@ def paint(prompt: str, width: int, height: int, seed: int) -> bytes:
     """Return a PNG of `width` x `height` pixels. Equal arguments give equal bytes."""
     text = prompt.encode("utf-8", "surrogatepass")
     taste = random.Random(b"taste|" + text)
-    scene, light = _choose(prompt, taste)
+    scene, light = choose_scene(prompt, taste)
     canvas = Canvas((width, height), light, taste, random.Random(b"%d|" % seed + text))
     scene(canvas)
     return encode(canvas.finish())

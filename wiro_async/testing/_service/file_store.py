@@ -88,6 +88,10 @@ class FileStore:
         """Return the file with this access key."""
         return self._files.get(access_key)
 
+    def urls(self) -> list[str]:
+        """Return the URLs of all files."""
+        return [file.url for file in list(self._files.values())]
+
     def remove(self, access_key: str) -> None:
         """Remove a file. Its URL responds with 404 from now on."""
         self._files.pop(access_key, None)

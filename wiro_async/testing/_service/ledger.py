@@ -19,11 +19,17 @@ class Ledger:
     sockets: list[SocketRecord] = attrs.field(factory=list[SocketRecord], init=False)
     callbacks: list[CallbackRecord] = attrs.field(factory=list[CallbackRecord], init=False)
     _snapshot: Callable[[], Mapping[str, TaskSnapshot]]
+    _file_urls: Callable[[], list[str]]
 
     @property
     def tasks(self) -> Mapping[str, TaskSnapshot]:
         """The true state of every task, by id."""
         return self._snapshot()
+
+    @property
+    def file_urls(self) -> list[str]:
+        """The URLs of all uploads and outputs that were not deleted. Each holds its access key."""
+        return self._file_urls()
 
     @property
     def open_sockets(self) -> list[SocketRecord]:

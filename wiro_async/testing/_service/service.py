@@ -48,7 +48,7 @@ class Service:
     _threads: ThreadPoolExecutor | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.ledger = Ledger(self._snapshot)
+        self.ledger = Ledger(self._snapshot, self.files.urls)
 
     def close(self) -> None:
         """End the threads that make outputs."""
