@@ -1,4 +1,4 @@
-"""Promise 2. Poll decides, socket decorates."""
+"""Promise 2. Polling is authoritative, the socket makes it fast."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
-SHORT = {"seconds": 5, "events": 9}  # a tenth of a second, as the emulator runs fifty times as fast as life
+SHORT = {"seconds": 5, "events": 9}  # a tenth of a second at the emulator's speed of 50
 
 
 FAULTS: list[list[SocketFault]] = [
@@ -64,7 +64,7 @@ FAULTS: list[list[SocketFault]] = [
 async def test_2_a_bad_socket_costs_no_result(
     emulator: WiroEmulator, impatient: AsyncWiro, faults: list[SocketFault]
 ) -> None:
-    """Late, silent, refused, dropped, lying or speaking rubbish: every result is right."""
+    """A socket that is late, silent, refused, dropped, lying or speaking rubbish costs no result."""
     for fault in faults:
         emulator.faults.socket(fault)
     inputs = [{"prompt": f"fox {n}", "width": 16, "height": 16, "seconds": 5} for n in range(4)]
@@ -76,10 +76,10 @@ async def test_2_a_bad_socket_costs_no_result(
 
 
 @pytest.mark.parametrize("faults", FAULTS, ids=repr)
-async def test_2_events_of_a_bad_socket_go_forward_and_end_once(
+async def test_2_events_of_a_bad_socket_advance_and_end_once(
     emulator: WiroEmulator, impatient: AsyncWiro, faults: list[SocketFault]
 ) -> None:
-    """The text is whole and nothing of it comes twice, statuses only go forward, and the end comes last."""
+    """The text is complete without repetition, statuses only advance, and the end comes last."""
     for fault in faults:
         emulator.faults.socket(fault)
     task = await impatient.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 5})
@@ -95,7 +95,7 @@ async def test_2_events_of_a_bad_socket_go_forward_and_end_once(
 
 
 async def test_2_a_healthy_socket_costs_one_run_and_two_details(emulator: WiroEmulator, patient: AsyncWiro) -> None:
-    """No polling, one socket, however many runs and listeners there are, and however long they take."""
+    """Ten runs with listeners use one socket and no polling."""
 
     async def follow(n: int) -> None:
         given = {"seconds": 150, "events": 40, "n": n}
@@ -103,14 +103,14 @@ async def test_2_a_healthy_socket_costs_one_run_and_two_details(emulator: WiroEm
 
     await asyncio.gather(*map(follow, range(10)))
     assert emulator.ledger.count("Run/*") == 10
-    assert 10 <= emulator.ledger.count("Task/Detail") <= 15  # one each, and a few where this machine was slow
+    assert 10 <= emulator.ledger.count("Task/Detail") <= 15  # one each, and a few if this machine is slow
     assert emulator.ledger.count() == emulator.ledger.count("Run/*") + emulator.ledger.count("Task/Detail")
     assert len(emulator.ledger.sockets) == 1
     assert len(emulator.ledger.sockets[0].tokens) == 10
 
 
-async def test_2_a_silent_socket_is_caught_up_with(emulator: WiroEmulator, patient: AsyncWiro) -> None:
-    """A new task is looked at once, then after two seconds of silence, with the real patience of the library."""
+async def test_2_a_silent_socket_is_supplemented_by_polling(emulator: WiroEmulator, patient: AsyncWiro) -> None:
+    """With the default tuning, a new task is read once at once, and again after two seconds of silence."""
     emulator.faults.socket(MuteAfter(1))
     assert (await patient.run("emulator/sleeper", {"seconds": 20})).succeeded
     before, began = emulator.ledger.count("Task/Detail"), time.monotonic()
@@ -120,7 +120,7 @@ async def test_2_a_silent_socket_is_caught_up_with(emulator: WiroEmulator, patie
 
 
 async def test_2_polling_opens_no_socket(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """Nor does following events need one."""
+    """Following events opens none either."""
     task = await polling.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 5})
     events = [event async for event in task.events()]
     assert isinstance(events[-1], TaskFinished)
@@ -128,7 +128,7 @@ async def test_2_polling_opens_no_socket(emulator: WiroEmulator, polling: AsyncW
 
 
 async def test_2_progress_by_event_stream(emulator: WiroEmulator, hurried: None) -> None:
-    """With "sse" the run's own answer tells what happens: text comes, without a socket."""
+    """With "sse" the events come in the response of the run, without a socket."""
     async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
         task = await wiro.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 20})
         text = "".join([event.text async for event in task.events() if isinstance(event, TextDelta)])
@@ -140,15 +140,15 @@ async def test_2_progress_by_event_stream(emulator: WiroEmulator, hurried: None)
 
 @attrs.frozen
 class Lie:
-    """Says of every task, right away, that it is over."""
+    """Reports the end of every task at once."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Lie before the first message of each task."""
-        told: set[int] = set()
+        """Send a false end before the first message of each task."""
+        seen: set[int] = set()
 
         def send(message: Outgoing) -> None:
-            if message.ordinal >= 0 and message.ordinal not in told:
-                told.add(message.ordinal)
+            if message.ordinal >= 0 and message.ordinal not in seen:
+                seen.add(message.ordinal)
                 body = json.loads(message.payload)
                 for kind in ("task_cancel", "task_postprocess_end"):
                     lie = {**body, "type": kind, "message": [], "terminal": True, "success": False, "exitCode": 1}
@@ -159,7 +159,7 @@ class Lie:
 
 
 async def test_2_only_detail_ends_a_run(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """A socket that says too early that all is over is asked to prove it, and cannot."""
+    """A false report of the end does not end the run."""
     emulator.faults.socket(Lie())
     result = await impatient.run("emulator/sleeper", {"seconds": 15})
     assert result.output.name == "slept.txt"
@@ -167,7 +167,7 @@ async def test_2_only_detail_ends_a_run(emulator: WiroEmulator, impatient: Async
 
 
 async def test_2_detail_may_lag_behind(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """After the last message Detail is asked until it agrees."""
+    """After the last message Task/Detail is read until it shows the end."""
     emulator.faults.detail_lag = 0.3
     result = await impatient.run("emulator/sleeper", SHORT)
     assert result.succeeded
@@ -177,7 +177,7 @@ async def test_2_detail_may_lag_behind(emulator: WiroEmulator, impatient: AsyncW
 async def test_2_a_list_that_is_empty_after_the_run(
     emulator: WiroEmulator, impatient: AsyncWiro, polling: AsyncWiro
 ) -> None:
-    """Not listed yet is not an end."""
+    """A task that is not listed yet is not over."""
     emulator.faults.empty_tasklist = 3
     for wiro in (impatient, polling):
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
@@ -185,7 +185,7 @@ async def test_2_a_list_that_is_empty_after_the_run(
 
 @pytest.mark.parametrize("mode", ["auto", "polling"])
 async def test_2_a_stored_task_error_is_not_the_end(hurried: None, mode: Any) -> None:
-    """It waits to be queued again, however long that takes."""
+    """The task waits until it is queued again."""
     stumble = (Step("task_accept"), Step("task_error", stored=True, error="No worker.\n"), Step("task_queue", after=30))
     model = ModelScript("emulator/stumbling", lambda given: Script((*stumble, *timeline(5))))
     with WiroEmulator(speed=50, models=[model]) as emulator:
@@ -193,8 +193,8 @@ async def test_2_a_stored_task_error_is_not_the_end(hurried: None, mode: Any) ->
             assert (await wiro.run("emulator/stumbling")).succeeded
 
 
-async def test_2_failed_polls_are_endured(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """Errors while asking cost time only."""
+async def test_2_failed_polls_cost_only_time(emulator: WiroEmulator, polling: AsyncWiro) -> None:
+    """Failed reads cost only time."""
     view = polling.with_options(retry=RetryPolicy(attempts=1))
     emulator.faults.http("Task/Detail", Respond(502, HTML, "text/html"), times=3)
     emulator.faults.http("Task/Detail", ResetBefore(), times=3)
@@ -203,7 +203,7 @@ async def test_2_failed_polls_are_endured(emulator: WiroEmulator, polling: Async
 
 
 async def test_2_a_lost_socket_is_replaced(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """It is told as an event, and what follows comes over the new one."""
+    """An event reports it, and further messages come over the new socket."""
     emulator.faults.socket(DropAfter(4), times=1)
     task = await impatient.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 30})
     events = [event async for event in task.events()]

@@ -1,4 +1,4 @@
-"""Promise 3, where the service is silent, faulty or refuses, and where whole loops are torn down."""
+"""Promise 3 with a service that is silent or faulty, and with loops that are torn down."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ STUCK = "emulator/stuck"
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
-    """How all tasks stand."""
+    """Return the status of each task."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for seconds in life is waited for tenths."""
+    """Waits of seconds take tenths."""
     monkeypatch.setattr(submitter, "ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(submitter, "FIND_SECONDS", 0.2)
 
 
 @pytest.mark.parametrize("mode", ["auto", "sse"])
-async def test_3_an_answer_that_never_comes(
+async def test_3_a_response_that_never_arrives(
     emulator: WiroEmulator, hurried: None, brief: None, until: Until, mode: Any
 ) -> None:
-    """Whoever goes away waits a while for it; then the task is looked for and stopped, though the call is silent."""
+    """The cancelled caller waits for a while. Then the task is searched for and stopped."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
     async with AsyncWiro(**emulator.options(), progress=mode) as wiro:
         running = asyncio.create_task(wiro.run(STUCK))
@@ -59,10 +59,10 @@ async def test_3_an_answer_that_never_comes(
         await until(lambda: wiro.statistics().submissions == 0)
 
 
-async def test_3_closing_while_an_answer_never_comes(
+async def test_3_closing_while_a_response_never_arrives(
     emulator: WiroEmulator, hurried: None, brief: None, until: Until
 ) -> None:
-    """The end of the session finds and stops it as well."""
+    """Closing the session finds and stops the task."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
     wiro = AsyncWiro(**emulator.options())
     running = asyncio.create_task(wiro.run(STUCK))
@@ -73,8 +73,8 @@ async def test_3_closing_while_an_answer_never_comes(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_3_an_upload_nobody_wants_is_broken_off(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """What has not left completely does not have to: no task is made for the sake of stopping it."""
+async def test_3_an_upload_of_a_cancelled_run_is_aborted(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """An incomplete upload is aborted, so that no task is made."""
     sent = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -92,25 +92,26 @@ async def test_3_an_upload_nobody_wants_is_broken_off(emulator: WiroEmulator, wi
     assert not emulator.ledger.submissions
 
 
-async def test_3_nothing_is_sent_after_its_caller_left(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """A run that a 429 holds back is not sent when the pause is over."""
+async def test_3_nothing_is_sent_after_a_cancellation(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+    """A run that waits for the end of a 429 pause is not sent after its cancellation."""
     emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "0.6"}))
-    listing = asyncio.create_task(anext(wiro.tasks.list()))
-    await until(lambda: wiro._engine.pace._open_at > 0)
-    running = asyncio.create_task(wiro.run(STUCK))
-    await until(lambda: wiro._engine.limiter.in_flight == 1)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError), anyio.fail_after(0.5):
-        await running
-    with pytest.raises(StopAsyncIteration):
-        await listing
-    assert emulator.ledger.count("Run/*") == 0
-    assert wiro._engine.limiter.in_flight == 0
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+        listing = asyncio.create_task(anext(wiro.tasks.list()))
+        await until(lambda: [call.status for call in emulator.ledger.calls] == [429] and not wiro.statistics().requests)
+        running = asyncio.create_task(wiro.run(STUCK))
+        await asyncio.sleep(0.1)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError), anyio.fail_after(0.5):
+            await running
+        with pytest.raises(StopAsyncIteration):
+            await listing
+        assert emulator.ledger.count("Run/*") == 0
+        assert (await wiro.run("emulator/sleeper", {"seconds": 1})).succeeded  # the slot is free
 
 
 @pytest.mark.parametrize("error", [NotFoundError(message="mine"), TaskCancelledError, InvalidInputError(message="x")])
-async def test_3_errors_of_the_listener_are_not_the_tasks(emulator: WiroEmulator, wiro: AsyncWiro, error: Any) -> None:
-    """A listener may raise what this library raises, even about another task: this one is stopped."""
+async def test_3_errors_of_a_listener_stop_the_task(emulator: WiroEmulator, wiro: AsyncWiro, error: Any) -> None:
+    """A listener may raise an error of this SDK about another task. Its own task is stopped."""
     other = await wiro.submit("emulator/sleeper", {"seconds": 1})
     task = (await other.result()).task
     raised = error if isinstance(error, WiroError) else error(task)
@@ -124,10 +125,10 @@ async def test_3_errors_of_the_listener_are_not_the_tasks(emulator: WiroEmulator
     assert statuses(emulator)[-1] == "task_cancel"
 
 
-async def test_3_a_failed_watch_stops_the_task(
+async def test_3_a_run_that_cannot_be_followed_is_stopped(
     emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever makes it impossible to follow a run, its end was not told: it is stopped."""
+    """If a run cannot be followed, its task is stopped."""
     monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.1)
     refused = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
     emulator.faults.http("Task/Detail", refused, times=None)
@@ -136,10 +137,10 @@ async def test_3_a_failed_watch_stops_the_task(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_3_a_silent_cancel_does_not_hold_up_the_kill(
+async def test_3_a_silent_cancel_does_not_delay_the_kill(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of the calls that stop a task has little time, so that the next is in time."""
+    """Each request that stops a task has a short timeout, so that the next one is in time."""
     monkeypatch.setattr(stopping, "CALL_SECONDS", 0.2)
     emulator.faults.http("Task/Cancel", DelayAnswer(60.0), times=None)
     running = asyncio.create_task(wiro.run(STUCK))
@@ -150,23 +151,25 @@ async def test_3_a_silent_cancel_does_not_hold_up_the_kill(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_3_a_pause_for_others_does_not_hold_up_a_stop(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until
-) -> None:
-    """A 429 slows the session down; a model that must be stopped is not kept running by it."""
+async def test_3_a_429_pause_does_not_delay_a_stop(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """A 429 pauses the session, but not the requests that stop a task."""
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
-    wiro._engine.pace.hold(60.0)
+    emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "60"}))
+    listing = asyncio.create_task(anext(wiro.tasks.list()))
+    await until(lambda: emulator.ledger.calls[-1].status == 429 and not wiro.statistics().requests)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert statuses(emulator) == ["task_cancel"]
+    listing.cancel()
+    await asyncio.wait([listing])
 
 
-async def test_3_stopping_goes_on_in_the_background(
+async def test_3_stopping_continues_in_the_background(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A caller is let go after a while, the task is not."""
+    """The caller returns after a while, and stopping continues."""
     monkeypatch.setattr(stopping, "STOP_SECONDS", 0.2)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -181,10 +184,8 @@ async def test_3_stopping_goes_on_in_the_background(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_3_an_odd_answer_does_not_end_a_stop(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, status: int
-) -> None:
-    """A refusal may be an accident of something between: the task is stopped all the same."""
+async def test_3_a_refused_stop_is_retried(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, status: int) -> None:
+    """A refusal may come from a proxy. The task is stopped anyway."""
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
     for endpoint in ("Task/Cancel", "Task/Kill", "Task/Detail"):
@@ -195,12 +196,12 @@ async def test_3_an_odd_answer_does_not_end_a_stop(
     assert statuses(emulator) == ["task_cancel"]
 
 
-# what anyio says of a task in a group of ours, cancelled before its first step
+# the warning for a task that is cancelled before its first step
 forgotten = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 
 
 async def all_cancelled(tasks: set[asyncio.Task[Any]]) -> None:
-    """As the end of `asyncio.run` does it."""
+    """Cancel tasks as `asyncio.run` does at its end."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -213,7 +214,7 @@ async def all_cancelled(tasks: set[asyncio.Task[Any]]) -> None:
 async def test_3_every_task_of_the_loop_is_cancelled(
     emulator: WiroEmulator, hurried: None, until: Until, moment: str
 ) -> None:
-    """Those of the session are among them; yet what it owns is stopped, and nothing is left."""
+    """The tasks of the session are among them. Owned tasks are stopped, and nothing is left."""
     if moment == "submitting":
         emulator.faults.http("Run/*", DelayAnswer(0.3))
     mine = asyncio.all_tasks()
@@ -230,14 +231,14 @@ async def test_3_every_task_of_the_loop_is_cancelled(
 
 
 @forgotten
-async def test_3_every_task_is_cancelled_some_of_them_before_their_first_step(hurried: None) -> None:
-    """At any turn of the loop: what was begun to stop the task is among them, and not lost."""
+async def test_3_every_task_is_cancelled_even_before_its_first_step(hurried: None) -> None:
+    """At every iteration of the loop, a background task that stops the task may be among them."""
     for turns in range(0, 60, 2):
         with WiroEmulator(speed=50) as emulator:
             mine = asyncio.all_tasks()
             wiro = AsyncWiro(**emulator.options())
             running = asyncio.create_task(wiro.run(STUCK))
-            while not emulator.ledger.submissions:  # noqa: ASYNC110 (every turn counts)
+            while not emulator.ledger.submissions:  # noqa: ASYNC110 (every iteration counts)
                 await asyncio.sleep(0)
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -250,10 +251,10 @@ async def test_3_every_task_is_cancelled_some_of_them_before_their_first_step(hu
 
 @forgotten
 @pytest.mark.parametrize("doing", ["stopping", "closing"])
-async def test_3_every_task_is_cancelled_that_was_about_to_stop_it(
+async def test_3_every_task_is_cancelled_while_stopping_or_closing(
     emulator: WiroEmulator, hurried: None, until: Until, doing: str
 ) -> None:
-    """Those that stop the task, and close the session, are disturbed: they go on."""
+    """Stopping and closing continue even if their tasks are cancelled."""
     mine = asyncio.all_tasks()
     wiro = AsyncWiro(**emulator.options())
     running = asyncio.create_task(wiro.run(STUCK))
@@ -273,7 +274,7 @@ async def test_3_every_task_is_cancelled_that_was_about_to_stop_it(
 
 
 async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurried: None, until: Until) -> None:
-    """The session closes itself then: waits end, what it owns is stopped, and later calls are told."""
+    """The session then closes itself: waits end, owned tasks are stopped, and later calls raise."""
     wiro = AsyncWiro(**emulator.options())
     held = await wiro.submit(STUCK)
     waiting = asyncio.create_task(held.result())
@@ -292,8 +293,8 @@ async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurr
 
 
 @pytest.mark.parametrize("again", ["by another", "meanwhile"])
-async def test_3_closing_is_not_torn(emulator: WiroEmulator, hurried: None, until: Until, again: str) -> None:
-    """Whoever waits for it may be cancelled, or come second: it is done, once, and all see its end."""
+async def test_3_closing_happens_once(emulator: WiroEmulator, hurried: None, until: Until, again: str) -> None:
+    """Closing happens once and completely, even if a caller is cancelled or a second one waits."""
     emulator.faults.http("Task/*", Delay(0.4), times=2)
     wiro = AsyncWiro(**emulator.options())
     running = asyncio.create_task(wiro.run(STUCK))
@@ -312,7 +313,7 @@ async def test_3_closing_is_not_torn(emulator: WiroEmulator, hurried: None, unti
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of aiohttp, whose connections went with their loop
 def test_3_closing_in_another_loop(emulator: WiroEmulator) -> None:
-    """What was open went with its own loop; that is told, and closing again is harmless."""
+    """Resources ended with their own loop. Calls raise, and closing again is harmless."""
     wiro = AsyncWiro(**emulator.options())
 
     async def submit() -> None:

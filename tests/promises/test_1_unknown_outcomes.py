@@ -1,4 +1,4 @@
-"""Promise 1, where answers are odd, lists tell little, and others' tasks look like ours."""
+"""Promise 1 with unusual responses, incomplete lists, and equal tasks of others."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ LIMIT_REACHED = '{"result":false,"errors":[{"code":96,"message":"you can run up 
 
 
 def ids(emulator: WiroEmulator) -> list[str]:
-    """The ids of all that was submitted, in order."""
+    """Return the ids of all submitted tasks, in order."""
     return [submission.task_id for submission in emulator.ledger.submissions]
 
 
 def listing(*rows: dict[str, Any]) -> Respond:
-    """A list of tasks with these rows."""
+    """Return a response of Task/List with these rows."""
     return Respond(200, json.dumps({"result": True, "errors": [], "tasklist": rows}))
 
 
 @pytest.mark.parametrize("status", [302, 307, 408, 409, 425, 499, 500, 504])
 @pytest.mark.parametrize("mode", ["auto", "sse"])
 async def test_1_statuses_that_prove_no_refusal(emulator: WiroEmulator, hurried: None, status: int, mode: Any) -> None:
-    """Something between us and the service may have said them: the run is looked for, not taken for refused."""
-    said = '{"result":false,"errors":[{"code":0,"message":"gone"}]}'
-    emulator.faults.http("Run/*", Respond(status, said, handled=True))
+    """A proxy may have sent these, so the run is searched for and not taken as refused."""
+    body = '{"result":false,"errors":[{"code":0,"message":"gone"}]}'
+    emulator.faults.http("Run/*", Respond(status, body, handled=True))
     timeouts = Timeouts(request=1.0)
     async with AsyncWiro(**emulator.options(), progress=mode, timeout=timeouts) as wiro:
         result = await wiro.run("emulator/sleeper", SHORT)
@@ -58,22 +58,22 @@ async def test_1_statuses_that_prove_no_refusal(emulator: WiroEmulator, hurried:
 
 
 @pytest.mark.parametrize("status, result", [(429, None), (200, False), (503, False), (401, False)])
-async def test_1_an_answer_that_tells_ids_is_one(
+async def test_1_a_response_with_ids_is_a_success(
     emulator: WiroEmulator, wiro: AsyncWiro, status: int, result: bool | None
 ) -> None:
-    """Whatever else it says: the task was made, so nothing is sent again and nobody is told of a refusal."""
+    """A response with ids means that the task was made, even if it looks like a refusal."""
     made = await wiro.submit("emulator/sleeper", SHORT)
-    told = {"taskid": made.id, "socketaccesstoken": made.token, "result": result}
-    emulator.faults.http("Run/*", Respond(status, json.dumps(told)))
+    body = {"taskid": made.id, "socketaccesstoken": made.token, "result": result}
+    emulator.faults.http("Run/*", Respond(status, json.dumps(body)))
     task = await wiro.submit("emulator/sleeper", {**SHORT, "n": 2})
     assert (task.id, task.token) == (made.id, made.token)
     assert emulator.ledger.count("Run/*") == 2
 
 
-async def test_1_sent_again_so_often_only(
+async def test_1_resubmission_is_bounded(
     emulator: WiroEmulator, impatient: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """on_unknown="resubmit" has a bound: the attempts of the retry policy."""
+    """on_unknown="resubmit" sends a run at most as often as the retry policy says."""
     monkeypatch.setattr(submitter, "ANSWERED_GRACE", 0.0)
     emulator.faults.http("Run/*", ResetBefore(), times=None)
     view = impatient.with_options(
@@ -85,27 +85,28 @@ async def test_1_sent_again_so_often_only(
 
 
 @pytest.mark.parametrize("setting", ["Raise", "resubmit ", True, None])
-def test_1_a_slip_is_no_permission(setting: Any) -> None:
-    """Nothing but the word itself allows a run to be sent twice."""
+def test_1_on_unknown_accepts_only_its_values(setting: Any) -> None:
+    """Only the exact word allows a run to be sent twice."""
     with pytest.raises(ConfigurationError, match="on_unknown"):
         AsyncWiro("key", on_unknown=setting)
 
 
-async def test_1_a_spent_body_is_not_sent_after_a_refusal(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A stream that was read for a call that was then refused cannot be read again: an empty file is never sent."""
+async def test_1_a_consumed_body_is_not_sent_after_a_refusal(emulator: WiroEmulator, hurried: None) -> None:
+    """A stream that was read for a refused request cannot be read again. No empty file is sent."""
 
     async def data() -> AsyncIterator[bytes]:
         yield b"once"
 
     emulator.faults.http("Run/*", Respond(200, LIMIT_REACHED), when=lambda call: True)
-    with pytest.raises(ConcurrencyLimitError):
-        await wiro.run("emulator/sleeper", {"image": File(data(), "a.png")})
-    assert not emulator.ledger.submissions
-    assert wiro._engine.limiter.in_flight == 0
+    async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
+        with pytest.raises(ConcurrencyLimitError):
+            await wiro.run("emulator/sleeper", {"image": File(data(), "a.png")})
+        assert not emulator.ledger.submissions
+        assert (await wiro.run("emulator/sleeper", SHORT)).succeeded  # the slot is free
 
 
-async def test_1_a_file_is_read_anew_after_a_refusal(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """One that can be."""
+async def test_1_a_file_is_read_again_after_a_refusal(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """A file in memory can be read again."""
     emulator.faults.http("Run/*", Respond(200, LIMIT_REACHED), when=lambda call: True)
     assert (await wiro.run("emulator/sleeper", {**SHORT, "image": File(b"picture", "a.png")})).succeeded
     assert [file.data for file in emulator.ledger.submissions[0].files] == [b"picture"]
@@ -123,10 +124,10 @@ ROW = {"modelslugowner": "emulator", "modelslugproject": "stuck", "parameters": 
     ],
     ids=["another's callback", "another project", "started long ago"],
 )
-async def test_1_a_strangers_task_is_not_ours(
+async def test_1_a_task_of_somebody_else_is_not_adopted(
     emulator: WiroEmulator, impatient: AsyncWiro, row: dict[str, Any]
 ) -> None:
-    """Equal parameters are not enough where the list tells more."""
+    """A task with equal parameters is not adopted if the list shows that it is not ours."""
     emulator.faults.http("Run/*", ResetBefore())
     emulator.faults.http("Task/List", listing({"id": "77", "socketaccesstoken": "stranger", **ROW, **row}), times=None)
     with pytest.raises(SubmissionUnknownError) as caught:
@@ -134,8 +135,8 @@ async def test_1_a_strangers_task_is_not_ours(
     assert caught.value.candidates == ()
 
 
-async def test_1_a_task_of_unknown_age_is_a_candidate_only(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """It may be an old one, whose result is not this run's."""
+async def test_1_a_task_of_unknown_age_is_only_a_candidate(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+    """It may be old, so it is a candidate and not adopted."""
     row = {"id": "77", "socketaccesstoken": "who-knows", **ROW}
     emulator.faults.http("Run/*", ResetBefore())
     emulator.faults.http("Task/List", listing(row), times=None)
@@ -146,10 +147,10 @@ async def test_1_a_task_of_unknown_age_is_a_candidate_only(emulator: WiroEmulato
     assert emulator.ledger.count("Task/Detail") == 1
 
 
-async def test_1_lists_that_tell_little_are_not_asked_about_for_ever(
+async def test_1_incomplete_lists_cause_few_requests(
     emulator: WiroEmulator, impatient: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thousand rows without a time or a model do not become a thousand questions."""
+    """Rows without a time or a model do not cause one request each."""
     monkeypatch.setattr(reconciler, "MAX_ASKED", 5)
     emulator.faults.http("Run/*", ResetBefore())
     emulator.faults.http("Task/List", listing(*({"id": str(number)} for number in range(100))), times=None)
@@ -160,7 +161,7 @@ async def test_1_lists_that_tell_little_are_not_asked_about_for_ever(
 
 
 async def test_1_accounts_are_kept_apart(impatient: AsyncWiro) -> None:
-    """Equal runs of two accounts cannot have each other's tasks, so neither is waited for or counted for the other."""
+    """Equal runs of two accounts are searched for independently."""
     intent = Intent.of(STUCK, RunInput.of({}), None)
     views = impatient, impatient.with_options(timeout=1), impatient.with_options(api_key="another")
     ours, again, theirs = (Reconciler().begin(view._calls, intent).key for view in views)
@@ -168,10 +169,10 @@ async def test_1_accounts_are_kept_apart(impatient: AsyncWiro) -> None:
     assert ours != theirs
 
 
-async def test_1_an_equal_run_without_an_answer_does_not_hold_up_the_search(
+async def test_1_an_equal_run_without_a_response_does_not_delay_the_search(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever lost an answer waits for its equals no longer than for the list."""
+    """A search does not wait for equal runs longer than for the list."""
     monkeypatch.setattr(submitter, "ANSWER_SECONDS", 0.1)
     for module in (submitter, reconciler):
         monkeypatch.setattr(module, "ANSWERED_GRACE", 0.2)
@@ -187,8 +188,8 @@ async def test_1_an_equal_run_without_an_answer_does_not_hold_up_the_search(
 
 
 @pytest.mark.parametrize("odd", ["1e9999999", "1E+1000000", "[" * 600 + "]" * 600, '{"a":' * 300 + "1" + "}" * 300])
-async def test_1_odd_parameters_break_no_search(emulator: WiroEmulator, impatient: AsyncWiro, odd: str) -> None:
-    """Neither one's own nor those of others' tasks in the list."""
+async def test_1_unusual_parameters_break_no_search(emulator: WiroEmulator, impatient: AsyncWiro, odd: str) -> None:
+    """Unusual parameters are compared correctly, ours and those of other tasks."""
     async with AsyncWiro(**emulator.options()) as other:
         await other.submit("emulator/sleeper", {**SHORT, "prompt": odd, "n": 1})
         emulator.faults.http("Run/*", ResetAfter())
@@ -196,8 +197,8 @@ async def test_1_odd_parameters_break_no_search(emulator: WiroEmulator, impatien
     assert result.task.id == ids(emulator)[1]
 
 
-async def test_1_what_was_refused_is_told_as_such(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A plain no is a no, and costs no search."""
+async def test_1_a_refusal_raises_at_once(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """A refusal raises, without a search."""
     emulator.faults.http("Run/*", Respond(200, '{"result":false,"errors":[{"code":0,"message":"x is required"}]}'))
     with pytest.raises(InvalidInputError):
         await wiro.run(STUCK)
@@ -207,8 +208,8 @@ async def test_1_what_was_refused_is_told_as_such(emulator: WiroEmulator, wiro: 
     assert emulator.ledger.count("Task/List") == 0
 
 
-async def test_1_half_a_request_is_told_as_such(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """A body that did not leave to its end was heeded by nobody: one look at the list, then the error itself."""
+async def test_1_an_incomplete_request_raises(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+    """A body that was not sent completely made no task: one search, then the error."""
 
     async def slowly() -> AsyncIterator[bytes]:
         while True:
@@ -223,10 +224,10 @@ async def test_1_half_a_request_is_told_as_such(emulator: WiroEmulator, impatien
     assert not emulator.ledger.submissions
 
 
-async def test_1_an_equal_run_that_is_just_sent_is_waited_for(
+async def test_1_the_search_waits_for_an_equal_run_in_flight(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last look of a search does not fail because an equal run happens to be under way."""
+    """The last step of a search waits for an equal run in flight."""
     monkeypatch.setattr(submitter, "ANSWERED_GRACE", 0.0)
     emulator.faults.http("Run/*", DelayAnswer(1.2))
     emulator.faults.http("Run/*", ResetBefore())

@@ -1,4 +1,4 @@
-"""Promise 4. Time-outs are four and named."""
+"""Promise 4. Timeouts are four and named."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ QUEUED = "emulator/queued"
 
 
 def ids(emulator: WiroEmulator) -> list[str]:
-    """The ids of all that was submitted, in order."""
+    """Return the ids of all submitted tasks, in order."""
     return [submission.task_id for submission in emulator.ledger.submissions]
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
-    """How all tasks stand."""
+    """Return the status of each task."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
 async def test_4_request(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """An HTTP call without an answer in time."""
+    """A request without a response in time raises."""
     emulator.faults.http("Task/Detail", DelayAnswer(1.0))
     view = wiro.with_options(timeout=Timeouts(request=0.1), retry=RetryPolicy(attempts=1))
     task = await wiro.submit(STUCK)
@@ -47,7 +47,7 @@ async def test_4_request(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 
 @pytest.mark.parametrize("way", ["run", "batch"])
 async def test_4_request_of_one_call(emulator: WiroEmulator, wiro: AsyncWiro, way: str) -> None:
-    """The answer to the submit is not waited for longer than the call says; the task is found, and followed."""
+    """The response to the submission is awaited as long as the call says. Then the task is found and followed."""
     emulator.faults.http("Run/*", DelayAnswer(30.0))
     timeouts = Timeouts(request=0.3)
     with anyio.fail_after(20):
@@ -77,7 +77,7 @@ async def test_4_request_of_one_call(emulator: WiroEmulator, wiro: AsyncWiro, wa
 async def test_4_the_phases(
     emulator: WiroEmulator, wiro: AsyncWiro, hurried: None, phase: str, model: str, options: Any, mode: Any
 ) -> None:
-    """The error says which one passed, how long it was, the last status, and which task to go on with."""
+    """The error says which timeout passed, its length, the last status and the task."""
     began = time.monotonic()
     with pytest.raises(TaskTimeoutError, match=phase) as caught:
         await wiro.with_options(progress=mode).run(model, on_cancel="leave", **options)
@@ -90,8 +90,8 @@ async def test_4_the_phases(
     assert wiro.task(error.token).token == emulator.ledger.submissions[0].token
 
 
-async def test_4_waiting_for_a_place_counts_as_queueing(emulator: WiroEmulator) -> None:
-    """What never started is out of queue time, wherever it was kept waiting; nothing is sent for it."""
+async def test_4_the_wait_for_a_slot_counts_as_queue_time(emulator: WiroEmulator) -> None:
+    """The wait for a slot counts as queue time. Nothing is sent after it."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         holder = await wiro.submit(STUCK)
         with pytest.raises(TaskTimeoutError, match=r"queue time-out of 0\.3 s passed before there was a task"):
@@ -100,19 +100,19 @@ async def test_4_waiting_for_a_place_counts_as_queueing(emulator: WiroEmulator) 
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_4_a_task_that_runs_is_not_out_of_queue_time(wiro: AsyncWiro) -> None:
-    """The queue time-out ends when the task starts."""
+async def test_4_a_running_task_is_not_queued(wiro: AsyncWiro) -> None:
+    """The queue timeout ends when the task starts."""
     assert (await wiro.run("emulator/sleeper", {"seconds": 40}, queue_timeout=0.6)).succeeded
 
 
-async def test_4_a_lively_task_is_not_idle(wiro: AsyncWiro) -> None:
-    """Every message starts the idle time-out anew."""
+async def test_4_a_task_that_sends_messages_is_not_idle(wiro: AsyncWiro) -> None:
+    """Every message restarts the idle timeout."""
     timeouts = Timeouts(idle=0.8)
     assert (await wiro.run("emulator/sleeper", {"seconds": 75, "events": 40}, timeout=timeouts)).succeeded
 
 
 async def test_4_run_counts_from_the_submit(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The wall clock includes the submit itself; what it made is stopped."""
+    """The run timeout includes the submission. The task is stopped."""
     emulator.faults.http("Run/*", DelayAnswer(0.5))
     with pytest.raises(TaskTimeoutError) as caught:
         await wiro.run(STUCK, timeout=0.2)
@@ -120,8 +120,8 @@ async def test_4_run_counts_from_the_submit(emulator: WiroEmulator, wiro: AsyncW
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_4_run_counts_in_the_line_too(emulator: WiroEmulator) -> None:
-    """Waiting for a place is part of a run's time; nothing is sent after it."""
+async def test_4_the_wait_for_a_slot_counts_as_run_time(emulator: WiroEmulator) -> None:
+    """The wait for a slot counts as run time. Nothing is sent after it."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         await wiro.submit(STUCK)
         with anyio.fail_after(5), pytest.raises(TaskTimeoutError, match="run time-out"):
@@ -131,8 +131,8 @@ async def test_4_run_counts_in_the_line_too(emulator: WiroEmulator) -> None:
 
 
 @pytest.mark.parametrize("wait", ["result", "events"])
-async def test_4_a_handle_out_of_time_goes_on(emulator: WiroEmulator, wiro: AsyncWiro, wait: str) -> None:
-    """Its own time-out ends the wait only, and another wait may follow."""
+async def test_4_a_handle_continues_after_a_timeout(emulator: WiroEmulator, wiro: AsyncWiro, wait: str) -> None:
+    """The timeout ends only the wait, and another wait may follow."""
     task = await wiro.submit("emulator/sleeper", {"seconds": 30})
 
     async def follow() -> None:
@@ -145,8 +145,8 @@ async def test_4_a_handle_out_of_time_goes_on(emulator: WiroEmulator, wiro: Asyn
     assert (await task).succeeded
 
 
-async def test_4_a_time_out_during_the_submit_tells_the_task(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Its ids came too late for the wait, not for the error: whoever lets it go on can pick it up again."""
+async def test_4_a_timeout_during_the_submission_names_the_task(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The ids arrive after the timeout, and the error has them."""
     emulator.faults.http("Run/*", DelayAnswer(0.5), times=2)
     for wait in (
         lambda: wiro.run(STUCK, timeout=0.2, on_cancel="leave"),
@@ -161,7 +161,7 @@ async def test_4_a_time_out_during_the_submit_tells_the_task(emulator: WiroEmula
 
 
 async def only(batch: Batch) -> None:
-    """Raise the error of a batch's one item."""
+    """Raise the error of the only item of a batch."""
     async with batch:
         (item,) = await batch.results()
     assert item.error is not None
@@ -188,8 +188,8 @@ async def entered(stream: TextStream) -> None:
     ],
     ids=["stream", "stream of a view", "map", "batch", "run"],
 )
-async def test_4_every_call_has_its_time_outs(emulator: WiroEmulator, wiro: AsyncWiro, call: Call) -> None:
-    """Whatever waits for a task can be told how long, and stops what it gives up."""
+async def test_4_every_call_has_a_timeout(emulator: WiroEmulator, wiro: AsyncWiro, call: Call) -> None:
+    """Every call that waits for a task accepts a timeout, and stops the task."""
     with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match=r"run time-out of 0\.3 s"):
         await call(wiro)
     assert statuses(emulator) == ["task_cancel"]
@@ -204,8 +204,8 @@ async def test_4_every_call_has_its_time_outs(emulator: WiroEmulator, wiro: Asyn
     ],
     ids=["stream", "submit", "batch"],
 )
-async def test_4_no_call_stands_in_line_for_ever(emulator: WiroEmulator, hurried: None, call: Call) -> None:
-    """Time before there is a task counts as well."""
+async def test_4_no_call_waits_for_a_slot_indefinitely(emulator: WiroEmulator, hurried: None, call: Call) -> None:
+    """The time before there is a task counts."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         await wiro.submit(STUCK)
         with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match="queue time-out"):
@@ -215,7 +215,7 @@ async def test_4_no_call_stands_in_line_for_ever(emulator: WiroEmulator, hurried
 
 @pytest.mark.parametrize("value", [-1, float("nan"), "5", True])
 @pytest.mark.parametrize("phase", ["request", "queue", "run", "idle"])
-def test_4_what_is_no_time(phase: str, value: Any) -> None:
-    """It is refused before there is anything to lose."""
+def test_4_invalid_times(phase: str, value: Any) -> None:
+    """It is refused in the constructor."""
     with pytest.raises(ConfigurationError, match=phase):
         Timeouts(**{phase: value})
