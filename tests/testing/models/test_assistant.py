@@ -22,16 +22,16 @@ Run = dict[str, Any]
 
 
 async def ran(api: Api, **turn: Any) -> tuple[str, Run]:
-    """A run's token and what it said."""
+    """Make a run, and return its token and its output."""
     token = await api.run("assistant", **{**ASK, **turn})
     content: Run = (await api.ended(token))["outputs"][0]["content"]
     return token, content
 
 
 def calls(content: Run) -> list[tuple[str, str, str]]:
-    """Names, arguments and statuses."""
-    told = [part for part in content["segments"] if part["type"].endswith("_call")]
-    return [(call["name"], call.get("arguments", call.get("input")), call["status"]) for call in told]
+    """Return the names, arguments and statuses of tool calls."""
+    parts = [part for part in content["segments"] if part["type"].endswith("_call")]
+    return [(call["name"], call.get("arguments", call.get("input")), call["status"]) for call in parts]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def calls(content: Run) -> list[tuple[str, str, str]]:
     ],
 )
 async def test_which_tools_it_calls(api: Api, turn: Run, names: list[str]) -> None:
-    """All that it may, with arguments of their schemas."""
+    """It calls every allowed tool, with arguments that fit the schema."""
     _, content = await ran(api, tools=[WEATHER, TIME, SQL], **turn) if "tools" not in turn else await ran(api, **turn)
     assert [name for name, _, _ in calls(content)] == names
     assert content["finishreason"] == ("tool_calls" if names else "stop")
@@ -54,7 +54,7 @@ async def test_which_tools_it_calls(api: Api, turn: Run, names: list[str]) -> No
 
 
 async def test_two_turns(api: Api) -> None:
-    """The second answers with what the tools gave; a third may go on from it."""
+    """The second turn answers with the tool outputs. A third one may continue it."""
     token, asked = await ran(api, tools=[WEATHER])
     outputs = [{"call_id": asked["segments"][-1]["call_id"], "output": {"degrees": 21}}]
     turn = {"previousTaskToken": token, "toolOutputs": outputs, "session_id": "s", "seconds": 0.1}
@@ -65,15 +65,17 @@ async def test_two_turns(api: Api) -> None:
 
 
 async def test_calls_grow_before_they_are_complete(api: Api) -> None:
-    """As the real ones: in progress first."""
-    heard = await api.follow("assistant", **{**ASK, "seconds": 5}, tools=[WEATHER])
-    told = [m["message"] for m in heard if m["type"] == "task_output"]
-    states = [calls(message)[0][2] for message in told if message.get("segments") and "name" in message["segments"][-1]]
+    """A call is in progress before it is complete."""
+    received = await api.follow("assistant", **{**ASK, "seconds": 5}, tools=[WEATHER])
+    messages = [m["message"] for m in received if m["type"] == "task_output"]
+    states = [
+        calls(message)[0][2] for message in messages if message.get("segments") and "name" in message["segments"][-1]
+    ]
     assert states == ["in_progress", "completed"]
 
 
-async def test_calls_that_are_cut(api: Api) -> None:
-    """Their arguments are no JSON; without a complete one the model was cut off."""
+async def test_incomplete_calls(api: Api) -> None:
+    """Incomplete calls have broken arguments. Without a complete call the finish reason is "length"."""
     _, content = await ran(api, tools=[WEATHER, TIME], incomplete=1)
     assert [status for _, _, status in calls(content)] == ["completed", "incomplete"]
     with pytest.raises(ValueError, match="Expecting"):
@@ -84,15 +86,15 @@ async def test_calls_that_are_cut(api: Api) -> None:
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "error"])
 async def test_finish_reasons(api: Api, reason: str) -> None:
-    """On request; the answer is cut."""
-    whole, cut = (await ran(api))[1], (await ran(api, finish=reason))[1]
-    assert (whole["finishreason"], cut["finishreason"]) == ("stop", reason)
-    assert 0 < len(cut["raw"]) < len(whole["raw"])
-    assert whole["raw"].startswith(cut["raw"])
+    """A requested finish reason cuts the answer."""
+    full, cut = (await ran(api))[1], (await ran(api, finish=reason))[1]
+    assert (full["finishreason"], cut["finishreason"]) == ("stop", reason)
+    assert 0 < len(cut["raw"]) < len(full["raw"])
+    assert full["raw"].startswith(cut["raw"])
 
 
-async def test_forms(api: Api) -> None:
-    """JSON of the schema, also after tools; fenced or broken on request."""
+async def test_response_formats(api: Api) -> None:
+    """Answers are JSON of the schema, also after tools; fenced or broken on request."""
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": CITY, "strict": True}}
     assert json.loads((await ran(api, response_format=form))[1]["raw"]) == {"city": "Rome"}
     assert json.loads((await ran(api, response_format={"type": "json_object"}))[1]["raw"]) == {"answer": ASK["prompt"]}
@@ -107,7 +109,7 @@ async def test_forms(api: Api) -> None:
 
 
 async def test_messages(api: Api) -> None:
-    """The last word of the user is what is asked, also in parts."""
+    """The last user message is the question, also if it has parts."""
     parts = [{"role": "user", "content": [{"type": "text", "text": "And Paris?"}]}, {"role": "system", "content": "x"}]
     token = await api.run("assistant", messages=parts, seconds=0.1)
     assert "And Paris?" in (await api.ended(token))["outputs"][0]["content"]["raw"]
@@ -136,7 +138,7 @@ OUTPUTS = [{"call_id": "call_1_1", "output": 1}]
     ],
 )
 async def test_the_rules_of_turns(api: Api, turn: Run, accepted: bool) -> None:
-    """What goes on from a run names it, its session, and an output for each of its calls."""
+    """A turn that continues a run names the run, its session, and an output for each call."""
     token, _ = await ran(api, tools=[WEATHER])
     answer = await api.post("Run/emulator/assistant", {"previousTaskToken": token, "seconds": 0.1, **turn})
     assert answer["result"] is accepted
@@ -144,8 +146,8 @@ async def test_the_rules_of_turns(api: Api, turn: Run, accepted: bool) -> None:
         assert answer["errors"][0]["message"] == "Request parameters are invalid."
 
 
-async def test_only_runs_that_ended_well_are_gone_on_from(api: Api) -> None:
-    """Neither running ones nor those of other models."""
+async def test_only_successful_runs_can_be_continued(api: Api) -> None:
+    """Running tasks and tasks of other models cannot be continued."""
     running = await api.run("assistant", **{**ASK, "seconds": 500})
     other = await api.run("writer", prompt="x", session_id="s", seconds=0.1)
     await api.ended(other)
@@ -174,12 +176,12 @@ async def test_only_runs_that_ended_well_are_gone_on_from(api: Api) -> None:
     ],
 )
 def test_samples_fit_their_schemas(schema: Any) -> None:
-    """By an independent opinion."""
+    """An independent validator accepts the samples."""
     jsonschema.validate(sample(schema, "How is it in Rome?"), schema)
 
 
 def test_samples_of_texts() -> None:
-    """Names first, then words, then something; schemas that hold themselves end."""
+    """Texts are names, then words, then a default. Recursive schemas end."""
     texts = ["Is Rome nice?", "tell me everything", "?"]
     assert [sample({"type": "string"}, about) for about in texts] == ["Rome", "tell", "something"]
     endless: Any = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}

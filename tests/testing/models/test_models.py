@@ -1,4 +1,4 @@
-"""What the standard models do."""
+"""The standard models."""
 
 import io
 import json
@@ -39,7 +39,7 @@ def _echoed(task: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_painter(api: "Api") -> None:
-    """As many PNGs as asked for, of the size asked for, and their sizes told right."""
+    """PNGs of the requested number and size, with the right file sizes."""
     task = await api.ended(await api.run("painter", prompt="a fox", width=48, height=32, images=2, seconds=0.2))
     assert [output["name"] for output in task["outputs"]] == ["0.png", "1.png"]
     for output in task["outputs"]:
@@ -50,15 +50,15 @@ async def test_painter(api: "Api") -> None:
 
 
 async def test_painter_reports_progress(api: "Api") -> None:
-    """Twelve steps, each with what a progress bar wants."""
-    heard = await api.follow("painter", prompt="a fox", width=16, height=16, seconds=60)
-    steps = [json.loads(message["message"]) for message in heard if message["type"] == "task_output"]
+    """Twelve steps with the data of a progress bar."""
+    received = await api.follow("painter", prompt="a fox", width=16, height=16, seconds=60)
+    steps = [json.loads(message["message"]) for message in received if message["type"] == "task_output"]
     assert [step["stepCurrent"] for step in steps] == [str(n) for n in range(1, 13)]
     assert (steps[5]["percentage"], steps[5]["stepTotal"], steps[5]["remainingTime"]) == ("50", "12", "30.0s")
 
 
 async def test_mirror(api: "Api", emulator: WiroEmulator) -> None:
-    """A picture comes as a file, as a URL of the emulator, or as a URL of somebody else."""
+    """The picture is a file, a URL of the emulator, or a URL of another host."""
     painted = await api.ended(await api.run("painter", prompt="x", width=20, height=10, seconds=0.1))
     url = painted["outputs"][0]["url"]
     data = (await api.http.get(url)).content
@@ -74,8 +74,8 @@ async def test_mirror(api: "Api", emulator: WiroEmulator) -> None:
     assert len(by_list["outputs"]) == 1
 
 
-async def test_mirror_fails_on_what_is_no__picture(api: "Api", emulator: WiroEmulator) -> None:
-    """Outputs that cannot be made make the run fail, with the reason in the log."""
+async def test_mirror_fails_without_a_picture(api: "Api", emulator: WiroEmulator) -> None:
+    """If the outputs cannot be made, the run fails, and the log has the reason."""
     run = f"{emulator.base_url}/Run/emulator/mirror"
     sent = await api.http.post(run, files={"inputImage": ("photo.png", b"oops", "image/png")})
     task = await api.ended(sent.json()["socketaccesstoken"])
@@ -85,21 +85,21 @@ async def test_mirror_fails_on_what_is_no__picture(api: "Api", emulator: WiroEmu
 
 @pytest.mark.parametrize("generation", ["older", "newer"])
 async def test_writer(api: "Api", generation: Generation) -> None:
-    """The text grows message by message: thinking first, then the answer."""
+    """The text grows with each message: thinking first, then the answer."""
     with WiroEmulator(api_secret=None, speed=20, generation=generation) as emulator:
         one = type(api)(emulator, api.http)
-        heard = await one.follow("writer", prompt="Explain qubits", seconds=6)
+        received = await one.follow("writer", prompt="Explain qubits", seconds=6)
         task = next(iter(emulator.ledger.tasks.values()))
         content = (await one.detail(task.token))["outputs"][0]["content"]
         merged = (await one.detail(task.token))["debugoutput"]
-    texts = [message["message"] for message in heard if message["type"] == "task_output"]
+    texts = [message["message"] for message in received if message["type"] == "task_output"]
     assert 30 <= len(texts) <= 45
     assert texts[0]["isThinking"] is True
     assert texts[0]["answer"] == []
     for before, after in pairwise(texts):
         assert after["raw"].startswith(before["raw"])
     assert content["raw"] == texts[-1]["raw"] == texts[-1]["answer"][0] == merged
-    full = next(message["message"] for message in heard if message["type"] == "task_output_full")
+    full = next(message["message"] for message in received if message["type"] == "task_output_full")
     if generation == "older":
         assert full["raw"] == merged
         assert (content["thinking"], content["answer"]) == (texts[-1]["thinking"], [merged])
@@ -117,7 +117,7 @@ TOOL = {"type": "function", "function": {"name": "get_weather"}}
 
 @pytest.mark.parametrize("tools", [[TOOL], json.dumps([TOOL]), [TOOL["function"]]])
 async def test_writer_calls_tools(api: "Api", tools: Any) -> None:
-    """Given a tool, the writer calls it and stops there."""
+    """With a tool, the writer calls it and stops."""
     task = await api.ended(await api.run("writer", prompt="Weather?", tools=tools, seconds=0.1))
     content = task["outputs"][0]["content"]
     call = content["segments"][-1]
@@ -142,23 +142,23 @@ async def test_writer_calls_tools(api: "Api", tools: Any) -> None:
     ],
 )
 async def test_writer_turns(api: "Api", turn: dict[str, Any], problem: str | None) -> None:
-    """A turn is a prompt, or messages, or tool outputs; never two of them."""
+    """A turn has exactly one of prompt, messages and tool outputs."""
     answer = await api.post("Run/emulator/writer", turn)
     assert answer["result"] is (problem is None)
     assert problem is None or answer["errors"][0]["message"] == problem
 
 
-async def test_models_of_ones_own(api: "Api") -> None:
-    """A model is a function from input to script; outputs may come late or without a start."""
+async def test_custom_models(api: "Api") -> None:
+    """A model is a function from inputs to a script. Outputs may be late, or without a start."""
 
     def late() -> Outputs:
         return (FileOutput("late.bin", "application/octet-stream", b"late"),)
 
-    def script(given: Any) -> Script:
-        assert given.text("missing", "default") == "default"
+    def script(inputs: Any) -> Script:
+        assert inputs.text("missing", "default") == "default"
         return Script((Step("task_postprocess_end", after=0.1),), late)
 
-    def replaced(given: Any) -> Script:
+    def replaced(inputs: Any) -> Script:
         return Script(timeline(0.1, [progress(1, 1, 0)], overhead=0.01))
 
     mine = [ModelScript("me/late", script), ModelScript("emulator/writer", replaced)]

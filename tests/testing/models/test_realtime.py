@@ -1,4 +1,4 @@
-"""The realtime models: an echo, a tone, and one that counts."""
+"""The realtime models: an echo, a tone and a counter."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ async def _until(socket: ClientConnection, kind: str) -> dict[str, Any]:
 
 
 async def test_a_session(api: "Api") -> None:
-    """Chunks come back, a turn is five of them, and the session ends when the client says so."""
+    """Frames come back, five of them are a turn, and the client ends the session."""
     async with api.socket() as socket:
         token = await api.run("echo", seconds=5)
         await api.register(socket, token)
@@ -48,7 +48,7 @@ async def test_a_session(api: "Api") -> None:
 
 
 async def test_a_dropped_socket_ends_the_session(api: "Api") -> None:
-    """Nobody there, nobody to talk to: even before the session was ready."""
+    """A closed connection ends the session, even before it is ready."""
     async with api.socket() as socket:
         token = await api.run("echo", seconds=5)
         await api.register(socket, token)
@@ -56,7 +56,7 @@ async def test_a_dropped_socket_ends_the_session(api: "Api") -> None:
 
 
 async def test_a_tone(api: "Api") -> None:
-    """It speaks its prompt, says what it said, and ends by itself; or waits to be ended."""
+    """It speaks its prompt and sends the transcript. Then it ends, or waits for the end."""
     async with api.socket() as socket:
         token = await api.run("tone", prompt="la la", seconds=5)
         await api.register(socket, token)
@@ -79,7 +79,7 @@ async def test_a_tone(api: "Api") -> None:
 
 
 async def test_counting(api: "Api") -> None:
-    """Every second of audio, and what is left at the end; audio that comes too early is lost."""
+    """It reports every second of audio, and the rest at the end. Early audio is lost."""
     async with api.socket() as socket:
         token = await api.run("counting", seconds=5)
         await api.register(socket, token)
@@ -89,15 +89,15 @@ async def test_counting(api: "Api") -> None:
         for _ in range(6):
             await socket.send(prefix + bytes(9600))
         await socket.send(json.dumps({"type": "task_session_end", "tasktoken": token}))
-        told = [(await _until(socket, "task_output"))["message"] for _ in range(2)]
-        assert told == ["TRANSCRIPT_USER:24000 samples", "TRANSCRIPT_USER:28800 samples"]
+        transcripts = [(await _until(socket, "task_output"))["message"] for _ in range(2)]
+        assert transcripts == ["TRANSCRIPT_USER:24000 samples", "TRANSCRIPT_USER:28800 samples"]
         await _until(socket, "task_postprocess_end")
     assert api.emulator.ledger.sockets[-1].heard == [9600] * 7
     assert api.emulator.ledger.sockets[-1].asked == ["task_info", "task_session_end"]
 
 
-async def test_who_registers_late_hears_it_all(api: "Api") -> None:
-    """A voice begins when the session is ready and somebody is there."""
+async def test_a_late_registration_receives_everything(api: "Api") -> None:
+    """A voice begins when the session is ready and a client has registered."""
     token = await api.run("tone", prompt="hello")
     await api.reached(token, "task_stream_ready")
     async with api.socket() as socket:
@@ -106,8 +106,8 @@ async def test_who_registers_late_hears_it_all(api: "Api") -> None:
         await _until(socket, "task_postprocess_end")
 
 
-async def test_a_drop_in_the_middle(api: "Api") -> None:
-    """After so many frames; the session is over then."""
+async def test_a_drop_during_a_session(api: "Api") -> None:
+    """The connection is dropped after some frames, and the session ends."""
     api.emulator.faults.socket(DropAfterAudio(2))
     token = await api.run("tone", prompt="a longer text", seconds=5)
     frames = 0

@@ -27,15 +27,15 @@ def _text(answer: httpx.Response) -> str:
     return str(answer.json()["errors"][0]["message"])
 
 
-def test_default_user_agent_is_turned_away(emulator: WiroEmulator) -> None:
-    """The name httpx gives itself gets a 403 page that is not JSON."""
+def test_the_default_user_agent_is_blocked(emulator: WiroEmulator) -> None:
+    """httpx's default user agent gets a 403 page that is not JSON."""
     answer = _ask(emulator, {"user-agent": f"python-httpx/{httpx.__version__}"})
     assert answer.status_code == 403
     assert answer.headers["content-type"].startswith("text/html")
 
 
 def test_key_only(emulator: WiroEmulator) -> None:
-    """Without a secret the right key is enough, and a signature does no harm."""
+    """Without a secret the right key is enough, and a signature is ignored."""
     key = {"x-api-key": "emulator-key"}
     assert _ask(emulator, key).status_code == 200
     assert _ask(emulator, key | {"x-nonce": "1", "x-signature": "none"}).status_code == 200
@@ -62,6 +62,6 @@ def test_signature(headers: dict[str, str], problem: str) -> None:
     assert problem in _text(answer)
 
 
-def test_catalogue_needs_no_key(emulator: WiroEmulator) -> None:
+def test_the_catalogue_needs_no_key(emulator: WiroEmulator) -> None:
     """Tool endpoints are public."""
     assert _ask(emulator, {}, "Tool/Explore").json()["result"] is True

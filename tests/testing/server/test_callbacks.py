@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Hook:
-    """A listener that keeps what is posted to it and gives one answer."""
+    """A server that keeps requests and sends one response."""
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
@@ -31,7 +31,7 @@ class Hook:
 
 @pytest.fixture(params=[b"HTTP/1.1 204 No Content\r\n\r\n"])
 async def hook(request: pytest.FixtureRequest) -> AsyncIterator[Hook]:
-    """A listener on loopback."""
+    """A server on loopback."""
     listener = Hook(request.param)
     server = await asyncio.start_server(listener.take, "127.0.0.1", 0)
     async with server:
@@ -45,7 +45,7 @@ async def _delivered(api: "Api") -> int | None:
 
 
 async def test_delivery(api: "Api", emulator: WiroEmulator, hook: Hook) -> None:
-    """One POST with Detail's envelope when the run completes; the task repeats the URL."""
+    """One POST with Task/Detail's envelope at the end of the run. The task shows the URL."""
     token = await api.run("sleeper", callbackUrl=hook.url)
     request = await hook.requests.get()
     assert request.startswith(b"POST /hook?secret=1 HTTP/1.1\r\n")
@@ -60,15 +60,15 @@ async def test_delivery(api: "Api", emulator: WiroEmulator, hook: Hook) -> None:
 
 
 @pytest.mark.parametrize("hook", [b"nonsense\r\n", b""], indirect=True)
-async def test_useless_answers(api: "Api", emulator: WiroEmulator, hook: Hook) -> None:
-    """A listener that does not speak HTTP is noted as such."""
+async def test_invalid_responses(api: "Api", emulator: WiroEmulator, hook: Hook) -> None:
+    """A server that does not speak HTTP has no status in the ledger."""
     await api.run("sleeper", callbackUrl=hook.url)
     assert await _delivered(api) is None
 
 
 @pytest.mark.parametrize("url", ["http://example.com/", "https://127.0.0.1/", "nowhere"])
-async def test_other_hosts_are_left_alone(api: "Api", emulator: WiroEmulator, url: str) -> None:
-    """Nothing leaves the machine."""
+async def test_other_hosts_are_not_called(api: "Api", emulator: WiroEmulator, url: str) -> None:
+    """Only loopback hosts are called."""
     await api.ended(await api.run("sleeper", callbackUrl=url))
     await api.post("Tool/Explore")
     assert emulator.ledger.callbacks == []

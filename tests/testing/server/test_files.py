@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 async def test_upload(api: "Api", emulator: WiroEmulator) -> None:
-    """An uploaded file is described and can be had again without a key."""
+    """An uploaded file is listed, and can be downloaded without a key."""
     files = {"file": ("kitten ü.png", b"not really", "image/png")}
     answer = await api.http.post(f"{emulator.base_url}/File/Upload", files=files, data={"folderid": "f1"})
     [entry] = answer.json()["list"]
@@ -22,7 +22,7 @@ async def test_upload(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_folders(api: "Api") -> None:
-    """Names hold letters, digits, - and _."""
+    """Names have letters, digits, - and _."""
     [folder] = (await api.post("File/FolderCreate", {"name": "my_new-folder", "parentid": "p"}))["list"]
     assert (folder["name"], folder["parentid"]) == ("my_new-folder", "p")
     assert (await api.post("File/FolderCreate"))["result"] is False
@@ -31,7 +31,7 @@ async def test_folders(api: "Api") -> None:
 
 @pytest.fixture
 async def url(api: "Api", emulator: WiroEmulator) -> str:
-    """The URL of a file of ten digits."""
+    """The URL of a file with ten digits."""
     files = {"file": ("digits.txt", b"0123456789", "text/plain")}
     answer = await api.http.post(f"{emulator.base_url}/File/Upload", files=files)
     return str(answer.json()["list"][0]["url"])
@@ -52,7 +52,7 @@ async def url(api: "Api", emulator: WiroEmulator) -> str:
     ],
 )
 async def test_ranges(api: "Api", url: str, asked: str, status: int, body: bytes, described: str | None) -> None:
-    """A part of a file can be asked for."""
+    """A range returns a part of the file."""
     answer = await api.http.get(url, headers={"range": asked})
     assert (answer.status_code, answer.content) == (status, body)
     assert answer.headers.get("content-range") == described
@@ -60,7 +60,7 @@ async def test_ranges(api: "Api", url: str, asked: str, status: int, body: bytes
 
 
 async def test_if_range(api: "Api", url: str) -> None:
-    """With another file's tag the whole file comes."""
+    """With the tag of another file, the whole file is sent."""
     whole = await api.http.get(url)
     assert whole.headers["accept-ranges"] == "bytes"
     same = {"range": "bytes=5-", "if-range": whole.headers["etag"]}
@@ -72,7 +72,7 @@ async def test_if_range(api: "Api", url: str) -> None:
 
 
 async def test_unknown_files(api: "Api", url: str, emulator: WiroEmulator) -> None:
-    """Key and name must both fit."""
+    """Key and name must both match."""
     assert (await api.http.get(f"{emulator.base_url}/File/nokey/digits.txt")).status_code == 404
     assert (await api.http.get(url + ".bak")).status_code == 404
     assert emulator.ledger.count("files/nokey/*") == 1

@@ -25,13 +25,13 @@ async def _events(api: "Api", path: str, body: dict[str, Any], **headers: str) -
 
 
 async def test_json(api: "Api") -> None:
-    """The answer is Detail's, once the task is over."""
+    """The response is that of Task/Detail, once the task is over."""
     answer = await api.post("Run/emulator/sleeper/sync", {"seconds": 0.2})
     assert answer["tasklist"][0]["pexit"] == "0"
 
 
-async def test_time_out(api: "Api") -> None:
-    """After too long there is a 504 with both ids, and the task goes on."""
+async def test_timeout(api: "Api") -> None:
+    """After the timeout the response is 504 with both ids, and the task continues."""
     api.emulator.faults.sync_timeout = 0.01
     answer = await api.send("Run/emulator/sleeper/sync", {"seconds": 1})
     assert answer.status_code == 504
@@ -42,21 +42,21 @@ async def test_time_out(api: "Api") -> None:
 
 @pytest.mark.parametrize("by_header", [True, False])
 async def test_events(api: "Api", by_header: bool) -> None:
-    """A start with both ids, cumulative segments, and Detail's envelope at the end."""
+    """A start with both ids, cumulative segments, and Task/Detail's envelope at the end."""
     headers = {"accept": "text/event-stream"} if by_header else {}
     path = "Run/emulator/writer/sync" + ("" if by_header else "?stream=true")
-    heard = await _events(api, path, {"prompt": "Explain qubits", "seconds": 2}, **headers)
-    names = [name for name, _ in heard]
+    received = await _events(api, path, {"prompt": "Explain qubits", "seconds": 2}, **headers)
+    names = [name for name, _ in received]
     assert names[0] == "start"
     assert names[-1] == "done"
     assert ": keep-alive" in names
-    assert set(heard[0][1]) == {"taskid", "socketaccesstoken"}
-    outputs = [data for name, data in heard if name == "task_output"]
-    assert all(data["id"] == heard[0][1]["taskid"] and data["pexit"] is None for data in outputs)
+    assert set(received[0][1]) == {"taskid", "socketaccesstoken"}
+    outputs = [data for name, data in received if name == "task_output"]
+    assert all(data["id"] == received[0][1]["taskid"] and data["pexit"] is None for data in outputs)
     for before, after in pairwise(outputs):
         assert after["segments"][0]["text"].startswith(before["segments"][0]["text"])
     assert [segment["type"] for segment in outputs[-1]["segments"]] == ["thinking", "answer"]
-    assert heard[-1][1]["tasklist"][0]["pexit"] == "0"
+    assert received[-1][1]["tasklist"][0]["pexit"] == "0"
 
 
 async def test_events_of_a_silent_model(api: "Api") -> None:
@@ -68,7 +68,7 @@ async def test_events_of_a_silent_model(api: "Api") -> None:
 
 
 async def test_a_run_without_duration(api: "Api") -> None:
-    """A task that is over as soon as it is accepted is told at once."""
+    """A task that ends at once has its result at once."""
     at_once = ModelScript("me/now", lambda given: Script((Step("task_postprocess_end"),)))
     with WiroEmulator(models=[at_once], api_secret=None) as emulator:
         one = type(api)(emulator, api.http)
@@ -77,7 +77,7 @@ async def test_a_run_without_duration(api: "Api") -> None:
 
 
 async def test_dropping_the_stream_does_not_stop_the_task(api: "Api") -> None:
-    """The run is billed and goes on without its listener."""
+    """The run continues without its client."""
     url = f"{api.emulator.base_url}/Run/emulator/sleeper/sync?stream=true"
     async with api.http.stream("POST", url, json={"seconds": 1}) as stream:
         assert await anext(stream.aiter_lines()) == "event: start"

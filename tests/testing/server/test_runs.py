@@ -1,4 +1,4 @@
-"""Run: bodies, echoes, refusals, limits, the ledger."""
+"""Run: bodies, echoes, refusals, limits and the ledger."""
 
 import json
 from decimal import Decimal
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def test_json_run(api: "Api") -> None:
-    """A run gets an id, a token, and its parameters back as strings."""
+    """A run has an id and a token, and its parameters are echoed as strings."""
     answer = await api.post("Run/emulator/sleeper", {"n": 4, "f": 0.5, "one": 1.0, "b": True, "l": [1, "x"]})
     assert answer["errors"] == []
     assert answer["taskid"].isdecimal()
@@ -24,7 +24,7 @@ async def test_json_run(api: "Api") -> None:
 
 
 async def test_parameters_are_text_or_object(api: "Api") -> None:
-    """The two generations echo parameters and categories in different shapes."""
+    """The two generations echo parameters and categories in different formats."""
     older, newer = [await api.ended(await api.run("sleeper", deep={"x": 1, "none": None})) for _ in range(2)]
     assert older["categories"] == '["test"]'
     assert newer["categories"] == ["test"]
@@ -32,7 +32,7 @@ async def test_parameters_are_text_or_object(api: "Api") -> None:
 
 
 async def test_multipart_run(api: "Api", emulator: WiroEmulator) -> None:
-    """Files are kept and echoed as URLs; repeated parts become lists; the empty part is no file."""
+    """Files are stored and echoed as URLs. Repeated parts become lists. An empty part is no file."""
     files: list[tuple[str, tuple[str | None, bytes | str, str]]] = [
         ("one", ("a b.txt", b"first", "text/plain")),
         ("two", ("x.bin", b"\x00", "application/octet-stream")),
@@ -55,8 +55,8 @@ async def test_multipart_run(api: "Api", emulator: WiroEmulator) -> None:
     ]
 
 
-async def test_big_files_are_only_measured(api: "Api", emulator: WiroEmulator) -> None:
-    """Above 16 MiB the bytes are not kept, but size and digest are right."""
+async def test_big_files_are_not_kept(api: "Api", emulator: WiroEmulator) -> None:
+    """Above 16 MiB only size and digest are kept."""
     big = b"x" * (16 * 2**20 + 1)
     await api.http.post(f"{emulator.base_url}/Run/emulator/sleeper", files={"big": ("big.bin", big)})
     [file] = emulator.ledger.submissions[0].files
@@ -73,7 +73,7 @@ async def test_big_files_are_only_measured(api: "Api", emulator: WiroEmulator) -
     ],
 )
 async def test_malformed_body(api: "Api", emulator: WiroEmulator, content: bytes, kind: str) -> None:
-    """What cannot be read is refused in the service's words."""
+    """An unreadable body is refused with the service's text."""
     url = f"{emulator.base_url}/Run/emulator/sleeper"
     answer = (await api.http.post(url, content=content, headers={"content-type": kind})).json()
     assert answer["errors"][0]["message"] == "Request parameters are invalid."
@@ -93,7 +93,7 @@ async def test_malformed_body(api: "Api", emulator: WiroEmulator, content: bytes
     ],
 )
 async def test_refusals(api: "Api", path: str, body: dict[str, Any], code: int, message: str) -> None:
-    """Errors come as envelopes, mostly with HTTP 200."""
+    """Errors are envelopes, mostly with HTTP 200."""
     answer = await api.send(path, body)
     assert answer.status_code == (404 if "url" in message else 200)
     [error] = answer.json()["errors"]
@@ -103,13 +103,13 @@ async def test_refusals(api: "Api", path: str, body: dict[str, Any], code: int, 
 
 
 async def test_paths_outside_the_api(api: "Api", emulator: WiroEmulator) -> None:
-    """Only /v1 is the API, and only POST."""
+    """The API is below /v1 and accepts only POST."""
     assert (await api.http.post(emulator.base_url.removesuffix("/v1") + "/v2/Task/Detail")).status_code == 404
     assert (await api.http.get(emulator.base_url + "/Task/Detail")).status_code == 404
 
 
 async def test_slugs_are_percent_decoded() -> None:
-    """Slugs may hold spaces, capitals and even slashes."""
+    """Slugs may have spaces, capitals and slashes."""
     odd = ModelScript(" Odd Owner/Model 1/x", lambda given: Script(timeline(0.1)))
     headers = {"user-agent": "emulator-tests", "x-api-key": "emulator-key"}
     async with (
@@ -121,7 +121,7 @@ async def test_slugs_are_percent_decoded() -> None:
 
 
 async def test_concurrency_limit(api: "Api") -> None:
-    """With little money only a tenth of it runs at once; a task that ended makes room."""
+    """A low balance limits the running tasks. A task that ends frees its slot."""
     with WiroEmulator(api_secret=None, balance=Decimal(25)) as poor:
         poor_api = type(api)(poor, api.http)
         first, second = await poor_api.run("stuck"), await poor_api.run("queued")
@@ -135,7 +135,7 @@ async def test_concurrency_limit(api: "Api") -> None:
 
 
 async def test_money_runs_out(api: "Api") -> None:
-    """Successful runs are paid for; below zero nothing runs."""
+    """Successful runs reduce the balance. Below zero, runs are refused."""
     with WiroEmulator(api_secret=None, balance=Decimal("0.03"), speed=20) as poor:
         poor_api = type(api)(poor, api.http)
         task = await poor_api.ended(await poor_api.run("painter", prompt="x", width=16, height=16))
@@ -146,7 +146,7 @@ async def test_money_runs_out(api: "Api") -> None:
 
 
 async def test_ledger(api: "Api", emulator: WiroEmulator) -> None:
-    """Calls and submissions are written down, and can be counted, grouped, exported and cleared."""
+    """Calls and submissions are recorded, and can be counted, grouped, exported and cleared."""
     for prompt in ("a", "b", "a"):
         await api.run("sleeper", prompt=prompt, projectid=9)
     ledger = emulator.ledger

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def test_detail_of_a_success(api: "Api") -> None:
-    """Numbers are strings, times are Unix seconds, the output is there."""
+    """Numbers are strings, times are Unix seconds, and there is an output."""
     token = await api.run("sleeper")
     task = await api.ended(token)
     assert (task["status"], task["pexit"], task["totalcost"]) == (
@@ -38,7 +38,7 @@ async def test_detail_before_the_end(api: "Api") -> None:
 
 
 async def test_failed_task(api: "Api") -> None:
-    """A failure ends like a success, but with exit code 1, no bill, and a reason at the end of the log."""
+    """A failure has exit code 1, costs nothing, and the log ends with the reason."""
     task = await api.ended(await api.run("failing", reason="No GPU."))
     assert (task["status"], task["pexit"], task["totalcost"]) == ("task_postprocess_end", "1", "0")
     assert task["debugoutput"].splitlines()[-1] == "No GPU."
@@ -49,7 +49,7 @@ async def test_failed_task(api: "Api") -> None:
 
 
 async def test_cancel(api: "Api") -> None:
-    """Only what is still queued can be cancelled, and only by id."""
+    """Only a queued task can be cancelled, and only by id."""
     token = await api.run("queued")
     task = await api.detail(token)
     assert (await api.post("Task/Cancel", {"tasktoken": token}))["errors"][0]["code"] == 0
@@ -62,7 +62,7 @@ async def test_cancel(api: "Api") -> None:
 
 
 async def test_kill(api: "Api") -> None:
-    """Only what runs can be killed, by token or by id; it ends as cancelled."""
+    """Only a running task can be killed, by token or id. It ends as cancelled."""
     token = await api.run("stuck")
     task = await api.reached(token, "task_start")
     assert (await api.post("Task/Cancel", {"taskid": task["id"]}))["errors"][0]["code"] == 1
@@ -73,7 +73,7 @@ async def test_kill(api: "Api") -> None:
 
 
 async def test_kill_stops_the_timeline(api: "Api", emulator: WiroEmulator) -> None:
-    """A killed task says nothing more and stays cancelled."""
+    """A killed task sends nothing more and stays cancelled."""
     token = await api.run("sleeper", seconds=6)
     await api.reached(token, "task_start", "task_output")
     await api.post("Task/Kill", {"socketaccesstoken": token})
@@ -84,7 +84,7 @@ async def test_kill_stops_the_timeline(api: "Api", emulator: WiroEmulator) -> No
 
 @pytest.mark.parametrize("endpoint", ["Task/Detail", "Task/Kill", "Task/InputOutputDelete"])
 async def test_missing_and_unknown(api: "Api", endpoint: str) -> None:
-    """Without a reference, and for an unknown one."""
+    """Requests without a task or with an unknown one are refused."""
     nothing = await api.post(endpoint)
     assert nothing["errors"][0]["message"] == "taskid or socketaccesstoken is required"
     unknown = await api.post(endpoint, {"taskid": "1"})
@@ -93,7 +93,7 @@ async def test_missing_and_unknown(api: "Api", endpoint: str) -> None:
 
 
 async def test_delete_outputs(api: "Api") -> None:
-    """Files go, the row stays; only when over; twice is fine."""
+    """Files are deleted, the task stays. The task must be over. Deleting twice works."""
     running = await api.run("stuck")
     assert (await api.post("Task/InputOutputDelete", {"tasktoken": running}))["errors"][0]["code"] == 1
     token = await api.run("sleeper")
@@ -108,7 +108,7 @@ async def test_delete_outputs(api: "Api") -> None:
 
 
 async def test_list(api: "Api") -> None:
-    """Newest first unless asked otherwise, in pages, by model."""
+    """Pages, newest first by default, filtered by model."""
     for n in range(5):
         await api.run("queued" if n % 2 else "sleeper", n=n)
     page: dict[str, Any] = await api.post("Task/List", {"start": "1", "limit": "2", "order": "DESC"})

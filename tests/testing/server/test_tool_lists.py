@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 async def test_list_in_pages(api: "Api") -> None:
-    """All models, page by page, in either order, without their parameters in a summary."""
+    """Pages in both orders. A summary has no parameters."""
     page = await api.post("Tool/List", {"start": "1", "limit": "2", "sort": "id", "order": "ASC", "summary": True})
     assert page["total"] == len(STANDARD)
     assert [tool["slugproject"] for tool in page["tool"]] == ["writer", "mirror"]
@@ -22,7 +22,7 @@ async def test_list_in_pages(api: "Api") -> None:
 
 
 async def test_list_filters(api: "Api") -> None:
-    """By text, owner, category and tag."""
+    """Filters by text, owner, category and tag."""
 
     async def found(**filters: object) -> list[str]:
         return [tool["slugproject"] for tool in (await api.post("Tool/List", filters))["tool"]]
@@ -34,7 +34,7 @@ async def test_list_filters(api: "Api") -> None:
 
 
 async def test_detail(api: "Api") -> None:
-    """Slugs are compared without regard to case; both vocabularies of parameters occur."""
+    """Slugs ignore case, and parameters come in both formats."""
     answer = await api.post("Tool/Detail", {"slugowner": "Emulator", "slugproject": "PAINTER"})
     [tool] = answer["tool"]
     names = [item["id"] for group in tool["parameters"] for item in group["items"]]
@@ -46,7 +46,7 @@ async def test_detail(api: "Api") -> None:
 
 
 async def test_explore(api: "Api") -> None:
-    """Models by category."""
-    shelves = (await api.post("Tool/Explore"))["explore"]
-    assert [section["title"] for section in shelves][:3] == ["text-to-image", "llm", "llm-tool-call"]
-    assert shelves[0]["tools"][0]["slugproject"] == "painter"
+    """Lists the models by category."""
+    sections = (await api.post("Tool/Explore"))["explore"]
+    assert [section["title"] for section in sections][:3] == ["text-to-image", "llm", "llm-tool-call"]
+    assert sections[0]["tools"][0]["slugproject"] == "painter"
