@@ -17,6 +17,7 @@ import time
 import urllib.request
 from random import Random, random
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -35,25 +36,22 @@ class Figures:
     seconds: list[float]
 
 
-class NaiveLimiter(Limiter):
-    """Submits everything at once, and retries refused runs after a growing pause."""
+def be_naive() -> None:
+    """Let all sessions of this process submit everything at once, and retry refused runs after a growing pause."""
+    tries: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+    empty: Any = {field.name: 0 for field in attrs.fields(Slot) if field.default is attrs.NOTHING}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._tries: dict[object, int] = {}
-
-    async def acquire(self, *, refused: bool = False) -> Slot:
+    async def acquire(limiter: Limiter, **retry: object) -> Slot:
         caller = asyncio.current_task()
-        if refused:
-            self._tries[caller] = tries = self._tries.get(caller, 0) + 1
-            await asyncio.sleep(random() * min(BACKOFF_CAP, BACKOFF * 2.0**tries))
-        else:
-            self._tries[caller] = 0
-        return Slot(0)
+        tries[caller] = tries.get(caller, 0) + 1 if any(retry.values()) else 0
+        if tries[caller]:
+            await asyncio.sleep(random() * min(BACKOFF_CAP, BACKOFF * 2.0 ** tries[caller]))
+        return Slot(**empty)
 
-    def start(self, slot: Slot) -> None: ...
-    def end(self, slot: Slot) -> None: ...
-    def refuse(self, slot: Slot, limit: int | None) -> None: ...
+    def ignore(limiter: Limiter, *arguments: object) -> None: ...
+
+    for name, method in {"acquire": acquire, "start": ignore, "end": ignore, "refuse": ignore}.items():
+        setattr(Limiter, name, method)
 
 
 def durations(client: int, items: int, seconds: float) -> list[float]:
@@ -64,9 +62,9 @@ def durations(client: int, items: int, seconds: float) -> list[float]:
 async def client(number: int, items: int, seconds: float, options: dict[str, Any], naive: bool) -> None:
     """Wait for the signal, run the batch, print the time of its end."""
     inputs = [{"prompt": f"{number}/{n}", "seconds": s} for n, s in enumerate(durations(number, items, seconds))]
+    if naive:
+        be_naive()
     async with AsyncWiro(**options) as wiro:
-        if naive:
-            wiro._engine.limiter = wiro._engine.submitter._limiter = wiro._engine.running._limiter = NaiveLimiter()
         await wiro.run("emulator/sleeper", {"prompt": "warm-up", "seconds": 0})
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)

@@ -31,7 +31,7 @@ NAMES = {
     "sdk_aiohttp": "wiro_async over httpx-aiohttp",
     "recipe": "recipe: httpx, one socket a task",
 }
-IMPORTS = ("httpx", "wiro_async", "aiohttp")
+IMPORTS = ("httpx", "wiro_async")
 TIMED = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
 MAX_RATIO = {200: 2.5, 500: 2.7}  # CPU time of a run over that of the floor, by runs in flight
 MIN_EFFICIENCY = 0.90  # speed over that of the floor

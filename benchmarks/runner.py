@@ -10,16 +10,16 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 from harness import alone, parser
 from wiro_async import AsyncWiro
-from wiro_async._api.batch import RunRequest
-from wiro_async._api.batch.item_runs import Runs
+from wiro_async._api.batch import Batch, RunRequest, Runs
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.submission.submitter import RunLog
@@ -47,23 +47,24 @@ TASK = TaskInfo.from_wire(DETAIL)
 INTENT = Intent("owner/model", "a fingerprint", None, frozenset())
 
 
-class InstantRuns(Runs):
-    """Runs that end as soon as they are sent. The journal records them like real ones.
+def instant(waits: bool) -> Callable[[Runs, RunRequest, RunLog], Awaitable[TaskResult]]:
+    """Return a replacement of `Runs.run` whose runs end at once. The journal records them like real ones.
 
     The cost of a run itself, such as its fingerprint, is left out.
+
+    Args:
+        waits: yield to the loop once, as a request does. A journal does so by itself.
     """
 
-    waits = True  # yields to the loop once, like a real request; a journal does so by itself
-
-    async def run(self, request: RunRequest, log: RunLog | None = None) -> TaskResult:
-        """Return the same result every time."""
-        assert log is not None
+    async def run(runs: Runs, request: RunRequest, log: RunLog) -> TaskResult:
         await log.intend(INTENT)
-        if self.waits:
+        if waits:
             await asyncio.sleep(0)
         await log.note(TaskRef("2221", "eDcC"))
         log.settle()
-        return self.restored(TASK)
+        return runs.restored(TASK)
+
+    return run
 
 
 def inputs(items: int) -> Iterator[dict[str, Any]]:
@@ -73,21 +74,22 @@ def inputs(items: int) -> Iterator[dict[str, Any]]:
 
 async def run_batch(items: int, journal: Path | None = None, watch: Callable[[int], None] = lambda done: None) -> float:
     """Return the microseconds an item takes."""
-    async with AsyncWiro("key") as wiro:
-        batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
-        runs = batch._carrier.means.runs
-        instant = InstantRuns(runs._plan, runs._context, runs._submitter, runs._stopper, "stop")
-        instant.waits = journal is None
-        batch._carrier.means.runs = instant
-        done = 0
-        start = time.perf_counter()
-        async with batch:
-            async for item in batch:
-                assert item.error is None, item.error
-                done += 1
-                watch(done)
-        assert done == items == batch.stats.succeeded
-        return 1e6 * (time.perf_counter() - start) / items
+    with patch.object(Runs, "run", instant(waits=journal is None)):
+        async with AsyncWiro("key") as wiro:
+            batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
+            return await timed(batch, items, watch)
+
+
+async def timed(batch: Batch, items: int, watch: Callable[[int], None]) -> float:
+    done = 0
+    start = time.perf_counter()
+    async with batch:
+        async for item in batch:
+            assert item.error is None, item.error
+            done += 1
+            watch(done)
+    assert done == items == batch.stats.succeeded
+    return 1e6 * (time.perf_counter() - start) / items
 
 
 def plain(items: int, rounds: int = 5) -> float:

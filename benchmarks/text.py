@@ -20,25 +20,18 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from statistics import median
-from typing import Any
+from typing import Any, Literal
+
+import httpx
 
 from harness import parser, show
-from wiro_async._api.tasks.task_context import EventStream, TaskContext
-from wiro_async._api.tasks.text_deltas import TextDeltas
-from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.task_calls import TaskRef
-from wiro_async._engine.tracking.socket_feed import SocketFeed
-from wiro_async._engine.tracking.tracked_task import TrackedTask
-from wiro_async._protocol.tasks.events import TextDelta
-from wiro_async._transport.socket import connected
-from wiro_async._transport.tls import Tls
-from wiro_async._types import Timeouts
+from wiro_async import AsyncWiro, TextDelta, Tuning
 
 MAX_RATIO = 1.3
-NO_TIMEOUTS = Timeouts()
+TUNING = Tuning(poll_first=3600, poll_silence=3600, poll_max_silence=3600, poll_min=3600, poll_max=3600)
 PROSE = ["brevity", "is", "a", "courtesy", "–", "naïve", "café", "the", "and", "light", "reader’s"]
 TEXTS = {
     "English": ["alpha", "beta", "of", "the", "gamma."],
@@ -80,70 +73,79 @@ def _compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-class Apart(TaskContext):
-    """The context of a task without a session."""
+Use = Literal["events", "deltas", "wait"]
 
-    def __init__(self) -> None:
-        nothing: Any = None
-        super().__init__(nothing, nothing, nothing, "auto", NO_TIMEOUTS)
 
-    def leave(self, ref: TaskRef) -> None: ...
+def still_running(request: httpx.Request) -> httpx.Response:
+    """Respond to reads of the task, which never ends."""
+    task = {"id": "1", "socketaccesstoken": "token", "status": "task_output"}
+    return httpx.Response(200, json={"result": True, "errors": [], "total": "1", "tasklist": [task]})
 
 
 class Rig:
-    """A socket feed with one task and without a connection."""
+    """A session that follows one task. The benchmark delivers the frames instead of a WebSocket.
 
-    def __init__(self) -> None:
-        async def nothing() -> None: ...
+    Args:
+        use: what follows the task: its "events", its text "deltas", or only a "wait" for its result.
+    """
 
-        self.tracked = TrackedTask("1", "token", "owner/model", nothing, None)
-        self.socket_feed = SocketFeed(
-            BackgroundTasks(nothing, nothing), lambda: connected("", "", Tls(), False), 1, lambda tracked: None
-        )
-        self.socket_feed._by_token["token"] = self.tracked
-        self.stream = EventStream(TaskRef("1", "token"), "owner/model", Apart(), None, 0.0, lambda task: None)
-        self.deltas = TextDeltas(self.stream, Apart())
-        self.buffer = self.stream._buffer
-        self.stream._tracked = self.tracked
+    def __init__(self, use: Use) -> None:
+        transport = httpx.MockTransport(still_running)
+        self.wiro = AsyncWiro("key", transport=transport, tuning=TUNING).with_options(progress="polling")
+        self.handle = self.wiro.task("token")
+        self.deltas = self.handle.text_deltas() if use == "deltas" else None
+        self.events = self.deltas._events if self.deltas else self.handle.events() if use == "events" else None
+        self.feed = self.wiro._engine.tracker.socket
         self.text: list[str] = []
-        self.tracked.listen(self.buffer)
+        self.using: asyncio.Future[object]
 
-    async def take(self) -> None:
-        """Read all buffered events."""
+    async def start(self, frame: bytes) -> None:
+        """Follow the task, and deliver a first frame."""
+        self.using = asyncio.ensure_future(self.read() if self.events else self.handle.result())
+        while self.feed.deliver(frame) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        if self.events:
+            await self.using
+
+    async def read(self) -> None:
+        """Read one event, or one piece of text and all text so far."""
+        if self.deltas:
+            self.text.append((await anext(self.deltas)).text)
+            _ = self.deltas.text_so_far
+        elif self.events and isinstance(event := await anext(self.events), TextDelta):
+            self.text.append(event.text)
+
+    async def read_all(self) -> None:
+        """Read everything that the delivered frames have brought."""
+        assert self.events is not None
+        assert self.events._task is not None
         while True:
-            event = await self.buffer.next(self.tracked, 0.0, NO_TIMEOUTS)
-            if isinstance(event, TextDelta):
-                self.text.append(event.text)
-            if not self.buffer._unread:
+            self.events._task.catch_up()
+            if not self.events._buffer:
                 return
+            await self.read()
+
+    async def aclose(self) -> None:
+        self.using.cancel()
+        await asyncio.wait([self.using])
+        await self.wiro.aclose()
 
 
 async def at_once(rig: Rig, of: list[bytes]) -> None:
     for frame in of:
-        rig.socket_feed.deliver(frame)
-        await rig.take()
-
-
-async def public(rig: Rig, of: list[bytes]) -> None:
-    for frame in of:
-        rig.socket_feed.deliver(frame)
-        rig.text.append((await anext(rig.deltas)).text)
-        while rig.buffer._unread:  # a message may hold the end of one segment and the start of another
-            rig.text.append((await anext(rig.deltas)).text)
-        _ = rig.deltas.text_so_far
+        rig.feed.deliver(frame)
+        await rig.read_all()
 
 
 async def lagging(rig: Rig, of: list[bytes]) -> None:
     for frame in of:
-        rig.socket_feed.deliver(frame)
-    await rig.take()
+        rig.feed.deliver(frame)
+    await rig.read_all()
 
 
 async def unheard(rig: Rig, of: list[bytes]) -> None:
-    rig.tracked.unlisten(rig.buffer)
     for frame in of:
-        rig.socket_feed.deliver(frame)
-    rig.tracked.listen(rig.buffer)
+        rig.feed.deliver(frame)
 
 
 async def plain(rig: Rig, of: list[bytes]) -> None:
@@ -153,7 +155,14 @@ async def plain(rig: Rig, of: list[bytes]) -> None:
             json.loads(message)
 
 
-WAYS = {"json.loads": plain, "read at once": at_once, "public": public, "lagging": lagging, "unheard": unheard}
+Way = Callable[[Rig, list[bytes]], Awaitable[None]]
+WAYS: dict[str, tuple[Way, Use]] = {
+    "json.loads": (plain, "wait"),
+    "read at once": (at_once, "events"),
+    "public": (at_once, "deltas"),
+    "lagging": (lagging, "events"),
+    "unheard": (unheard, "wait"),
+}
 
 
 async def compare(of: list[bytes], rounds: int) -> dict[str, float]:
@@ -164,13 +173,17 @@ async def compare(of: list[bytes], rounds: int) -> dict[str, float]:
     best: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(rounds):
         taken: dict[str, list[float]] = {name: [] for name in WAYS}
-        rigs = {name: Rig() for name in WAYS}
-        for start in range(0, len(of), 100):
-            for name, way in WAYS.items():
+        rigs = {name: Rig(use) for name, (_, use) in WAYS.items()}
+        for rig in rigs.values():
+            await rig.start(of[0])
+        for start in range(1, len(of), 100):
+            for name, (way, _) in WAYS.items():
                 before = time.process_time()
                 await way(rigs[name], of[start : start + 100])
                 taken[name].append(time.process_time() - before)
         best = {name: [min(pair) for pair in zip(taken[name], best[name] or taken[name], strict=True)] for name in WAYS}
+        for rig in rigs.values():
+            await rig.aclose()
         assert "".join(rigs["read at once"].text) == "".join(rigs["lagging"].text) == "".join(rigs["public"].text)
     base = sum(best.pop("json.loads"))
     return {"json.loads": 1e6 * base / len(of)} | {name: sum(of) / base for name, of in best.items()}
@@ -184,12 +197,10 @@ def cpu(work: Callable[[], object]) -> float:
 
 def decoders(count: int, size: int, rounds: int) -> None:
     """Compare JSON libraries on frames as bytes, in multiples of `json.loads`."""
-    import msgspec
-    import orjson
+    import msgspec.json
 
     ways: dict[str, Callable[[bytes], object]] = {
         "json": json.loads,
-        "orjson": orjson.loads,
         "msgspec": msgspec.json.decode,
         "UTF-8 alone": bytes.decode,
     }

@@ -18,9 +18,10 @@ from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, serve
 
 from harness import parser, served, show
-from text import NO_TIMEOUTS, TEXTS, Rig, frames
-from wiro_async._transport.socket import connected
-from wiro_async._transport.tls import Tls
+from text import TEXTS, Rig, frames
+from wiro_async._transport.network.tls import Tls
+from wiro_async._transport.websocket import connected
+from wiro_async._tuning import Tuning
 
 PROGRESS = (
     b'{"type":"task_output","id":"1","tasktoken":"token","message":{"type":"progressGenerate","task":"Generate",'
@@ -53,20 +54,18 @@ async def send(count: int, size: int) -> None:
 
 async def read(url: str, compressed: bool, listening: bool) -> tuple[int, float]:
     """Return the number of frames, and the CPU seconds."""
-    rig, count, start = Rig(), 0, time.process_time()
-    if not listening:
-        rig.tracked.unlisten(rig.buffer)
-    async with connected(url, "benchmark", Tls(), compressed) as socket:
+    rig, count, start = Rig("events" if listening else "wait"), 0, 0.0
+    async with connected(url, "benchmark", Tls(), compressed, Tuning()) as socket:
         async for frame in socket.frames():
+            if not count:
+                await rig.start(frame)
+                start = time.process_time()
             count += 1
-            rig.socket_feed.deliver(frame)
+            rig.feed.deliver(frame)
             if listening:
-                rig.tracked.catch_up()
-                while rig.buffer._unread:
-                    await rig.buffer.next(rig.tracked, 0.0, NO_TIMEOUTS)
+                await rig.read_all()
     seconds = time.process_time() - start
-    if not listening:
-        rig.tracked.listen(rig.buffer)  # the stream stops listening when it is freed
+    await rig.aclose()
     return count, seconds
 
 

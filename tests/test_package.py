@@ -43,7 +43,7 @@ def test_the_package_is_marked_as_typed() -> None:
 
 def test_importing_the_package_is_light() -> None:
     """The heavy libraries wait until they are needed."""
-    heavy = {"aiohttp", "httpx_aiohttp", "websockets", "rich", "httpx._main", "starlette", "uvicorn", "PIL"}
+    heavy = {"httpx", "httpcore", "aiohttp", "websockets", "rich", "starlette", "uvicorn", "PIL"}
     heavy |= {"importlib.metadata", "pytest", "sqlite3", "urllib.request", "email.utils", "msgspec"}
     heavy |= {f"wiro_async._api.{part}" for part in ("conversation", "forms", "realtime", "schemas")}
     assert not imported_by("import wiro_async") & heavy

@@ -23,6 +23,7 @@ from wiro_async import (
     SessionClosedError,
     Statistics,
     Timeouts,
+    Tuning,
 )
 from wiro_async.testing import Respond, WiroEmulator
 
@@ -183,7 +184,7 @@ async def test_a_view_adds_headers(emulator: WiroEmulator) -> None:
     assert [sent[f"x-{name}"] for name in "abc"] == ["1", "2", "3"]
 
 
-async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: AsyncWiro, hurried: None) -> None:
+async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: AsyncWiro, hurried: Tuning) -> None:
     """A polling view of a session opens no socket."""
     assert (await wiro.with_options(progress="polling").run("emulator/sleeper", QUICK)).succeeded
     assert not emulator.ledger.sockets
@@ -325,7 +326,7 @@ async def test_views_and_unused_sessions_do_not_warn(wiro: AsyncWiro) -> None:
 async def test_many_tasks_at_once(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """One session serves any number of tasks of its loop, over one socket."""
     results = await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 20, "n": n}) for n in range(60)))
-    assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(60)]
+    assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(60)]
     assert len(emulator.ledger.submissions) == 60
     assert len(emulator.ledger.sockets) == 1
 

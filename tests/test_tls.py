@@ -145,7 +145,7 @@ async def test_a_bad_certificate_is_not_retried(
                 await wiro.run("emulator/sleeper", QUICK)
             with pytest.raises(DownloadError, match=r"certificate verify failed.*verify="):
                 await wiro.download(f"{secured['base_url']}/KEY/x.bin", tmp_path / "x.bin")
-    assert (caught.value.sent, caught.value.lasting) == (False, True)
+    assert (caught.value.sent, caught.value.permanent) == (False, True)
     assert not behind.ledger.calls
 
 
@@ -205,7 +205,7 @@ async def test_a_redirect_to_http(authority: trustme.CA, ca_file: Path, tmp_path
         await writer.drain()
 
     async with listening(redirect, context) as port, AsyncWiro("key", verify=ca_file) as wiro:
-        with pytest.raises(DownloadError, match="redirects from https to an address that is not protected") as caught:
+        with pytest.raises(DownloadError, match="redirects from https to a URL without it") as caught:
             await wiro.download(f"https://127.0.0.1:{port}/KEY/x.bin", tmp_path / "x")
     assert "KEY" not in str(caught.value)
 

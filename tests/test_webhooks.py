@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import httpx
 import pytest
 import pytest_asyncio
@@ -28,8 +29,6 @@ from wiro_async import (
     Tuning,
     WebhookVerificationError,
 )
-from wiro_async._engine.tracking import callback_feed as callbacks
-from wiro_async._engine.tracking import poller
 from wiro_async._protocol.submission import callback_urls as webhook
 from wiro_async.testing import Respond, WiroEmulator
 from wiro_async.webhooks import WebhookReceiver, WebhookStatistics, _asgi
@@ -43,17 +42,12 @@ SECRET = "a secret that is long enough"
 
 
 @pytest.fixture(autouse=True)
-def slow_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+def slow_polls(emulator: WiroEmulator, hurried: Tuning, request: pytest.FixtureRequest) -> None:
     """Only a callback can end a wait in time. Callbacks are confirmed quickly."""
-    monkeypatch.setattr(poller, "SILENCE", 1000.0)
-    monkeypatch.setattr(poller, "SILENCE_CAP", 1000.0)
-    monkeypatch.setattr(callbacks, "AGREEMENT", 0.02)
-
-
-def tuned(emulator: WiroEmulator, **fields: Any) -> AsyncWiro:
-    """Return a session with other tuning."""
-    options: dict[str, Any] = {**emulator.options(), "tuning": Tuning(**fields)}
-    return AsyncWiro(**options)
+    slow = attrs.evolve(hurried, poll_silence=1000.0, poll_max_silence=1000.0, callback_confirm=0.02)
+    for mark in request.node.iter_markers("tuning"):
+        slow = attrs.evolve(slow, **mark.kwargs)
+    emulator.tuning = slow
 
 
 @pytest_asyncio.fixture
@@ -180,8 +174,8 @@ async def test_waiting_for_a_handle(
 ) -> None:
     """A wait by handle or by token gets the result, before and after the callback."""
     task = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for(mounted))
-    assert (await receiver.wait(task, timeout=20)).task.id == task.id
-    assert (await receiver.wait(str(task.token))).task.id == task.id
+    assert (await receiver.wait(task, timeout=20)).info.id == task.id
+    assert (await receiver.wait(str(task.token))).info.id == task.id
     assert not emulator.ledger.sockets
 
 
@@ -202,11 +196,9 @@ async def test_a_failed_run(wiro: AsyncWiro, receiver: WebhookReceiver, mounted:
         await wiro.run("emulator/failing", callback_url=receiver.url_for(mounted))
 
 
-async def test_a_lost_callback(
-    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(poll_silence=0.01)
+async def test_a_lost_callback(emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver) -> None:
     """Slow polling finds the end."""
-    monkeypatch.setattr(poller, "SILENCE", 0.01)
     result = await wiro.run("emulator/sleeper", QUICK, callback_url=receiver.url_for("http://127.0.0.1:9"))
     assert result.succeeded
     assert not emulator.ledger.sockets
@@ -268,6 +260,7 @@ async def test_forged_urls(emulator: WiroEmulator, receiver: WebhookReceiver, ur
     assert not emulator.ledger.calls
 
 
+@pytest.mark.tuning(poll_silence=0.1)
 async def test_a_url_of_another_task(wiro: AsyncWiro, receiver: WebhookReceiver, until: Until) -> None:
     """Somebody who knows one URL cannot report other tasks with it."""
     mine = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for("http://127.0.0.1:9/x"))
@@ -295,23 +288,22 @@ async def test_expired_urls(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
     assert not emulator.ledger.calls
 
 
-async def test_large_and_slow_bodies(emulator: WiroEmulator) -> None:
+@pytest.mark.tuning(callback_body=1.0)
+async def test_large_and_slow_bodies(receiver: WebhookReceiver) -> None:
     """Bodies over a megabyte and bodies that do not arrive in time are refused."""
 
     async def unannounced() -> AsyncIterator[bytes]:
         for _ in range(3):
             yield b"x" * 500_000
 
-    async with tuned(emulator, callback_body=1.0) as wiro:
-        receiver = WebhookReceiver(wiro)
-        url = receiver.url_for(BASE)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(receiver)) as client:
-            assert (await client.post(url, content=unannounced())).status_code == 413
-        assert await call(receiver, url, b"x" * (_asgi.MAX_BODY + 1)) == 413
-        assert await call(receiver, url, b"x" * _asgi.MAX_BODY) == 200
-        status, _ = await exchanged(receiver, url, [{"type": "http.request", "body": b"22", "more_body": True}])
-        assert status == 408
-        assert receiver.statistics() == WebhookStatistics(received=4, refused=3, unreadable=1)
+    url = receiver.url_for(BASE)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(receiver)) as client:
+        assert (await client.post(url, content=unannounced())).status_code == 413
+    assert await call(receiver, url, b"x" * (_asgi.MAX_BODY + 1)) == 413
+    assert await call(receiver, url, b"x" * _asgi.MAX_BODY) == 200
+    status, _ = await exchanged(receiver, url, [{"type": "http.request", "body": b"22", "more_body": True}])
+    assert status == 408
+    assert receiver.statistics() == WebhookStatistics(received=4, refused=3, unreadable=1)
 
 
 async def exchanged(
@@ -411,35 +403,30 @@ async def test_detail_that_lags(
     assert details(emulator) > 1
 
 
-async def test_too_many_at_once(emulator: WiroEmulator, until: Until) -> None:
+@pytest.mark.tuning(callback_max_pending=1)
+async def test_too_many_at_once(wiro: AsyncWiro, receiver: WebhookReceiver, until: Until) -> None:
     """Callbacks beyond the limit are dropped and left to slow polling."""
-    async with tuned(emulator, callback_max_pending=1) as wiro:
-        receiver = WebhookReceiver(wiro)
-        tasks = [await wiro.submit("emulator/stuck") for _ in range(3)]
-        body = json.dumps([{"taskid": task.id} for task in tasks]).encode()
-        assert await call(receiver, receiver.url_for(BASE), body) == 200
-        assert (receiver.statistics().pending, receiver.statistics().dropped) == (1, 2)
-        await confirmed(receiver, until)
+    tasks = [await wiro.submit("emulator/stuck") for _ in range(3)]
+    body = json.dumps([{"taskid": task.id} for task in tasks]).encode()
+    assert await call(receiver, receiver.url_for(BASE), body) == 200
+    assert (receiver.statistics().pending, receiver.statistics().dropped) == (1, 2)
+    await confirmed(receiver, until)
 
 
-async def test_the_memory_of_tasks_is_bounded(
-    emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch, until: Until
-) -> None:
+@pytest.mark.tuning(max_known_tasks=1, callback_max_done=2)
+async def test_the_memory_of_tasks_is_bounded(wiro: AsyncWiro, receiver: WebhookReceiver, until: Until) -> None:
     """The oldest task is forgotten, and confirmed again."""
-    monkeypatch.setattr(callbacks, "MAX_KNOWN", 1)
-    async with tuned(emulator, callback_max_done=2) as wiro:
-        receiver = WebhookReceiver(wiro)
-        tasks = [await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for(BASE)) for _ in range(2)]
-        for task in tasks:
-            assert await call(receiver, unknown_url(receiver, task), b"x") == 200
-        assert receiver.statistics().unreadable == 2
-        plain = [await wiro.submit("emulator/sleeper", QUICK) for _ in range(2)]
-        for task in plain:
-            await task.result()
-            await call(receiver, receiver.url_for(BASE), about(task))
-            await confirmed(receiver, until)
-        await call(receiver, receiver.url_for(BASE), about(plain[0]))
-        assert (await confirmed(receiver, until)).confirmed == 3
+    tasks = [await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for(BASE)) for _ in range(2)]
+    for task in tasks:
+        assert await call(receiver, unknown_url(receiver, task), b"x") == 200
+    assert receiver.statistics().unreadable == 2
+    plain = [await wiro.submit("emulator/sleeper", QUICK) for _ in range(2)]
+    for task in plain:
+        await task.result()
+        await call(receiver, receiver.url_for(BASE), about(task))
+        await confirmed(receiver, until)
+    await call(receiver, receiver.url_for(BASE), about(plain[0]))
+    assert (await confirmed(receiver, until)).confirmed == 3
 
 
 def unknown_url(receiver: WebhookReceiver, task: Any) -> str:

@@ -10,7 +10,7 @@ from wiro_async._api.results.byte_stream import ByteStream
 from wiro_async._api.results.output import Output
 from wiro_async._api.results.task_result import ParsedResult, TaskFinished, TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._api.tasks.task_context import EventStream
+from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._api.tasks.text_stream import TextStream
 from wiro_async._engine.engine import Statistics
@@ -45,6 +45,7 @@ from wiro_async._errors import (
     ToolError,
     TransportError,
     TurnLimitError,
+    UsageError,
     WebhookVerificationError,
     WiroError,
 )
@@ -161,6 +162,7 @@ __all__ = [
     "TurnStream",
     "UnknownEvent",
     "UploadedFile",
+    "UsageError",
     "WebhookVerificationError",
     "WiroError",
     "__version__",

@@ -2,6 +2,7 @@
 
 WiroError
 ├── ConfigurationError              you: keys, URLs, options
+├── UsageError                      you: a call out of order; also a RuntimeError
 ├── SessionClosedError              you: the session was closed under a waiting call
 ├── TransportError                  the network
 │   ├── ConnectionFailedError
@@ -89,6 +90,10 @@ class ConfigurationError(WiroError):
     """A key, URL or option of the session is missing or wrong."""
 
 
+class UsageError(WiroError, RuntimeError):
+    """An object was used out of order: entered twice, not entered, or already being iterated."""
+
+
 class SessionClosedError(WiroError):
     """The session was closed, or belongs to another event loop."""
 
@@ -98,17 +103,17 @@ class TransportError(WiroError):
 
     Attributes:
         sent: whether any byte of the request may have left. False only where it provably did not.
-        lasting: whether the next attempt would end alike, as with a certificate that is not trusted.
+        permanent: whether the next attempt would end alike, as with a certificate that is not trusted.
         incomplete: whether the request's streamed body was given up before its end, so that at most half a request has
             arrived, on which no server acts that heeds HTTP. False where that is not certain.
     """
 
     incomplete: bool = False
 
-    def __init__(self, message: str = "", sent: bool = True, lasting: bool = False) -> None:
-        super().__init__(message, sent, lasting)
+    def __init__(self, message: str = "", sent: bool = True, permanent: bool = False) -> None:
+        super().__init__(message, sent, permanent)
         self.sent = sent
-        self.lasting = lasting
+        self.permanent = permanent
 
 
 class ConnectionFailedError(TransportError):

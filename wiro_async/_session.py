@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import AsyncIterable, Iterable, Mapping
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +14,12 @@ from wiro_async._api import session_options as settings
 from wiro_async._api.batch import Batch, BatchOptions, Runs
 from wiro_async._api.resources.model_catalog import Models
 from wiro_async._api.resources.task_list import Tasks
-from wiro_async._api.results.output import Output
+from wiro_async._api.results.output import Output, output_at
 from wiro_async._api.results.task_result import ParsedResult, TaskResult
 from wiro_async._api.session_options import USER_AGENT, OptionChanges, Options
 from wiro_async._api.tasks.callback_access import CallbackAccess
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._api.tasks.run_spec import Listener, Runner, RunSettings, RunSpec
+from wiro_async._api.tasks.runner import Listener, Runner, RunSettings, RunSpec
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.text_stream import TextStream
 from wiro_async._engine.calls.sender import Sender
@@ -42,17 +41,13 @@ if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are i
         BatchSettings,
         Concurrency,
         Inputs,
-        OnError,
-        Order,
-        ProgressListener,
-        RetryIf,
         RunRequest,
     )
     from wiro_async._api.conversation import ChatSettings, Conversation
     from wiro_async._api.conversation.answer_reader import ResponseModel, Schema
     from wiro_async._api.conversation.realtime_session import RealtimeSession
     from wiro_async._api.resources.file_store import Files
-    from wiro_async._transport.tls import Verify
+    from wiro_async._transport.network.tls import Verify
 
 T = TypeVar("T")
 
@@ -83,7 +78,8 @@ class AsyncWiro:
         callback_url: where the service reports the ends of all runs that are not given an address of their own; or a
             function that gives one for each run, such as `receiver.at("https://my.app/wiro")`. Runs that report to a
             `WebhookReceiver` of this session are waited for without a socket.
-        transport: an httpx transport to use instead of the built-in one; it is closed with the session.
+        transport: an async transport of httpx or httpx2 to use instead of the default one. It is closed with the
+            session.
         compression: whether the socket compresses: 7 to 20 times fewer bytes for LLMs' texts, at up to twice the
             processor time where they are read and four times where not. Worth it for long answers over slow lines.
         tasks_per_socket: how many tasks share one socket.
@@ -159,11 +155,13 @@ class AsyncWiro:
         self._options = options
         self._origin = origin  # a view keeps it, for it is what warns when nobody closes it
         self._closes = origin is None
-        self._calls = TaskCalls(sender, engine.running.over)
-        self._downloader = Downloader(engine.http, USER_AGENT, options.timeouts.request, options.max_download_bytes)
+        self._calls = TaskCalls(sender, engine.tracker.ended)
+        self._downloader = Downloader(
+            engine.http, USER_AGENT, options.timeouts.request, engine.tuning, options.max_download_bytes
+        )
         self._context = TaskContext(self._calls, engine.tracker, self._downloader, options.progress, options.timeouts)
         self.tasks = Tasks(self._calls)
-        self._callbacks = CallbackAccess(engine.callbacks, engine.background, self._context)
+        self._callbacks = CallbackAccess(engine.tracker.callbacks, engine.background, self._context)
         is_same = origin is not None and origin._options.credentials == options.credentials
         self.models: Models = origin.models.sharing(sender) if origin and is_same else Models(sender, engine.background)
         self._runner = Runner(engine, self._context, self.models, options)
@@ -375,7 +373,7 @@ class AsyncWiro:
         Arguments, errors, patience and cancelling as in `Output.save`.
         """
         await self._engine.open()
-        output = Output.at(source, self._downloader) if isinstance(source, str) else source
+        output = output_at(source, self._downloader) if isinstance(source, str) else source
         return await output.save(to, overwrite=overwrite, max_bytes=max_bytes)
 
     @overload
@@ -396,52 +394,15 @@ class AsyncWiro:
         self,
         model_or_requests: str | Iterable[RunRequest | BatchItem] | AsyncIterable[RunRequest | BatchItem],
         inputs: Inputs | None = None,
-        *,
-        concurrency: Concurrency = "auto",
-        order: Order = "completed",
-        window: int | None = None,
-        retries: int = 0,
-        retry_if: RetryIf | None = None,
-        on_error: OnError = "continue",
-        on_exit: OnCancel = "stop",
-        journal: str | os.PathLike[str] | None = None,
-        journal_grace: float = 10.0,
-        budget: Decimal | int | str | None = None,
-        save_to: str | os.PathLike[str] | None = None,
-        progress: bool | ProgressListener | None = None,
-        timeout: float | Timeouts | None = None,
-        queue_timeout: float | None = None,
+        **settings: Unpack[BatchSettings],
     ) -> Batch:
         """Run many inputs at a time: `async with wiro.batch(…) as batch: async for item in batch: …`.
 
         Args:
             model_or_requests: one model for all `inputs`, or an iterable of `RunRequest`s, or of items of an earlier
-                batch, which are run anew under their keys.
+                batch, which are run again under their keys.
             inputs: a sync or async iterable of parameter mappings (or `RunRequest`s), taken one by one.
-            concurrency: how many run at a time; "auto" leaves it to the session, which learns what the service allows.
-            order: give items as they are "completed", or in "input" order.
-            window: in "input" order, how many items may be ahead of the one that is given next; then no input is taken.
-            retries: how often a failed task is run anew; each is a new bill.
-            retry_if: which failures are worth it; all, if not given. May be a coroutine function.
-            on_error: "stop" sends nothing more after the first failed item: what was sent is finished and given,
-                what was taken and not sent is dropped.
-            on_exit: "leave" lets running tasks go on when the batch is left.
-            journal: a file in which every item is written down before it is sent. Started again with it, even after
-                `kill -9`, the batch gives back what has ended, follows what runs, and submits only the rest.
-                Items that failed come back as failed while their attempts are used up: raise `retries`, or give the
-                items themselves, to run them anew. Holds tokens and results; only its owner can read it.
-            journal_grace: seconds from opening it after which a run of which an earlier process did not see the
-                answer, and which the service does not list, counts as never sent.
-            budget: US dollars. A run is submitted only if what is spent, reserved for runs in flight and estimated
-                for it fits; the rest comes as skipped items with `BudgetExceededError`, or is not taken where nobody
-                knows how many inputs there are. A run may cost more than its estimate (the model's price, if that is
-                not exact at least the mean so far; one runs alone if nothing is known): the overshoot is at most what
-                the runs in flight cost beyond their estimates. A run whose end is not seen counts with its estimate.
-                With a journal, earlier processes' costs count.
-            save_to: a directory into which outputs are downloaded as items end, as "{key}-{number}.{suffix}". A file
-                of somebody else's that has this name keeps it.
-            progress: True shows a live display; a function, or a coroutine function, gets `BatchStats` now and then.
-            timeout, queue_timeout: of each run that has none of its own, as in `run`.
+            settings: the options that `BatchSettings` documents, such as `concurrency`, `retries` and `journal`.
 
         Raises:
             InvalidInputError: an option is wrong. Errors of single items come with the items.
@@ -450,25 +411,12 @@ class AsyncWiro:
         wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
         if wanted is None or (model is None and inputs is not None):
             raise InvalidInputError(message="give batch(model, inputs) or batch(requests), and nothing beside requests")
-        options = BatchOptions.of(
-            concurrency,
-            order,
-            window,
-            retries,
-            retry_if,
-            on_error,
-            on_exit,
-            journal,
-            journal_grace,
-            budget,
-            save_to,
-            progress,
-        )
-        engine = self._engine
-        runner = self._runner
-        context = self._context.within(runner.timeouts(timeout, queue_timeout))
-        runs = Runs(runner.plan_item, context, engine.submitter, engine.stopper, on_exit)
-        return Batch(runs, engine.background, engine.open, model, wanted, options, runner.estimate_item)
+        options = BatchOptions.of(settings)
+        engine, runner = self._engine, self._runner
+        context = self._context.within(runner.timeouts(options.timeout, options.queue_timeout))
+        runs = Runs(runner.plan_item, context, engine.submitter, options.on_exit)
+        estimate = runner.estimate_item
+        return Batch(runs, engine.background, engine.open, model, wanted, options, estimate, engine.tuning)
 
     @overload
     async def map(

@@ -48,7 +48,7 @@ class _Spent:
             self._known[key] = lambda: data
 
 
-_spent = _Spent()
+_consumed = _Spent()
 
 
 @attrs.frozen
@@ -83,9 +83,9 @@ class File:
             raise InvalidInputError(message=f"{kind!r} cannot be the content type of file {self.name!r}")
 
     @property
-    def is_spent(self) -> bool:
+    def is_consumed(self) -> bool:
         """Whether it was sent, or begun to be, and cannot be sent again: an async iterable, a pipe."""
-        return self.data in _spent
+        return self.data in _consumed
 
     def _check_readable(self, data: object) -> None:
         read = getattr(data, "read", None)
@@ -103,9 +103,9 @@ class File:
             )
 
 
-def spend(file: File) -> None:
+def consume(file: File) -> None:
     """Note that a file's data is about to be read, and cannot be read again."""
-    _spent.add(file.data)
+    _consumed.add(file.data)
 
 
 # What is uploaded where a parameter takes files.

@@ -26,6 +26,7 @@ from wiro_async import (
     TaskInfo,
     TaskTimeoutError,
     TextDelta,
+    Tuning,
     WiroError,
 )
 from wiro_async._protocol.tasks.status import ORDER
@@ -57,7 +58,7 @@ async def test_awaiting_it_twice(emulator: WiroEmulator, wiro: AsyncWiro) -> Non
     first = await task
     calls = emulator.ledger.count()
     second = await task
-    assert first.task == second.task
+    assert first.info == second.info
     assert emulator.ledger.count() == calls
 
 
@@ -65,7 +66,7 @@ async def test_awaiting_it_in_two_tasks(emulator: WiroEmulator, wiro: AsyncWiro)
     """They share one watcher."""
     task = await wiro.submit("emulator/sleeper", QUICK)
     first, second = await asyncio.gather(task, task.result())
-    assert first.task == second.task
+    assert first.info == second.info
     assert len(emulator.ledger.sockets[0].tokens) == 1
 
 
@@ -204,17 +205,17 @@ async def test_a_running_task_is_picked_up_by_its_id(emulator: WiroEmulator, wir
     """The token is learnt on the way, so that the socket helps here too."""
     made = await wiro.submit("emulator/sleeper", {"seconds": 40})
     async with AsyncWiro(**emulator.options()) as second:
-        assert (await second.task(taskid=made.id)).task.token == made.token
+        assert (await second.task(taskid=made.id)).info.token == made.token
     assert [made.token] in [record.tokens for record in emulator.ledger.sockets]
 
 
 async def test_a_finished_task_is_picked_up(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Its result is asked for once."""
     made = await wiro.run("emulator/sleeper", QUICK)
-    for handle in (wiro.task(made.task.token), wiro.task(taskid=made.task.id)):
+    for handle in (wiro.task(made.info.token), wiro.task(taskid=made.info.id)):
         before = emulator.ledger.count()
         with anyio.fail_after(1.5):
-            assert (await handle).task.id == made.task.id
+            assert (await handle).info.id == made.info.id
         assert emulator.ledger.count() == before + 1
 
 
@@ -225,7 +226,7 @@ async def test_the_same_task_by_id_and_by_token(wiro: AsyncWiro) -> None:
     async for _ in by_id.events():
         break
     results = await asyncio.gather(by_token, by_id, made)
-    assert {result.task.id for result in results} == {made.id}
+    assert {result.info.id for result in results} == {made.id}
 
 
 @pytest.mark.parametrize("by", ["token", "id"])
@@ -317,7 +318,7 @@ async def test_delete_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     with pytest.raises(APIError, match="still running"):
         await running.delete_files()
     result = await wiro.run("emulator/sleeper", QUICK)
-    task = wiro.task(taskid=result.task.id)
+    task = wiro.task(taskid=result.info.id)
     for _ in range(2):
         await task.delete_files()
     detail = await task.detail()
@@ -393,7 +394,7 @@ async def test_a_session_closed_while_following(emulator: WiroEmulator, until: U
     assert caught.value.token == task.token
 
 
-async def test_an_old_handle_is_asked_about_at_once(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_an_old_handle_is_asked_about_at_once(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """A task submitted a while ago may be over, so nobody waits for a message that will not come."""
     emulator.faults.socket(Mute())
     async with AsyncWiro(**emulator.options()) as wiro:

@@ -19,11 +19,10 @@ from wiro_async import (
     SessionClosedError,
     SubmissionUnknownError,
     Timeouts,
+    Tuning,
 )
-from wiro_async._engine.calls import stopping
 from wiro_async._engine.calls.sender import Pace
 from wiro_async._engine.submission import limiter, reconciler, submitter
-from wiro_async._engine.tracking import poller, running
 from wiro_async.testing import Delay, DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ async def test_the_search_goes_through_all_pages(
     async with AsyncWiro(**emulator.options()) as other:
         for n in range(1, 6):
             await other.submit("emulator/sleeper", {**SHORT, "n": n})
-        assert (await lost).task.parameters["n"] == "0"
+        assert (await lost).info.parameters["n"] == "0"
     assert len(emulator.ledger.submissions) == 6
 
 
@@ -87,19 +86,19 @@ async def test_known_tasks_are_bounded(
     assert len(wiro._engine.submitter._reconciler._known) == 3
 
 
-async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.tuning(max_idle_slots=3)
+async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro) -> None:
     """So are the tasks that somebody submitted and never looked at again."""
-    monkeypatch.setattr(running, "MAX_UNFOLLOWED", 3)
     for _ in range(5):
         await wiro.submit(STUCK)
     assert len(wiro._engine.running._held) == 3
     assert wiro._engine.limiter.in_flight == 3
 
 
-async def test_places_of_tasks_that_vanished_are_given_back(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.tuning(refusal_grace_known=0.2)
+async def test_places_of_tasks_that_vanished_are_given_back(hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> None:
     """If one that nobody follows cannot be asked about, its place is not kept for ever."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
-    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.2)
     with WiroEmulator(speed=50, balance=Decimal(1000)) as emulator:
         async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
             held = await wiro.submit(STUCK)
@@ -111,7 +110,9 @@ async def test_places_of_tasks_that_vanished_are_given_back(hurried: None, monke
                 assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
-async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(emulator: WiroEmulator, hurried: None) -> None:
+async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(
+    emulator: WiroEmulator, hurried: Tuning
+) -> None:
     """Tasks that nobody follows are polled, too."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
         await wiro.submit("emulator/sleeper", SHORT)
@@ -119,7 +120,7 @@ async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(emulator
     assert not emulator.ledger.sockets
 
 
-async def test_more_places_than_the_limit_are_not_kept(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_places_than_the_limit_are_not_kept(hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a limit is known, older tasks than it allows must be over."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
     with WiroEmulator(speed=50, balance=Decimal(29)) as emulator:
@@ -168,7 +169,7 @@ async def test_a_run_that_cannot_be_sent_gives_its_place_back(emulator: WiroEmul
 
 
 async def test_cancelled_while_waiting_to_be_sent(
-    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many are sent at once; who leaves that queue leaves nothing behind."""
     monkeypatch.setattr(submitter, "MAX_AT_ONCE", 2)
@@ -188,7 +189,7 @@ async def test_cancelled_while_waiting_to_be_sent(
 
 
 async def test_closed_while_waiting_to_be_sent(
-    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those behind are told, and not sent any more."""
     monkeypatch.setattr(submitter, "MAX_AT_ONCE", 2)
@@ -203,7 +204,7 @@ async def test_closed_while_waiting_to_be_sent(
 
 
 async def test_closed_while_nothing_answers(
-    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer is awaited for so long only."""
     monkeypatch.setattr(submitter, "ANSWER_SECONDS", 0.1)
@@ -218,7 +219,7 @@ async def test_closed_while_nothing_answers(
 
 
 async def test_closed_in_the_moment_of_an_answer(
-    emulator: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is there and the caller has not woken up: the task is stopped, for it is nobody's."""
     wiro = AsyncWiro(**emulator.options())
@@ -260,11 +261,9 @@ async def test_cancelled_in_the_moment_of_an_answer(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_a_task_between_queue_and_start_is_stopped(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(stop_pause=0.02)
+async def test_a_task_between_queue_and_start_is_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Neither cancel nor kill may work for a moment: both are tried until one does."""
-    monkeypatch.setattr(stopping, "TRY_AGAIN", 0.02)
     task = await wiro.submit(STUCK)
     refusal = Respond(200, '{"result":false,"errors":[{"code":1,"message":"Task is not in a cancellable state."}]}')
     emulator.faults.http("Task/Cancel", refusal, times=3)
@@ -273,15 +272,14 @@ async def test_a_task_between_queue_and_start_is_stopped(
     assert emulator.ledger.count("Task/Kill") == 4
 
 
+@pytest.mark.tuning(stop_wait=0.5)
 async def test_a_stop_that_fails_is_logged(
     emulator: WiroEmulator,
     wiro: AsyncWiro,
     until: Until,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The cancellation goes through; the log names the task that may still run, until it does not."""
-    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.5)
     view = wiro.with_options(retry=RetryPolicy(attempts=1))
     running_task = asyncio.create_task(view.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -309,7 +307,7 @@ async def test_a_stop_outlives_faults(emulator: WiroEmulator, wiro: AsyncWiro, u
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """A stop that was under way when the session began to close is finished."""
     wiro = AsyncWiro(**emulator.options())
     running_task = asyncio.create_task(wiro.run(STUCK))

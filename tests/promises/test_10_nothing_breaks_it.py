@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from wiro_async import AsyncWiro, Progress, UnknownEvent
+from wiro_async import AsyncWiro, Progress, Tuning, UnknownEvent
 from wiro_async.testing import (
     Duplicate,
     ModelScript,
@@ -57,7 +57,7 @@ def stranger() -> Iterator[WiroEmulator]:
 @pytest.mark.parametrize("faults", [[], [Duplicate()], [Reorder(0.01)], [Rubbish()]], ids=repr)
 @pytest.mark.parametrize("mode", ["auto", "polling"])
 async def test_10_unknown_messages_and_statuses_are_accepted(
-    stranger: WiroEmulator, hurried: None, faults: list[SocketFault], mode: Any
+    stranger: WiroEmulator, hurried: Tuning, faults: list[SocketFault], mode: Any
 ) -> None:
     """Messages that are unknown, null, wrongly typed, duplicated or reordered do not change the result."""
     for fault in faults:
@@ -68,7 +68,7 @@ async def test_10_unknown_messages_and_statuses_are_accepted(
         assert (await wiro.run("emulator/strange")).succeeded
 
 
-async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, hurried: None) -> None:
+async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, hurried: Tuning) -> None:
     """They arrive as `UnknownEvent`, with their raw content."""
     async with AsyncWiro(**stranger.options()) as session:
         task = await session.submit("emulator/strange", {"wait": 25})  # until then the socket is open
@@ -89,6 +89,6 @@ async def test_10_an_unusual_detail_is_accepted(emulator: WiroEmulator, polling:
     body = json.dumps({"result": "true", "errors": None, "total": None, "tasklist": [row, None]})
     emulator.faults.http("Task/Detail", Respond(200, body))
     result = await polling.task("token").result()
-    assert (result.task.id, result.cost, result.elapsed, result.outputs) == ("7", Decimal("0.5"), None, ())
-    assert result.task.parameters == {"a": "1"}
-    assert result.task.raw["mood"] == "good"
+    assert (result.info.id, result.cost, result.elapsed, result.outputs) == ("7", Decimal("0.5"), None, ())
+    assert result.info.parameters == {"a": "1"}
+    assert result.info.raw["mood"] == "good"

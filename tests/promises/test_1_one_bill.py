@@ -20,6 +20,7 @@ from wiro_async import (
     SubmissionUnknownError,
     TaskInfo,
     Timeouts,
+    Tuning,
 )
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async.testing import DelayAnswer, HttpFault, ResetAfter, ResetBefore, Respond, WiroEmulator
@@ -53,14 +54,14 @@ def ids(emulator: WiroEmulator) -> list[str]:
 )
 @pytest.mark.parametrize("transport", [None, httpx.AsyncHTTPTransport], ids=["own", "httpx"])
 async def test_1_a_run_whose_response_is_lost_is_found_and_not_sent_again(
-    emulator: WiroEmulator, fault: HttpFault, transport: Callable[[], httpx.AsyncBaseTransport] | None, hurried: None
+    emulator: WiroEmulator, fault: HttpFault, transport: Callable[[], httpx.AsyncBaseTransport] | None, hurried: Tuning
 ) -> None:
     """However the response is lost, over each transport: one submission, and its result arrives."""
     emulator.faults.http("Run/*", fault)
     options: Any = {"timeout": Timeouts(request=0.3), "transport": transport and transport()}
     async with AsyncWiro(**emulator.options(), **options) as wiro:
         result = await wiro.run("emulator/sleeper", {**SHORT, "flag": True, "share": 0.5, "list": [1, "a"]})
-    assert [result.task.id] == ids(emulator)
+    assert [result.info.id] == ids(emulator)
     assert emulator.ledger.count("Run/*") == 1
 
 
@@ -81,7 +82,7 @@ async def test_1_a_lost_run_with_files_is_found(emulator: WiroEmulator, impatien
     emulator.faults.http("Run/*", ResetAfter())
     given = {**SHORT, "image": picture, "other": File(b"data", "data.bin")}
     result = await impatient.run("emulator/sleeper", given)
-    assert [result.task.id] == ids(emulator)
+    assert [result.info.id] == ids(emulator)
 
 
 async def test_1_a_lost_submit_is_found_too(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
@@ -135,7 +136,7 @@ async def test_1_equal_runs_get_their_own_tasks(emulator: WiroEmulator, impatien
     """Of six equal runs in flight some responses are lost. Each run gets its own task."""
     emulator.faults.http("Run/*", ResetAfter(), times=lost, after=(6 - lost) // 2)
     results = await asyncio.gather(*(impatient.run("emulator/sleeper", SHORT) for _ in range(6)))
-    assert sorted(result.task.id for result in results) == ids(emulator)
+    assert sorted(result.info.id for result in results) == ids(emulator)
 
 
 async def test_1_an_equal_run_in_flight_keeps_its_task(
@@ -147,14 +148,14 @@ async def test_1_an_equal_run_in_flight_keeps_its_task(
     waiting = asyncio.create_task(impatient.run("emulator/sleeper", SHORT))
     await until(lambda: emulator.ledger.submissions)
     lost = await impatient.run("emulator/sleeper", SHORT)
-    assert [(await waiting).task.id, lost.task.id] == ids(emulator)
+    assert [(await waiting).info.id, lost.info.id] == ids(emulator)
 
 
 async def test_1_runs_with_different_parameters_are_distinguished(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
     """All responses are lost, and each run gets the task with its own parameters."""
     emulator.faults.http("Run/*", ResetAfter(), times=8)
     results = await asyncio.gather(*(impatient.run("emulator/sleeper", {**SHORT, "n": n}) for n in range(8)))
-    assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(8)]
+    assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(8)]
     assert len(emulator.ledger.submissions) == 8
 
 
@@ -164,7 +165,7 @@ async def test_1_an_older_equal_task_is_not_adopted(emulator: WiroEmulator, impa
     emulator.faults.http("Run/*", ResetBefore())
     with pytest.raises(SubmissionUnknownError):
         await impatient.run("emulator/sleeper", SHORT)
-    assert [before.task.id] == ids(emulator)
+    assert [before.info.id] == ids(emulator)
 
 
 async def test_1_an_ambiguous_task_is_not_adopted(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
@@ -184,7 +185,7 @@ async def test_1_a_callback_url_makes_the_search_exact(emulator: WiroEmulator, i
         await other.submit("emulator/sleeper", SHORT, callback_url=url)
         emulator.faults.http("Run/*", ResetAfter())
         result = await impatient.run("emulator/sleeper", SHORT, callback_url=url)
-    assert result.task.id == emulator.ledger.submissions[1].task_id
+    assert result.info.id == emulator.ledger.submissions[1].task_id
     assert all(made.callback_url.startswith(f"{url}&") for made in emulator.ledger.submissions)
 
 
@@ -206,7 +207,7 @@ async def test_1_sent_again_only_where_the_caller_says_so(emulator: WiroEmulator
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_1_a_refused_connection_is_retried(hurried: None) -> None:
+async def test_1_a_refused_connection_is_retried(hurried: Tuning) -> None:
     """Nothing was sent, so the run is retried until the service starts."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -221,7 +222,7 @@ async def test_1_a_refused_connection_is_retried(hurried: None) -> None:
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_1_a_refused_connection_is_not_retried_indefinitely(hurried: None) -> None:
+async def test_1_a_refused_connection_is_not_retried_indefinitely(hurried: Tuning) -> None:
     """After the last attempt the error says that nothing was sent."""
     address: Any = {"base_url": "http://127.0.0.1:9/v1", "socket_url": "ws://127.0.0.1:9/v1"}
     async with AsyncWiro("key", **address, retry=RetryPolicy(attempts=2, base=0.01)) as wiro:
@@ -236,7 +237,7 @@ async def test_1_a_429_is_sent_again_when_the_service_says(emulator: WiroEmulato
     result = await wiro.run("emulator/sleeper", SHORT)
     first, second = [call for call in emulator.ledger.calls if call.endpoint.startswith("Run/")]
     assert second.at - first.at >= 0.98
-    assert [result.task.id] == ids(emulator)
+    assert [result.info.id] == ids(emulator)
 
 
 async def test_1_a_429_with_an_upload_is_sent_again(emulator: WiroEmulator, impatient: AsyncWiro) -> None:

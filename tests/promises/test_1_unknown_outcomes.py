@@ -20,6 +20,7 @@ from wiro_async import (
     RetryPolicy,
     SubmissionUnknownError,
     Timeouts,
+    Tuning,
 )
 from wiro_async._engine.submission import reconciler, submitter
 from wiro_async._engine.submission.reconciler import Reconciler
@@ -47,14 +48,16 @@ def listing(*rows: dict[str, Any]) -> Respond:
 
 @pytest.mark.parametrize("status", [302, 307, 408, 409, 425, 499, 500, 504])
 @pytest.mark.parametrize("mode", ["auto", "sse"])
-async def test_1_statuses_that_prove_no_refusal(emulator: WiroEmulator, hurried: None, status: int, mode: Any) -> None:
+async def test_1_statuses_that_prove_no_refusal(
+    emulator: WiroEmulator, hurried: Tuning, status: int, mode: Any
+) -> None:
     """A proxy may have sent these, so the run is searched for and not taken as refused."""
     body = '{"result":false,"errors":[{"code":0,"message":"gone"}]}'
     emulator.faults.http("Run/*", Respond(status, body, handled=True))
     timeouts = Timeouts(request=1.0)
     async with AsyncWiro(**emulator.options(), progress=mode, timeout=timeouts) as wiro:
         result = await wiro.run("emulator/sleeper", SHORT)
-    assert [result.task.id] == ids(emulator)
+    assert [result.info.id] == ids(emulator)
 
 
 @pytest.mark.parametrize("status, result", [(429, None), (200, False), (503, False), (401, False)])
@@ -91,7 +94,7 @@ def test_1_on_unknown_accepts_only_its_values(setting: Any) -> None:
         AsyncWiro("key", on_unknown=setting)
 
 
-async def test_1_a_consumed_body_is_not_sent_after_a_refusal(emulator: WiroEmulator, hurried: None) -> None:
+async def test_1_a_consumed_body_is_not_sent_after_a_refusal(emulator: WiroEmulator, hurried: Any) -> None:
     """A stream that was read for a refused request cannot be read again. No empty file is sent."""
 
     async def data() -> AsyncIterator[bytes]:
@@ -162,7 +165,7 @@ async def test_1_incomplete_lists_cause_few_requests(
 
 async def test_1_accounts_are_kept_apart(impatient: AsyncWiro) -> None:
     """Equal runs of two accounts are searched for independently."""
-    intent = Intent.of(STUCK, RunInput.of({}), None)
+    intent = Intent.of(STUCK, RunInput.parse({}), None)
     views = impatient, impatient.with_options(timeout=1), impatient.with_options(api_key="another")
     ours, again, theirs = (Reconciler().begin(view._calls, intent).key for view in views)
     assert ours == again
@@ -194,7 +197,7 @@ async def test_1_unusual_parameters_break_no_search(emulator: WiroEmulator, impa
         await other.submit("emulator/sleeper", {**SHORT, "prompt": odd, "n": 1})
         emulator.faults.http("Run/*", ResetAfter())
         result = await impatient.run("emulator/sleeper", {**SHORT, "prompt": odd, "n": 2})
-    assert result.task.id == ids(emulator)[1]
+    assert result.info.id == ids(emulator)[1]
 
 
 async def test_1_a_refusal_raises_at_once(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

@@ -11,7 +11,7 @@ import anyio
 import attrs
 import pytest
 
-from wiro_async import AsyncWiro, Reconnected, RetryPolicy, StatusChanged, TaskFinished, TextDelta
+from wiro_async import AsyncWiro, Reconnected, RetryPolicy, StatusChanged, TaskFinished, TextDelta, Tuning
 from wiro_async.testing import (
     CloseAfterTask,
     DelayMessages,
@@ -70,7 +70,7 @@ async def test_2_a_bad_socket_costs_no_result(
     inputs = [{"prompt": f"fox {n}", "width": 16, "height": 16, "seconds": 5} for n in range(4)]
     with anyio.fail_after(20):
         results = await asyncio.gather(*(impatient.run("emulator/painter", given) for given in inputs))
-    assert [result.task.parameters["prompt"] for result in results] == [given["prompt"] for given in inputs]
+    assert [result.info.parameters["prompt"] for result in results] == [given["prompt"] for given in inputs]
     assert all(result.output.content_type == "image/png" for result in results)
     assert len(emulator.ledger.submissions) == 4
 
@@ -127,7 +127,7 @@ async def test_2_polling_opens_no_socket(emulator: WiroEmulator, polling: AsyncW
     assert not emulator.ledger.sockets
 
 
-async def test_2_progress_by_event_stream(emulator: WiroEmulator, hurried: None) -> None:
+async def test_2_progress_by_event_stream(emulator: WiroEmulator, hurried: Tuning) -> None:
     """With "sse" the events come in the response of the run, without a socket."""
     async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
         task = await wiro.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 20})
@@ -163,7 +163,7 @@ async def test_2_only_detail_ends_a_run(emulator: WiroEmulator, impatient: Async
     emulator.faults.socket(Lie())
     result = await impatient.run("emulator/sleeper", {"seconds": 15})
     assert result.output.name == "slept.txt"
-    assert emulator.ledger.tasks[result.task.id].finished
+    assert emulator.ledger.tasks[result.info.id].finished
 
 
 async def test_2_detail_may_lag_behind(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
@@ -184,7 +184,7 @@ async def test_2_a_list_that_is_empty_after_the_run(
 
 
 @pytest.mark.parametrize("mode", ["auto", "polling"])
-async def test_2_a_stored_task_error_is_not_the_end(hurried: None, mode: Any) -> None:
+async def test_2_a_stored_task_error_is_not_the_end(hurried: Tuning, mode: Any) -> None:
     """The task waits until it is queued again."""
     stumble = (Step("task_accept"), Step("task_error", stored=True, error="No worker.\n"), Step("task_queue", after=30))
     model = ModelScript("emulator/stumbling", lambda given: Script((*stumble, *timeline(5))))

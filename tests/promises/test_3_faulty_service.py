@@ -18,11 +18,10 @@ from wiro_async import (
     NotFoundError,
     SessionClosedError,
     TaskCancelledError,
+    Tuning,
     WiroError,
 )
-from wiro_async._engine.calls import stopping
 from wiro_async._engine.submission import submitter
-from wiro_async._engine.tracking import poller
 from wiro_async.testing import Delay, DelayAnswer, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "sse"])
 async def test_3_a_response_that_never_arrives(
-    emulator: WiroEmulator, hurried: None, brief: None, until: Until, mode: Any
+    emulator: WiroEmulator, hurried: Tuning, brief: None, until: Until, mode: Any
 ) -> None:
     """The cancelled caller waits for a while. Then the task is searched for and stopped."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
@@ -60,7 +59,7 @@ async def test_3_a_response_that_never_arrives(
 
 
 async def test_3_closing_while_a_response_never_arrives(
-    emulator: WiroEmulator, hurried: None, brief: None, until: Until
+    emulator: WiroEmulator, hurried: Tuning, brief: None, until: Until
 ) -> None:
     """Closing the session finds and stops the task."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
@@ -92,7 +91,7 @@ async def test_3_an_upload_of_a_cancelled_run_is_aborted(emulator: WiroEmulator,
     assert not emulator.ledger.submissions
 
 
-async def test_3_nothing_is_sent_after_a_cancellation(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_3_nothing_is_sent_after_a_cancellation(emulator: WiroEmulator, hurried: Any, until: Until) -> None:
     """A run that waits for the end of a 429 pause is not sent after its cancellation."""
     emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "0.6"}))
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
@@ -113,7 +112,7 @@ async def test_3_nothing_is_sent_after_a_cancellation(emulator: WiroEmulator, hu
 async def test_3_errors_of_a_listener_stop_the_task(emulator: WiroEmulator, wiro: AsyncWiro, error: Any) -> None:
     """A listener may raise an error of this SDK about another task. Its own task is stopped."""
     other = await wiro.submit("emulator/sleeper", {"seconds": 1})
-    task = (await other.result()).task
+    task = (await other.result()).info
     raised = error if isinstance(error, WiroError) else error(task)
 
     def listener(event: object) -> None:
@@ -125,11 +124,9 @@ async def test_3_errors_of_a_listener_stop_the_task(emulator: WiroEmulator, wiro
     assert statuses(emulator)[-1] == "task_cancel"
 
 
-async def test_3_a_run_that_cannot_be_followed_is_stopped(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(refusal_grace_known=0.1)
+async def test_3_a_run_that_cannot_be_followed_is_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """If a run cannot be followed, its task is stopped."""
-    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.1)
     refused = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
     emulator.faults.http("Task/Detail", refused, times=None)
     with pytest.raises(WiroError, match="expired"):
@@ -137,11 +134,9 @@ async def test_3_a_run_that_cannot_be_followed_is_stopped(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_3_a_silent_cancel_does_not_delay_the_kill(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(stop_request=0.2)
+async def test_3_a_silent_cancel_does_not_delay_the_kill(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """Each request that stops a task has a short timeout, so that the next one is in time."""
-    monkeypatch.setattr(stopping, "CALL_SECONDS", 0.2)
     emulator.faults.http("Task/Cancel", DelayAnswer(60.0), times=None)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -166,11 +161,9 @@ async def test_3_a_429_pause_does_not_delay_a_stop(emulator: WiroEmulator, wiro:
     await asyncio.wait([listing])
 
 
-async def test_3_stopping_continues_in_the_background(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(stop_wait=0.2)
+async def test_3_stopping_continues_in_the_background(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """The caller returns after a while, and stopping continues."""
-    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.2)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
     emulator.faults.http("Task/*", Respond(503, "{}"), times=None)
@@ -212,7 +205,7 @@ async def all_cancelled(tasks: set[asyncio.Task[Any]]) -> None:
 @forgotten
 @pytest.mark.parametrize("moment", ["submitting", "running"])
 async def test_3_every_task_of_the_loop_is_cancelled(
-    emulator: WiroEmulator, hurried: None, until: Until, moment: str
+    emulator: WiroEmulator, hurried: Tuning, until: Until, moment: str
 ) -> None:
     """The tasks of the session are among them. Owned tasks are stopped, and nothing is left."""
     if moment == "submitting":
@@ -231,7 +224,7 @@ async def test_3_every_task_of_the_loop_is_cancelled(
 
 
 @forgotten
-async def test_3_every_task_is_cancelled_even_before_its_first_step(hurried: None) -> None:
+async def test_3_every_task_is_cancelled_even_before_its_first_step(hurried: Tuning) -> None:
     """At every iteration of the loop, a background task that stops the task may be among them."""
     for turns in range(0, 60, 2):
         with WiroEmulator(speed=50) as emulator:
@@ -252,7 +245,7 @@ async def test_3_every_task_is_cancelled_even_before_its_first_step(hurried: Non
 @forgotten
 @pytest.mark.parametrize("doing", ["stopping", "closing"])
 async def test_3_every_task_is_cancelled_while_stopping_or_closing(
-    emulator: WiroEmulator, hurried: None, until: Until, doing: str
+    emulator: WiroEmulator, hurried: Tuning, until: Until, doing: str
 ) -> None:
     """Stopping and closing continue even if their tasks are cancelled."""
     mine = asyncio.all_tasks()
@@ -273,7 +266,7 @@ async def test_3_every_task_is_cancelled_while_stopping_or_closing(
     assert not any(attrs.astuple(wiro.statistics()))
 
 
-async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """The session then closes itself: waits end, owned tasks are stopped, and later calls raise."""
     wiro = AsyncWiro(**emulator.options())
     held = await wiro.submit(STUCK)
@@ -293,7 +286,7 @@ async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurr
 
 
 @pytest.mark.parametrize("again", ["by another", "meanwhile"])
-async def test_3_closing_happens_once(emulator: WiroEmulator, hurried: None, until: Until, again: str) -> None:
+async def test_3_closing_happens_once(emulator: WiroEmulator, hurried: Tuning, until: Until, again: str) -> None:
     """Closing happens once and completely, even if a caller is cancelled or a second one waits."""
     emulator.faults.http("Task/*", Delay(0.4), times=2)
     wiro = AsyncWiro(**emulator.options())

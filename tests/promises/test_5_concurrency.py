@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from wiro_async import AsyncWiro, EventStream
+from wiro_async import AsyncWiro, EventStream, Tuning
 from wiro_async._engine.submission import limiter
 from wiro_async.testing import Respond, WiroEmulator
 
@@ -21,18 +21,20 @@ SHORT = {"seconds": 5, "events": 9}  # a tenth of a second at the emulator's spe
 STUCK = "emulator/stuck"
 
 
-async def test_5_a_limit_is_found_and_kept(poor: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_5_a_limit_is_learned_and_kept(
+    poor: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """40 runs succeed with 5 slots. They wait for each other and not for a timer, with few refusals."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
     async with AsyncWiro(**poor.options()) as wiro:
         with anyio.fail_after(30):
             results = await asyncio.gather(*(wiro.run("emulator/sleeper", {**SHORT, "n": n}) for n in range(40)))
-    assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(40)]
+    assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(40)]
     assert len(poor.ledger.submissions) == 40
     assert poor.ledger.count("Run/*") - 40 <= 50  # of the first 40 at once 35 are refused, then hardly any
 
 
-async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """A session without own tasks retries from time to time."""
     async with AsyncWiro(**poor.options()) as other, AsyncWiro(**poor.options()) as wiro:
         taken = [await other.submit(STUCK) for _ in range(5)]
@@ -44,7 +46,7 @@ async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Non
 
 
 async def test_5_the_end_of_tasks_that_nobody_follows_is_noticed(
-    poor: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch
+    poor: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Submitted tasks hold slots. The session notices when these are free again."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
@@ -56,7 +58,7 @@ async def test_5_the_end_of_tasks_that_nobody_follows_is_noticed(
 
 
 @pytest.mark.parametrize("limited", ["by the session", "by the service"])
-async def test_5_submits_at_once_proceed(poor: WiroEmulator, hurried: None, limited: str) -> None:
+async def test_5_submits_at_once_proceed(poor: WiroEmulator, hurried: Tuning, limited: str) -> None:
     """Nobody follows the tasks, and each new one gets the slot of one that has ended."""
     most = 1 if limited == "by the session" else None
     async with AsyncWiro(**poor.options(), max_concurrency=most) as wiro:
@@ -67,7 +69,7 @@ async def test_5_submits_at_once_proceed(poor: WiroEmulator, hurried: None, limi
 
 @pytest.mark.parametrize("leaves", ["wait", "run", "events"])
 async def test_5_followers_that_leave_free_the_slot(
-    emulator: WiroEmulator, hurried: None, until: Until, leaves: str
+    emulator: WiroEmulator, hurried: Tuning, until: Until, leaves: str
 ) -> None:
     """A task that loses its last follower still frees its slot when it ends."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
@@ -93,7 +95,7 @@ async def _read(events: EventStream) -> None:
 
 
 async def test_5_freed_slots_are_found_next_to_a_long_task(
-    poor: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+    poor: WiroEmulator, hurried: Tuning, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session that waits for its own task notices when others free slots."""
     monkeypatch.setattr(limiter, "BESIDE_SECONDS", 0.1)
@@ -108,7 +110,7 @@ async def test_5_freed_slots_are_found_next_to_a_long_task(
     assert len(poor.ledger.submissions) == 6
 
 
-async def test_5_a_given_limit_is_never_exceeded(poor: WiroEmulator, hurried: None) -> None:
+async def test_5_a_given_limit_is_never_exceeded(poor: WiroEmulator, hurried: Tuning) -> None:
     """With max_concurrency there are no refusals. Runs, maps and views share the limit."""
     async with AsyncWiro(**poor.options(), max_concurrency=5) as wiro:
         view = wiro.with_options(timeout=60)

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from decimal import Decimal
 from types import TracebackType
-from typing import Literal, Self, TypedDict
+from typing import Literal, NotRequired, Self, TypedDict
 
 import anyio
 import anyio.to_thread
 import uvicorn
 
+from wiro_async._tuning import Tuning
 from wiro_async.testing._catalogue.standard import STANDARD
 from wiro_async.testing._faults.switches import Faults
 from wiro_async.testing._scripts import ModelScript
@@ -30,6 +31,7 @@ class ConnectionOptions(TypedDict):
     api_secret: str | None
     base_url: str
     socket_url: str
+    tuning: NotRequired[Tuning]
 
 
 class WiroEmulator:
@@ -47,6 +49,7 @@ class WiroEmulator:
         generation: the generation of socket messages: "older", "newer", or "mixed" (tasks alternate).
         host: the address to listen on.
         port: the port to listen on. 0 takes a free port.
+        tuning: the timing of sessions that connect with `options()`, for tests that cannot wait.
 
     Raises:
         ValueError: a setting is wrong.
@@ -63,6 +66,7 @@ class WiroEmulator:
         generation: Literal["mixed", "older", "newer"] = "mixed",
         host: str = "127.0.0.1",
         port: int = 0,
+        tuning: Tuning | None = None,
     ) -> None:
         if not 0 < speed < float("inf"):
             raise ValueError(f"speed is {speed!r}; pass a number above 0, such as 20 for twenty times the speed")
@@ -70,6 +74,7 @@ class WiroEmulator:
             raise ValueError(f"generation is {generation!r}; pass 'mixed', 'older' or 'newer'")
         self.api_key = api_key
         self.api_secret = api_secret
+        self.tuning = tuning
         self._host = host
         self._port = port
         scripts = {model.slug: model for model in (*STANDARD, *(models or ()))}
@@ -104,12 +109,15 @@ class WiroEmulator:
 
     def options(self) -> ConnectionOptions:
         """Return the keyword arguments that connect an `AsyncWiro`."""
-        return {
+        options: ConnectionOptions = {
             "api_key": self.api_key,
             "api_secret": self.api_secret,
             "base_url": self.base_url,
             "socket_url": self.socket_url,
         }
+        if self.tuning is not None:
+            options["tuning"] = self.tuning
+        return options
 
     def start(self) -> None:
         """Open the port and serve. Returns when the emulator is ready, after some milliseconds."""

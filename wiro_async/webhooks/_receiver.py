@@ -25,7 +25,7 @@ from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._engine.background.user_callback import call_user
 from wiro_async._engine.calls.task_calls import TaskRef
-from wiro_async._engine.tracking.callback_feed import Noted
+from wiro_async._engine.tracking.id_memory import MadeTask
 from wiro_async._errors import ConfigurationError, SessionClosedError, WebhookVerificationError, WiroError
 from wiro_async._protocol.submission import callback_urls as webhook
 from wiro_async._protocol.submission.intent import INTENT
@@ -100,7 +100,7 @@ class WebhookReceiver:
         self._readers = anyio.CapacityLimiter(1)
         self._done: dict[str, None] = {}
         self._callbacks = wiro._callbacks
-        self._callbacks.register(self)
+        self._callbacks.register(self.owns)
 
     def __repr__(self) -> str:
         return f"WebhookReceiver({self._wiro!r})"
@@ -196,14 +196,14 @@ class WebhookReceiver:
         """Start to confirm the task to which the URL belongs, or else the tasks that the body names."""
         segment = webhook.segment_of(scope["path"])
         ids = parse_qs(scope.get("query_string", b"").decode("latin-1")).get(INTENT, ())
-        known = next(filter(None, map(self._callbacks.noted, ids)), None)
+        known = next(filter(None, map(self._callbacks.task_of, ids)), None)
         tasks = [known] if known else await self._named(scope, body)
         if not tasks:
             self._counts.unreadable += 1
         for task in tasks:
             self._start(task, segment)
 
-    async def _named(self, scope: Scope, body: bytes) -> list[Noted]:
+    async def _named(self, scope: Scope, body: bytes) -> list[MadeTask]:
         """Return the tasks that a body names. A large body is parsed in a thread, one at a time."""
         kind = header(scope, b"content-type")
         if len(body) <= SMALL_BODY:
@@ -214,7 +214,7 @@ class WebhookReceiver:
                 found = await anyio.to_thread.run_sync(webhook.ids_in, body, kind, limiter=self._readers)
             finally:
                 self._reading -= 1
-        return [Noted(TaskRef(ids.task_id, ids.token), None) for ids in found]
+        return [MadeTask(TaskRef(ids.task_id, ids.token), None) for ids in found]
 
     def _check(self, scope: Scope) -> None:
         if scope["method"] != "POST":
@@ -228,7 +228,7 @@ class WebhookReceiver:
             self._counts.expired += 1
             raise RefusedError(410)
 
-    def _start(self, noted: Noted, segment: str) -> None:
+    def _start(self, noted: MadeTask, segment: str) -> None:
         keys = {key for key in (noted.ref.task_id, noted.ref.token) if key}
         if not keys.isdisjoint(self._pending) or not keys.isdisjoint(self._done):
             self._counts.duplicates += 1
@@ -238,10 +238,10 @@ class WebhookReceiver:
             self._callbacks.start(self._confirm, noted, segment)
             self._pending.add(noted.ref.key)
 
-    async def _confirm(self, noted: Noted, segment: str) -> None:
+    async def _confirm(self, noted: MadeTask, segment: str) -> None:
         ref = noted.ref
         try:
-            task = await self._callbacks.confirmed(noted, partial(_is_about, ref, segment))
+            task = await self._callbacks.confirm(noted, partial(_is_about, ref, segment))
         except WebhookVerificationError:
             self._counts.forged += 1
             return

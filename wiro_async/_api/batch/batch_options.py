@@ -1,4 +1,4 @@
-"""The settings of a batch."""
+"""The options of a batch: what users pass, and the record that checks it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 import attrs
 
-from wiro_async._api.batch.counters import BatchStats
+from wiro_async._api.batch_report.live_progress import ProgressListener
 from wiro_async._errors import InvalidInputError, TaskFailedError
 from wiro_async._types import OnCancel, Timeouts
 
@@ -18,14 +18,41 @@ Order: TypeAlias = Literal["completed", "input"]
 OnError: TypeAlias = Literal["continue", "stop"]
 Concurrency: TypeAlias = int | Literal["auto"]
 RetryIf: TypeAlias = Callable[[TaskFailedError], Awaitable[bool] | bool]
-ProgressListener: TypeAlias = Callable[[BatchStats], Awaitable[None] | None]
-
-AUTO_WORKERS = 256  # for "auto": how many items stand ready for the session's limiter at most
-WINDOW_PER_WORKER = 4  # in input order, this many finished items a worker wait for a slow one before it
+Validator: TypeAlias = Callable[[object, "attrs.Attribute[Any]", Any], None]
 
 
 class BatchSettings(TypedDict, total=False):
-    """The keyword arguments of `AsyncWiro.batch`, which tells what they mean."""
+    """The keyword arguments of `AsyncWiro.batch`. All are optional.
+
+    Args:
+        concurrency: how many items run at a time. "auto" leaves it to the session, which learns what the service
+            allows.
+        order: return items as they are "completed", or in the order of the "input".
+        window: in "input" order, how many items may be ahead of the next one to return. Then no input is taken.
+        retries: how often a failed task is run again. Each attempt is billed.
+        retry_if: decides which failures are retried, all by default. May be a coroutine function.
+        on_error: "stop" sends nothing more after the first failed item. Items that were sent are finished and
+            returned, items that were taken but not sent are dropped.
+        on_exit: "leave" lets running tasks continue when the batch is left.
+        journal: a file in which every item is written before it is sent. Started again with it, even after `kill -9`,
+            the batch returns what has ended, follows what runs, and submits only the rest. Failed items are returned as
+            failed while their attempts are used up: raise `retries`, or pass the items themselves, to run them again.
+            The file holds tokens and results; only its owner can read it.
+        journal_grace: seconds after the journal was opened. If an earlier process did not see the response to a run,
+            and the service does not list its task by then, the run counts as never sent.
+        budget: US dollars. A run is submitted only if the sum of money spent, money reserved for runs in flight and
+            its own estimate fits. Other items are skipped with `BudgetExceededError`; if the number of inputs is
+            unknown, no more are taken. The estimate is the model's price. If that is not exact, it is at least the
+            mean cost so far. If nothing is known, one run goes alone. A run may cost more than its estimate, so the
+            budget can be exceeded by what the runs in flight cost beyond their estimates. A run whose end is not seen
+            counts with its estimate. With a journal, the costs of earlier processes count.
+        save_to: a directory into which outputs are downloaded as items end, as "{key}-{number}.{suffix}". Existing
+            files of other programs are kept.
+        progress: True shows a live display. A function, or a coroutine function, is called with `BatchStats`
+            several times a second.
+        timeout: seconds for each run, or `Timeouts`. A `RunRequest` may have its own.
+        queue_timeout: seconds until each run must have started.
+    """
 
     concurrency: Concurrency
     order: Order
@@ -43,84 +70,78 @@ class BatchSettings(TypedDict, total=False):
     queue_timeout: float | None
 
 
-@attrs.frozen
-class BatchOptions:
-    """The settings of a batch, checked."""
-
-    workers: int
-    window: int | None
-    retries: int
-    retry_if: RetryIf
-    stop_on_error: bool
-    on_exit: OnCancel
-    journal: Path | None
-    journal_grace: float
-    budget: Decimal | None
-    save_to: Path | None
-    progress: bool | ProgressListener
-
-    @classmethod
-    def of(
-        cls,
-        concurrency: Concurrency = "auto",
-        order: Order = "completed",
-        window: int | None = None,
-        retries: int = 0,
-        retry_if: RetryIf | None = None,
-        on_error: OnError = "continue",
-        on_exit: OnCancel = "stop",
-        journal: str | os.PathLike[str] | None = None,
-        journal_grace: float = 10.0,
-        budget: Decimal | int | str | None = None,
-        save_to: str | os.PathLike[str] | None = None,
-        progress: bool | ProgressListener | None = None,
-    ) -> BatchOptions:
-        """Check the settings. Raises `InvalidInputError`."""
-        _known("order", order, ("completed", "input"))
-        _known("on_error", on_error, ("continue", "stop"))
-        _known("on_exit", on_exit, ("stop", "leave"))
-        workers = AUTO_WORKERS if concurrency == "auto" else _least("concurrency", concurrency, 1, ", or 'auto'")
-        if window is not None:
-            _least("window", window, 1)
-        if not journal_grace >= 0:
-            raise InvalidInputError(message=f"journal_grace is {journal_grace!r}; give 0 or more seconds")
-        if not (retry_if is None or callable(retry_if)):
-            raise InvalidInputError(message=f"retry_if is {retry_if!r}; give a function of TaskFailedError")
-        if not (progress is None or isinstance(progress, bool) or callable(progress)):
-            raise InvalidInputError(message=f"progress is {progress!r}; give True, or a function of BatchStats")
-        return cls(
-            workers,
-            (window or workers * WINDOW_PER_WORKER) if order == "input" else None,
-            _least("retries", retries, 0),
-            retry_if or (lambda error: True),
-            on_error == "stop",
-            on_exit,
-            None if journal is None else Path(journal),
-            journal_grace,
-            _money(budget),
-            None if save_to is None else Path(save_to),
-            progress or False,
-        )
+def _wrong(name: str, value: object, wanted: str) -> InvalidInputError:
+    return InvalidInputError(message=f"{name} is {value!r}; give {wanted}")
 
 
-def _known(name: str, value: str, allowed: tuple[str, str]) -> None:
-    if value not in allowed:
-        raise InvalidInputError(message=f"{name} is {value!r}; give {allowed[0]!r} or {allowed[1]!r}")
+def _one_of(*allowed: str) -> Validator:
+    def validate(options: object, option: attrs.Attribute[Any], value: object) -> None:
+        if value not in allowed:
+            raise _wrong(option.name, value, " or ".join(map(repr, allowed)))
+
+    return validate
 
 
-def _least(name: str, value: object, least: int, else_: str = "") -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidInputError(message=f"{name} is {value!r}; give {least} or more{else_}")
-    return value
+def _count(least: int, other: str | None = None) -> Validator:
+    def validate(options: object, option: attrs.Attribute[Any], value: object) -> None:
+        if value != other and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise _wrong(option.name, value, f"{least} or more" + (f", or {other!r}" if other else ""))
+
+    return validate
 
 
-def _money(given: Decimal | int | str | None) -> Decimal | None:
-    if given is None:
-        return None
+def _function(of: str, *others: object) -> Validator:
+    def validate(options: object, option: attrs.Attribute[Any], value: object) -> None:
+        if not callable(value) and value not in (None, *others):
+            raise _wrong(option.name, value, f"a function of {of}")
+
+    return validate
+
+
+def _seconds(options: object, option: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, (int, float)) or not value >= 0:
+        raise _wrong(option.name, value, "0 or more seconds")
+
+
+def _money(given: Decimal | int | str) -> Decimal:
     try:
         amount = Decimal(given if not isinstance(given, float) else str(given))
     except (InvalidOperation, TypeError, ValueError):
         amount = Decimal("NaN")
     if not (amount.is_finite() and amount >= 0):
-        raise InvalidInputError(message=f"budget is {given!r}; give US dollars, such as Decimal('5.00')")
+        raise _wrong("budget", given, "US dollars, such as Decimal('5.00')")
     return amount
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    return Path(given)
+
+
+@attrs.frozen(kw_only=True)
+class BatchOptions:
+    """Checked options of a batch, with their defaults. `BatchSettings` documents them."""
+
+    concurrency: Concurrency = attrs.field(default="auto", validator=_count(1, "auto"))
+    order: Order = attrs.field(default="completed", validator=_one_of("completed", "input"))
+    window: int | None = attrs.field(default=None, validator=attrs.validators.optional(_count(1)))
+    retries: int = attrs.field(default=0, validator=_count(0))
+    retry_if: RetryIf | None = attrs.field(default=None, validator=_function("TaskFailedError"))
+    on_error: OnError = attrs.field(default="continue", validator=_one_of("continue", "stop"))
+    on_exit: OnCancel = attrs.field(default="stop", validator=_one_of("stop", "leave"))
+    journal: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
+    journal_grace: float = attrs.field(default=10.0, validator=_seconds)
+    budget: Decimal | None = attrs.field(default=None, converter=attrs.converters.optional(_money))
+    save_to: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
+    progress: bool | ProgressListener | None = attrs.field(
+        default=None, validator=_function("BatchStats, or True", True, False)
+    )
+    timeout: float | Timeouts | None = None
+    queue_timeout: float | None = None
+
+    @classmethod
+    def of(cls, settings: BatchSettings) -> BatchOptions:
+        """Check what a user has passed. Raises `InvalidInputError` with the name of the option that is wrong."""
+        if unknown := sorted(settings.keys() - BatchSettings.__annotations__.keys()):
+            known = ", ".join(BatchSettings.__annotations__)
+            raise InvalidInputError(message=f"a batch has no option {', '.join(unknown)}; it has {known}")
+        return cls(**settings)

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from wiro_async._api.results.task_result import TaskFinished, TaskResult
-from wiro_async._api.tasks.task_context import EventStream, TaskContext
+from wiro_async._api.tasks.task_context import TaskContext
+from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._protocol.messages.text_snapshot import KINDS, GrowingText, TextKind
 from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent, TextDelta, TextReset
 from wiro_async._protocol.tasks.records import TaskInfo
@@ -40,7 +41,7 @@ class TextSoFar:
     def corrections(self, result: TaskResult) -> list[TextDelta | TextReset]:
         """What makes it the result's text, which may come from elsewhere than the model's outputs."""
         told: dict[TextKind, str] = {"thinking": result.thinking, "answer": result.text}
-        events, status = list[TextDelta | TextReset](), result.task.status
+        events, status = list[TextDelta | TextReset](), result.info.status
         for kind in KINDS:
             if told[kind] != self._read[kind].text:
                 events += [TextReset(kind, status=status)] if self._read[kind] else []

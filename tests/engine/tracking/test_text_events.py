@@ -1,0 +1,298 @@
+"""Text, from frames to deltas: whatever comes in whatever order, and however slowly it is read.
+
+HYPOTHESIS_PROFILE=thorough looks at 10,000 stories.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wiro_async import LogLine, StatusChanged, TaskEvent, TaskInfo, TextDelta, TextReset, Tuning
+from wiro_async._engine.background.background_tasks import BackgroundTasks
+from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.tracking.event_buffer import EventBuffer
+from wiro_async._engine.tracking.tracked_task import TrackedTask
+from wiro_async._protocol.http.event_stream import ServerEvent, parse_event
+from wiro_async._protocol.messages import frames as messages
+from wiro_async._protocol.messages.frames import Message, parse_frame
+from wiro_async._protocol.values import json as json_module
+
+EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 150
+Generation: TypeAlias = Literal["raw", "lists", "segments", "wrapped"]
+Envelope: TypeAlias = Literal["socket", "text", "odd", "sse"]
+Other: TypeAlias = Literal["read", "log", "lost"]
+GENERATIONS = st.sampled_from(get_args(Generation))
+ENVELOPES = st.sampled_from(get_args(Envelope))
+OTHERS = st.lists(st.sampled_from(get_args(Other)), max_size=2)
+CHARACTERS = st.sampled_from("abc é–光😀<>/\n")
+PIECES = st.text(CHARACTERS, max_size=8)
+HALVES = st.sampled_from(["", "", "\ufffd", "\ud83d"])
+
+
+@attrs.frozen
+class Told:
+    """What the model had written at one moment, and how it says so."""
+
+    thinking: str
+    answer: str
+    generation: Generation
+    half: str = ""  # of the next character
+    envelope: Envelope = "socket"
+
+    def content(self, closing: str = "") -> dict[str, Any]:
+        thinking, answer = self.thinking, self.answer + self.half
+        if self.generation == "segments":
+            return {"segments": [{"type": "thinking", "text": thinking}, {"type": "answer", "text": answer}]}
+        if self.generation == "raw":
+            return {"raw": answer}
+        if self.generation == "wrapped":
+            answer = f"\n<answer>{answer}{closing}"
+        return {"isThinking": not answer, "raw": "", "thinking": [thinking] if thinking else [], "answer": [answer]}
+
+    def message(self) -> Message:
+        told: dict[str, Any] = {"type": "answer", "speed": "6.0", **self.content()}
+        if self.envelope == "sse":
+            event = parse_event(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **told})))
+            assert isinstance(event, Message)
+            return event
+        frame: dict[str, Any] = {"type": "task_output", "id": "7", "message": told, "result": True}
+        if self.envelope == "text":
+            frame["message"] = json.dumps(told)
+        if self.envelope == "odd":
+            frame = dict(reversed(frame.items()))
+        message = parse_frame(json.dumps(frame).encode())
+        assert message is not None
+        return message
+
+    def detail(self) -> tuple[TaskInfo, str, str]:
+        """The task at its end, and the texts that it gives."""
+        record = {"id": "7", "status": "task_postprocess_end", "pexit": "0"}
+        outputs: Any = [{"contenttype": "raw", "content": {"prompt": "x", **self.content("</answer> ")}}]
+        thinking = "" if self.generation == "raw" else self.thinking
+        return TaskInfo.from_wire({**record, "outputs": outputs}), thinking, self.answer
+
+
+@st.composite
+def versions(draw: st.DrawFn) -> list[Told]:
+    """A model writes; now and then it takes something back, or speaks in another way."""
+    told, thinking, answer = list[Told](), "", ""
+    for _ in range(draw(st.integers(1, 12))):
+        match draw(st.sampled_from(["think", "answer", "answer", "answer", "rethink", "rewrite", "shorten"])):
+            case "think":
+                thinking += draw(PIECES)
+            case "answer":
+                answer += draw(PIECES)
+            case "rethink":
+                thinking = draw(PIECES)
+            case "rewrite":
+                answer = draw(PIECES)
+            case _:
+                answer = answer[: draw(st.integers(0, len(answer)))]
+        told.append(Told(thinking, answer, draw(GENERATIONS), draw(HALVES), draw(ENVELOPES)))
+    return told
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> tuple[list[Told], list[Told | Other], Told]:
+    """Versions; what arrives of them, with gaps, repeats and in another order, between other things; and the end."""
+    whole = draw(versions())
+    arrived: list[Told | Other] = []
+    for told in draw(st.lists(st.sampled_from(whole), max_size=2 * len(whole))) if draw(st.booleans()) else whole:
+        arrived += [told, *draw(OTHERS)]
+    end = attrs.evolve(whole[-1], half="", generation=draw(GENERATIONS))
+    if draw(st.booleans()):
+        end = attrs.evolve(end, answer=draw(st.sampled_from([end.answer.rstrip(), end.answer[:1], "other", "<"])))
+    if end.generation == "raw" or not end.thinking:  # else it would have no text at all
+        end = attrs.evolve(end, answer=end.answer or "end")
+    return whole, arrived, end
+
+
+def _release(task: TrackedTask) -> None: ...
+
+
+async def _nothing() -> None: ...
+
+
+def listened_to(limit: int = 10_000) -> tuple[TrackedTask, EventBuffer]:
+    """A task that somebody listens to."""
+    calls = cast("TaskCalls", SimpleNamespace(sender=SimpleNamespace(account="")))
+    background = BackgroundTasks(_nothing, _nothing)
+    tracked = TrackedTask(TrackedTask.apply, _release, background, Tuning(), calls, TaskRef("7", "token"), None)
+    buffer = EventBuffer(limit)
+    tracked.listen(buffer)
+    return tracked, buffer
+
+
+async def available(tracked: TrackedTask, buffer: EventBuffer) -> AsyncIterator[TaskEvent]:
+    """What can be read now."""
+    while True:
+        if not buffer:
+            tracked.catch_up()
+        if not buffer:
+            return
+        yield buffer.pop()
+
+
+class Reader:
+    """Adds deltas and heeds resets."""
+
+    def __init__(self) -> None:
+        self.text = {"thinking": "", "answer": ""}
+        self.resets = list[str]()
+
+    async def read(self, tracked: TrackedTask, buffer: EventBuffer) -> None:
+        async for event in available(tracked, buffer):
+            if isinstance(event, TextDelta):
+                assert event.text
+                event.text.encode()
+                self.text[event.kind] += event.text
+            elif isinstance(event, TextReset):
+                self.text[event.kind] = ""
+                self.resets.append(event.kind)
+
+
+async def follow(arrived: list[Told | Other], end: TaskInfo) -> list[Reader]:
+    """One who reads now and then, and one who comes late."""
+    tracked, buffer = listened_to()
+    reader, late, second = Reader(), Reader(), EventBuffer(10_000)
+    for number, told in enumerate(arrived):
+        if number == len(arrived) // 2:
+            tracked.listen(second)
+        match told:
+            case "read":
+                await reader.read(tracked, buffer)
+            case "log":
+                tracked.apply(Message("task_output", "7", "", {"type": "task_output", "message": "line"}))
+            case "lost":
+                tracked.reconnected()
+            case _:
+                tracked.apply(told.message())
+    tracked.apply(end)
+    await reader.read(tracked, buffer)
+    await late.read(tracked, second)
+    return [reader, late] if arrived else [reader]
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(deliveries())
+def test_joined_deltas_are_the_final_text(told: tuple[list[Told], list[Told | Any], Told]) -> None:
+    """Always: and a text that only grew is never taken back."""
+    whole, arrived, end = told
+    task, thinking, answer = end.detail()
+    for reader in asyncio.run(follow(arrived, task)):
+        assert reader.text == {"thinking": thinking, "answer": answer}
+        answers = [version.answer for version in whole] + [answer]
+        if all(after.startswith(before) for before, after in pairwise(answers)):
+            assert "answer" not in reader.resets
+
+
+def frame(text: str) -> bytes:
+    """A message with the text so far."""
+    return json.dumps({"type": "task_output", "id": "7", "message": {"type": "answer", "raw": text}}).encode()
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The frames that were decoded."""
+    frames: list[bytes] = []
+    decode = json_module.decode_or_none
+
+    def note(data: bytes) -> Any:
+        frames.append(data)
+        return decode(data)
+
+    monkeypatch.setattr(messages, "decode_or_none", note)
+    return frames
+
+
+def hear(tracked: TrackedTask, data: bytes) -> None:
+    """A frame comes."""
+    message = parse_frame(data)
+    assert message is not None
+    tracked.apply(message)
+
+
+async def test_a_reader_who_lags_has_only_the_newest_decoded(decoded: list[bytes]) -> None:
+    """What a newer message replaces costs next to nothing."""
+    tracked, buffer = listened_to()
+    for end in range(1, 100):
+        hear(tracked, frame("x" * end))
+    assert decoded == []
+    events = [event async for event in available(tracked, buffer)]
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["x" * 99]
+    assert decoded == [frame("x" * 99)]
+    assert [type(event) for event in events] == [StatusChanged, TextDelta]
+
+
+async def test_nobody_listens_so_nothing_is_decoded(decoded: list[bytes]) -> None:
+    """But it is a sign of life, and a status."""
+    tracked, buffer = listened_to()
+    tracked.unlisten(buffer)
+    before = tracked.last_sign
+    await asyncio.sleep(0.01)
+    hear(tracked, frame("x"))
+    assert (decoded, tracked.state.status, tracked.schedule.was_heard) == ([], "task_output", True)
+    assert tracked.last_sign > before
+
+
+async def test_other_messages_are_not_overtaken(decoded: list[bytes]) -> None:
+    """Text is told before what came after it."""
+    tracked, buffer = listened_to()
+    hear(tracked, frame("x"))
+    hear(tracked, b'{"type":"task_end","id":"7"}')
+    hear(tracked, frame("x, y"))
+    told = [event async for event in available(tracked, buffer)]
+    assert [type(event) for event in told] == [StatusChanged, TextDelta, StatusChanged, TextDelta]
+    assert [event.text for event in told if isinstance(event, TextDelta)] == ["x", ", y"]
+
+
+async def test_text_before_a_cancellation_is_told() -> None:
+    """Whoever cancels may want what there was."""
+    tracked, buffer = listened_to()
+    hear(tracked, frame("half a sen"))
+    tracked.apply(TaskInfo.from_wire({"id": "7", "status": "task_cancel"}))
+    reader = Reader()
+    await reader.read(tracked, buffer)
+    assert reader.text["answer"] == "half a sen"
+
+
+async def test_text_is_never_dropped() -> None:
+    """Of a flood of lines that nobody reads the newest are kept, and all text."""
+    tracked, buffer = listened_to(20)
+    for end in range(1, 100):
+        hear(tracked, frame("x" * end))
+        tracked.apply(Message("task_output", "7", "", {"type": "task_output", "message": f"line {end}"}))
+    tracked.apply(Told("", "x" * 100, "raw").detail()[0])
+    events = [event async for event in available(tracked, buffer)]
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "x" * 100
+    assert [event.text for event in events if isinstance(event, LogLine)][-1] == "line 99"
+    assert len(events) == 20
+
+
+async def test_texts_that_were_taken_back_are_not_kept() -> None:
+    """A model that starts over again and again fills no memory while nobody reads."""
+    tracked, buffer = listened_to()
+    for number in range(100):
+        hear(tracked, frame(f"{number} again"))
+        tracked.catch_up()
+    events = [event async for event in available(tracked, buffer)]
+    assert [type(event) for event in events] == [StatusChanged, TextReset, TextDelta]
+
+
+async def test_pieces_of_text_do_not_keep_all_of_it() -> None:
+    """Else a list of all pieces would hold the text as often as there are pieces."""
+    tracked, buffer = listened_to()
+    hear(tracked, frame("Hello"))
+    (piece,) = [event async for event in available(tracked, buffer) if isinstance(event, TextDelta)]
+    assert piece.raw == {"type": "task_output", "id": "7", "message": {"type": "answer"}}

@@ -1,0 +1,174 @@
+"""Watchers and event buffers alone: no network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from wiro_async import (
+    LogLine,
+    Progress,
+    Reconnected,
+    StatusChanged,
+    TaskInfo,
+    TaskTimeoutError,
+    TextDelta,
+    Timeouts,
+    ToolCall,
+    TransportError,
+)
+from wiro_async._engine.tracking.event_buffer import EventBuffer
+from wiro_async._engine.tracking.tracked_task import TrackedTask
+from wiro_async._protocol.messages.frames import parse_frame
+
+if TYPE_CHECKING:
+    from tests.engine.tracking.conftest import NewRecord
+
+FOREVER = Timeouts()
+
+
+@pytest.fixture
+async def tracked(new_record: NewRecord) -> TrackedTask:
+    """A task of unknown age."""
+    return new_record()
+
+
+def task(status: str, exit_code: str | None = None) -> TaskInfo:
+    """A snapshot."""
+    return TaskInfo.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
+
+
+def hear(tracked: TrackedTask, body: str) -> None:
+    """A message comes."""
+    message = parse_frame(body.encode())
+    assert message is not None
+    tracked.apply(message)
+
+
+def numbers() -> Iterator[str]:
+    """Many different messages."""
+    for number in range(20_000):
+        yield f'{{"type":"task_{number}","id":"7"}}'
+
+
+async def read(buffer: EventBuffer, tracked: TrackedTask) -> list[object]:
+    """What is unread, up to the end of the task."""
+    await tracked.pause(tracked.changed, lambda: tracked.is_over, 0.0, FOREVER)
+    tracked.catch_up()
+    return [buffer.pop() for _ in range(len(buffer))]
+
+
+async def test_text_and_progress_that_nobody_read_are_merged(tracked: TrackedTask) -> None:
+    """A slow reader gets all text at once and the newest progress."""
+    buffer = EventBuffer(100)
+    tracked.listen(buffer)
+    for text in ("O", "On", "Once"):
+        hear(
+            tracked,
+            f'{{"type":"task_output","id":"7","message":{{"type":"answer","raw":"{text}","answer":["{text}"]}}}}',
+        )
+    for share in (10, 20, 30):
+        hear(
+            tracked, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}'
+        )
+    tracked.apply(task("task_postprocess_end", "0"))
+    events = await read(buffer, tracked)
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["Once"]
+    assert [event.fraction for event in events if isinstance(event, Progress)] == [0.3]
+
+
+async def test_what_nobody_reads_is_bounded(tracked: TrackedTask) -> None:
+    """However much comes, memory does not grow."""
+    buffer = EventBuffer(100)
+    tracked.listen(buffer)
+    for body in numbers():
+        hear(tracked, body)
+    tracked.apply(task("task_postprocess_end", "0"))
+    assert len(await read(buffer, tracked)) == 100
+
+
+async def test_what_is_rare_is_never_dropped(tracked: TrackedTask) -> None:
+    """Log lines and progress make room for newer ones; a tool's call or a status among them stays."""
+    buffer = EventBuffer(10)
+    tracked.listen(buffer)
+    tracked.apply(task("task_start"))
+    call = {"type": "function_call", "call_id": "1", "name": "look", "arguments": "{}", "status": "completed"}
+    body = {"type": "task_output", "id": "7", "message": {"type": "answer", "segments": [call]}}
+    tracked.reconnected()
+    hear(tracked, json.dumps(body))
+    for number in range(100):
+        hear(tracked, f'{{"type":"task_output","id":"7","message":"line {number}"}}')
+    tracked.apply(task("task_postprocess_end", "0"))
+    events = await read(buffer, tracked)
+    assert [type(event) for event in events if not isinstance(event, LogLine)] == [
+        StatusChanged,
+        Reconnected,
+        StatusChanged,
+        ToolCall,
+        StatusChanged,
+    ]
+    assert len(events) == 10
+
+
+async def test_a_late_listener_is_told_the_status_first(tracked: TrackedTask) -> None:
+    """Then what follows."""
+    tracked.apply(task("task_start"))
+    buffer = EventBuffer(100)
+    tracked.listen(buffer)
+    tracked.reconnected()
+    tracked.apply(task("task_cancel"))
+    first, second, third = await read(buffer, tracked)
+    assert isinstance(first, StatusChanged)
+    assert first.status == "task_start"
+    assert isinstance(second, Reconnected)
+    assert isinstance(third, StatusChanged)
+
+
+async def test_a_failed_watch_ends_all_waits(tracked: TrackedTask) -> None:
+    """With the error, which learns the ids; a second one changes nothing."""
+    buffer = EventBuffer(100)
+    tracked.listen(buffer)
+    waiting = asyncio.create_task(tracked.wait(0.0, FOREVER))
+    reading = asyncio.create_task(read(buffer, tracked))
+    await asyncio.sleep(0)
+    tracked.fail(TransportError("gone"))
+    tracked.fail(TransportError("other"))
+    with pytest.raises(TransportError, match="gone") as caught:
+        await waiting
+    assert (caught.value.task_id, caught.value.token) == ("7", "token")
+    assert await reading == []
+
+
+async def test_the_nearest_time_out_is_told(tracked: TrackedTask) -> None:
+    """Of several the one that passes first."""
+    start = anyio.current_time()
+    with pytest.raises(TaskTimeoutError) as caught:
+        await tracked.wait(start, Timeouts(run=50, queue=0.01, idle=60))
+    assert (caught.value.phase, caught.value.last_status) == ("queue", None)
+    tracked.apply(task("task_start"))
+    with pytest.raises(TaskTimeoutError) as caught:
+        await tracked.wait(start, Timeouts(run=50, queue=0.01, idle=0.05))
+    assert (caught.value.phase, caught.value.last_status) == ("idle", "task_start")
+    assert caught.value.last_task is not None
+
+
+async def test_a_sign_of_life_moves_the_idle_time_out(tracked: TrackedTask) -> None:
+    """A deadline that has moved while one slept is not one that passed."""
+    waiting = asyncio.create_task(tracked.wait(anyio.current_time(), Timeouts(idle=0.15)))
+    for _ in range(6):
+        await asyncio.wait([waiting], timeout=0.05)
+        hear(tracked, '{"type":"task_output","id":"7","message":"x"}')
+    assert not waiting.done()
+    with pytest.raises(TaskTimeoutError):
+        await waiting
+
+
+async def test_age(tracked: TrackedTask, new_record: NewRecord) -> None:
+    """A task of unknown origin is as old as can be."""
+    assert tracked.age == float("inf")
+    assert new_record(anyio.current_time()).age < 5

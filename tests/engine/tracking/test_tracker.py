@@ -1,0 +1,172 @@
+"""Two kinds of reference to one task, the end of a session, and readers of events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from wiro_async import (
+    AsyncWiro,
+    SessionClosedError,
+    StatusChanged,
+    TaskEvent,
+    TaskFinished,
+    TaskTimeoutError,
+    WiroError,
+)
+from wiro_async.testing import WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
+LONG = {"seconds": 120, "events": 120}  # more than two seconds, as the emulator runs fifty times as fast as life
+SHORT = {"seconds": 5, "events": 9}
+
+
+@pytest.fixture(params=["older", "newer"])
+def emulator(request: pytest.FixtureRequest, emulator: WiroEmulator) -> WiroEmulator:
+    """Both generations of messages: with the token, and with the id alone."""
+    emulator._service.generation = request.param
+    return emulator
+
+
+@attrs.define
+class Reader:
+    """Somebody who reads the events of a task."""
+
+    heard: list[TaskEvent] = attrs.field(factory=list[TaskEvent])
+
+    async def read(self, events: AsyncIterator[TaskEvent]) -> None:
+        async for event in events:
+            self.heard.append(event)
+
+
+@pytest.mark.parametrize("first", ["both", "token", "id"])
+@pytest.mark.parametrize("second", ["token", "id"])
+async def test_a_second_reference_makes_nobody_deaf(
+    emulator: WiroEmulator, patient: AsyncWiro, until: Until, first: str, second: str
+) -> None:
+    """Whoever follows by one kind of reference hears on while another by the other kind comes and goes."""
+    made = await patient.submit("emulator/sleeper", LONG)
+    handles = {"both": made, "token": patient.task(made.token), "id": patient.task(taskid=made.id)}
+    reader = Reader()
+    reading = asyncio.create_task(reader.read(handles[first].events()))
+    await until(lambda: len(reader.heard) > 3)
+    async with handles[second].events() as events:
+        await anext(events)
+    before = len(reader.heard)
+    await reading
+    assert len(reader.heard) > before + 10
+    assert isinstance(reader.heard[-1], TaskFinished)
+
+
+async def test_all_references_share_one_watch(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """As soon as both names of the task are known; and it is let go of when the last of them leaves."""
+    made = await wiro.submit("emulator/stuck")
+    waits = [asyncio.ensure_future(wiro.task(taskid=made.id).result())]
+    await until(lambda: emulator.ledger.count("Task/Detail"))
+    waits += [asyncio.ensure_future(handle.result()) for handle in (made, wiro.task(made.token))]
+    await until(lambda: wiro.statistics().watched_tasks == 1)
+    await asyncio.sleep(0.1)
+    assert wiro.statistics().watched_tasks == 1
+    for wait in waits:
+        wait.cancel()
+    await asyncio.wait(waits)
+    assert wiro.statistics().watched_tasks == 0
+
+
+async def test_two_that_turn_out_to_be_one(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Watched by token and by id before anybody knew that it is one task: both get its result."""
+    made = await wiro.submit("emulator/sleeper", LONG)
+    by_token, by_id, again = await asyncio.gather(wiro.task(made.token), wiro.task(taskid=made.id), made)
+    assert {result.info.id for result in (by_token, by_id, again)} == {made.id}
+    assert wiro.statistics().watched_tasks == 0
+
+
+async def test_each_wait_ends_with_its_own_ids(emulator: WiroEmulator) -> None:
+    """When the session is closed, and when somebody begins to wait after that."""
+    wiro = AsyncWiro(**emulator.options())
+    handles = [await wiro.submit("emulator/stuck", {"n": n}) for n in range(3)]
+    waits = [asyncio.ensure_future(handle.result()) for handle in handles]
+    await asyncio.sleep(0)
+    while wiro.statistics().watched_tasks < 3:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    await wiro.aclose()
+    errors = [error for error in await asyncio.gather(*waits, return_exceptions=True) if isinstance(error, WiroError)]
+    errors += [error for handle in handles if (error := await _refused(handle.result())) is not None]
+    assert all(isinstance(error, SessionClosedError) for error in errors)
+    assert [(error.task_id, error.token) for error in errors] == 2 * [(handle.id, handle.token) for handle in handles]
+
+
+async def _read_out(iterator: AsyncIterator[object]) -> None:
+    async for _ in iterator:
+        pass
+
+
+async def _refused(wait: Any) -> WiroError | None:
+    try:
+        await wait
+    except WiroError as error:
+        return error
+    return None
+
+
+async def test_closing_leaves_no_watch(emulator: WiroEmulator) -> None:
+    """Also where events and texts are still being read."""
+    wiro = AsyncWiro(**emulator.options())
+    events = (await wiro.submit("emulator/stuck")).events()
+    await anext(events)
+    deltas = (await wiro.submit("emulator/writer", {"prompt": "x", "seconds": 500})).text_deltas()
+    await anext(deltas)
+    await wiro.aclose()
+    assert wiro.statistics().watched_tasks == 0
+    for iterator in (events, deltas):
+        with pytest.raises(SessionClosedError):
+            await _read_out(iterator)
+    events.close()
+    deltas.close()
+
+
+async def test_events_close_as_all_iterators_do(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """With `contextlib.aclosing`."""
+    task = await wiro.submit("emulator/stuck")
+    async with aclosing(task.events()) as events:
+        await anext(events)
+        assert wiro.statistics().watched_tasks == 1
+    assert wiro.statistics().watched_tasks == 0
+
+
+async def test_events_have_one_reader(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """A second one is told so, and the first reads on."""
+    task = await wiro.submit("emulator/sleeper", SHORT)
+    reader, events = Reader(), task.events()
+    reading = asyncio.create_task(reader.read(events))
+    await asyncio.sleep(0)
+    with pytest.raises(WiroError, match=r"task\.events\(\)"):
+        await anext(events)
+    await reading
+    assert isinstance(reader.heard[-1], TaskFinished)
+    assert wiro.statistics().watched_tasks == 0
+
+
+async def test_closing_events_lets_their_reader_go(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """Who waits for the next one gets the end of the iterator."""
+    reader, events = Reader(), (await wiro.submit("emulator/stuck")).events()
+    reading = asyncio.create_task(reader.read(events))
+    await until(lambda: any(isinstance(event, StatusChanged) for event in reader.heard))
+    events.close()
+    await asyncio.wait_for(reading, 5)
+
+
+async def test_a_time_out_tells_the_last_state(emulator: WiroEmulator, patient: AsyncWiro) -> None:
+    """Also of a task that spoke by its socket, so that nobody had to ask about it."""
+    task = await patient.submit("emulator/stuck")
+    with pytest.raises(TaskTimeoutError) as caught:
+        await task.result(timeout=0.3)
+    assert caught.value.last_task is not None
+    assert caught.value.last_task.id == task.id

@@ -1,0 +1,127 @@
+"""Snapshots of text, of all generations."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiro_async._protocol.messages.text_snapshot import TextSnapshot
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+ANYTHING = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=5
+)
+
+
+def snapshot(**content: Any) -> TextSnapshot:
+    """The snapshot in a content that has one."""
+    parsed = TextSnapshot.from_wire(content)
+    assert parsed is not None
+    return parsed
+
+
+@pytest.mark.parametrize(
+    "content, thinking, answer",
+    [
+        ({"thinking": ["hm"], "answer": ["a", "b"]}, "hm", "ab"),
+        ({"thinking": None, "answer": "bare"}, "", "bare"),
+        ({"thinking": [None, "x"], "answer": "[Note] 1"}, "x", "[Note] 1"),
+        ({"answer": '["a","b"]'}, "", '["a","b"]'),
+        ({"raw": "all there is"}, "", "all there is"),
+        ({"raw": "<think>", "answer": ["a"]}, "", "a"),
+        ({"segments": [{"type": "thinking", "text": "hm"}, {"type": "answer", "text": "a"}]}, "hm", "a"),
+        ({"segments": [{"type": "answer", "text": "a"}, {"type": "answer", "text": "b"}], "answer": ["old"]}, "", "ab"),
+        ({"segments": [None, {"type": "function_call", "name": "f"}, {"text": "odd"}]}, "", ""),
+        ({"segments": [{"type": "function_call", "name": "f"}], "raw": "f()"}, "", ""),
+        ({"segments": [{"type": "output_text", "text": "a"}], "raw": "a"}, "", "a"),
+        ({"segments": [{"type": "Answer"}, {"type": ["answer"]}], "answer": ["a"], "thinking": "hm"}, "hm", "a"),
+        ({"finishreason": "stop"}, "", ""),
+    ],
+)
+def test_three_generations(content: dict[str, Any], thinking: str, answer: str) -> None:
+    """Segments go before lists, lists before raw text."""
+    parsed = snapshot(**content)
+    assert (parsed.thinking, parsed.answer) == (thinking, answer)
+
+
+def test_the_end_of_a_text() -> None:
+    """Why it stopped and what it cost, where the service says so."""
+    parsed = snapshot(answer=["a"], finishreason="tool_calls", usage={"total_tokens": 3})
+    assert (parsed.finish_reason, parsed.usage) == ("tool_calls", {"total_tokens": 3})
+    assert (snapshot(answer="a", usage="odd").finish_reason, snapshot(answer="a", usage="odd").usage) == (None, {})
+
+
+@given(st.dictionaries(st.sampled_from(["segments", "thinking", "answer", "raw", "finishreason", "usage"]), ANYTHING))
+def test_no_content_is_too_strange(content: dict[str, Any]) -> None:
+    """Any object is a snapshot or none."""
+    parsed = TextSnapshot.from_wire(content)
+    assert parsed is None or isinstance(parsed.answer + parsed.thinking, str)
+
+
+@given(st.text("<>/answer \nx", max_size=30) | st.text(max_size=30))
+def test_wrapped_answers_grow(text: str) -> None:
+    """However far the wrapped answer has come, no tag shows, and what shows is the beginning of what comes."""
+    whole = f"\n<answer>{text}</answer>\n"
+    assert snapshot(answer=whole).answer == text
+    for end in range(1, len(whole)):
+        parsed = TextSnapshot.from_wire({"answer": whole[:end]})
+        assert parsed is not None
+        if "</answer>" not in text:
+            assert text.startswith(parsed.answer)
+
+
+@pytest.mark.parametrize(
+    "answer, shown",
+    [
+        ("<answer>x</answer>", "x"),
+        (" <answer>x</answer> \n", "x"),
+        ("<answer>x</ans", "x"),
+        ("<answer>x<", "x"),
+        ("<answer>x < y", "x < y"),
+        ("<ans", ""),
+        (" <", ""),
+        ("<a href='#'>x</a>", "<a href='#'>x</a>"),
+        ("<b>x", "<b>x"),
+        ("x <answer>y</answer>", "x <answer>y</answer>"),
+        ("<answer>x</answer> bye", "x bye"),
+        ("<answer>x</answer> <", "x"),
+        ("<answer>x</answer>y</answer>", "x</answer>y"),
+    ],
+)
+def test_tags(answer: str, shown: str) -> None:
+    """Only a wrapping one is taken off."""
+    assert snapshot(answer=answer).answer == shown
+
+
+def test_the_end_is_no_beginning_of_a_tag() -> None:
+    """What might become a tag is text if nothing comes after it."""
+    for text in ("<", "<answer", "  "):
+        assert TextSnapshot.from_wire({"answer": [text]}) == TextSnapshot("", "")
+        assert TextSnapshot.from_wire({"answer": [text]}, is_last=True) == TextSnapshot("", text)
+
+
+def test_late_answers() -> None:
+    """While a model thinks, `raw` is no answer, if it has another place for one."""
+    content: dict[str, Any] = {"raw": "hm", "thinking": [], "answer": []}
+    assert TextSnapshot.from_wire({**content, "isThinking": True}) is None
+    assert snapshot(**content, isThinking=False).answer == "hm"
+    assert snapshot(raw="hm", isThinking=True).answer == "hm"
+
+
+@pytest.mark.parametrize(
+    "content, has_text",
+    [
+        ({"segments": [], "finishreason": "stop"}, False),
+        ({"segments": [{"type": "output_text", "text": "a"}], "finishreason": "stop"}, False),
+        ({"raw": "", "answer": [""], "thinking": [], "finishreason": "stop"}, False),
+        ({"answer": "<answer></answer>"}, True),
+        ({"thinking": ["hm"], "answer": [""]}, True),
+        ({"segments": [{"type": "answer", "text": ""}]}, True),
+        ({"segments": [{"type": "function_call"}]}, True),
+    ],
+)
+def test_whether_text_is_told(content: dict[str, Any], has_text: bool) -> None:
+    """An answer that is empty is another thing than none, for which the task's log is the fallback."""
+    assert snapshot(**content).has_text == has_text
+    assert not TextSnapshot("", "").has_text

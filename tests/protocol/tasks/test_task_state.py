@@ -1,0 +1,222 @@
+"""Messages and snapshots, in any order, become events that only go forward."""
+
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiro_async._protocol.messages.frames import Message
+from wiro_async._protocol.tasks import status as states
+from wiro_async._protocol.tasks.events import (
+    CostUpdate,
+    LogLine,
+    Progress,
+    StatusChanged,
+    TaskEvent,
+    TextDelta,
+    TextReset,
+    UnknownEvent,
+)
+from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.task_state import TaskState
+
+TEXT = "I think, therefore I am."
+STATUSES = [*states.ORDER, "task_cancel", "task_error", "task_stream_ready", "task_error_full", "task_levitation", ""]
+PAYLOADS: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.text(),
+    st.integers(0, len(TEXT)).map(lambda end: {"thinking": [], "answer": [TEXT[:end]]}),
+    st.tuples(st.integers(0, 100), st.sampled_from(["Load", "Generate"])).map(
+        lambda told: {"type": "progressGenerate", "percentage": str(told[0]), "task": told[1]}
+    ),
+    st.dictionaries(st.text(), st.text()),
+)
+
+
+def message(kind: str, payload: Any = None, **more: Any) -> Message:
+    """A message about the task."""
+    return Message(kind, "1", "", {"type": kind, "message": payload, **more})
+
+
+def task(status: str, pexit: Any = "", **more: Any) -> TaskInfo:
+    """The task as Task/Detail tells it."""
+    return TaskInfo.from_wire({"id": "1", "status": status, "pexit": pexit, **more})
+
+
+MESSAGES = st.builds(message, st.sampled_from(STATUSES) | st.text(), PAYLOADS)
+SNAPSHOTS = st.builds(task, st.sampled_from(STATUSES) | st.text(), st.sampled_from(["", None, "0", "1"]))
+
+
+@given(st.lists(st.tuples(MESSAGES | SNAPSHOTS, st.booleans()), max_size=30))
+def test_whatever_comes_in_whatever_order(told: list[tuple[Message | TaskInfo, bool]]) -> None:
+    """Statuses and progress go forward, only a snapshot ends it, nothing comes after the end."""
+    state, events = TaskState(), list[TaskEvent]()
+    for item, patient in told:
+        was_over = state.is_over
+        new = state.apply_message(item) if isinstance(item, Message) else state.apply_info(item, patient)
+        assert not (was_over and new)
+        assert state.is_over == was_over or (isinstance(item, TaskInfo) and item.is_over)
+        if state.is_over and not was_over:
+            assert state.info is item
+            assert state.info is not None
+            assert state.status == state.info.status
+        events += new
+    ranks = [states.RANK[event.status] for event in events if isinstance(event, StatusChanged)]
+    assert all(before < after for before, after in pairwise(ranks))
+    for label in ("Load", "Generate"):
+        fractions = [event.fraction for event in events if isinstance(event, Progress) and event.label == label]
+        assert all(before < after for before, after in pairwise(fractions))
+    text = ""
+    for event in events:
+        text = "" if isinstance(event, TextReset) else text + event.text if isinstance(event, TextDelta) else text
+    assert text == state.text.answer
+    assert TEXT.startswith(text)
+
+
+@given(st.lists(MESSAGES))
+def test_messages_never_end_it(told: list[Message]) -> None:
+    """Not even those that say so: they are a claim, to be looked into."""
+    state = TaskState()
+    for item in told:
+        assert not any(states.is_over(event.status) for event in state.apply_message(item))
+    assert not state.is_over
+    assert state.reported_over == any(states.is_over(item.type) for item in told)
+
+
+@given(st.lists(MESSAGES))
+def test_notes_keep_up_with_messages(told: list[Message]) -> None:
+    """Who only takes notes knows the same status and claim."""
+    heard, noted = TaskState(), TaskState()
+    for item in told:
+        heard.apply_message(item)
+        noted.apply_status(item)
+    assert (heard.status, heard.reported_over, heard.has_started) == (
+        noted.status,
+        noted.reported_over,
+        noted.has_started,
+    )
+
+
+@given(st.text().filter(lambda kind: kind not in states.RANK), st.text())
+def test_unknown_messages_are_kept(kind: str, payload: str) -> None:
+    """As they came."""
+    if kind in ("task_output", "task_error", "task_cost"):
+        return
+    told = message(kind, payload)
+    (event,) = TaskState().apply_message(told)
+    assert isinstance(event, UnknownEvent)
+    assert (event.type, event.raw) == (kind, told.raw)
+
+
+def test_a_run() -> None:
+    """From the queue to the end."""
+    state = TaskState()
+    seen = [state.apply_message(message(status)) for status in states.ORDER[:6]]
+    assert [type(event) for events in seen for event in events] == [StatusChanged] * 6
+    assert state.has_started
+    changed, line = state.apply_message(message("task_output", "loading"))
+    assert (changed.status, line.status) == ("task_output", "task_output")
+    assert isinstance(line, LogLine)
+    assert state.apply_message(message("task_postprocess_end", [], success=True, terminal=True, exitCode=0)) == []
+    assert (state.reported_over, state.is_over) == (True, False)
+    end = task("task_postprocess_end", "0")
+    assert state.apply_info(end) == [StatusChanged(status="task_postprocess_end")]
+    assert (state.is_over, state.info) == (True, end)
+    assert state.apply_info(task("task_cancel")) == []
+    state.apply_status(message("task_start"))
+    assert state.status == "task_postprocess_end"
+
+
+def test_an_end_without_an_exit_code_is_waited_for() -> None:
+    """Unless patience is at its end; a cancelled task never has one."""
+    state = TaskState()
+    assert state.apply_info(task("task_postprocess_end", "")) == []
+    assert (state.reported_over, state.is_over, state.status) == (True, False, "")
+    assert state.apply_info(task("task_postprocess_end", ""), patient=False) == [
+        StatusChanged(status="task_postprocess_end")
+    ]
+    assert state.is_over
+    cancelled = TaskState()
+    cancelled.apply_info(task("task_cancel", ""))
+    assert cancelled.is_over
+
+
+def test_a_snapshot_that_is_behind() -> None:
+    """It is not taken for the task's state."""
+    state = TaskState()
+    state.apply_message(message("task_end"))
+    assert state.apply_info(task("task_start")) == []
+    assert (state.status, state.info) == ("task_end", None)
+    ahead = task("task_postprocess_start")
+    state.apply_info(ahead)
+    assert state.info is ahead
+    unknown = task("task_levitation")
+    assert state.apply_info(unknown) == []
+    assert state.info is unknown
+
+
+def test_a_stored_error_is_not_an_end() -> None:
+    """It waits to be queued again."""
+    state = TaskState()
+    assert state.apply_info(task("task_error", "1")) == []
+    assert not state.reported_over
+
+
+def test_costs() -> None:
+    """A message of their own kind."""
+    (event,) = TaskState().apply_message(message("task_cost", turnCost="1", cumulativeCost="2"))
+    assert isinstance(event, CostUpdate)
+    assert (event.turn, event.total) == (Decimal(1), Decimal(2))
+
+
+def test_progress_starts_anew_with_another_label() -> None:
+    """And goes on where it was when the first label comes again."""
+    state = TaskState()
+    state.apply_message(message("task_start"))
+    told = [("60", "Load"), ("60", "Load"), ("10", "Generate"), ("50", "Load"), ("70", "Load")]
+    seen = [state.apply_message(message("task_output", {"percentage": value, "task": label})) for value, label in told]
+    assert [[event.fraction for event in events if isinstance(event, Progress)] for events in seen] == [
+        [0.6],
+        [],
+        [0.1],
+        [],
+        [0.7],
+    ]
+
+
+def test_text_from_messages_and_snapshots() -> None:
+    """Both fill the same text; a reset is told before what comes in its place."""
+    state = TaskState()
+    state.apply_message(message("task_output", {"answer": ["Hel"], "thinking": ["hm"]}))
+    content: dict[str, Any] = {"thinking": ["hm"], "answer": ["Hello"]}
+    events = state.apply_info(
+        task("task_postprocess_end", "0", outputs=[{"content": {}}, {"content": content}, {"content": content}])
+    )
+    assert events[1:] == [TextDelta("lo", "answer", 1, status="task_postprocess_end", raw={"content": content})]
+    other = TaskState()
+    other.apply_message(message("task_output", {"answer": ["No"]}))
+    reset, delta = other.apply_message(message("task_output", {"answer": ["Yes"]}))
+    assert (type(reset), type(delta)) == (TextReset, TextDelta)
+
+
+def test_what_a_latecomer_is_told() -> None:
+    """The status, and all the text there is."""
+    state = TaskState()
+    assert state.snapshot_events() == []
+    state.apply_message(message("task_output", {"answer": ["Hi"], "thinking": ["hm"]}))
+    assert state.snapshot_events() == [
+        StatusChanged(status="task_output"),
+        TextDelta("hm", "thinking", 0, status="task_output"),
+        TextDelta("Hi", "answer", 1, status="task_output"),
+    ]
+
+
+@pytest.mark.parametrize("status", ["", "task_queue", "task_assign"])
+def test_not_started(status: str) -> None:
+    """Before task_start the queue time-out counts."""
+    state = TaskState()
+    state.apply_message(message(status))
+    assert not state.has_started
