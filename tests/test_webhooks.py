@@ -553,7 +553,7 @@ async def test_closing_the_session_ends_confirmations(emulator: WiroEmulator) ->
 
 
 def test_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets come from the argument, the environment or chance. Old ones are accepted, short ones refused."""
+    """Secrets come from the argument or the environment, or are random. Old ones are accepted, short ones refused."""
     wiro = AsyncWiro("key")
     old, new = WebhookReceiver(wiro, secret=SECRET), WebhookReceiver(wiro, secret=["the new one, long enough", SECRET])
     url = old.url_for(BASE)

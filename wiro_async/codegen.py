@@ -147,13 +147,10 @@ def _type(parameter: Parameter, choices: Sequence[str]) -> str:
         return f"Literal[{', '.join(choices)}]"
     if parameter.type in NUMBERS:
         return "int" if parameter.is_whole else "float"
-    if parameter.type in TEXTS and (parameter.minimum is not None or _is_number(parameter.default)):
+    is_number = re.fullmatch(r"-?\d+(\.\d+)?", str(parameter.default)) is not None
+    if parameter.type in TEXTS and (parameter.minimum is not None or is_number):
         return "str | int | float"
     return "str" if parameter.type in TEXTS | CHOICES else PLAIN_TYPES.get(parameter.type, "object")
-
-
-def _is_number(value: object) -> bool:
-    return re.fullmatch(r"-?\d+(\.\d+)?", str(value)) is not None
 
 
 def _about(parameter: Parameter) -> str:

@@ -21,23 +21,20 @@ def contact_sheet(
     folder: Path, one: Picture | None, answer: Answer | None, many: Sequence[Picture], totals: Totals, plan: Plan
 ) -> str:
     """Return the page for a folder."""
+    subtitle = (
+        f"{plan.in_flight} at a time with {plan.picture_model}. "
+        f"One after the other they would take {shown_seconds(totals.alone)}."
+    )
     template = Template((files("wiro_async._demo") / "sheet.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=f"{totals.runs - totals.failures} pictures in {shown_seconds(totals.wall)}",
-        subtitle=_subtitle(totals, plan),
+        subtitle=escape(subtitle.replace(" min ", "\u00a0min\u00a0")),
         tiles=_tiles(totals, plan),
         chart=_chart(many, totals.wall),
         opening=_opening(folder, one, answer),
         gallery="\n".join(_figure(folder, picture) for picture in many),
         footer="Made by <code>python -m wiro_async demo</code> "
         + ("on an emulator: nothing was billed." if plan.paced else f"with {escape(plan.picture_model)}, live."),
-    )
-
-
-def _subtitle(totals: Totals, plan: Plan) -> str:
-    return escape(
-        f"{plan.in_flight} at a time with {plan.picture_model}. "
-        f"One after the other they would take {shown_seconds(totals.alone)}.".replace(" min ", "\u00a0min\u00a0")
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -18,7 +19,6 @@ from urllib.parse import parse_qs
 
 import anyio
 import anyio.to_thread
-import attrs
 
 from wiro_async._api.resources.task_list import Reference, ref_of
 from wiro_async._api.results.task_result import TaskResult
@@ -94,7 +94,7 @@ class WebhookReceiver:
             )
         self._lifetime = given
         self._on_end = on_end
-        self._counts = WebhookStatistics()
+        self._counts = Counter[str]()
         self._pending: set[str] = set()
         self._reading = 0
         self._readers = anyio.CapacityLimiter(1)
@@ -139,7 +139,7 @@ class WebhookReceiver:
 
     def statistics(self) -> WebhookStatistics:
         """Return what happened to the callbacks so far."""
-        return attrs.evolve(self._counts, pending=len(self._pending) + self._reading)
+        return WebhookStatistics(**self._counts, pending=len(self._pending) + self._reading)
 
     def verify(self, path: str) -> None:
         """Check the URL of a callback that another app received.
@@ -166,7 +166,7 @@ class WebhookReceiver:
             await refuse_socket(receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._counts.received += 1
+        self._counts["received"] += 1
         try:
             self._check(scope)
             body = await self._read(scope, receive)
@@ -185,7 +185,7 @@ class WebhookReceiver:
             body = await read_body(scope, receive, self._tuning.callback_body)
             await self._callbacks.ready()
         except (RefusedError, DisconnectedError):
-            self._counts.refused += 1
+            self._counts["refused"] += 1
             raise
         except SessionClosedError as error:
             logger.warning("a callback arrived at a session that cannot handle it: %s", error)
@@ -199,7 +199,7 @@ class WebhookReceiver:
         known = next(filter(None, map(self._callbacks.task_of, ids)), None)
         tasks = [known] if known else await self._named(scope, body)
         if not tasks:
-            self._counts.unreadable += 1
+            self._counts["unreadable"] += 1
         for task in tasks:
             self._start(task, segment)
 
@@ -218,22 +218,22 @@ class WebhookReceiver:
 
     def _check(self, scope: Scope) -> None:
         if scope["method"] != "POST":
-            self._counts.refused += 1
+            self._counts["refused"] += 1
             raise RefusedError(405)
         verdict = webhook.verdict(self._secrets, webhook.segment_of(scope["path"]), clock.now())
         if verdict == "forged":
-            self._counts.forged += 1
+            self._counts["forged"] += 1
             raise RefusedError(404)
         if verdict == "expired":
-            self._counts.expired += 1
+            self._counts["expired"] += 1
             raise RefusedError(410)
 
     def _start(self, noted: MadeTask, segment: str) -> None:
         keys = {key for key in (noted.ref.task_id, noted.ref.token) if key}
         if not keys.isdisjoint(self._pending) or not keys.isdisjoint(self._done):
-            self._counts.duplicates += 1
+            self._counts["duplicates"] += 1
         elif len(self._pending) >= self._tuning.callback_max_pending:
-            self._counts.dropped += 1
+            self._counts["dropped"] += 1
         else:
             self._callbacks.start(self._confirm, noted, segment)
             self._pending.add(noted.ref.key)
@@ -243,7 +243,7 @@ class WebhookReceiver:
         try:
             task = await self._callbacks.confirm(noted, partial(_is_about, ref, segment))
         except WebhookVerificationError:
-            self._counts.forged += 1
+            self._counts["forged"] += 1
             return
         except WiroError as error:
             logger.info("could not confirm a callback about task %s: %s", ref.task_id, error)
@@ -251,11 +251,11 @@ class WebhookReceiver:
         finally:
             self._pending.discard(ref.key)
         if task is None:
-            self._counts.unconfirmed += 1
+            self._counts["unconfirmed"] += 1
         elif task.id in self._done or task.token in self._done:  # one callback named it by its id and by its token
-            self._counts.duplicates += 1
+            self._counts["duplicates"] += 1
         else:
-            self._counts.confirmed += 1
+            self._counts["confirmed"] += 1
             self._done |= dict.fromkeys(filter(None, (task.id, task.token)))
             while len(self._done) > self._tuning.callback_max_done:
                 del self._done[next(iter(self._done))]

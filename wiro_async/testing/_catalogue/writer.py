@@ -82,7 +82,12 @@ def _write(inputs: RunInput) -> Script:
     segmented = inputs.generation == "newer" or bool(calls)
     drafts = _drafts(prompt, thinking, [] if calls else answer)
     drafts.append(attrs.evolve(drafts[-1], calls=calls, done=True))
-    events = [_step(before, draft, segmented) for before, draft in zip([None, *drafts], drafts, strict=False)]
+    events: list[Step] = []
+    written = ""
+    for draft in drafts:
+        new = draft.answer.removeprefix(written)
+        events.append(Step("task_output", draft.message(segmented), log=new, segments=draft.segments))
+        written = draft.answer
     final = drafts[-1]
     return Script(
         timeline(inputs.number("seconds", 2.5), events, full=final.message(segmented)),
@@ -100,11 +105,6 @@ def _drafts(prompt: str, thinking: Sequence[str], answer: Sequence[str]) -> list
 def _prefixes(chunks: Sequence[str], size: int) -> list[str]:
     """Return the text so far after every `size` chunks."""
     return ["".join(chunks[: end + size]) for end in range(0, len(chunks), size)]
-
-
-def _step(before: Draft | None, draft: Draft, segmented: bool) -> Step:
-    new = draft.answer.removeprefix(before.answer if before else "")
-    return Step("task_output", draft.message(segmented), log=new, segments=draft.segments)
 
 
 def _calls(inputs: RunInput) -> tuple[dict[str, Json], ...]:

@@ -23,10 +23,6 @@ def _pictures(inputs: RunInput) -> Outputs:
     return tuple(FileOutput(f"{number}.png", "image/png", _picture()) for number in range(count))
 
 
-def _tiers(pixels: int) -> int:
-    return max(1, -(-pixels // TIER))
-
-
 TEXT_TO_IMAGE = family(
     701,
     "text-to-image",
@@ -99,7 +95,8 @@ IMAGE_EDIT = family(
 
 
 def _canvas_cost(inputs: RunInput) -> Decimal:
-    tiers = _tiers(inputs.integer("width", 1024) * inputs.integer("height", 1024))
+    pixels = inputs.integer("width", 1024) * inputs.integer("height", 1024)
+    tiers = max(1, -(-pixels // TIER))
     images = files_of(inputs, "inputImage")
     return Decimal("0.05") + (tiers - 1) * Decimal("0.05") + images * tiers * Decimal("0.02")
 
