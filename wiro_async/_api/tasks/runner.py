@@ -125,7 +125,7 @@ class Runner:
 
         form = await AnswerForm.of(wanted)
         check_form(self.models.known(spec.model))
-        result = await self.run(attrs.evolve(spec, input=form.asked_for(spec.input)), timeouts, on_event)
+        result = await self.run(attrs.evolve(spec, input=form.add_to(spec.input)), timeouts, on_event)
         return ParsedResult(result.info, self.context.downloader, form)
 
     async def plan_item(self, request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:
