@@ -33,6 +33,7 @@ API = (97, 200, "too poor", ("too poor", "really"))
 EXAMPLES: dict[type[errors.WiroError], tuple[Any, ...]] = {
     errors.WiroError: ("wrong",),
     errors.ConfigurationError: ("wrong",),
+    errors.UsageError: ("entered twice",),
     errors.SessionClosedError: ("closed",),
     errors.TransportError: ("lost", False),
     errors.ConnectionFailedError: ("lost", False),

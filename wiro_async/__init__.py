@@ -45,6 +45,7 @@ from wiro_async._errors import (
     ToolError,
     TransportError,
     TurnLimitError,
+    UsageError,
     WebhookVerificationError,
     WiroError,
 )
@@ -161,6 +162,7 @@ __all__ = [
     "TurnStream",
     "UnknownEvent",
     "UploadedFile",
+    "UsageError",
     "WebhookVerificationError",
     "WiroError",
     "__version__",

@@ -2,6 +2,7 @@
 
 WiroError
 ├── ConfigurationError              you: keys, URLs, options
+├── UsageError                      you: a call out of order; also a RuntimeError
 ├── SessionClosedError              you: the session was closed under a waiting call
 ├── TransportError                  the network
 │   ├── ConnectionFailedError
@@ -87,6 +88,10 @@ class WiroError(Exception):
 
 class ConfigurationError(WiroError):
     """A key, URL or option of the session is missing or wrong."""
+
+
+class UsageError(WiroError, RuntimeError):
+    """An object was used out of order: entered twice, not entered, or already being iterated."""
 
 
 class SessionClosedError(WiroError):
