@@ -145,7 +145,7 @@ async def test_a_certificate_is_not_tried_again(
                 await wiro.run("emulator/sleeper", QUICK)
             with pytest.raises(DownloadError, match=r"certificate verify failed.*verify="):
                 await wiro.download(f"{secured['base_url']}/KEY/x.bin", tmp_path / "x.bin")
-    assert (caught.value.sent, caught.value.lasting) == (False, True)
+    assert (caught.value.sent, caught.value.permanent) == (False, True)
     assert not behind.ledger.calls
 
 

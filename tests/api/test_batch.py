@@ -238,7 +238,7 @@ async def test_only_some_failures_are_worth_a_retry(emulator: WiroEmulator, wiro
     asked: list[str] = []
 
     def passes_by(error: TaskFailedError) -> bool:
-        asked.append(error.task.log or error.task.error_log)
+        asked.append(error.info.log or error.info.error_log)
         return "memory" in asked[-1]
 
     inputs = [{"seconds": 4, "reason": "Out of memory."}, {"seconds": 4, "reason": "No such voice."}]

@@ -308,7 +308,7 @@ async def test_a_task_killed_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro, 
         await waiting
     last = (await context)[-1]
     assert isinstance(last, TaskCancelled)
-    assert last.task.id == caught.value.task.id == task.id
+    assert last.task.id == caught.value.info.id == task.id
 
 
 async def test_delete_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

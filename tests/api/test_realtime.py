@@ -263,8 +263,8 @@ async def test_a_model_that_is_not_realtime(wiro: AsyncWiro) -> None:
         async with wiro.realtime("emulator/painter", {"prompt": "a fox", "seconds": 5}):
             pytest.fail("not reached")
     assert caught.value.token
-    assert caught.value.task is not None
-    assert caught.value.task.succeeded
+    assert caught.value.info is not None
+    assert caught.value.info.succeeded
 
 
 async def test_a_refused_run(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
@@ -495,8 +495,8 @@ async def test_a_dropped_socket(emulator: WiroEmulator, talking: RealtimeSession
     assert refused.value.sent == error.sent >= 7 * 9600
     assert [said.role for said in error.transcripts] == ["user", "assistant"]
     assert error.cost == Decimal("0.002")
-    assert error.task is not None
-    assert error.task.is_over
+    assert error.info is not None
+    assert error.info.is_over
     there = pickle.loads(pickle.dumps(error))
     assert (there.transcripts, there.cost, there.received) == (error.transcripts, error.cost, error.received)
     assert submission.token not in str(error) + repr(error) + str(error.transcripts)

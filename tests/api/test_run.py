@@ -215,10 +215,10 @@ async def test_a_failed_run(emulator: WiroEmulator, wiro: AsyncWiro, listened: b
     error = caught.value
     assert "No such LoRA." in str(error)
     assert "exit code 1" in str(error)
-    assert "Loading weights" in error.task.log
-    assert (error.task_id, error.token) == (error.task.id, emulator.ledger.submissions[0].token)
+    assert "Loading weights" in error.info.log
+    assert (error.task_id, error.token) == (error.info.id, emulator.ledger.submissions[0].token)
     assert str(error.token) not in f"{error}{error!r}"
-    assert not error.task.cost
+    assert not error.info.cost
 
 
 async def test_a_run_that_is_killed_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
@@ -230,7 +230,7 @@ async def test_a_run_that_is_killed_elsewhere(emulator: WiroEmulator, wiro: Asyn
 
     with pytest.raises(TaskCancelledError, match="was cancelled") as caught:
         await wiro.run("emulator/stuck", on_event=kill)
-    assert caught.value.task.was_cancelled
+    assert caught.value.info.was_cancelled
 
 
 async def test_a_refusal_is_told_in_the_services_words(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

@@ -260,7 +260,7 @@ async def test_undecided_items_are_decided_by_hand(emulator: WiroEmulator, wiro:
 
     await anyio.to_thread.run_sync(decide)
     errors = [item.error for item in await through(emulator, requests, journal)]  # these are no pictures
-    tasks = [error.task.id for error in errors if isinstance(error, TaskFailedError)]
+    tasks = [error.info.id for error in errors if isinstance(error, TaskFailedError)]
     assert tasks == [task.id, emulator.ledger.submissions[2].task_id]
 
 

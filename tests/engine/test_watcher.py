@@ -156,7 +156,7 @@ async def test_the_nearest_time_out_is_told(tracked: TrackedTask) -> None:
     with pytest.raises(TaskTimeoutError) as caught:
         await tracked.wait(start, Timeouts(run=50, queue=0.01, idle=0.05))
     assert (caught.value.phase, caught.value.last_status) == ("idle", "task_start")
-    assert caught.value.last_task is not None
+    assert caught.value.info is not None
 
 
 async def test_a_sign_of_life_moves_the_idle_time_out(tracked: TrackedTask) -> None:

@@ -168,5 +168,5 @@ async def test_a_time_out_tells_the_last_state(emulator: WiroEmulator, patient: 
     task = await patient.submit("emulator/stuck")
     with pytest.raises(TaskTimeoutError) as caught:
         await task.result(timeout=0.3)
-    assert caught.value.last_task is not None
-    assert caught.value.last_task.id == task.id
+    assert caught.value.info is not None
+    assert caught.value.info.id == task.id

@@ -94,7 +94,7 @@ async def test_4_waiting_for_a_place_counts_as_queueing(emulator: WiroEmulator) 
     """What never started is out of queue time, wherever it was kept waiting; nothing is sent for it."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         holder = await wiro.submit(STUCK)
-        with pytest.raises(TaskTimeoutError, match=r"queue time-out of 0\.3 s passed before there was a task"):
+        with pytest.raises(TaskTimeoutError, match=r"queue timeout of 0\.3 s passed before there was a task"):
             await wiro.run(STUCK, timeout=60, queue_timeout=0.3)
         await holder.stop()
     assert len(emulator.ledger.submissions) == 1
@@ -190,7 +190,7 @@ async def entered(stream: TextStream) -> None:
 )
 async def test_4_every_call_has_its_time_outs(emulator: WiroEmulator, wiro: AsyncWiro, call: Call) -> None:
     """Whatever waits for a task can be told how long, and stops what it gives up."""
-    with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match=r"run time-out of 0\.3 s"):
+    with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match=r"run timeout of 0\.3 s"):
         await call(wiro)
     assert statuses(emulator) == ["task_cancel"]
 

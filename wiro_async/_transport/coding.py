@@ -31,7 +31,7 @@ async def undone(chunks: AsyncIterator[bytes], coding: str) -> AsyncGenerator[As
 
 async def _unpacked(chunks: AsyncIterator[bytes], coding: str) -> AsyncGenerator[bytes, None]:
     if coding.lower() not in ("gzip", "x-gzip", "deflate"):
-        raise ConnectionFailedError(f"the body comes in the coding {coding!r}, which nobody asked for", True, True)
+        raise ConnectionFailedError(f"the body comes in the coding {coding!r}, which nobody asked for", permanent=True)
     unpacker = _Unpacker()
     async for chunk in chunks:
         while chunk:
@@ -57,7 +57,7 @@ class _Unpacker:
             piece = self._stream.decompress(chunk, PIECE)
         except zlib.error as error:
             if self._has_begun:
-                raise ConnectionFailedError(f"the body cannot be unpacked: {error}", True) from error
+                raise ConnectionFailedError(f"the body cannot be unpacked: {error}") from error
             self._has_begun, self._stream = True, zlib.decompressobj(BARE)
             return b"", chunk
         self._has_begun = True
@@ -67,5 +67,5 @@ class _Unpacker:
         """What is left at the end."""
         rest = self._stream.flush()
         if self._has_begun and not self._stream.eof:
-            raise ConnectionFailedError("the body broke off within its content coding", True)
+            raise ConnectionFailedError("the body broke off within its content coding")
         return rest

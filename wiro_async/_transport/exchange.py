@@ -137,7 +137,9 @@ def unconnected(error: BaseException) -> ConnectionFailedError:
     link: BaseException | None = error
     while link is not None and not isinstance(link, ssl.SSLCertVerificationError):
         link = link.__cause__ or link.__context__
-    failed = ConnectionFailedError(f"no connection: {text}{TRUST if link else ''}", False, link is not None)
+    failed = ConnectionFailedError(
+        f"no connection: {text}{TRUST if link else ''}", sent=False, permanent=link is not None
+    )
     failed.__cause__ = cause
     return failed
 

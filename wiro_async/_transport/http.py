@@ -84,7 +84,7 @@ class Deadline:
         except RequestTimeoutError:
             raise
         except TimeoutError as error:
-            raise RequestTimeoutError(f"no answer within {self._seconds} s", True) from error
+            raise RequestTimeoutError(f"no answer within {self._seconds} s") from error
         finally:
             self._timer = None
 
@@ -223,7 +223,7 @@ async def _body(
         if upload.error not in (None, error):
             raise upload.error from None  # why the body broke off says more than that it did
         if isinstance(error, TransportError):
-            error.incomplete = upload.is_incomplete
+            error.with_incomplete(upload.is_incomplete)
         raise
     finally:
         await upload.settled()

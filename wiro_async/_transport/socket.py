@@ -136,7 +136,7 @@ async def _connect(url: str, user_agent: str, tls: Tls, compression: bool, pings
     # ImportError and ValueError come of proxies that it cannot use
     except (OSError, WebSocketException, ImportError, ValueError) as error:
         text, cause = reason(error)
-        raise ConnectionFailedError(f"no socket: {text}", False) from cause
+        raise ConnectionFailedError(f"no socket: {text}", sent=False) from cause
 
 
 def _load(tls: Tls | None) -> None:

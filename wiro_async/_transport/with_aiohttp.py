@@ -166,12 +166,12 @@ def mapped_errors(silence: float | None) -> Generator[None]:
         failed = unconnected(error)
         raise failed from failed.__cause__
     except TimeoutError as error:
-        raise RequestTimeoutError(f"no sign of an answer within {silence} s", True) from reason(error)[1]
+        raise RequestTimeoutError(f"no sign of an answer within {silence} s") from reason(error)[1]
     except (aiohttp.NonHttpUrlClientError, ValueError) as error:  # aiohttp.InvalidURL is a ValueError
         raise ConfigurationError(f"no HTTP request: {reason(error)[0]}") from None
     except (aiohttp.ClientError, OSError, RuntimeError) as error:  # the latter if it was closed before it was read
         text, cause = reason(error)
-        raise ConnectionFailedError(f"the connection failed: {text}", True) from cause
+        raise ConnectionFailedError(f"the connection failed: {text}") from cause
 
 
 @lru_cache(maxsize=256)

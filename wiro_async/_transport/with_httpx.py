@@ -93,8 +93,8 @@ def mapped_errors(silence: float | None) -> Generator[None]:
             raise failed from failed.__cause__
         text, cause = reason(error)
         if _is_timeout(error):
-            raise RequestTimeoutError(f"no sign of an answer within {silence} s", True) from cause
-        raise ConnectionFailedError(f"the connection failed: {text}", True) from cause
+            raise RequestTimeoutError(f"no sign of an answer within {silence} s") from cause
+        raise ConnectionFailedError(f"the connection failed: {text}") from cause
 
 
 def _is_unconnected(error: BaseException) -> bool:

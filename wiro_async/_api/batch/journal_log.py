@@ -67,9 +67,9 @@ class ItemLog:
             case None if outcome.result is not None:
                 self.journal.end(self.entry, "succeeded", outcome.result.task, None)
             case TaskFailedError() as error:
-                self.journal.end(self.entry, "failed", error.task, error)
+                self.journal.end(self.entry, "failed", error.info, error)
             case TaskCancelledError() as error:
-                self.journal.end(self.entry, "cancelled", error.task, error)
+                self.journal.end(self.entry, "cancelled", error.info, error)
             case APIError() | TransportError(sent=False) | Halted() as error if self._was_refused:
                 self.journal.end(self.entry, "refused", None, error)
 

@@ -129,7 +129,7 @@ class History:
 def reason_of(error: Exception | None) -> str:
     """What an error says, without what makes it different from its like."""
     if isinstance(error, TaskFailedError):
-        lines = (error.task.error_log or error.task.log).strip().splitlines()
+        lines = (error.info.error_log or error.info.log).strip().splitlines()
         return lines[-1][:200] if lines else "failed without saying why"
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 

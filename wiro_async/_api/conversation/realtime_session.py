@@ -245,9 +245,9 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         raise RealtimeClosedError(
             f"task {self.handle.id} of {self._spec.model} ended before it was ready for audio; "
             "is that a realtime model?",
-            self.handle.id,
-            self.handle.token,
-            task=task,
+            task_id=self.handle.id,
+            token=self.handle.token,
+            info=task,
         )
 
     async def _send_all(self, source: AsyncIterable[PCM], pace: bool) -> None:

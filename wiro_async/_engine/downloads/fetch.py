@@ -84,7 +84,7 @@ class Fetch:
             except _AgainError as again:
                 await self._pause(again, again.weight, again.asked)
             except TransportError as error:
-                if error.lasting:
+                if error.permanent:
                     raise DownloadError(f"{shown_url(self.url)} cannot be fetched: {error}") from error.__cause__
                 await self._pause(error, BROKEN)
 

@@ -158,7 +158,9 @@ class RealtimeLine:
 
     def _timed_out(self, phase: str, seconds: float) -> TaskTimeoutError:
         state, ref = self._tracked.state, self._ref
-        return TaskTimeoutError(phase, seconds, ref.task_id, ref.token, state.task, state.status or None)
+        return TaskTimeoutError(
+            phase, seconds, info=state.task, last_status=state.status or None, task_id=ref.task_id, token=ref.token
+        )
 
     # What comes
 
@@ -358,14 +360,14 @@ class RealtimeLine:
         return RealtimeClosedError(
             f"task {self._ref.task_id}: the realtime session {what}; "
             f"{sent} bytes of audio were sent, {received} received",
-            self._ref.task_id,
-            self._token,
-            self._lost,
-            self.transcripts,
-            sent,
-            received,
-            self.cost,
-            self.task,
+            lost=self._lost,
+            transcripts=self.transcripts,
+            sent=sent,
+            received=received,
+            cost=self.cost,
+            info=self.task,
+            task_id=self._ref.task_id,
+            token=self._token,
         )
 
     # How it ends

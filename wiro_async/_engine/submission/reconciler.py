@@ -185,8 +185,8 @@ def unknown(intent: Intent, error: WiroError, candidates: list[TaskInfo] | None 
     return SubmissionUnknownError(
         f"the run of {intent.model} was sent but its answer was lost ({error}); {found}. It may exist and be billed, "
         "so it was not sent again: look through your tasks before you submit it anew",
-        intent.model,
-        candidates or (),
+        model=intent.model,
+        candidates=candidates or (),
     )
 
 

@@ -63,7 +63,7 @@ class Trace:
     def timed_out(self, phase: TimeoutPhase, seconds: float | None) -> TaskTimeoutError:
         """The error for a time-out that ended it."""
         ref = self.ref or TaskRef()
-        return TaskTimeoutError(phase, seconds or 0.0, ref.task_id, ref.token)
+        return TaskTimeoutError(phase, seconds or 0.0, task_id=ref.task_id, token=ref.token)
 
 
 @attrs.frozen
@@ -103,9 +103,7 @@ class _Sending:
 
     def given_up(self, why: str) -> ConnectionFailedError:
         """The error for an answer that is not waited for any more."""
-        error = ConnectionFailedError(why, self.departure.has_begun)
-        error.incomplete = not self.departure.is_complete
-        return error
+        return ConnectionFailedError(why, sent=self.departure.has_begun, incomplete=not self.departure.is_complete)
 
     def abandon(self) -> None:
         """Nobody wants it any more. What has not left completely does not have to."""
@@ -348,7 +346,7 @@ class Submitter:
             self._gate.release()
         submitted = Submitted.from_wire(answer)
         if submitted is None:
-            raise DecodingError("the answer holds no task id", 200)
+            raise DecodingError("the answer holds no task id", http_status=200)
         return TaskRef(submitted.task_id or None, submitted.token)
 
     async def _find(self, sending: _Sending, doubt: WiroError) -> TaskRef | None:

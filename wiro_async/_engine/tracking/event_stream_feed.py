@@ -85,7 +85,7 @@ class EventRuns:
 
     def _note(self, opening: _Opening, submitted: Submitted | None) -> None:
         if submitted is None:
-            raise DecodingError("the answer holds no task id", 200)
+            raise DecodingError("the answer holds no task id", http_status=200)
         if opening.ref is None:
             opening.ref = TaskRef(submitted.task_id or None, submitted.token)
             opening.scope.deadline = float("inf")

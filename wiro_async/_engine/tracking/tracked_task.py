@@ -299,7 +299,7 @@ class TrackedTask:
         seconds: float = getattr(timeouts, phase)
         task = self.state.task
         status = self.state.status or (task.status if task else None)
-        return TaskTimeoutError(phase, seconds, self.task_id, self.token, task, status)
+        return TaskTimeoutError(phase, seconds, info=task, last_status=status, task_id=self.task_id, token=self.token)
 
     def _tell(self, events: Iterable[TaskEvent]) -> None:
         for event in events:

@@ -117,5 +117,5 @@ def created(answer: Mapping[str, JSON]) -> Folder:
 def _first(answer: Mapping[str, JSON]) -> Mapping[str, JSON]:
     entry = next(iter(as_list(answer.get("list"))), None)
     if not isinstance(entry, dict):
-        raise DecodingError("the answer lists no file", 200)
+        raise DecodingError("the answer lists no file", http_status=200)
     return entry

@@ -17,6 +17,7 @@ from wiro_async._errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
+    SpendLimitError,
     WiroError,
 )
 from wiro_async._protocol.values.json import JSON, decode_or_none
@@ -32,6 +33,7 @@ UP_TO_N_TASKS = re.compile(r"up to (\d+) task", re.IGNORECASE)
 BY_TEXT: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), error)
     for pattern, error in (
+        (r"spend limit", SpendLimitError),
         (r"^request (parameter|files)|must be (integer|float|between|one of)", InvalidInputError),
         (r"authorization is not|signature auth|requested ip", AuthenticationError),
         (r"permission|suspended|only a team admin", PermissionDeniedError),
@@ -69,7 +71,7 @@ def parse_envelope(
     if status == 429 and all(code != TOO_MANY_TASKS for code, _ in told[:1]):
         wait = retry_after(headers.get("retry-after"), now)
         code, message = told[0] if told else (None, "")
-        raise RateLimitError(code, 429, message or "too many requests", [text for _, text in told], wait)
+        raise RateLimitError(code, 429, message or "too many requests", [text for _, text in told], retry_after=wait)
     if not isinstance(answer, dict):
         raise _not_an_answer(status, body, secrets)
     result = as_text(answer.get("result")).strip().lower()
@@ -115,7 +117,7 @@ def _api_error(status: int, errors: list[tuple[int | None, str]]) -> WiroError:
     texts = [text for _, text in errors]
     if code == TOO_MANY_TASKS:
         limit = UP_TO_N_TASKS.search(message)
-        return ConcurrencyLimitError(code, status, message, texts, int(limit[1]) if limit else None)
+        return ConcurrencyLimitError(code, status, message, texts, limit=int(limit[1]) if limit else None)
     return _error_class(status, code, message)(code, status, message, texts)
 
 
@@ -133,4 +135,6 @@ def _error_class(status: int, code: int | None, message: str) -> type[APIError]:
 def _not_an_answer(status: int, body: bytes, secrets: Sequence[str]) -> WiroError:
     text = without(" ".join(body.decode(errors="replace").split()), secrets)
     shown = f"{len(body)} bytes of broken or unknown JSON" if text[:1] in '{["' else repr(text[:SHOWN_BODY])
-    return DecodingError(f"HTTP {status} came with {shown if text else 'an empty body'} instead of an answer", status)
+    return DecodingError(
+        f"HTTP {status} came with {shown if text else 'an empty body'} instead of an answer", http_status=status
+    )

@@ -44,7 +44,7 @@ class RetryPolicy:
     def _is_passing(self, error: WiroError) -> bool:
         match error:
             case TransportError():
-                return not error.lasting
+                return not error.permanent
             case DecodingError():
                 return error.http_status is None or error.http_status < 300 or error.http_status in self.statuses
             case APIError():
