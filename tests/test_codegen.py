@@ -207,7 +207,7 @@ from {chat} import ChatInput
 async def use(wiro: AsyncWiro) -> None:
     right: TextToImageInput = {{"prompt": "a fox", "samples": "2", "width": 512, "scale": 7, "seed": 7}}
     await wiro.run(MODEL, right)
-    await wiro.models.check(MODEL, right)
+    await wiro.models.validate(MODEL, right)
     wrong: TextToImageInput = {{"prompt": "a fox", "samples": "9"}}  # type: ignore[typeddict-item]
     missing: TextToImageInput = {{"width": 512}}  # type: ignore[typeddict-item]
     unknown: TextToImageInput = {{"prompt": "a", "promt": "b"}}  # type: ignore[typeddict-unknown-key]

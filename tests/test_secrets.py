@@ -103,7 +103,7 @@ async def troubles(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, fold
         server.faults.clear()
         server.faults.http("Task/*", fault, times=7)
         server.faults.http("Run/*", fault)
-        for act in (wiro.tasks.detail("1"), wiro.run("emulator/sleeper", QUICK)):
+        for act in (wiro.tasks.get("1"), wiro.run("emulator/sleeper", QUICK)):
             try:
                 witness.look(await act)
             except WiroError as error:
@@ -124,13 +124,13 @@ async def life(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: 
     server.faults.output_lag = 1
     server.faults.socket(DropAfter(3), times=1)
     for mode in ("auto", "polling", "sse"):
-        view = wiro.with_options(progress=mode)
+        view = wiro.with_options(updates=mode)
         handle = await view.submit("emulator/writer", {"prompt": "tides", "seconds": 5}, callback_url=url)
         async with handle.events() as events:
             witness.look(handle, handle.ref, events, [event async for event in events])
         result = await handle
         witness.look(
-            view, result, result.task, result.outputs, result.output, result.output.record, await handle.detail()
+            view, result, result.task, result.outputs, result.output, result.output.record, await handle.info()
         )
         paths = await result.save(folder / mode)
         witness.look(paths)
@@ -184,7 +184,7 @@ async def test_wrong_keys_are_not_repeated(server: WiroEmulator) -> None:
     server.faults.http("*", Respond(401, '{"result":false,"errors":["key my-own-secret-key is not known"]}'))
     async with AsyncWiro("my-own-secret-key", base_url=server.base_url) as wiro:
         with pytest.raises(AuthenticationError) as caught:
-            await wiro.tasks.detail("1")
+            await wiro.tasks.get("1")
     assert (
         "my-own-secret-key" not in f"{caught.value!r} {caught.value.message} {caught.value.errors} {caught.value.args}"
     )
@@ -199,7 +199,7 @@ async def test_passwords_in_addresses(unused_tcp_port: int) -> None:
     async with wiro:
         assert repr(wiro) == f"AsyncWiro('http://127.0.0.1:{unused_tcp_port}/v1')"
         with pytest.raises(TransportError) as caught:
-            await wiro.tasks.detail("1")
+            await wiro.tasks.get("1")
     assert "pa55word" not in "".join(traceback.format_exception(caught.value))
     with pytest.raises(ConfigurationError) as refused:
         AsyncWiro("key", base_url="ftp://me:pa55word@host")

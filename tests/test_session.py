@@ -82,13 +82,13 @@ async def test_everything_from_the_environment(emulator: WiroEmulator, monkeypat
         {"socket_url": "https://wiro.test"},
         {"socket_url": "ws://"},
         {"base_url": "https://["},
-        {"progress": "telepathy"},
+        {"updates": "telepathy"},
     ],
     ids=str,
 )
 async def test_wrong_settings(setting: Any) -> None:
     """A setting that cannot work is refused at once, by its name."""
-    with pytest.raises(ConfigurationError, match=r"WIRO_BASE_URL|WIRO_API_BASE_URL|WIRO_SOCKET_URL|progress"):
+    with pytest.raises(ConfigurationError, match=r"WIRO_BASE_URL|WIRO_API_BASE_URL|WIRO_SOCKET_URL|updates"):
         AsyncWiro("key", **setting)
 
 
@@ -142,7 +142,7 @@ import sys
 from wiro_async import AsyncWiro
 seen = []
 sys.addaudithook(lambda name, _: seen.append(name))
-AsyncWiro("key", "secret").with_options(progress="polling").batch("o/m", [])
+AsyncWiro("key", "secret").with_options(updates="polling").batch("o/m", [])
 print([n for n in seen if n.startswith(("open", "os.", "socket.", "subprocess", "_thread", "import"))])
 """
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=subprocess.PIPE)
@@ -185,7 +185,7 @@ async def test_a_view_adds_headers(emulator: WiroEmulator) -> None:
 
 async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: AsyncWiro, hurried: None) -> None:
     """A polling view of a session opens no socket."""
-    assert (await wiro.with_options(progress="polling").run("emulator/sleeper", QUICK)).succeeded
+    assert (await wiro.with_options(updates="polling").run("emulator/sleeper", QUICK)).succeeded
     assert not emulator.ledger.sockets
 
 
@@ -201,7 +201,7 @@ async def test_a_view_with_its_own_retries(emulator: WiroEmulator, wiro: AsyncWi
     """One attempt means that the first fault is told."""
     emulator.faults.http("Task/Detail", Respond(503, "{}"), times=1)
     with pytest.raises(Exception, match="503"):
-        await wiro.with_options(retry=RetryPolicy(attempts=1)).tasks.detail("1")
+        await wiro.with_options(retry=RetryPolicy(attempts=1)).tasks.get("1")
 
 
 async def test_a_view_with_another_key(
@@ -227,7 +227,7 @@ async def test_a_view_with_a_wrong_setting(wiro: AsyncWiro) -> None:
     """Views are checked like sessions."""
     mode: Any = "telepathy"
     with pytest.raises(ConfigurationError, match="telepathy"):
-        wiro.with_options(progress=mode)
+        wiro.with_options(updates=mode)
     with pytest.raises(ConfigurationError, match="WIRO_API_KEY"):
         wiro.with_options(api_key="bad\n")
 
@@ -259,7 +259,7 @@ async def test_closing_what_was_never_used() -> None:
         lambda wiro: wiro.stream("emulator/writer", {"prompt": "x"}).__aenter__(),
         lambda wiro: wiro.batch("emulator/sleeper", [{}]).__aenter__(),
         lambda wiro: wiro.map("emulator/sleeper", [{}]),
-        lambda wiro: wiro.tasks.detail("1"),
+        lambda wiro: wiro.tasks.get("1"),
         lambda wiro: wiro.__aenter__(),
     ],
 )

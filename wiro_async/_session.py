@@ -32,7 +32,7 @@ from wiro_async._protocol.http.retry import RetryPolicy
 from wiro_async._protocol.values.json import JSON
 from wiro_async._redaction import without_login
 from wiro_async._tuning import Tuning
-from wiro_async._types import CallbackURL, CheckInputs, Input, OnCancel, OnUnknown, ProgressMode, Timeouts
+from wiro_async._types import CallbackURL, CheckInputs, Input, OnCancel, OnUnknown, UpdateMode, Timeouts
 
 if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are imported at first use
     import httpx
@@ -103,7 +103,7 @@ class AsyncWiro:
         base_url: str | None = None,
         socket_url: str | None = None,
         headers: Mapping[str, str] | None = None,
-        progress: ProgressMode = "auto",
+        progress: UpdateMode = "auto",
         max_concurrency: int | None = None,
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy | None = None,

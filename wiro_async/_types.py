@@ -12,7 +12,7 @@ import attrs
 
 from wiro_async._errors import ConfigurationError, InvalidInputError
 
-ProgressMode: TypeAlias = Literal["auto", "websocket", "polling", "sse"]
+UpdateMode: TypeAlias = Literal["auto", "websocket", "polling", "sse"]
 OnCancel: TypeAlias = Literal["stop", "leave"]
 OnUnknown: TypeAlias = Literal["raise", "resubmit"]
 CheckInputs: TypeAlias = Literal["auto"] | bool

@@ -63,9 +63,9 @@ def calls(emulator: WiroEmulator, endpoint: str) -> int:
 
 async def test_check(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
     """Every problem in one error, nothing sent."""
-    await wiro.models.check("family/text-to-image", {"prompt": "a fox"})
+    await wiro.models.validate("family/text-to-image", {"prompt": "a fox"})
     with pytest.raises(InvalidInputError) as caught:
-        await wiro.models.check("family/text-to-image", {"promt": "a fox", "width": 100, "samples": "5"})
+        await wiro.models.validate("family/text-to-image", {"promt": "a fox", "width": 100, "samples": "5"})
     assert len(caught.value.errors) == 4
     assert "did you mean 'prompt'?" in caught.value.errors[0]
     assert not emulator.ledger.submissions
@@ -120,11 +120,11 @@ BAD: dict[str, Any] = {"prompt": "x", "width": 100}
 async def test_run_with_check(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
     """What is wrong is told before anything is sent."""
     with pytest.raises(InvalidInputError, match="1 problem in the input for family/text-to-image"):
-        await wiro.run("family/text-to-image", BAD, check=True)
+        await wiro.run("family/text-to-image", BAD, validate=True)
     with pytest.raises(InvalidInputError, match="1 problem"):
-        await wiro.submit("family/text-to-image", BAD, check=True)
+        await wiro.submit("family/text-to-image", BAD, validate=True)
     with pytest.raises(InvalidInputError, match="1 problem"):
-        async with wiro.stream("family/text-to-image", BAD, check=True):
+        async with wiro.stream("family/text-to-image", BAD, validate=True):
             pass
     assert calls(emulator, "Run/family/text-to-image") == 0
 
@@ -150,9 +150,9 @@ async def test_when_inputs_are_checked(
             await wiro.models.get("family/text-to-image")
         if refused:
             with pytest.raises(InvalidInputError):
-                await wiro.run("family/text-to-image", BAD, check=check)
+                await wiro.run("family/text-to-image", BAD, validate=check)
         else:
-            assert (await wiro.run("family/text-to-image", BAD, check=check)).succeeded
+            assert (await wiro.run("family/text-to-image", BAD, validate=check)).succeeded
     assert len(emulator.ledger.submissions) == (not refused)
 
 
@@ -163,7 +163,7 @@ async def test_names_that_a_model_does_not_tell(emulator: WiroEmulator, wiro: As
     with pytest.raises(InvalidInputError, match="did you mean"):
         await wiro.run("family/text-to-image", {"prompt": "a fox", "prompt_": "1K"})
     with pytest.raises(InvalidInputError, match="undocumented"):
-        await wiro.run("family/text-to-image", {"prompt": "a fox", "undocumented": 1}, check=True)
+        await wiro.run("family/text-to-image", {"prompt": "a fox", "undocumented": 1}, validate=True)
     assert len(emulator.ledger.submissions) == 1
 
 
@@ -193,10 +193,10 @@ async def test_values_beyond_all_measure(emulator: WiroEmulator, wiro: AsyncWiro
     start = process_time()
     for check in (None, True):
         for prompt in ("1e9999999", "9" * 5000):
-            await wiro.submit("family/text-to-image", {"prompt": prompt, "seed": "1e999999"}, check=check)
+            await wiro.submit("family/text-to-image", {"prompt": prompt, "seed": "1e999999"}, validate=check)
             assert emulator.ledger.submissions[-1].parameters["prompt"] == prompt
         with pytest.raises(InvalidInputError, match="over 4300 digits"):
-            await wiro.submit("family/text-to-image", {"prompt": "x", "odd": 10**5000}, check=check)
+            await wiro.submit("family/text-to-image", {"prompt": "x", "odd": 10**5000}, validate=check)
     assert (await wiro.models.estimate("family/text-to-image", {"prompt": "x", "samples": "1e9999999"})).total > 0
     assert process_time() - start < 10
 

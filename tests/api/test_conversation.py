@@ -600,7 +600,7 @@ async def test_a_run_that_somebody_else_stops(wiro: AsyncWiro) -> None:
     chat = wiro.conversation(MODEL, input={"seconds": 500})
     async with chat.stream("How is Rome?") as stream:
         await anext(stream)
-        await stream.handle.stop()
+        await stream.handle.cancel()
         with pytest.raises(TaskCancelledError):
             await stream.result()
     assert (await chat.send("How is Rome?", input=QUICK)).succeeded

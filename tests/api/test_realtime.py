@@ -239,7 +239,7 @@ async def test_paced_audio(wiro: AsyncWiro) -> None:
 @pytest.mark.parametrize("progress", ["polling", "sse", "auto"])
 async def test_a_socket_of_its_own(emulator: WiroEmulator, wiro: AsyncWiro, progress: Any) -> None:
     """However runs are followed otherwise: one socket, one run, no shared socket, and hardly any question."""
-    view = wiro.with_options(progress=progress)
+    view = wiro.with_options(updates=progress)
     async with view.realtime(ECHO) as session:
         assert wiro.statistics().sockets == wiro.statistics().owned_tasks == 1
         await session.send_audio(FRAME)
@@ -426,7 +426,7 @@ async def test_the_end_is_not_heard(emulator: WiroEmulator, wiro: AsyncWiro, mon
 async def test_a_task_that_is_stopped_elsewhere(wiro: AsyncWiro) -> None:
     """The reader learns of it."""
     async with wiro.realtime(ECHO) as session:
-        await session.handle.stop()
+        await session.handle.cancel()
         with pytest.raises(TaskCancelledError):
             await received(session)
 
@@ -588,7 +588,7 @@ async def test_a_poll_that_fails_for_good(emulator: WiroEmulator, wiro: AsyncWir
     async with wiro.realtime(ECHO) as session:
         refusal = '{"result":false,"errors":[{"code":99,"message":"no"}]}'
         emulator.faults.http("Task/Detail", Respond(401, refusal), times=3)
-        await session.handle.stop()
+        await session.handle.cancel()
         with pytest.raises(WiroError):
             await received(session)
 

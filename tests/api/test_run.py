@@ -226,7 +226,7 @@ async def test_a_run_that_is_killed_elsewhere(emulator: WiroEmulator, wiro: Asyn
 
     async def kill(event: TaskEvent) -> None:
         if event.status == "task_start":
-            await wiro.task(emulator.ledger.submissions[0].token).kill()
+            await wiro.task(emulator.ledger.submissions[0].token).cancel()
 
     with pytest.raises(TaskCancelledError, match="was cancelled") as caught:
         await wiro.run("emulator/stuck", on_event=kill)

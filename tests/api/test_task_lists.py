@@ -110,7 +110,7 @@ async def test_deleting_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     result = await handle
     for ref in (handle, result.task, str(handle.id), str(handle.token)):
         await wiro.tasks.delete_files(ref)
-    task = await handle.detail()
+    task = await handle.info()
     assert task is not None
     assert (task.outputs, task.succeeded) == ((), True)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, by: str) -> None:
     """A handle, a record, a token or an id mean the same task."""
     handle = await wiro.submit("emulator/queued")
-    record = await wiro.tasks.detail(handle)
+    record = await wiro.tasks.get(handle)
     assert isinstance(record, TaskInfo)
     refs: dict[str, TaskHandle | TaskInfo | str] = {
         "handle": handle,
@@ -27,7 +27,7 @@ async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, 
         "id": str(handle.id),
     }
     ref = refs[by]
-    detail = await wiro.tasks.detail(ref)
+    detail = await wiro.tasks.get(ref)
     assert detail is not None
     assert (detail.id, detail.token, detail.model) == (handle.id, handle.token, "emulator/queued")
     await wiro.tasks.cancel(ref)
@@ -38,7 +38,7 @@ async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, 
 async def test_numbers_are_ids(wiro: AsyncWiro) -> None:
     """A task's id is a number, after all."""
     handle = await wiro.submit("emulator/queued")
-    task = await wiro.tasks.detail(int(str(handle.id)))
+    task = await wiro.tasks.get(int(str(handle.id)))
     assert task is not None
     assert task.token == handle.token
 
@@ -46,25 +46,31 @@ async def test_numbers_are_ids(wiro: AsyncWiro) -> None:
 @pytest.mark.parametrize("ref", [None, "", " ", b"x", True, 1.5, TaskInfo.from_wire({})])
 async def test_what_refers_to_no_task(wiro: AsyncWiro, emulator: WiroEmulator, ref: Any) -> None:
     """Nothing is asked."""
-    for ask in (wiro.tasks.detail, wiro.tasks.kill, wiro.tasks.cancel, wiro.tasks.delete_files):
+    for ask in (wiro.tasks.get, wiro.tasks.cancel, wiro.tasks.delete_files):
         with pytest.raises(InvalidInputError, match="refers to no task"):
             await ask(ref)
     assert not emulator.ledger.calls
 
 
-async def test_kill(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """For what runs."""
-    handle = await wiro.submit("emulator/stuck")
-    await until(lambda: emulator.ledger.tasks[str(handle.id)].status == "task_start")
-    await wiro.tasks.kill(str(handle.id))
+@pytest.mark.parametrize("model,status", [("emulator/queued", "task_queue"), ("emulator/stuck", "task_start")])
+async def test_cancel(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, model: str, status: str) -> None:
+    """Queued or running; a second time there is nothing to do."""
+    handle = await wiro.submit(model)
+    await until(lambda: emulator.ledger.tasks[str(handle.id)].status == status)
+    assert await wiro.tasks.cancel(str(handle.id))
     assert emulator.ledger.tasks[str(handle.id)].status == "task_cancel"
-    with pytest.raises(APIError, match="not running"):
-        await wiro.tasks.kill(str(handle.token))
+    assert await wiro.tasks.cancel(str(handle.token))
+
+
+async def test_cancelling_what_has_ended(wiro: AsyncWiro) -> None:
+    """Is no error: there is nothing left to cancel."""
+    result = await wiro.run("emulator/sleeper", {"seconds": 1})
+    assert await wiro.tasks.cancel(result.task) is False
 
 
 async def test_a_task_that_is_not_there(wiro: AsyncWiro) -> None:
     """Each call says so."""
-    for call in (wiro.tasks.detail, wiro.tasks.cancel, wiro.tasks.kill, wiro.tasks.delete_files):
+    for call in (wiro.tasks.get, wiro.tasks.cancel, wiro.tasks.delete_files):
         with pytest.raises(NotFoundError):
             await call("404")
 

@@ -101,7 +101,7 @@ async def test_places_of_tasks_that_vanished_are_given_back(hurried: None, monke
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
     monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.2)
     with WiroEmulator(speed=50, balance=Decimal(1000)) as emulator:
-        async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
+        async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
             held = await wiro.submit(STUCK)
             gone = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
             emulator.faults.http(
@@ -113,7 +113,7 @@ async def test_places_of_tasks_that_vanished_are_given_back(hurried: None, monke
 
 async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(emulator: WiroEmulator, hurried: None) -> None:
     """Tasks that nobody follows are polled, too."""
-    async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
+    async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
         await wiro.submit("emulator/sleeper", SHORT)
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
     assert not emulator.ledger.sockets
@@ -125,7 +125,7 @@ async def test_more_places_than_the_limit_are_not_kept(hurried: None, monkeypatc
     with WiroEmulator(speed=50, balance=Decimal(29)) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro:
             for _ in range(6):
-                await (await wiro.submit("emulator/sleeper", SHORT)).stop()
+                await (await wiro.submit("emulator/sleeper", SHORT)).cancel()
             emulator.faults.http("Task/Detail", Delay(0.1), times=None)
             with anyio.fail_after(20):
                 results = await asyncio.gather(*(wiro.run("emulator/sleeper", SHORT) for _ in range(4)))
@@ -269,7 +269,7 @@ async def test_a_task_between_queue_and_start_is_stopped(
     refusal = Respond(200, '{"result":false,"errors":[{"code":1,"message":"Task is not in a cancellable state."}]}')
     emulator.faults.http("Task/Cancel", refusal, times=3)
     emulator.faults.http("Task/Kill", refusal, times=3)
-    assert await task.stop()
+    assert await task.cancel()
     assert emulator.ledger.count("Task/Kill") == 4
 
 

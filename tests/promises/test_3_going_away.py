@@ -49,7 +49,7 @@ async def test_3_an_answer_that_never_comes(
 ) -> None:
     """Whoever goes away waits a while for it; then the task is looked for and stopped, though the call is silent."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
-    async with AsyncWiro(**emulator.options(), progress=mode) as wiro:
+    async with AsyncWiro(**emulator.options(), updates=mode) as wiro:
         running = asyncio.create_task(wiro.run(STUCK))
         await until(lambda: emulator.ledger.submissions)
         running.cancel()

@@ -42,7 +42,7 @@ async def test_4_request(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     view = wiro.with_options(timeout=Timeouts(request=0.1), retry=RetryPolicy(attempts=1))
     task = await wiro.submit(STUCK)
     with pytest.raises(RequestTimeoutError, match=r"0\.1 s"):
-        await view.tasks.detail(task)
+        await view.tasks.get(task)
 
 
 @pytest.mark.parametrize("way", ["run", "batch"])
@@ -80,7 +80,7 @@ async def test_4_the_phases(
     """The error says which one passed, how long it was, the last status, and which task to go on with."""
     began = time.monotonic()
     with pytest.raises(TaskTimeoutError, match=phase) as caught:
-        await wiro.with_options(progress=mode).run(model, on_cancel="leave", **options)
+        await wiro.with_options(updates=mode).run(model, on_cancel="leave", **options)
     assert 0.35 <= time.monotonic() - began < 2
     error = caught.value
     assert isinstance(error, TimeoutError)
@@ -96,7 +96,7 @@ async def test_4_waiting_for_a_place_counts_as_queueing(emulator: WiroEmulator) 
         holder = await wiro.submit(STUCK)
         with pytest.raises(TaskTimeoutError, match=r"queue timeout of 0\.3 s passed before there was a task"):
             await wiro.run(STUCK, timeout=60, queue_timeout=0.3)
-        await holder.stop()
+        await holder.cancel()
     assert len(emulator.ledger.submissions) == 1
 
 
@@ -124,7 +124,7 @@ async def test_4_run_counts_in_the_line_too(emulator: WiroEmulator) -> None:
     """Waiting for a place is part of a run's time; nothing is sent after it."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         await wiro.submit(STUCK)
-        with anyio.fail_after(5), pytest.raises(TaskTimeoutError, match="run time-out"):
+        with anyio.fail_after(5), pytest.raises(TaskTimeoutError, match="run timeout"):
             await wiro.run(STUCK, timeout=0.2)
         assert wiro.statistics().waiting_submissions == 0
     assert len(emulator.ledger.submissions) == 1
@@ -208,7 +208,7 @@ async def test_4_no_call_stands_in_line_for_ever(emulator: WiroEmulator, hurried
     """Time before there is a task counts as well."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         await wiro.submit(STUCK)
-        with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match="queue time-out"):
+        with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match="queue timeout"):
             await call(wiro)
     assert len(emulator.ledger.submissions) == 1
 

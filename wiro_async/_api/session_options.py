@@ -14,7 +14,7 @@ from wiro_async._protocol.http.auth import Credentials
 from wiro_async._protocol.http.retry import RetryPolicy
 from wiro_async._protocol.values.parsing import as_address
 from wiro_async._redaction import without_login
-from wiro_async._types import CallbackURL, CheckInputs, OnUnknown, ProgressMode, Timeouts
+from wiro_async._types import CallbackURL, CheckInputs, OnUnknown, UpdateMode, Timeouts
 from wiro_async._version import __version__
 
 BASE_URL = "https://api.wiro.ai/v1"
@@ -29,7 +29,7 @@ class OptionChanges(TypedDict, total=False):
     api_key: str | None
     api_secret: str | None
     headers: Mapping[str, str] | None
-    progress: ProgressMode | None
+    progress: UpdateMode | None
     timeout: float | Timeouts | None
     retry: RetryPolicy | None
     on_unknown: OnUnknown | None
@@ -38,7 +38,7 @@ class OptionChanges(TypedDict, total=False):
     callback_url: CallbackURL | None
 
 
-def known_mode(progress: ProgressMode) -> ProgressMode:
+def known_mode(progress: UpdateMode) -> UpdateMode:
     """The mode, if it is one."""
     if progress not in MODES:
         raise ConfigurationError(f"progress is {progress!r}; give one of {', '.join(map(repr, MODES))}")
@@ -105,7 +105,7 @@ class Options:
 
     credentials: Credentials
     headers: Mapping[str, str] = attrs.field(repr=False, converter=checked_headers)
-    progress: ProgressMode = attrs.field(converter=known_mode)
+    progress: UpdateMode = attrs.field(converter=known_mode)
     timeouts: Timeouts
     retry: RetryPolicy = attrs.field(converter=known_retry)
     on_unknown: OnUnknown = attrs.field(converter=known_doubt)

@@ -24,7 +24,7 @@ from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.socket import Socket, connected
 from wiro_async._transport.tls import Tls, Verify
 from wiro_async._tuning import Tuning
-from wiro_async._types import ProgressMode
+from wiro_async._types import UpdateMode
 
 if TYPE_CHECKING:
     import httpx
@@ -108,7 +108,7 @@ class Engine:
         """Be ready, in this event loop. Raises `SessionClosedError` if that cannot be."""
         await self.background.open()
 
-    async def warm(self, mode: ProgressMode) -> None:
+    async def warm(self, mode: UpdateMode) -> None:
         """Be ready, and have a socket opened meanwhile if the mode needs one."""
         await self.open()
         if mode in ("auto", "websocket"):

@@ -12,6 +12,7 @@ import attrs
 from wiro_async._api.resources.pages import Pages
 from wiro_async._api.results.async_items import Items
 from wiro_async._api.tasks.handle import TaskHandle
+from wiro_async._engine.calls.stopping import stop_task
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._errors import InvalidInputError, NotFoundError
 from wiro_async._protocol.http.requests import task_list
@@ -31,10 +32,10 @@ class Tasks:
 
     _calls: TaskCalls
 
-    async def detail(self, ref: Reference) -> TaskInfo | None:
-        """The task as it is now; None in the first moments after its run, when it is not listed yet.
+    async def get(self, ref: Reference) -> TaskInfo | None:
+        """Ask for the task as it is now. None in the first moments after its run, while it is not listed yet.
 
-        Cancelling ends the question, not the task.
+        Cancelling ends the call, not the task.
 
         Raises:
             NotFoundError: there is no such task, or it is not yours.
@@ -92,13 +93,15 @@ class Tasks:
         except NotFoundError:  # "There is no task yet."
             return {}
 
-    async def cancel(self, ref: Reference) -> None:
-        """Take it out of the queue. Raises `APIError` if it is not queued any more. Cancelling this may not undo it."""
-        await self._calls.cancel(ref_of(ref))
+    async def cancel(self, ref: Reference) -> bool:
+        """Cancel the task, queued or running. False if it was over before.
 
-    async def kill(self, ref: Reference) -> None:
-        """End it while it runs. Raises `APIError` if it is not running. Cancelling this may not undo it."""
-        await self._calls.kill(ref_of(ref))
+        Cancelling this call may leave the task running.
+
+        Raises:
+            NotFoundError: there is no such task, or it is not yours.
+        """
+        return await stop_task(self._calls, ref_of(ref))
 
     async def delete_files(self, ref: Reference) -> None:
         """Delete its inputs and outputs. Raises `APIError` unless it is over.

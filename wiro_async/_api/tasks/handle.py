@@ -1,4 +1,4 @@
-"""A run in your hand: wait for it, follow it, stop it."""
+"""The handle of one task: wait for it, follow it, cancel it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wiro_async._types import Timeouts
 
 
 class TaskHandle:
-    """A task. Whoever holds its handle owns it: nothing done while waiting here ever stops it but `stop()`.
+    """A task. Waiting for it, or leaving a wait, never stops it; `cancel()` does.
 
     `await handle` waits for the result; so does `result()`, which takes time-outs.
 
@@ -110,37 +110,27 @@ class TaskHandle:
         """
         return TextDeltas(self.events(timeout=timeout), self._context)
 
-    async def detail(self) -> TaskInfo | None:
-        """The task as the service sees it now; None in the first moments, when it is not listed yet.
+    async def info(self) -> TaskInfo | None:
+        """Ask the service for the task as it is now. None in the first moments, while the task is not listed yet.
 
-        Cancelling ends the question, not the task.
+        Cancelling ends the call, not the task.
 
         Raises:
-            WiroError: the service could not be asked, or does not know it.
+            WiroError: the call failed, or the service does not know the task.
         """
         task = await self._context.calls.detail(self._ref)
         if task is not None:
             self._know(task)
         return task
 
-    async def cancel(self) -> None:
-        """Take it out of the queue. Raises `APIError` if it is not queued any more. Cancelling this may not undo it."""
-        await self._context.calls.cancel(self._ref)
-        self._made_at = None
+    async def cancel(self) -> bool:
+        """Cancel the task, queued or running. False if it was over before.
 
-    async def kill(self) -> None:
-        """End it while it runs. Raises `APIError` if it is not running. Cancelling this may not undo it."""
-        await self._context.calls.kill(self._ref)
-        self._made_at = None
-
-    async def stop(self) -> bool:
-        """Cancel or kill it, whichever applies. False if it was over before that.
-
-        Cancelling this may leave it running. Raises `WiroError` if the service cannot be asked.
+        Cancelling this call may leave the task running. Raises `WiroError` if the calls to the service fail.
         """
-        stopped = await stop_task(self._context.calls, self._ref)
+        cancelled = await stop_task(self._context.calls, self._ref)
         self._made_at = None
-        return stopped
+        return cancelled
 
     async def delete_files(self) -> None:
         """Delete its inputs and outputs from the service. Raises `APIError` unless it is over.

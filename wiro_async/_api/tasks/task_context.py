@@ -16,7 +16,7 @@ from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import TaskCancelledError, TaskFailedError, TaskTimeoutError, WiroError
 from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
-from wiro_async._types import ProgressMode, Timeouts
+from wiro_async._types import UpdateMode, Timeouts
 
 
 @attrs.frozen
@@ -26,7 +26,7 @@ class TaskContext:
     calls: TaskCalls
     tracker: Tracker
     downloader: Downloader
-    mode: ProgressMode
+    mode: UpdateMode
     timeouts: Timeouts
 
     def within(self, timeouts: Timeouts) -> TaskContext:

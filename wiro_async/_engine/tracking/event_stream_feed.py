@@ -1,4 +1,4 @@
-"""Runs whose own answer is an event stream (`progress="sse"`): Run/…/sync?stream=true."""
+"""Runs whose own answer is an event stream (`updates="sse"`): Run/…/sync?stream=true."""
 
 from __future__ import annotations
 

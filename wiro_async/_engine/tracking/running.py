@@ -8,7 +8,7 @@ from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.submission.limiter import OPEN, Limiter, Slot
 from wiro_async._engine.tracking.tracker import Tracker, WaitMode, keys_of
 from wiro_async._transport import clock
-from wiro_async._types import ProgressMode
+from wiro_async._types import UpdateMode
 
 MAX_UNFOLLOWED = 1000
 
@@ -18,7 +18,7 @@ class _Held:
     calls: TaskCalls
     ref: TaskRef
     slot: Slot
-    mode: ProgressMode
+    mode: UpdateMode
     made_at: float = attrs.field(factory=clock.loop_time)
     is_followed: bool = False
 
@@ -34,7 +34,7 @@ class Running:
         self._by_key: dict[str, _Held] = {}
         self._unfollowed: dict[_Held, None] = {}
 
-    def begin(self, calls: TaskCalls, ref: TaskRef, slot: Slot, mode: ProgressMode) -> None:
+    def begin(self, calls: TaskCalls, ref: TaskRef, slot: Slot, mode: UpdateMode) -> None:
         """A task was made with a slot."""
         held = _Held(calls, ref, slot, mode)
         self._held[held] = self._unfollowed[held] = None

@@ -15,9 +15,9 @@ from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import WiroError
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.records import TaskInfo
-from wiro_async._types import ProgressMode
+from wiro_async._types import UpdateMode
 
-WaitMode: TypeAlias = ProgressMode | Literal["callback"]
+WaitMode: TypeAlias = UpdateMode | Literal["callback"]
 UNHURRIED = 4  # polls that a wait for a callback counts as made, so that the next is half a minute away
 MAX_KEPT = 10_000
 
