@@ -358,7 +358,7 @@ async def test_an_event_stream_that_is_not_waited_for_is_dropped(
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         calls, runs = wiro._runner.context.calls, EventRuns(wiro._engine.background, wiro._engine.tracker)
         await wiro._engine.open()
-        request = requests.run("emulator/sleeper", RunInput.of({"seconds": 1}), None, None, True)
+        request = requests.run("emulator/sleeper", RunInput.parse({"seconds": 1}), None, None, True)
         starting = asyncio.create_task(runs.start(calls, request, Departure()))
         await until(lambda: emulator.ledger.submissions)
         starting.cancel()

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from wiro_async import LogLine, StatusChanged, TaskEvent, TaskInfo, TextDelta, TextReset, Timeouts
 from wiro_async._engine.tracking import tracked_task as module
 from wiro_async._engine.tracking.tracked_task import EventBuffer, TrackedTask
-from wiro_async._protocol.http.event_stream import ServerEvent, told_by
+from wiro_async._protocol.http.event_stream import ServerEvent, parse_event
 from wiro_async._protocol.messages import frames as messages
 from wiro_async._protocol.messages.frames import Message, parse_frame
 from wiro_async._protocol.values import json as json_module
@@ -62,7 +62,7 @@ class Told:
     def message(self) -> Message:
         told: dict[str, Any] = {"type": "answer", "speed": "6.0", **self.content()}
         if self.envelope == "sse":
-            event = told_by(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **told})))
+            event = parse_event(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **told})))
             assert isinstance(event, Message)
             return event
         frame: dict[str, Any] = {"type": "task_output", "id": "7", "message": told, "result": True}

@@ -161,7 +161,7 @@ async def test_1_lists_that_tell_little_are_not_asked_about_for_ever(
 
 async def test_1_accounts_are_kept_apart(impatient: AsyncWiro) -> None:
     """Equal runs of two accounts cannot have each other's tasks, so neither is waited for or counted for the other."""
-    intent = Intent.of(STUCK, RunInput.of({}), None)
+    intent = Intent.of(STUCK, RunInput.parse({}), None)
     views = impatient, impatient.with_options(timeout=1), impatient.with_options(api_key="another")
     ours, again, theirs = (Reconciler().begin(view._calls, intent).key for view in views)
     assert ours == again

@@ -22,7 +22,7 @@ VALUES = st.recursive(
 
 def intent(given: dict[str, Any], callback_url: str | None = None, model: str = "a/b") -> Intent:
     """What was meant."""
-    return Intent.of(model, RunInput.of(given), callback_url)
+    return Intent.of(model, RunInput.parse(given), callback_url)
 
 
 def echo(parameters: Any, callback_url: str | None = None, owner: str = "a") -> TaskInfo:
@@ -91,7 +91,7 @@ def test_a_callback_settles_it() -> None:
 )
 def test_a_project_settles_it(ours: Any, told: str, same: bool) -> None:
     """A run for one project is none for another; which one an unnamed project is, nobody can say."""
-    wanted = Intent.of("a/b", RunInput.of({}), None, ours)
+    wanted = Intent.of("a/b", RunInput.parse({}), None, ours)
     record: dict[str, JSON] = {
         "modelslugowner": "a",
         "modelslugproject": "b",

@@ -12,7 +12,7 @@ import attrs
 from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.http.auth import Credentials
 from wiro_async._protocol.http.retry import RetryPolicy
-from wiro_async._protocol.values.parsing import as_address
+from wiro_async._protocol.values.parsing import parse_url
 from wiro_async._redaction import without_login
 from wiro_async._types import CallbackURL, CheckInputs, OnUnknown, UpdateMode, Timeouts
 from wiro_async._version import __version__
@@ -175,7 +175,7 @@ def next_url(source: CallbackURL | None) -> str | None:
 
 def _url(given: str | None, variable: str, default: str, schemes: tuple[str, str]) -> str:
     url = given or os.environ.get(variable) or default
-    parts = as_address(url, schemes)
+    parts = parse_url(url, schemes)
     if parts is None or parts.query or parts.fragment:
         shown = without_login(str(url).partition("?")[0].partition("#")[0])
         raise ConfigurationError(

@@ -87,7 +87,7 @@ async def enter(journal: JournalWriter, index: int, request: RunRequest) -> Entr
     """
     is_repeated: bool | None = None
     try:
-        given = RunInput.of(request.input)
+        given = RunInput.parse(request.input)
         if given.files and request.key is not None:  # others with this key come later, and may be quicker
             is_repeated = await journal.claim(index, request.key)
         files = [(name, await _hash(name, file, request)) for name, file in given.files]

@@ -13,7 +13,7 @@ from wiro_async._errors import InvalidInputError, ResponseFormatError
 from wiro_async._protocol.conversations.answer_format import json_text, response_format, schema_in, strict
 from wiro_async._protocol.models.model import Model
 from wiro_async._protocol.tasks.records import TaskInfo
-from wiro_async._protocol.values.json import JSON, checked, decode
+from wiro_async._protocol.values.json import JSON, decode, to_json
 from wiro_async._types import Input
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class AnswerForm(Generic[T]):
         """From a class, or from a JSON schema. Raises `InvalidInputError` for anything else."""
         if isinstance(wanted, Mapping):
             await schemas.load(validation=True)
-            given = {str(name): checked(value, f"response_model[{name!r}]") for name, value in wanted.items()}
+            given = {str(name): to_json(value, f"response_model[{name!r}]") for name, value in wanted.items()}
             form = response_format(str(given.get("title") or "answer"), given)
             return cls(form, partial(_checked, schemas.validator(schema_in(form), "response_model")))  # type: ignore[arg-type]
         await schemas.load()

@@ -11,7 +11,7 @@ import attrs
 from wiro_async._api.conversation.tools import OnToolError, Tools
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.conversations.tool_calls import ToolOutput
-from wiro_async._protocol.http.requests import mapping_of
+from wiro_async._protocol.http.requests import to_mapping
 from wiro_async._types import Input, OnCancel, Timeouts
 
 Messages: TypeAlias = Sequence[Mapping[str, object]]
@@ -84,12 +84,12 @@ class ChatOptions:
     @property
     def parameters(self) -> Input:
         """The input, if there is one."""
-        return mapping_of(self.input)
+        return to_mapping(self.input)
 
     def for_turn(self, settings: ChatSettings) -> ChatOptions:
         """The same for one turn, with what is given for it; inputs are put together."""
         check_names(settings)
-        both: ChatSettings = {**settings, "input": {**self.parameters, **mapping_of(settings.get("input"))}}
+        both: ChatSettings = {**settings, "input": {**self.parameters, **to_mapping(settings.get("input"))}}
         return attrs.evolve(self, **both)
 
 

@@ -16,7 +16,7 @@ from wiro_async._errors import ConversationBusyError, InvalidInputError
 from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.conversations.usage import summed
 from wiro_async._protocol.models.model import TURNS
-from wiro_async._protocol.values.json import JSON, checked
+from wiro_async._protocol.values.json import JSON, to_json
 from wiro_async._protocol.values.parsing import as_texts
 
 
@@ -82,7 +82,7 @@ class ChatState:
 
     def answers(self, given: ToolOutputs) -> list[dict[str, JSON]]:
         """The caller's outputs, with those of tools that were run here. Raises `InvalidInputError`."""
-        outputs = {call_id: checked(output, f"the output of {call_id}") for call_id, output in _outputs(given).items()}
+        outputs = {call_id: to_json(output, f"the output of {call_id}") for call_id, output in _outputs(given).items()}
         if self.history:
             last = self.history[-1]
             _check_ids(set(outputs), last.pending_calls)

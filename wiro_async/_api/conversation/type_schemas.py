@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from wiro_async._errors import ConfigurationError, InvalidInputError
 from wiro_async._protocol.conversations.answer_format import rooted
-from wiro_async._protocol.values.json import JSON, checked, decode
+from wiro_async._protocol.values.json import JSON, decode, to_json
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -57,8 +57,8 @@ def decoded_as(text: str, kind: type[T]) -> T:
 def plain(value: object, name: str) -> JSON:
     """A value of any such type as plain JSON. Raises TypeError, ValueError or `InvalidInputError`."""
     if isinstance(value, SCALARS) or value is None:
-        return checked(value, name)
-    return checked(_msgspec().to_builtins(value, str_keys=True, enc_hook=_of_pydantic), name)
+        return to_json(value, name)
+    return to_json(_msgspec().to_builtins(value, str_keys=True, enc_hook=_of_pydantic), name)
 
 
 def validator(schema: Mapping[str, JSON], name: str) -> Callable[[JSON], None]:

@@ -108,7 +108,7 @@ class Models:
 
     async def explore(self) -> Sequence[ModelSection]:
         """The service's own selection, shelf by shelf. It is asked for anew each time; cancelling changes nothing."""
-        return models.sections_of(await self._sender.call(models.tool_explore()))
+        return models.parse_sections(await self._sender.call(models.tool_explore()))
 
     async def get(self, model: str | Model, *, refresh: bool = False) -> Model:
         """A model with its parameters and prices, asked for once in a session.
@@ -182,12 +182,12 @@ class Models:
         else:
             model = self.known(slug) if use == "auto" else None
         if model is None:
-            return RunInput.of(input)
+            return RunInput.parse(input)
         if check is not False:
             model = await self._passed(slug, model, input, is_wanted)
-        from wiro_async._protocol.models.file_routing import routed
+        from wiro_async._protocol.models.file_routing import route_files
 
-        return routed(input, model.parameters)
+        return route_files(input, model.parameters)
 
     async def _passed(self, slug: str, model: Model, input: Input | None, is_strict: bool) -> Model:
         """The model, once it takes this input; one that was asked for long ago is asked for again before it refuses."""
@@ -221,7 +221,7 @@ class Models:
         slug = spellings[0]
         candidates = await self._candidates(slug)
         for candidate in candidates:
-            if candidate.is_called(slug):
+            if candidate.has_slug(slug):
                 if (model := await self._detail(_names_of(candidate)[-1])) is not None:
                     return model
                 raise NotFoundError(message=f"model {slug!r} is listed, but this account has no access to it")
@@ -233,19 +233,19 @@ class Models:
 
     async def _detail(self, slug: str) -> Model | None:
         try:
-            found = models.models_of(await self._sender.call(models.tool_detail(slug)))
+            found = models.parse_models(await self._sender.call(models.tool_detail(slug)))
         except NotFoundError:
             return None
-        if len(found) == 1 and found[0].may_be(slug):
+        if len(found) == 1 and found[0].may_have_slug(slug):
             return found[0] if found[0].slug else attrs.evolve(found[0], slug=slug)
-        return next((model for model in found if model.is_called(slug)), None)
+        return next((model for model in found if model.has_slug(slug)), None)
 
     async def _candidates(self, slug: str) -> Sequence[Model]:
         owner, _, project = slug.partition("/")
-        found = models.models_of(
+        found = models.parse_models(
             await self._page(Filters(project, sort="relevance", hide_workflows=False, summary=True), 0)
         )
-        if any(model.is_called(slug) for model in found):
+        if any(model.has_slug(slug) for model in found):
             return found
         async with Items(self._pages(Filters(owner=owner, hide_workflows=False, summary=True))) as others:
             async for model in others:
@@ -258,11 +258,11 @@ class Models:
         pages, seen, is_last = Pages(PAGE), set[tuple[str, ...]](), False
         while not is_last:
             answer = await self._page(filters, pages.start)
-            new = {(model.id, *_names_of(model)): model for model in models.models_of(answer)}
+            new = {(model.id, *_names_of(model)): model for model in models.parse_models(answer)}
             for key, model in new.items():
                 if key not in seen:
                     yield model
-            is_last = new.keys() <= seen or pages.is_last(len(as_rows(answer.get("tool"))), models.total_of(answer))
+            is_last = new.keys() <= seen or pages.is_last(len(as_rows(answer.get("tool"))), models.parse_total(answer))
             seen |= new.keys()
 
     async def _page(self, filters: Filters, start: int) -> dict[str, JSON]:
@@ -280,6 +280,6 @@ def _names_of(model: Model) -> tuple[str, ...]:
 def _check(model: Model, input: Input | None, is_strict: bool = True) -> None:
     from wiro_async._protocol.models import validation as checking
 
-    problems = [problem for problem in checking.check(model, input) if is_strict or not problem.is_doubtful]
+    problems = [problem for problem in checking.validate(model, input) if is_strict or not problem.is_doubtful]
     if problems:
-        raise checking.refusal(model, problems)
+        raise checking.invalid_input_error(model, problems)

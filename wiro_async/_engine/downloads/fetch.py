@@ -14,7 +14,7 @@ import attrs
 from wiro_async._engine.downloads.download_retry import Patience
 from wiro_async._errors import ConfigurationError, DownloadError, TransportError
 from wiro_async._protocol.files.byte_ranges import Offer, Start, Transfer
-from wiro_async._protocol.http.responses import retry_after
+from wiro_async._protocol.http.responses import parse_retry_after
 from wiro_async._redaction import shown_url
 from wiro_async._transport import clock
 from wiro_async._transport.http import Download, HttpTransport
@@ -113,7 +113,7 @@ class Fetch:
     def _begun(self, download: Download, is_rest: bool) -> Start:
         status, headers = download.status, download.headers
         if status in LAG:
-            raise _AgainError(f"HTTP {status}", 0, retry_after(headers.get("retry-after"), clock.now()))
+            raise _AgainError(f"HTTP {status}", 0, parse_retry_after(headers.get("retry-after"), clock.now()))
         start = self.transfer.begin(Offer.of(status, headers))
         if start is None and not is_rest:
             raise DownloadError(f"{shown_url(self.url)} answered HTTP {status}")

@@ -13,7 +13,7 @@ from wiro_async._engine.calls.sender import Departure
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import ConnectionFailedError, DecodingError, RequestTimeoutError
-from wiro_async._protocol.http.event_stream import ServerEvent, ids_of, told_by
+from wiro_async._protocol.http.event_stream import ServerEvent, find_ids, parse_event
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.records import Submitted, TaskInfo
@@ -77,8 +77,8 @@ class EventRuns:
 
     async def _read(self, events: AsyncIterator[ServerEvent], opening: _Opening) -> None:
         async for event in events:
-            told = told_by(event)
-            if opening.ref is None and (submitted := ids_of(told)) is not None:
+            told = parse_event(event)
+            if opening.ref is None and (submitted := find_ids(told)) is not None:
                 self._note(opening, submitted)
             if opening.ref is not None and isinstance(told, (Message, TaskInfo)):
                 self._tracker.stream_told(opening.ref, told)

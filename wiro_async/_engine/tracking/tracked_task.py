@@ -187,7 +187,7 @@ class TrackedTask:
         before = (self.state.status, self.state.claimed)
         if not self._listeners:
             self.state.note(message)
-        elif message.is_sealed:
+        elif message.is_lazy:
             self._tell(self.state.note(message))
             self._sealed = message
             self._wake()

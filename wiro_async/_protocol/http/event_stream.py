@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from wiro_async._protocol.messages.frames import Message
-from wiro_async._protocol.messages.lazy_text import text_body
+from wiro_async._protocol.messages.lazy_text import parse_event_head
 from wiro_async._protocol.tasks import status as states
 from wiro_async._protocol.tasks.records import Submitted, TaskInfo, tasks_of
 from wiro_async._protocol.values.json import JSON, decode_or_none
@@ -60,9 +60,9 @@ def _may_end_a_line(chunk: bytes) -> bool:
     return b"\n" in chunk or b"\r" in chunk
 
 
-def told_by(event: ServerEvent) -> Submitted | Message | TaskInfo | None:
+def parse_event(event: ServerEvent) -> Submitted | Message | TaskInfo | None:
     """The ids of the task (from "start"), a message about it, its last state (from "done"), or nothing."""
-    if event.name == states.OUTPUT and (told := text_body(event.data)) is not None:
+    if event.name == states.OUTPUT and (told := parse_event_head(event.data)) is not None:
         return Message(event.name, as_text(told.get("id")), "", None, lambda: _opened(event))
     data = decode_or_none(event.data)
     if not isinstance(data, dict):
@@ -79,7 +79,7 @@ def told_by(event: ServerEvent) -> Submitted | Message | TaskInfo | None:
     return Message(kind, task_id, token or "", _as_frame(kind, data))
 
 
-def ids_of(told: Submitted | Message | TaskInfo | None) -> Submitted | None:
+def find_ids(told: Submitted | Message | TaskInfo | None) -> Submitted | None:
     """The ids of the task that an event is about, as far as it tells them."""
     match told:
         case Message(task_id=task_id, token=token) if task_id or token:

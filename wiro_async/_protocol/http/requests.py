@@ -10,7 +10,7 @@ from urllib.parse import quote
 import attrs
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.values.json import JSON, checked, encodable, encode
+from wiro_async._protocol.values.json import JSON, check_encodable, encode, to_json
 from wiro_async._types import File
 
 EVENTS = "/sync?stream=true"
@@ -64,14 +64,14 @@ class RunInput:
         return (*self.files, *self.combined)
 
     @classmethod
-    def of(cls, given: Mapping[str, object] | None) -> RunInput:
+    def parse(cls, given: Mapping[str, object] | None) -> RunInput:
         """Sort an input mapping into values and files. Raises `InvalidInputError` for what cannot be sent."""
         values: dict[str, JSON] = {}
         files: list[tuple[str, File]] = []
-        for name, value in mapping_of(given).items():
+        for name, value in to_mapping(given).items():
             if not isinstance(name, str):
                 raise InvalidInputError(message=f"input has the key {name!r}; parameter names are strings")
-            encodable(name, f"the parameter name {name!r}")
+            check_encodable(name, f"the parameter name {name!r}")
             try:
                 _sort_parameter(name, value, values, files)
             except RecursionError:
@@ -87,7 +87,7 @@ def run(
     """`Run`: starts a billed task."""
     values = dict(given.values)
     if callback_url is not None:
-        values["callbackUrl"] = encodable(callback_url, "callback_url")
+        values["callbackUrl"] = check_encodable(callback_url, "callback_url")
     if project_id is not None:
         values["projectid"] = _identity(project_id, "project_id")
     path = f"Run/{model_path(model)}{EVENTS if by_events else ''}"
@@ -137,7 +137,7 @@ def model_path(model: str) -> str:
     return "/".join(quote(segment, safe="") for segment in segments)
 
 
-def mapping_of(given: Mapping[str, object] | None) -> Mapping[str, object]:
+def to_mapping(given: Mapping[str, object] | None) -> Mapping[str, object]:
     """An input as a mapping, with addresses for files that the service keeps. Raises `InvalidInputError`."""
     if given is not None and not isinstance(given, Mapping):
         raise InvalidInputError(
@@ -146,7 +146,7 @@ def mapping_of(given: Mapping[str, object] | None) -> Mapping[str, object]:
     return {name: value if type(value) in PLAIN else _by_address(value) for name, value in (given or {}).items()}
 
 
-def items_of(value: object) -> Sequence[object] | None:
+def list_items(value: object) -> Sequence[object] | None:
     """The items of a list, a tuple, a deque and the like; None for what is one value."""
     if isinstance(value, (list, tuple)):
         return value
@@ -155,7 +155,7 @@ def items_of(value: object) -> Sequence[object] | None:
 
 def _by_address(value: object) -> object:
     """An output of an earlier run, or a file that was uploaded, stands for its URL, also in a list."""
-    items = items_of(value)
+    items = list_items(value)
     return _address_or(value) if items is None else [_address_or(item) for item in items]
 
 
@@ -181,12 +181,12 @@ def _is_slug(segment: str) -> bool:
 
 def _sort_parameter(name: str, value: object, values: dict[str, JSON], files: list[tuple[str, File]]) -> None:
     if type(value) in PLAIN:  # most are, and the rest of this costs ten times as much
-        _add(name, checked(value, name), values)
+        _add(name, to_json(value, name), values)
         return
-    items = items_of(value)
+    items = list_items(value)
     items = (value,) if items is None else items
     if not any(map(is_file, items)):
-        _add(name, checked(value, name), values)
+        _add(name, to_json(value, name), values)
         return
     urls = [_checked_url(item, name) for item in items if not is_file(item)]
     files += [(name, as_file(item)) for item in items if is_file(item)]
@@ -203,15 +203,15 @@ def _add(name: str, value: JSON, values: dict[str, JSON]) -> None:
 def _identity(value: object, name: str) -> str:
     """An id as text, which may be given as a number."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(checked(value, name))
+        return str(to_json(value, name))
     if isinstance(value, str):
-        return encodable(value, name)
+        return check_encodable(value, name)
     raise InvalidInputError(message=f"{name} is a {type(value).__name__}; give its digits as text")
 
 
 def _checked_url(item: object, name: str) -> str:
     if isinstance(item, str):
-        return encodable(item, name)
+        return check_encodable(item, name)
     raise InvalidInputError(message=f"{name} has a {type(item).__name__} beside files; give paths, files or URLs")
 
 

@@ -69,7 +69,7 @@ def parse_envelope(
     answer = decode_or_none(body)
     told = _errors(answer, secrets) if isinstance(answer, dict) else []
     if status == 429 and all(code != TOO_MANY_TASKS for code, _ in told[:1]):
-        wait = retry_after(headers.get("retry-after"), now)
+        wait = parse_retry_after(headers.get("retry-after"), now)
         code, message = told[0] if told else (None, "")
         raise RateLimitError(code, 429, message or "too many requests", [text for _, text in told], retry_after=wait)
     if not isinstance(answer, dict):
@@ -80,7 +80,7 @@ def parse_envelope(
     return answer
 
 
-def retry_after(header: str | None, now: float) -> float | None:
+def parse_retry_after(header: str | None, now: float) -> float | None:
     """Seconds to wait by a `Retry-After` header, seconds or HTTP date (RFC 9110, 10.2.3)."""
     if not header:
         return None

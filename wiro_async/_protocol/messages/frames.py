@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from wiro_async._protocol.messages.lazy_text import text_envelope
+from wiro_async._protocol.messages.lazy_text import parse_text_head
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
 from wiro_async._protocol.tasks import status as states
 from wiro_async._protocol.tasks.events import (
@@ -41,14 +41,14 @@ class Message:
     task_id: str
     token: str = attrs.field(repr=False)
     _raw: Raw | None = attrs.field(repr=False)
-    _unseal: Callable[[], Raw] | None = attrs.field(default=None, repr=False, eq=False)
+    _decode: Callable[[], Raw] | None = attrs.field(default=None, repr=False, eq=False)
     frame: bytes | None = attrs.field(default=None, repr=False, eq=False)
 
     @property
     def raw(self) -> Raw:
         if self._raw is None:
-            self._raw = self._unseal() if self._unseal else {}
-            self._unseal = None
+            self._raw = self._decode() if self._decode else {}
+            self._decode = None
         return self._raw
 
     @cached_property
@@ -57,7 +57,7 @@ class Message:
         return decoded(self.raw.get("message"))
 
     @property
-    def is_sealed(self) -> bool:
+    def is_lazy(self) -> bool:
         """Whether it is an LLM's text so far that was not decoded yet: the next one of its kind replaces it."""
         return self._raw is None
 
@@ -69,7 +69,7 @@ def registration(token: str) -> str:
 
 def parse_frame(frame: bytes | str) -> Message | None:
     """The message in a text frame; None for what is none. One of text so far is left sealed."""
-    if isinstance(frame, bytes) and (envelope := text_envelope(frame)) is not None:
+    if isinstance(frame, bytes) and (envelope := parse_text_head(frame)) is not None:
         task_id, token = as_text(envelope.get("id")), as_text(envelope.get("tasktoken"))
         return Message(states.OUTPUT, task_id, token, None, lambda: as_dict(decode_text_or_none(frame)), frame)
     raw = decode_or_none(frame)
@@ -81,7 +81,7 @@ def parse_frame(frame: bytes | str) -> Message | None:
     return Message(kind, as_text(raw.get("id")), as_text(raw.get("tasktoken")), raw)
 
 
-def without_text(message: Message) -> Raw:
+def drop_text(message: Message) -> Raw:
     """A message as it may be kept with each piece of its text: many of them with all text so far would fill memory."""
     payload = message.payload
     if not isinstance(payload, dict):
@@ -90,7 +90,7 @@ def without_text(message: Message) -> Raw:
     return {**message.raw, "message": rest}
 
 
-def progress_of(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progress | None:
+def parse_progress(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progress | None:
     """The progress an object tells, if any."""
     percentage = as_float(payload.get("percentage"))
     step, total = as_int(payload.get("stepCurrent")), as_int(payload.get("stepTotal"))
@@ -113,12 +113,12 @@ def progress_of(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progress 
     )
 
 
-def cost_of(raw: Raw, status: str) -> CostUpdate:
+def parse_cost(raw: Raw, status: str) -> CostUpdate:
     """The costs of a `task_cost` message, which stand at its top level."""
     return CostUpdate(as_text(raw.get("turnCost")), as_text(raw.get("cumulativeCost")), status=status, raw=raw)
 
 
-def output_of(message: Message, status: str) -> TextSnapshot | TaskEvent | None:
+def parse_output(message: Message, status: str) -> TextSnapshot | TaskEvent | None:
     """What a `task_output` or `task_error` message tells: text so far, progress, a line, or something new."""
     payload, line = message.payload, message.raw.get("message")
     if isinstance(payload, list) and isinstance(line, str):  # a program has printed a list
@@ -128,7 +128,7 @@ def output_of(message: Message, status: str) -> TextSnapshot | TaskEvent | None:
             snapshot = TextSnapshot.from_wire(payload)
             if snapshot is not None:
                 return snapshot
-            progress = progress_of(payload, status, message.raw)
+            progress = parse_progress(payload, status, message.raw)
             if progress is not None or not payload or payload.keys() & TEXT_KEYS:
                 return progress
         case str():

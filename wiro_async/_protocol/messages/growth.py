@@ -15,7 +15,7 @@ import attrs
 
 from wiro_async._protocol.messages.frames import TEXT_KEYS
 from wiro_async._protocol.messages.lazy_text import first_text_key
-from wiro_async._protocol.messages.text_snapshot import KINDS, Piece, TextKind, kind_of
+from wiro_async._protocol.messages.text_snapshot import KINDS, Piece, TextKind, segment_kind
 from wiro_async._protocol.values.json import JSON, decode_or_none, decode_text_or_none
 from wiro_async._protocol.values.parsing import as_dict, as_list
 
@@ -114,7 +114,7 @@ def _last_of(content: Mapping[str, JSON]) -> JSON:
 def _piece(part: JSON, index: int) -> Piece | None:
     if not isinstance(part, dict):
         return None
-    kind, text = kind_of(part), part.get("text")
+    kind, text = segment_kind(part), part.get("text")
     return (kind, index, text) if kind is not None and isinstance(text, str) else None
 
 

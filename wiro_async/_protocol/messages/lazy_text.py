@@ -16,7 +16,7 @@ _TEXT_KEY: Final = re.compile(rb'"(?:raw|thinking|answer|segments)(\\?)"\s*+:')
 _HEAD_BYTES: Final = 2048
 
 
-def text_envelope(frame: bytes) -> dict[str, JSON] | None:
+def parse_text_head(frame: bytes) -> dict[str, JSON] | None:
     """What stands before the text so far in a `task_output` frame; None for any other frame."""
     found = _TEXT_KEY.search(frame, 0, _HEAD_BYTES)
     if found is None or not frame.endswith(b"}"):
@@ -37,7 +37,7 @@ def first_text_key(frame: bytes) -> int | None:
     return found.start() if found and not found[1] else None
 
 
-def text_body(data: str) -> dict[str, JSON] | None:
+def parse_event_head(data: str) -> dict[str, JSON] | None:
     """What stands before the text so far in the data of a server-sent event; None for other data."""
     start = data[:_HEAD_BYTES].encode(errors="replace")
     found = _TEXT_KEY.search(start)

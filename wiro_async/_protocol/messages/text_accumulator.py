@@ -33,7 +33,7 @@ class TextChange:
 
 
 @attrs.define
-class TextFold:
+class TextAccumulator:
     """Turns snapshots, in any order and with repeats, into what is new.
 
     A snapshot of less text than is known is an older one that comes late, so is one of text that was taken back.

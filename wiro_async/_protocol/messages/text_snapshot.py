@@ -92,7 +92,7 @@ class GrowingText:
         self._length += len(text)
 
 
-def kind_of(segment: Mapping[str, JSON]) -> TextKind | None:
+def segment_kind(segment: Mapping[str, JSON]) -> TextKind | None:
     """Which text a segment holds, if any."""
     told = segment.get("type")
     return "answer" if told == "answer" else "thinking" if told == "thinking" else None
@@ -115,7 +115,7 @@ def _in_segments(
     ends = dict.fromkeys(KINDS, 0)
     stretches, calls = list[Stretch](), list[Mapping[str, JSON]]()
     for index, segment in enumerate(segments):
-        kind = kind_of(segment)
+        kind = segment_kind(segment)
         if kind is not None:
             text = as_text(segment.get("text"))
             texts[kind].append(text)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from reprlib import Repr
 
 from wiro_async._protocol.http.requests import is_file
-from wiro_async._protocol.models.input_view import is_readable, media_of, name_of
+from wiro_async._protocol.models.input_view import file_name, is_readable, media_kind
 from wiro_async._protocol.models.parameters import CHOICES, NUMBERS, TEXTS, Parameter
 from wiro_async._redaction import redacted, shown_url
 
@@ -38,7 +38,7 @@ short = _Short()
 short.maxstring = short.maxother = 60
 
 
-def described(value: object) -> str:
+def describe(value: object) -> str:
     """What was given: shortened, and without what addresses may give away."""
     match value:
         case bytes() | bytearray() | memoryview():
@@ -46,11 +46,11 @@ def described(value: object) -> str:
         case str() if ADDRESS.match(value):
             return f"a URL ({shown_url(value)})"
         case _ if is_file(value):
-            return f"a file ({name_of(value) or 'without a name'})"
+            return f"a file ({file_name(value) or 'without a name'})"
     return short.repr(value)
 
 
-def wanted(parameter: Parameter) -> str:
+def describe_allowed(parameter: Parameter) -> str:
     """What a parameter takes."""
     if parameter.type in TEXTS:
         return f"text{_bounds(parameter)}"
@@ -68,20 +68,20 @@ def wanted(parameter: Parameter) -> str:
     }.get(parameter.type, "a value")
 
 
-def file_faults(parameter: Parameter, files: list[object]) -> Iterator[tuple[str, str]]:
+def find_file_problems(parameter: Parameter, files: list[object]) -> Iterator[tuple[str, str]]:
     """What is wrong with files and URLs, each as (what was given, what is allowed)."""
     for file in files:
         if isinstance(file, str) and HOST.match(file):
-            yield "an address without https://", f"{wanted(parameter)}; a file that is here as Path(…)"
+            yield "an address without https://", f"{describe_allowed(parameter)}; a file that is here as Path(…)"
         elif isinstance(file, str) and LOCAL_PATH.search(file) and not ADDRESS.match(file):
             yield f"{short.repr(file)}, which is text", f"a URL, or Path({short.repr(file)}) to upload it"
         elif isinstance(file, str) and not is_readable(file):
-            yield "a URL that cannot be read", wanted(parameter)
+            yield "a URL that cannot be read", describe_allowed(parameter)
         elif not isinstance(file, str) and not is_file(file):
             is_several = isinstance(file, Iterable) and not isinstance(file, (bytes, bytearray, memoryview, Mapping))
-            yield described(file), f"{wanted(parameter)}{', in a list' if is_several else ''}"
-        elif parameter.media and media_of(file) not in (None, *PLAYS[parameter.media]):
-            yield f"{described(file)} of the kind {media_of(file)}", f"the kind {parameter.media}"
+            yield describe(file), f"{describe_allowed(parameter)}{', in a list' if is_several else ''}"
+        elif parameter.media and media_kind(file) not in (None, *PLAYS[parameter.media]):
+            yield f"{describe(file)} of the kind {media_kind(file)}", f"the kind {parameter.media}"
     if parameter.max_files is not None and len(files) > parameter.max_files:
         yield f"{len(files)} files", f"at most {parameter.max_files}"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from wiro_async._protocol.http.requests import Part, RunInput, as_file, is_file
-from wiro_async._protocol.models.input_view import InputView, as_told
+from wiro_async._protocol.models.input_view import InputView, to_wire_form
 from wiro_async._protocol.models.parameters import Parameter
 from wiro_async._protocol.values.json import JSON
 
@@ -32,19 +32,19 @@ class _Files:
         return [item for item in self.items if isinstance(item, str)]
 
 
-def routed(given: Mapping[str, object] | None, parameters: Sequence[Parameter]) -> RunInput:
+def route_files(given: Mapping[str, object] | None, parameters: Sequence[Parameter]) -> RunInput:
     """An input as its model wants it sent. Raises `InvalidInputError` for what cannot be sent.
 
     Files of `fileinput` and `multifileinput` go under their own name, their URLs under `{id}Url`, and in a multipart
     body the unused one of the two is sent empty; those of `combinefileinput` all go under their own name.
     Other values take the form the model wants, such as "true" for a `select`.
     """
-    found = InputView.of(parameters, given)
+    found = InputView.parse(parameters, given)
     told = [_Files(parameter, tuple(found.files(parameter))) for parameter in parameters if parameter.takes_files]
     groups = [group for group in told if group.items and _is_clean(group)]
     taken = {name for group in groups for name in group.parameter.names}
     rest = {name: _told(found, name, value) for name, value in found.values.items() if name not in taken}
-    plain = RunInput.of(rest)
+    plain = RunInput.parse(rest)
     multipart = bool(plain.files) or any(group.uploads for group in groups)
     values, combined = dict(plain.values), list[Part]()
     unused = {name for group in told if not group.items for name in group.parameter.names} & values.keys()
@@ -59,7 +59,7 @@ def routed(given: Mapping[str, object] | None, parameters: Sequence[Parameter]) 
 
 def _told(found: InputView, name: str, value: object) -> object:
     parameter = found.parameters.get(name)
-    return value if parameter is None else as_told(parameter, value)
+    return value if parameter is None else to_wire_form(parameter, value)
 
 
 def _nothing(value: JSON) -> JSON:

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from wiro_async._protocol.http.requests import as_file, is_file, items_of, mapping_of
+from wiro_async._protocol.http.requests import as_file, is_file, list_items, to_mapping
 from wiro_async._protocol.models.parameters import NUMBERS, Option, Parameter
 from wiro_async._protocol.values.parsing import as_text
-from wiro_async._protocol.values.scalars import own_scalar
+from wiro_async._protocol.values.scalars import to_builtin
 from wiro_async._types import File
 
 BETWEEN_URLS = re.compile(r",(?=\s*[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
@@ -38,9 +38,9 @@ class InputView:
     values: Mapping[str, object]
 
     @classmethod
-    def of(cls, parameters: Sequence[Parameter], values: Mapping[str, object] | None) -> InputView:
+    def parse(cls, parameters: Sequence[Parameter], values: Mapping[str, object] | None) -> InputView:
         """An input of a model with these parameters. Raises `InvalidInputError` if it is no mapping."""
-        given = {name: own_scalar(value) for name, value in mapping_of(values).items()}
+        given = {name: to_builtin(value) for name, value in to_mapping(values).items()}
         return cls({parameter.id: parameter for parameter in parameters}, given)
 
     def value(self, name: str) -> object:
@@ -60,14 +60,14 @@ def is_empty(value: object) -> bool:
     """Whether this is as good as not given."""
     if value is None or isinstance(value, str):
         return not value
-    items = items_of(value)
+    items = list_items(value)
     return items is not None and not len(items)
 
 
 def files_in(value: object, several: bool = True) -> list[object]:
     """Files and URLs one by one; text may hold several URLs, separated by commas, where several are taken."""
     found: list[object] = []
-    items = items_of(value)
+    items = list_items(value)
     for item in (value,) if items is None else items:
         if isinstance(item, str):
             urls = BETWEEN_URLS.split(item) if several else (item,)
@@ -77,7 +77,7 @@ def files_in(value: object, several: bool = True) -> list[object]:
     return found
 
 
-def name_of(file: object) -> str:
+def file_name(file: object) -> str:
     """The name of a file, of a file behind a URL, or ""."""
     if isinstance(file, str):
         return urlsplit(file).path.rpartition("/")[2] if is_readable(file) else ""
@@ -93,13 +93,13 @@ def is_readable(url: str) -> bool:
     return True
 
 
-def media_of(file: object) -> str | None:
+def media_kind(file: object) -> str | None:
     """ "image", "video", "audio" or "document", as far as the content type or the name tells."""
     told = (file.content_type or "").partition("/")[0] if isinstance(file, File) else ""
-    return told if told in ("image", "video", "audio") else MEDIA.get(name_of(file).rpartition(".")[2].lower())
+    return told if told in ("image", "video", "audio") else MEDIA.get(file_name(file).rpartition(".")[2].lower())
 
 
-def number_of(value: object) -> Decimal | None:
+def parse_number(value: object) -> Decimal | None:
     """A number, or text of one; None for anything else, booleans included."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
@@ -112,13 +112,13 @@ def number_of(value: object) -> Decimal | None:
 
 def plain(value: object) -> str:
     """A scalar as text that is equal for equal values: "5" for 5, 5.0 and "5.0"."""
-    number = number_of(value)
+    number = parse_number(value)
     if number is not None:
         return str(number.normalize())
     return as_text(value).strip() if isinstance(value, (str, bool)) else ""
 
 
-def option_of(parameter: Parameter, value: object) -> Option | None:
+def find_option(parameter: Parameter, value: object) -> Option | None:
     """The option that is meant by a scalar: the one of the same text, else one of an equal number."""
     if not parameter.options or not isinstance(value, (str, bool, int, float)):
         return None
@@ -130,16 +130,16 @@ def option_of(parameter: Parameter, value: object) -> Option | None:
     return next((option for option in parameter.options if plain(option.value) == wanted), None)
 
 
-def as_told(parameter: Parameter, value: object) -> object:
+def to_wire_form(parameter: Parameter, value: object) -> object:
     """A value in the very form its parameter wants: options as they are told, numbers and booleans as such."""
-    option = option_of(parameter, value)
+    option = find_option(parameter, value)
     if option is not None:
         return option.value
     if not isinstance(value, str):
         return value
     if parameter.type == "checkbox" and value in ("true", "false"):
         return value == "true"
-    number = number_of(value) if parameter.type in NUMBERS else None
+    number = parse_number(value) if parameter.type in NUMBERS else None
     if number is None or abs(number.adjusted()) > LONG:
         return value
     return int(number) if number == number.to_integral_value() else float(number)

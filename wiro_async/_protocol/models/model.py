@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from wiro_async._protocol.http.requests import Request
-from wiro_async._protocol.models.parameters import Parameter, parameters_of
+from wiro_async._protocol.models.parameters import Parameter, parse_parameters
 from wiro_async._protocol.values.json import JSON, encode
 from wiro_async._protocol.values.parsing import (
     BLANKS,
@@ -133,7 +133,7 @@ class Model:
             categories=as_texts(tool.get("categories")),
             tags=as_texts(tool.get("tags")),
             samples=as_texts(tool.get("samples")),
-            parameters=parameters_of(tool.get("parameters")),
+            parameters=parse_parameters(tool.get("parameters")),
             prices=tuple(rule for rule in rules if rule is not None),
             cost_per_second=as_amount(tool.get("cps")),
             average_cost=as_amount(tool.get("approximatelycost")),
@@ -147,11 +147,11 @@ class Model:
         """Whether it is an LLM that takes messages and tools."""
         return TURNS in self.categories
 
-    def is_called(self, slug: str) -> bool:
+    def has_slug(self, slug: str) -> bool:
         """Whether "owner/model" names it, in whatever case."""
         return slug.casefold() in (self.slug.casefold(), self.raw_slug.casefold())
 
-    def may_be(self, slug: str) -> bool:
+    def may_have_slug(self, slug: str) -> bool:
         """Whether it is not clearly another model: names count without spaces, dashes and the like, if told at all."""
         told = {_folded(name) for name in (self.slug, self.raw_slug) if name}
         return not told or _folded(slug) in told
@@ -224,17 +224,17 @@ def tool_explore() -> Request:
     return Request("Tool/Explore")
 
 
-def models_of(answer: Mapping[str, JSON]) -> list[Model]:
+def parse_models(answer: Mapping[str, JSON]) -> list[Model]:
     """The models of an answer of Tool/List or Tool/Detail."""
     return _models(answer.get("tool"))
 
 
-def total_of(answer: Mapping[str, JSON]) -> int | None:
+def parse_total(answer: Mapping[str, JSON]) -> int | None:
     """How many models there are on all pages of Tool/List, if that is told."""
     return as_int(answer.get("total"))
 
 
-def sections_of(answer: Mapping[str, JSON]) -> list[ModelSection]:
+def parse_sections(answer: Mapping[str, JSON]) -> list[ModelSection]:
     """The shelves of an answer of Tool/Explore."""
     return [ModelSection.from_wire(section) for section in as_rows(answer.get("explore")) if isinstance(section, dict)]
 

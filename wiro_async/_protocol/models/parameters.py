@@ -130,7 +130,7 @@ class Parameter:
         return self.type in NUMBERS and _is_whole(self.step) and (self.minimum is None or _is_whole(self.minimum))
 
 
-def parameters_of(told: JSON) -> tuple[Parameter, ...]:
+def parse_parameters(told: JSON) -> tuple[Parameter, ...]:
     """All parameters of a model, from groups or from one flat list; the first of a name counts."""
     found: dict[str, Parameter] = {}
     for parameter in _parameters(as_list(told), ""):

@@ -10,12 +10,12 @@ from typing import Final, TypeVar
 import attrs
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.models.describe import described
-from wiro_async._protocol.models.input_view import InputView, files_in, number_of, plain
+from wiro_async._protocol.models.describe import describe
+from wiro_async._protocol.models.input_view import InputView, files_in, parse_number, plain
 from wiro_async._protocol.models.model import Model, PriceRule
 from wiro_async._protocol.models.parameters import Parameter
 from wiro_async._protocol.values.parsing import as_decimal, as_seconds, as_text
-from wiro_async._protocol.values.scalars import own_scalar
+from wiro_async._protocol.values.scalars import to_builtin
 
 T = TypeVar("T")
 
@@ -80,10 +80,10 @@ class _Quantity:
 
 def estimate(model: Model, given: Mapping[str, object] | None, count: int = 1) -> Estimate:
     """What `count` runs with this input will cost. Raises `InvalidInputError` for a `count` that is none."""
-    runs: object = own_scalar(count)
+    runs: object = to_builtin(count)
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 0:
-        raise InvalidInputError(message=f"count is {described(runs)}; give 0 or more runs, as a whole number")
-    found = InputView.of(model.parameters, given)
+        raise InvalidInputError(message=f"count is {describe(runs)}; give 0 or more runs, as a whole number")
+    found = InputView.parse(model.parameters, given)
     estimates = [_by_rule(rule, model, found, runs) for rule in _rules(model, found)]
     if not estimates:
         return _by_average(model, runs)
@@ -173,7 +173,7 @@ def _quantity(method: str, given: InputView) -> _Quantity | None:
 
 
 def _outputs(given: InputView) -> _Quantity:
-    number = _first(given, COUNTS, number_of)
+    number = _first(given, COUNTS, parse_number)
     if number is None or number < 1 or number > MOST:
         return _Quantity(Decimal(1), False)
     return _Quantity(number, True)
@@ -208,7 +208,7 @@ def _is_picture(parameter: Parameter) -> bool:
 
 
 def _pixels(given: InputView) -> _Quantity | None:
-    width, height = number_of(given.value("width")), number_of(given.value("height"))
+    width, height = parse_number(given.value("width")), parse_number(given.value("height"))
     if width and height and 0 < width < MOST and 0 < height < MOST:
         return _Quantity(width * height, True)
     return _first(given, SIZES, _size)

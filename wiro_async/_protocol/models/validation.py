@@ -10,9 +10,9 @@ import attrs
 
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.conversations.turn_rules import TURN_NAMES, turn_problems
-from wiro_async._protocol.http.requests import RunInput, items_of
-from wiro_async._protocol.models.describe import described, file_faults, wanted
-from wiro_async._protocol.models.input_view import InputView, is_empty, number_of, option_of, plain
+from wiro_async._protocol.http.requests import RunInput, list_items
+from wiro_async._protocol.models.describe import describe, describe_allowed, find_file_problems
+from wiro_async._protocol.models.input_view import InputView, find_option, is_empty, parse_number, plain
 from wiro_async._protocol.models.model import Model
 from wiro_async._protocol.models.parameters import CHOICES, NUMBERS, TEXTS, Parameter
 from wiro_async._protocol.values.json import decode
@@ -45,11 +45,11 @@ class Problem:
         return redacted(f"{self.name}: given {self.given}; allowed {self.allowed}{meant}")
 
 
-def check(model: Model, given: Mapping[str, object] | None) -> list[Problem]:
+def validate(model: Model, given: Mapping[str, object] | None) -> list[Problem]:
     """All problems of an input, by the model's own parameters; none if the model tells no parameters."""
     if not model.parameters:
         return []
-    found = InputView.of(model.parameters, given)
+    found = InputView.parse(model.parameters, given)
     problems = list(_unknown(model, found))
     excused = {"prompt"} if model.takes_turns else set[str]()
     for parameter in model.parameters:
@@ -60,7 +60,7 @@ def check(model: Model, given: Mapping[str, object] | None) -> list[Problem]:
     return [*problems, *_unsendable(found, told)]
 
 
-def refusal(model: Model, problems: Sequence[Problem]) -> InvalidInputError:
+def invalid_input_error(model: Model, problems: Sequence[Problem]) -> InvalidInputError:
     """The error that tells all problems at once."""
     texts = [str(problem) for problem in problems]
     count = "1 problem" if len(texts) == 1 else f"{len(texts)} problems"
@@ -76,12 +76,12 @@ def _unknown(model: Model, given: InputView) -> Iterator[Problem]:
     for name, value in given.values.items():
         if name not in known:
             allowed = f"only {', '.join(given.parameters)}"
-            meant = closest(str(name), known)
+            meant = find_closest(str(name), known)
             is_doubtful = meant is None and isinstance(name, str)
-            yield Problem(str(name), described(value), allowed, meant, is_doubtful)
+            yield Problem(str(name), describe(value), allowed, meant, is_doubtful)
 
 
-def closest(name: str, known: Sequence[str]) -> str | None:
+def find_closest(name: str, known: Sequence[str]) -> str | None:
     """The known name that was probably meant."""
     by_folded = {other.casefold(): other for other in reversed(known)}
     matches = get_close_matches(name.casefold(), by_folded, 1)
@@ -93,14 +93,14 @@ def _problems(parameter: Parameter, given: InputView, excused: bool) -> Iterator
     files = given.files(parameter) if parameter.takes_files else []
     if not files if parameter.takes_files else is_empty(value):
         if parameter.required and parameter.default is None and not excused:
-            yield Problem(parameter.id, "nothing", f"{wanted(parameter)}, and it is required")
+            yield Problem(parameter.id, "nothing", f"{describe_allowed(parameter)}, and it is required")
     elif parameter.takes_files:
-        for fault in file_faults(parameter, files):
+        for fault in find_file_problems(parameter, files):
             yield Problem(parameter.id, *fault)
     else:
         allowed = _refused(parameter, value)
         if allowed is not None:
-            yield Problem(parameter.id, described(value), allowed, _meant(parameter, value))
+            yield Problem(parameter.id, describe(value), allowed, _meant(parameter, value))
 
 
 def _unsendable(given: InputView, told: Container[str]) -> Iterator[Problem]:
@@ -110,9 +110,9 @@ def _unsendable(given: InputView, told: Container[str]) -> Iterator[Problem]:
         if str(name) in told or name in files:
             continue
         try:
-            RunInput.of({name: value})
+            RunInput.parse({name: value})
         except InvalidInputError as error:
-            allowed = wanted(given.parameters[name]) if name in given.parameters else "what JSON can hold"
+            allowed = describe_allowed(given.parameters[name]) if name in given.parameters else "what JSON can hold"
             yield Problem(name, f"what cannot be sent: {error.message.partition('; ')[0]}", allowed)
 
 
@@ -120,19 +120,19 @@ def _refused(parameter: Parameter, value: object) -> str | None:
     """What is allowed instead of a value; None if the value is."""
     for types, test in TESTS:
         if parameter.type in types and not test(parameter, value):
-            return wanted(parameter)
+            return describe_allowed(parameter)
     return None
 
 
 def _is_text(parameter: Parameter, value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return False
-    number = number_of(value)
+    number = parse_number(value)
     return number is None or _is_within(parameter, number)
 
 
 def _is_number(parameter: Parameter, value: object) -> bool:
-    number = number_of(value)
+    number = parse_number(value)
     if number is None or (parameter.type == "integer" and number != number.to_integral_value()):
         return False
     return _is_within(parameter, number) and _is_on_grid(parameter, number)
@@ -147,7 +147,7 @@ def _is_on_grid(parameter: Parameter, number: Decimal) -> bool:
     """Steps count from the minimum; a default that is off them shows that they count from there."""
     if not parameter.step or parameter.step < 0:
         return True
-    default = number_of(parameter.default)
+    default = parse_number(parameter.default)
     bases = [parameter.minimum or Decimal(0), *([] if default is None else [default])]
     try:
         steps = [(number - base) / parameter.step for base in bases]
@@ -159,7 +159,7 @@ def _is_on_grid(parameter: Parameter, number: Decimal) -> bool:
 def _is_option(parameter: Parameter, value: object) -> bool:
     if not parameter.options:
         return isinstance(value, (str, bool, int, float))
-    return option_of(parameter, value) is not None
+    return find_option(parameter, value) is not None
 
 
 def _is_boolean(_: Parameter, value: object) -> bool:
@@ -172,7 +172,7 @@ def _is_json(parameter: Parameter, value: object) -> bool:
             value = decode(value)
         except ValueError:
             return False
-    return items_of(value) is not None or (parameter.type == "json" and isinstance(value, Mapping))
+    return list_items(value) is not None or (parameter.type == "json" and isinstance(value, Mapping))
 
 
 TESTS: tuple[tuple[frozenset[str], Callable[[Parameter, object], bool]], ...] = (
@@ -189,4 +189,4 @@ def _meant(parameter: Parameter, value: object) -> str | None:
     text = plain(value)
     options = [option for option in parameter.options if option.value]
     labelled = [option.value for option in options if option.label == text]
-    return labelled[0] if labelled else closest(text, [option.value for option in options])
+    return labelled[0] if labelled else find_closest(text, [option.value for option in options])

@@ -17,7 +17,7 @@ import attrs
 
 from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.values.json import JSON, decode_or_none
-from wiro_async._protocol.values.parsing import as_address, as_text
+from wiro_async._protocol.values.parsing import as_text, parse_url
 
 Verdict: TypeAlias = Literal["good", "forged", "expired"]
 PURPOSE = b"wiro_async callback 1:"
@@ -70,7 +70,7 @@ def verdict(secrets: Sequence[bytes], segment: str, now: float) -> Verdict:
 
 def address(base: str, segment: str) -> str:
     """The URL of a callback below a base. Raises `ConfigurationError` for a base that is none."""
-    parts = as_address(base)
+    parts = parse_url(base)
     if parts is None or parts.fragment:
         raise ConfigurationError(
             "base is no address that the service can call; give the one where the receiver is mounted, such as "

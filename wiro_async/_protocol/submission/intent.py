@@ -12,7 +12,7 @@ from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.http.requests import RunInput, form_text
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.values.json import JSON, decode_or_none, encode
-from wiro_async._protocol.values.parsing import as_address, as_text
+from wiro_async._protocol.values.parsing import as_text, parse_url
 
 INTENT = "wiro_intent"
 NOT_PARAMETERS = frozenset({"callbackurl", "projectid"})
@@ -71,7 +71,7 @@ def with_intent(callback_url: str, intent_id: str) -> str:
     Raises:
         InvalidInputError: it is none. It is not shown, as it may hold a secret.
     """
-    parts = as_address(callback_url)
+    parts = parse_url(callback_url)
     if parts is None:
         raise InvalidInputError(
             message="callback_url is not an address that the service can call; give one that starts with https:// "

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 
 from wiro_async._protocol.conversations.tool_calls import ToolCall, calls_in
-from wiro_async._protocol.messages.frames import Message, cost_of, output_of, without_text
+from wiro_async._protocol.messages.frames import Message, drop_text, parse_cost, parse_output
 from wiro_async._protocol.messages.growth import Growth
-from wiro_async._protocol.messages.text_accumulator import TextChange, TextFold
+from wiro_async._protocol.messages.text_accumulator import TextAccumulator, TextChange
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
 from wiro_async._protocol.tasks import status as states
 from wiro_async._protocol.tasks.events import (
@@ -42,7 +42,7 @@ class TaskState:
     task: TaskInfo | None = None
     claimed: bool = False
     over: bool = False
-    text: TextFold = attrs.field(factory=TextFold)
+    text: TextAccumulator = attrs.field(factory=TextAccumulator)
     _rank: int = -1
     _fractions: dict[str, float] = attrs.field(factory=dict)
     _growth: Growth = attrs.field(factory=Growth, repr=False)
@@ -57,7 +57,7 @@ class TaskState:
         """Take a message's status and nothing else, as long as nobody asks for the rest."""
         if self.over or not self._heed(message.type):
             return []
-        return [StatusChanged(status=self.status, raw={} if message.is_sealed else message.raw)]
+        return [StatusChanged(status=self.status, raw={} if message.is_lazy else message.raw)]
 
     def receive(self, message: Message) -> list[TaskEvent]:
         """The events of a message."""
@@ -67,7 +67,7 @@ class TaskState:
         if message.type in OUTPUT_TYPES:
             return events + self._outputs(message)
         if message.type == "task_cost":
-            events.append(cost_of(message.raw, self.status))
+            events.append(parse_cost(message.raw, self.status))
         elif message.type not in states.RANK:
             events.append(UnknownEvent(message.type, status=self.status, raw=message.raw))
         return events
@@ -121,12 +121,12 @@ class TaskState:
         frame = message.frame
         if frame is not None and (grown := self._grown(frame)) is not None:
             return grown
-        told = output_of(message, self.status)
+        told = parse_output(message, self.status)
         match told:
             case None:
                 return []
             case TextSnapshot():
-                events = self._text(told, without_text(message))
+                events = self._text(told, drop_text(message))
                 if frame is not None and self.text.stands(told):
                     self._growth.remember(frame, as_dict(message.payload), len(told.segments))
                 return events

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import orjson
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.values.scalars import own_scalar
+from wiro_async._protocol.values.scalars import to_builtin
 from wiro_async._types import File
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
@@ -20,7 +20,7 @@ MOST_BITS = 14_280  # of an integer that has 4300 digits, the most that Python w
 
 
 def encode(value: object) -> bytes:
-    """JSON bytes of a value that `checked` has passed."""
+    """JSON bytes of a value that `to_json` has passed."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:  # integers over 64 bits, lone surrogates
@@ -82,7 +82,7 @@ def _text_decoder() -> Callable[[bytes], JSON]:
     return msgspec.json.Decoder().decode
 
 
-def checked(value: object, name: str) -> JSON:
+def to_json(value: object, name: str) -> JSON:
     """The value with plain JSON types only; `InvalidInputError` names the part that cannot be sent."""
     match value:
         case None | bool():
@@ -92,22 +92,22 @@ def checked(value: object, name: str) -> JSON:
                 raise InvalidInputError(message=f"{name} is a number of over 4300 digits, which cannot be sent")
             return value
         case str():
-            return encodable(value, name)
+            return check_encodable(value, name)
         case float():
             if not math.isfinite(value):
                 raise InvalidInputError(message=f"{name} is {value}, which JSON cannot hold; give a finite number")
             return value
         case Mapping():
-            return {_checked_key(key, name): checked(item, f"{name}[{key!r}]") for key, item in value.items()}
+            return {_checked_key(key, name): to_json(item, f"{name}[{key!r}]") for key, item in value.items()}
         case Sequence() if not isinstance(value, (bytes, bytearray, memoryview)):
-            return [checked(item, f"{name}[{index}]") for index, item in enumerate(value)]
-    number = own_scalar(value)
+            return [to_json(item, f"{name}[{index}]") for index, item in enumerate(value)]
+    number = to_builtin(value)
     if number is not value:
-        return checked(number, name)
+        return to_json(number, name)
     raise InvalidInputError(message=f"{name} is a {_described(value)}")
 
 
-def encodable(text: str, name: str) -> str:
+def check_encodable(text: str, name: str) -> str:
     """The text. Raises `InvalidInputError` if UTF-8 cannot hold it, for then nobody knows what would arrive."""
     if not text.isascii():
         try:
@@ -122,7 +122,7 @@ def encodable(text: str, name: str) -> str:
 
 def _checked_key(key: object, name: str) -> str:
     if isinstance(key, str):
-        return encodable(key, f"the key {key!r} of {name}")
+        return check_encodable(key, f"the key {key!r} of {name}")
     raise InvalidInputError(message=f"{name} has the key {key!r}, a {type(key).__name__}; JSON keys are strings")
 
 

@@ -62,7 +62,7 @@ def as_amount(value: JSON) -> Decimal | None:
     return number if number is not None and number >= 0 else None
 
 
-def as_address(value: object, schemes: tuple[str, str] = ("http", "https")) -> SplitResult | None:
+def parse_url(value: object, schemes: tuple[str, str] = ("http", "https")) -> SplitResult | None:
     """The parts of an address that can be called; None for anything else."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None

@@ -12,7 +12,7 @@ OWN = frozenset({str, int, float, bool, type(None), list, dict, tuple})
 MOST_DIGITS = 400  # of a whole number that is no int; floats end before
 
 
-def own_scalar(value: object) -> object:
+def to_builtin(value: object) -> object:
     """A `Decimal`, a fraction or an array library's number or boolean as an int, a float or a bool; else the value."""
     if type(value) in OWN:
         return value

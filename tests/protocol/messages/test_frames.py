@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.messages.frames import Message, cost_of, output_of, parse_frame, progress_of, registration
+from wiro_async._protocol.messages.frames import (
+    Message,
+    parse_cost,
+    parse_frame,
+    parse_output,
+    parse_progress,
+    registration,
+)
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
 from wiro_async._protocol.tasks.events import CostUpdate, LogLine, Progress, UnknownEvent
 
@@ -39,7 +46,7 @@ def output(payload: Any, kind: str = "task_output") -> Any:
     frame = json.dumps({"type": kind, "id": "1", "message": payload}).encode()
     message = parse_frame(frame)
     assert message is not None
-    return output_of(message, "task_start")
+    return parse_output(message, "task_start")
 
 
 def test_a_registration() -> None:
@@ -81,7 +88,7 @@ def test_no_bytes_are_too_strange(frame: bytes | str) -> None:
 @given(st.sampled_from(["task_output", "task_error"]), PAYLOADS)
 def test_no_payload_is_too_strange(kind: str, payload: Any) -> None:
     """Whatever a model writes; and nothing with contents is lost."""
-    told = output_of(Message(kind, "1", "", {"type": kind, "message": payload}), "task_start")
+    told = parse_output(Message(kind, "1", "", {"type": kind, "message": payload}), "task_start")
     assert told is None or isinstance(told, (TextSnapshot, Progress, LogLine, UnknownEvent))
     if isinstance(told, Progress):
         assert 0 <= told.fraction <= 1
@@ -115,7 +122,7 @@ def test_progress(payload: object) -> None:
 )
 def test_progress_from_little(payload: dict[str, Any], fraction: float | None) -> None:
     """From percent, else from steps, else none."""
-    told = progress_of(payload, "", {})
+    told = parse_progress(payload, "", {})
     assert (told and told.fraction) == fraction
 
 
@@ -163,10 +170,10 @@ def test_lines_that_look_like_lists() -> None:
 
 def test_costs() -> None:
     """They stand at the top of the message."""
-    told = cost_of({"type": "task_cost", "turnCost": 0.1, "cumulativeCost": "0.3"}, "task_start")
+    told = parse_cost({"type": "task_cost", "turnCost": 0.1, "cumulativeCost": "0.3"}, "task_start")
     assert told == CostUpdate(Decimal("0.1"), Decimal("0.3"), status="task_start", raw=told.raw)
     assert (told.turn, told.total) == (Decimal("0.1"), Decimal("0.3"))
-    assert cost_of({"type": "task_cost", "turnCost": "odd"}, "task_start").turn is None
+    assert parse_cost({"type": "task_cost", "turnCost": "odd"}, "task_start").turn is None
 
 
 def test_a_message_shows_no_token() -> None:

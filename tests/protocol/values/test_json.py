@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.values.json import checked, decode, decode_or_none, encode
+from wiro_async._protocol.values.json import decode, decode_or_none, encode, to_json
 from wiro_async._types import File
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -64,7 +64,7 @@ def test_nesting_without_end_is_a_value_error() -> None:
 @given(VALUES)
 def test_plain_values_pass_the_check_unchanged(value: Any) -> None:
     """The check copies containers and changes nothing."""
-    assert checked(value, "x") == value
+    assert to_json(value, "x") == value
 
 
 def test_whole_numbers_of_any_length_are_read() -> None:
@@ -81,8 +81,8 @@ def test_the_check_makes_plain_types() -> None:
     class Level(IntEnum):
         HIGH = 3
 
-    assert checked({"a": (1, range(2)), "b": Level.HIGH}, "x") == {"a": [1, [0, 1]], "b": 3}
-    assert encode(checked({"b": Level.HIGH}, "x")) == b'{"b":3}'
+    assert to_json({"a": (1, range(2)), "b": Level.HIGH}, "x") == {"a": [1, [0, 1]], "b": 3}
+    assert encode(to_json({"b": Level.HIGH}, "x")) == b'{"b":3}'
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_the_check_makes_plain_types() -> None:
 def test_what_cannot_be_sent_is_named(value: object, name: str, words: str) -> None:
     """The message tells the place and the reason."""
     with pytest.raises(InvalidInputError) as caught:
-        checked(value, "x")
+        to_json(value, "x")
     assert str(caught.value).startswith(name)
     assert words in str(caught.value)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wiro_async._protocol.values.scalars import own_scalar
+from wiro_async._protocol.values.scalars import to_builtin
 
 
 class Scalar:
@@ -55,18 +55,18 @@ class Array:
 )
 def test_they_become_pythons_own(given: object, own: object) -> None:
     """Whole numbers as ints, others as floats, booleans as such."""
-    told = own_scalar(given)
+    told = to_builtin(given)
     assert (told, type(told)) == (own, type(own))
 
 
 @pytest.mark.parametrize("text", ["NaN", "sNaN"])
 def test_what_is_no_number(text: str) -> None:
     """Stays what it is, for JSON to refuse it."""
-    told: Any = own_scalar(Decimal(text))
+    told: Any = to_builtin(Decimal(text))
     assert math.isnan(told)
 
 
 @pytest.mark.parametrize("value", ["5", 5, 0.5, True, None, [1], {}, b"5", 1j, object(), Array()])
 def test_all_else_stays(value: object) -> None:
     """The very same."""
-    assert own_scalar(value) is value
+    assert to_builtin(value) is value

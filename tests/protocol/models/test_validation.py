@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from wiro_async import File, InvalidInputError, Model
 from wiro_async._protocol.http.requests import run
-from wiro_async._protocol.models.file_routing import routed
-from wiro_async._protocol.models.validation import Problem, check, refusal
+from wiro_async._protocol.models.file_routing import route_files
+from wiro_async._protocol.models.validation import Problem, invalid_input_error, validate
 
 Item = dict[str, Any]
 JPEG = File(b"jpeg", "a.jpg")
@@ -69,7 +69,7 @@ def model(*items: Item, categories: tuple[str, ...] = ()) -> Model:
 
 def problems(kind: str, value: object, **more: Any) -> list[Problem]:
     """What is wrong with a value of the parameter "x"."""
-    return check(model(item(kind, **more)), {"x": value})
+    return validate(model(item(kind, **more)), {"x": value})
 
 
 GOOD: list[tuple[str, object, Item]] = [
@@ -124,9 +124,9 @@ GOOD: list[tuple[str, object, Item]] = [
 def test_what_is_right(kind: str, value: object, more: Item) -> None:
     """Nothing is found where nothing is wrong, and it is sent at once."""
     name, known = more.get("id", "x"), model({**item(kind), **more})
-    assert check(known, {name: value}) == []
+    assert validate(known, {name: value}) == []
     start = process_time()
-    run("a/b", routed({name: value}, known.parameters), None, None)
+    run("a/b", route_files({name: value}, known.parameters), None, None)
     assert process_time() - start < 5
 
 
@@ -218,7 +218,7 @@ def test_numbers_of_thousands_of_digits() -> None:
 )
 def test_the_wrong_kind_of_file(name: str, file: object, kind: str) -> None:
     """The name of a parameter tells what it takes; URLs are not shown, they may hold secrets."""
-    [problem] = check(model(item("fileinput", name)), {name: file})
+    [problem] = validate(model(item("fileinput", name)), {name: file})
     assert problem.given.endswith(f"of the kind {kind}")
     assert "secret" not in str(problem)
 
@@ -237,15 +237,15 @@ def test_the_wrong_kind_of_file(name: str, file: object, kind: str) -> None:
 )
 def test_kinds_of_files_that_nobody_can_object_to(name: str, file: object) -> None:
     """What is not known, and what may be meant, passes."""
-    assert check(model(item("fileinput", name)), {name: file}) == []
+    assert validate(model(item("fileinput", name)), {name: file}) == []
 
 
 def test_unknown_names() -> None:
     """With what was probably meant; what every run takes, and the URLs of files, are known."""
     known = model(item("textarea", "prompt"), item("fileinput", "inputImage"), item("combinefileinput", "clothes"))
     fine = {"inputImageUrl": "https://a.test/a.png", "callbackUrl": "https://me.test", "projectid": "7"}
-    assert check(known, fine) == []
-    found = check(known, {"Promt": "x", "clothesUrl": "https://a.test/a.png", "zzz": 1})
+    assert validate(known, fine) == []
+    found = validate(known, {"Promt": "x", "clothesUrl": "https://a.test/a.png", "zzz": 1})
     assert [(one.name, one.suggestion) for one in found] == [
         ("Promt", "prompt"),
         ("clothesUrl", "clothes"),
@@ -253,7 +253,7 @@ def test_unknown_names() -> None:
     ]
     assert found[0].allowed == "only prompt, inputImage, clothes"
     assert str(found[0]).endswith("did you mean 'prompt'?")
-    assert [one.name for one in check(known, {7: "x"})] == ["7"]  # type: ignore[dict-item]
+    assert [one.name for one in validate(known, {7: "x"})] == ["7"]  # type: ignore[dict-item]
 
 
 def test_options_that_were_probably_meant() -> None:
@@ -269,19 +269,21 @@ def test_required() -> None:
     needed = item("text", required="true")
     empties: list[Item | None] = [{}, {"x": None}, {"x": ""}, {"x": []}, {"x": deque()}, None]
     for empty in empties:
-        assert [one.given for one in check(model(needed), empty)] == ["nothing"]
-    assert check(model({**needed, "default": "d"}), {}) == []
-    assert check(model(item("fileinput", required=True)), {"xUrl": "https://a.test/a.png"}) == []
+        assert [one.given for one in validate(model(needed), empty)] == ["nothing"]
+    assert validate(model({**needed, "default": "d"}), {}) == []
+    assert validate(model(item("fileinput", required=True)), {"xUrl": "https://a.test/a.png"}) == []
     for nothing in ([None], [""], ["", None], "  ", [" "]):
-        assert [one.given for one in check(model(item("fileinput", required=True)), {"x": nothing})] == ["nothing"]
+        assert [one.given for one in validate(model(item("fileinput", required=True)), {"x": nothing})] == ["nothing"]
     for kind, words in {"fileinput": "a file or a URL", "hologram": "a value"}.items():
-        [problem] = check(model(item(kind, required=True)), {})
+        [problem] = validate(model(item(kind, required=True)), {})
         assert problem.allowed == f"{words}, and it is required"
 
 
 def test_what_cannot_be_sent_is_told_with_all_else() -> None:
     """Also under names that the model does not tell, where files may be."""
-    found = check(model(item("number"), item("text", "y")), {"x": "five", "y": float("inf"), "odd": {1}, "file": JPEG})
+    found = validate(
+        model(item("number"), item("text", "y")), {"x": "five", "y": float("inf"), "odd": {1}, "file": JPEG}
+    )
     told = [("odd", True), ("file", True), ("x", False), ("y", False), ("odd", False)]
     assert [(one.name, one.is_doubtful) for one in found] == told
 
@@ -290,23 +292,23 @@ def test_files_and_urls_count_together() -> None:
     """Under their own name and under that of their URLs."""
     several = model(item("multifileinput", maxinputlenght=2))
     given = {"x": [JPEG], "xUrl": "https://a.test/1.png,https://a.test/2.png"}
-    assert [one.given for one in check(several, given)] == ["3 files"]
+    assert [one.given for one in validate(several, given)] == ["3 files"]
 
 
 def test_a_model_that_tells_nothing() -> None:
     """A summary has no parameters: then nothing can be wrong, but an input is still a mapping."""
-    assert check(model(), {"anything": object()}) == []
+    assert validate(model(), {"anything": object()}) == []
     with pytest.raises(InvalidInputError, match="input is a list"):
-        check(model(item("text")), ["x"])  # type: ignore[arg-type]
+        validate(model(item("text")), ["x"])  # type: ignore[arg-type]
 
 
 def test_the_error_tells_everything() -> None:
     """One line for each problem, and all of them as data."""
-    found = check(model(item("number"), item("text", "y", required=True)), {"x": "five"})
-    error = refusal(model(), found)
+    found = validate(model(item("number"), item("text", "y", required=True)), {"x": "five"})
+    error = invalid_input_error(model(), found)
     assert str(error).startswith("2 problems in the input for a/b, so nothing was sent:\n  x: given 'five'")
     assert error.errors == tuple(map(str, found))
-    assert str(refusal(model(), found[:1])).startswith("1 problem in")
+    assert str(invalid_input_error(model(), found[:1])).startswith("1 problem in")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +332,7 @@ def test_no_problem_tells_a_secret(given: Item) -> None:
     """Addresses of files hold their access keys: none is in any part of the error, nor what a cut leaves of one."""
     kinds = {"prompt": "textarea", "n": "number", "image": "fileinput", "inputVideo": "fileinput"}
     known = model(*(item(kind, name) for name, kind in kinds.items()))
-    error = refusal(known, check(known, given))
+    error = invalid_input_error(known, validate(known, given))
     told = [str(error), repr(error), error.message, *error.errors, repr(error.args)]
     assert error.errors
     assert not [text for text in told if SECRET[-8:] in text]
@@ -367,19 +369,19 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 )
 def test_turns(turn: Item, names: list[str]) -> None:
     """A turn of an LLM with tools is a prompt, or messages, or the outputs of tools."""
-    assert [one.name for one in check(LLM, turn)] == names
+    assert [one.name for one in validate(LLM, turn)] == names
 
 
 def test_what_is_said_of_turns() -> None:
     """What contradicts itself, and what would be right."""
-    assert list(map(str, check(LLM, {"session_id": "\ud800" * 100}))) == [
+    assert list(map(str, validate(LLM, {"session_id": "\ud800" * 100}))) == [
         "prompt: given nothing; allowed text, or messages instead",
         "session_id: given 300 bytes; allowed at most 256 bytes of UTF-8",
     ]
-    assert list(map(str, check(LLM, {"prompt": "hi", "messages": MESSAGES}))) == [
+    assert list(map(str, validate(LLM, {"prompt": "hi", "messages": MESSAGES}))) == [
         "messages: given together with prompt; allowed either messages or prompt"
     ]
-    assert list(map(str, check(LLM, {"toolOutputs": [{}], "prompt": "hi"}))) == [
+    assert list(map(str, validate(LLM, {"toolOutputs": [{}], "prompt": "hi"}))) == [
         "previousTaskToken: given nothing; allowed the token of the task that called the tools",
         "prompt: given together with toolOutputs; allowed nothing: a turn of tool outputs has nothing new",
     ]
@@ -433,4 +435,4 @@ def test_random_models(items: list[Item], values: list[Any]) -> None:
     grouped = [{"title": "G", "items": [{**told, "id": name} for told, name in zip(items, NAMES, strict=True)]}]
     given = dict(zip(NAMES, values, strict=True))
     expected = [name for told, name in zip(items, NAMES, strict=True) if wrong(told, given[name])]
-    assert [problem.name for problem in check(model(*grouped), given)] == expected
+    assert [problem.name for problem in validate(model(*grouped), given)] == expected

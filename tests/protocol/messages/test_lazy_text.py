@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async._protocol.messages.frames import TEXT_KEYS, parse_frame
-from wiro_async._protocol.messages.lazy_text import text_body, text_envelope
+from wiro_async._protocol.messages.lazy_text import parse_event_head, parse_text_head
 
 ANSWER = {"type": "answer", "speed": "6.0", "isThinking": False, "raw": 'é "x"', "thinking": [], "answer": ["x"]}
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()
@@ -28,10 +28,10 @@ def test_text(message: object, separators: tuple[str, str], ids: dict[str, Any])
     frame = {"type": "task_output", **ids, "message": message, "result": True}
     told = parse_frame(json.dumps(frame, separators=separators).encode())
     assert told is not None
-    assert told.is_sealed
+    assert told.is_lazy
     assert (told.type, told.task_id, told.token) == ("task_output", "1" if ids else "", ids.get("tasktoken", ""))
     assert told.raw == frame
-    assert not told.is_sealed
+    assert not told.is_lazy
 
 
 @pytest.mark.parametrize(
@@ -53,33 +53,33 @@ def test_what_is_not_surely_text(message: object) -> None:
     """It is decoded at once: it may be something that no later message repeats."""
     told = parse_frame(json.dumps({"type": "task_output", "id": "1", "message": message}).encode())
     assert told is not None
-    assert not told.is_sealed
+    assert not told.is_lazy
 
 
 def test_other_types() -> None:
     """Only outputs are replaced by newer ones; a frame that breaks off is none."""
     for kind in ("task_error", "task_output_full", "task_postprocess_end"):
-        assert text_envelope(json.dumps({"type": kind, "message": ANSWER}).encode()) is None
+        assert parse_text_head(json.dumps({"type": kind, "message": ANSWER}).encode()) is None
     whole = json.dumps({"type": "task_output", "message": ANSWER}).encode()
-    assert text_envelope(whole[:-2]) is None
-    assert text_envelope(json.dumps({"message": ANSWER, "type": "task_output"}).encode()) is None
+    assert parse_text_head(whole[:-2]) is None
+    assert parse_text_head(json.dumps({"message": ANSWER, "type": "task_output"}).encode()) is None
 
 
 @given(st.dictionaries(NAMES, ANYTHING, max_size=5), st.booleans())
 def test_nothing_else_is_taken_for_text(frame: dict[str, Any], ascii_only: bool) -> None:
     """Whatever is sealed has a text's key where it belongs."""
-    if text_envelope(json.dumps(frame, ensure_ascii=ascii_only).encode(errors="replace")) is not None:
+    if parse_text_head(json.dumps(frame, ensure_ascii=ascii_only).encode(errors="replace")) is not None:
         message = frame["message"]
         assert frame["type"] == "task_output"
         assert (json.loads(message) if isinstance(message, str) else message).keys() & TEXT_KEYS
-    if text_body(json.dumps(frame)) is not None:
+    if parse_event_head(json.dumps(frame)) is not None:
         assert frame.keys() & TEXT_KEYS
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_no_bytes_are_too_strange(data: bytes) -> None:
     """Whatever comes over the line."""
-    assert text_envelope(data) is None or json.loads(data)
+    assert parse_text_head(data) is None or json.loads(data)
 
 
 def test_a_text_that_cannot_be_opened() -> None:

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.messages.text_accumulator import TextChange, TextFold
+from wiro_async._protocol.messages.text_accumulator import TextAccumulator, TextChange
 from wiro_async._protocol.messages.text_snapshot import KINDS, TextSnapshot, whole
 
 WHOLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=60)
@@ -21,7 +21,7 @@ def joined(changes: list[TextChange]) -> dict[str, str]:
     return text
 
 
-def folded(fold: TextFold, snapshots: list[TextSnapshot], is_last: bool = False) -> dict[str, str]:
+def folded(fold: TextAccumulator, snapshots: list[TextSnapshot], is_last: bool = False) -> dict[str, str]:
     """What a reader of all these has; the last one may be the end."""
     changes = []
     for number, told in enumerate(snapshots, 1):
@@ -34,7 +34,7 @@ def test_growing_text_comes_once(text: str, cuts: list[int], rng: random.Random)
     """In any order, with repeats and gaps, the deltas make the text, without a reset."""
     snapshots = [TextSnapshot("", text[:cut]) for cut in cuts]
     rng.shuffle(snapshots)
-    fold = TextFold()
+    fold = TextAccumulator()
     changes = [change for told in snapshots for change in fold.update(told)]
     changes += fold.update(TextSnapshot("", text), is_last=True)
     assert "".join(change.text for change in changes) == text
@@ -44,19 +44,19 @@ def test_growing_text_comes_once(text: str, cuts: list[int], rng: random.Random)
 @given(st.lists(st.tuples(st.text(), st.text())))
 def test_deltas_since_the_last_reset_are_the_text(texts: list[tuple[str, str]]) -> None:
     """Whatever the model takes back, a reader has what the fold has."""
-    fold = TextFold()
+    fold = TextAccumulator()
     assert folded(fold, [TextSnapshot(*pair) for pair in texts]) == {"thinking": fold.thinking, "answer": fold.answer}
 
 
 @given(st.lists(st.text(), min_size=1))
 def test_the_last_text_stands(texts: list[str]) -> None:
     """Whatever came before it, also if it is the beginning of that, or nothing."""
-    assert folded(TextFold(), [TextSnapshot(text, text) for text in texts], is_last=True)["answer"] == texts[-1]
+    assert folded(TextAccumulator(), [TextSnapshot(text, text) for text in texts], is_last=True)["answer"] == texts[-1]
 
 
 def test_a_shorter_last_text() -> None:
     """The model's final word drops what had come after it."""
-    fold = TextFold()
+    fold = TextAccumulator()
     fold.update(TextSnapshot("hm", "Done.\n"))
     assert fold.update(TextSnapshot("hm", "Done.")) == []
     assert fold.update(TextSnapshot("hm", "Done."), is_last=True) == [
@@ -68,7 +68,7 @@ def test_a_shorter_last_text() -> None:
 
 def test_what_was_taken_back_does_not_come_again() -> None:
     """A snapshot of the text before the rewrite may come late; one that goes beyond it is a new text."""
-    fold = TextFold()
+    fold = TextAccumulator()
     for text in ("Once upon", "Once upon a time", "In the"):
         fold.update(TextSnapshot("", text))
     assert fold.update(TextSnapshot("", "Once upon a")) == []
@@ -85,7 +85,7 @@ def test_no_character_is_split(text: str) -> None:
         TextSnapshot("", units[:end].decode("utf-16-le", errors="surrogatepass")) for end in range(0, len(units) + 1, 2)
     ]
     for snapshots in (by_bytes, by_units):
-        fold = TextFold()
+        fold = TextAccumulator()
         changes = [change for told in snapshots for change in fold.update(told)]
         assert joined(changes)["answer"] == text
         assert not any(change.reset for change in changes)
@@ -95,7 +95,7 @@ def test_no_character_is_split(text: str) -> None:
 def test_halves_of_characters_in_the_middle(pieces: list[str]) -> None:
     """What a model writes may hold halves that belong to nothing: it can be sent on, and is the same in pieces."""
     texts = ["".join(pieces[:end]) for end in range(len(pieces) + 1)]
-    answer = folded(TextFold(), [TextSnapshot("", text) for text in texts], is_last=True)["answer"]
+    answer = folded(TextAccumulator(), [TextSnapshot("", text) for text in texts], is_last=True)["answer"]
     assert answer == whole(texts[-1])
 
 
@@ -106,14 +106,14 @@ def test_whole() -> None:
 
 def test_a_text_that_ends_in_a_replacement_character() -> None:
     """It is given when nothing more can come."""
-    fold = TextFold()
+    fold = TextAccumulator()
     assert [change.text for change in fold.update(TextSnapshot("", "a\ufffd"))] == ["a"]
     assert [change.text for change in fold.update(TextSnapshot("", "a\ufffd"), is_last=True)] == ["\ufffd"]
 
 
 def test_a_reset() -> None:
     """What stood there is thrown away, of that kind only."""
-    fold = TextFold()
+    fold = TextAccumulator()
     fold.update(TextSnapshot("thought", "one"))
     reset, piece = fold.update(TextSnapshot("thought", "two"))
     assert (reset.kind, reset.reset, piece.text, piece.reset) == ("answer", True, "two", False)
@@ -129,7 +129,7 @@ def timeline(*segments: tuple[str, str]) -> TextSnapshot:
 
 def test_places_in_the_timeline() -> None:
     """Each piece has the place of its segment, in the timeline's order, however many of them come at once."""
-    fold = TextFold()
+    fold = TextAccumulator()
     assert fold.update(timeline(("thinking", "hm"), ("answer", "O"))) == [
         TextChange("thinking", "hm", 0),
         TextChange("answer", "O", 1),
@@ -145,19 +145,19 @@ def test_places_in_the_timeline() -> None:
 
 def test_places_of_a_wrapped_answer() -> None:
     """The tags count nowhere."""
-    fold = TextFold()
+    fold = TextAccumulator()
     fold.update(timeline(("answer", "<answer>One"), ("thinking", "hm"), ("answer", "Two</answer>")))
     assert [(piece.text, piece.index) for piece in fold.so_far()] == [("One", 0), ("hm", 1), ("Two", 2)]
 
 
 def test_places_of_older_models() -> None:
     """One for each kind."""
-    assert [change.index for change in TextFold().update(TextSnapshot("hm", "a"))] == [0, 1]
+    assert [change.index for change in TextAccumulator().update(TextSnapshot("hm", "a"))] == [0, 1]
 
 
 def test_a_character_over_two_segments() -> None:
     """The halves of one come as one, with the first of them."""
-    fold = TextFold()
+    fold = TextAccumulator()
     assert fold.update(timeline(("answer", "a\ud83d"))) == [TextChange("answer", "a", 0)]
     halves = timeline(("answer", "a\ud83d"), ("thinking", "hm"), ("answer", "\ude00b"))
     assert fold.update(halves, is_last=True) == [
@@ -172,7 +172,7 @@ def test_timelines_with_halves_of_characters(segments: list[tuple[str, str]]) ->
     """However they are cut into segments, the deltas are the text."""
     told = TextSnapshot.from_wire({"segments": [{"type": kind, "text": text} for kind, text in segments]})
     if told is not None:
-        fold = TextFold()
+        fold = TextAccumulator()
         assert joined(fold.update(told) + fold.update(told, is_last=True)) == {
             "thinking": whole(told.thinking),
             "answer": whole(told.answer),

@@ -21,7 +21,7 @@ from wiro_async._errors import (
     ServerError,
     WiroError,
 )
-from wiro_async._protocol.http.responses import parse_envelope, retry_after
+from wiro_async._protocol.http.responses import parse_envelope, parse_retry_after
 from wiro_async._protocol.values.json import decode
 
 NOW = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -240,13 +240,13 @@ def test_too_many_tasks_as_429(code: object) -> None:
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
     """Seconds, a date, or nonsense; never less than none."""
-    assert retry_after(header, NOW) == seconds
+    assert parse_retry_after(header, NOW) == seconds
 
 
 @given(st.text(st.sampled_from("0123456789 :,+-GMTSunNov.eE")) | st.text())
 def test_retry_after_never_fails(header: str) -> None:
     """Whatever a proxy writes there."""
-    told = retry_after(header, NOW)
+    told = parse_retry_after(header, NOW)
     assert told is None or told >= 0
 
 

@@ -29,16 +29,16 @@ def body(request: requests.Request) -> Any:
 
 def run(given: dict[str, object], callback_url: str | None = None, project_id: str | None = None) -> requests.Request:
     """A run of a model."""
-    return requests.run("a/b", RunInput.of(given), callback_url, project_id)
+    return requests.run("a/b", RunInput.parse(given), callback_url, project_id)
 
 
 def test_ids_of_projects() -> None:
     """As text or as a number; what is neither is refused."""
     for project in ("716", 716):
-        assert body(requests.run("a/b", RunInput.of({}), None, project)) == {"projectid": "716"}
+        assert body(requests.run("a/b", RunInput.parse({}), None, project)) == {"projectid": "716"}
     for odd in (True, b"7", 7.0):
         with pytest.raises(InvalidInputError, match="project_id is a"):
-            requests.run("a/b", RunInput.of({}), None, odd)  # type: ignore[arg-type]
+            requests.run("a/b", RunInput.parse({}), None, odd)  # type: ignore[arg-type]
 
 
 def test_empty_lists_in_a_form() -> None:
@@ -131,12 +131,12 @@ def test_a_run_is_json_without_files() -> None:
 
 def test_a_run_by_events() -> None:
     """The same call, held open and streamed."""
-    assert requests.run("a/b", RunInput.of({}), None, None, True).path == "Run/a/b/sync?stream=true"
+    assert requests.run("a/b", RunInput.parse({}), None, None, True).path == "Run/a/b/sync?stream=true"
 
 
 def test_an_empty_run() -> None:
     """No input is an empty object."""
-    assert body(requests.run("a/b", RunInput.of(None), None, None)) == {}
+    assert body(requests.run("a/b", RunInput.parse(None), None, None)) == {}
 
 
 HALF = "an emoji cut in two: \ud83d"
@@ -159,7 +159,7 @@ def test_halves_of_characters(given: dict[str, object], named: str) -> None:
     str(caught.value).encode()
     for name, ours in (("callback_url", (HALF, None)), ("project_id", (None, HALF))):
         with pytest.raises(InvalidInputError, match=f"^{name} has half"):
-            requests.run("a/b", RunInput.of({}), *ours)
+            requests.run("a/b", RunInput.parse({}), *ours)
 
 
 def test_files_make_it_multipart() -> None:
@@ -185,7 +185,7 @@ def test_files_make_it_multipart() -> None:
 def test_urls_beside_files() -> None:
     """Files under the name, URLs under the name with Url, several with commas between."""
     data = File(b"1", "1.png")
-    given = RunInput.of({"image": ["https://a", data, "https://b"]})
+    given = RunInput.parse({"image": ["https://a", data, "https://b"]})
     assert given.values == {"imageUrl": "https://a,https://b"}
     assert given.files == (("image", data),)
 
@@ -194,14 +194,14 @@ def test_urls_beside_files() -> None:
 def test_urls_given_twice(given: dict[str, object]) -> None:
     """Neither of them is dropped silently."""
     with pytest.raises(InvalidInputError, match="aUrl is given twice"):
-        RunInput.of(given)
+        RunInput.parse(given)
 
 
 @pytest.mark.parametrize("other", [5, None, {"a": 1}])
 def test_only_urls_stand_beside_files(other: object) -> None:
     """Anything else there is a mistake."""
     with pytest.raises(InvalidInputError, match="beside files"):
-        RunInput.of({"a": [Path("p"), other]})
+        RunInput.parse({"a": [Path("p"), other]})
 
 
 def test_open_files_are_named_after_their_path(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_open_files_are_named_after_their_path(tmp_path: Path) -> None:
     path = tmp_path / "fox.png"
     path.write_bytes(b"x")
     with path.open("rb") as opened:
-        names = [file.name for _, file in RunInput.of({"a": opened, "b": io.BytesIO()}).files]
+        names = [file.name for _, file in RunInput.parse({"a": opened, "b": io.BytesIO()}).files]
     assert names == ["fox.png", "file"]
 
 
@@ -224,14 +224,14 @@ def cyclic() -> list[object]:
 def test_what_contains_itself(given: dict[str, object]) -> None:
     """It is refused by name."""
     with pytest.raises(InvalidInputError, match=r"^a "):
-        RunInput.of(given)
+        RunInput.parse(given)
 
 
 @pytest.mark.parametrize("given", ["text", [("a", 1)], {1: "a"}])
 def test_inputs_are_mappings_of_names(given: Any) -> None:
     """Anything else is refused."""
     with pytest.raises(InvalidInputError, match="input"):
-        RunInput.of(given)
+        RunInput.parse(given)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.http.event_stream import EventParser, ServerEvent, ids_of, told_by
+from wiro_async._protocol.http.event_stream import EventParser, ServerEvent, find_ids, parse_event
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.records import Submitted, TaskInfo
 
@@ -85,7 +85,7 @@ def test_a_cut_between_cr_and_lf() -> None:
 @pytest.mark.parametrize("name", ["start", "task_accept", "message", "task_output"])
 def test_the_ids(name: str, data: dict[str, Any]) -> None:
     """By either name, wherever they are, and whichever event tells them first."""
-    told = ids_of(told_by(ServerEvent(name, json.dumps(data))))
+    told = find_ids(parse_event(ServerEvent(name, json.dumps(data))))
     assert told is not None
     assert told.task_id == "1"
     assert told.token == (None if data == {"id": 1} else "t")
@@ -95,16 +95,16 @@ def test_the_ids(name: str, data: dict[str, Any]) -> None:
 def test_no_ids(name: str) -> None:
     """Where none are, or what stands in their place is no such thing."""
     for data in ("{}", '{"data":[]}', '{"tasklist":[null]}', '{"id":{},"data":{"id":[]}}', '{"tasklist":"x"}'):
-        assert ids_of(told_by(ServerEvent(name, data))) is None
+        assert find_ids(parse_event(ServerEvent(name, data))) is None
 
 
 def test_the_end() -> None:
     """It brings the task."""
-    told = told_by(ServerEvent("done", '{"tasklist":[{"id":"1","status":"task_cancel"}]}'))
+    told = parse_event(ServerEvent("done", '{"tasklist":[{"id":"1","status":"task_cancel"}]}'))
     assert isinstance(told, TaskInfo)
     assert told.was_cancelled
-    assert ids_of(told) == Submitted("1", None)
-    assert told_by(ServerEvent("done", "{}")) is None
+    assert find_ids(told) == Submitted("1", None)
+    assert parse_event(ServerEvent("done", "{}")) is None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_end() -> None:
 )
 def test_messages(name: str, data: dict[str, Any], kind: str) -> None:
     """The event's name is the type if it is one that is known, else its status is."""
-    told = told_by(ServerEvent(name, json.dumps(data)))
+    told = parse_event(ServerEvent(name, json.dumps(data)))
     assert isinstance(told, Message)
     assert (told.type, told.task_id, told.raw["message"]) == (kind, "1", data)
 
@@ -126,4 +126,4 @@ def test_messages(name: str, data: dict[str, Any], kind: str) -> None:
 @given(st.sampled_from(["start", "done", "task_output", "x"]), st.text())
 def test_no_event_is_too_strange(name: str, data: str) -> None:
     """Whatever its data."""
-    assert told_by(ServerEvent(name, data)) is None or json.loads(data)
+    assert parse_event(ServerEvent(name, data)) is None or json.loads(data)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiro_async import Parameter
-from wiro_async._protocol.models.parameters import parameters_of
+from wiro_async._protocol.models.parameters import parse_parameters
 
 Item = dict[str, Any]
 
@@ -63,11 +63,11 @@ def test_groups_and_flat_lists() -> None:
     flat: list[Any] = [item("text", "a"), item("hologram", "b", density="3"), "odd", {"type": "text"}]
     flat.append(item("number", "a"))
     groups: list[Any] = [{"title": "G", "items": flat}, {"title": "H", "items": None}, item("text", "c")]
-    assert [one.id for one in parameters_of(flat)] == ["a", "b"]
-    found = parameters_of(json.dumps(groups))
+    assert [one.id for one in parse_parameters(flat)] == ["a", "b"]
+    found = parse_parameters(json.dumps(groups))
     assert [(one.id, one.group) for one in found] == [("a", "G"), ("b", "G"), ("c", "")]
     assert (found[1].type, found[1].raw["density"]) == ("hologram", "3")
-    assert parameters_of(None) == parameters_of("") == parameters_of({}) == ()
+    assert parse_parameters(None) == parse_parameters("") == parse_parameters({}) == ()
 
 
 def test_files_and_their_number() -> None:
@@ -86,8 +86,8 @@ def test_whatever_the_service_says_is_read(odd: Any) -> None:
     """No value of any key is too odd to be read."""
     keys = "id type label required default min max step options maxinputlenght note placeholder advanced".split()
     told: list[Any] = [dict.fromkeys(keys, odd), {"title": odd, "items": odd}, {"items": [{"id": "a", "min": odd}]}]
-    assert parameters_of(told)
-    assert isinstance(parameters_of(odd), tuple)
+    assert parse_parameters(told)
+    assert isinstance(parse_parameters(odd), tuple)
 
 
 def test_bounds_are_exact() -> None:

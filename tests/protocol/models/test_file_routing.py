@@ -14,7 +14,7 @@ import pytest
 
 from wiro_async import File, InvalidInputError, Parameter
 from wiro_async._protocol.http.requests import run
-from wiro_async._protocol.models.file_routing import routed
+from wiro_async._protocol.models.file_routing import route_files
 from wiro_async._protocol.models.input_view import files_in
 
 Item = dict[str, Any]
@@ -47,7 +47,7 @@ A, B = "https://a.test/a.png", "https://a.test/b.png"
 
 def sent(given: Item) -> dict[str, Any]:
     """What goes over the wire: JSON, or the parts of a form by name."""
-    request = run("a/b", routed(given, PARAMETERS), None, None)
+    request = run("a/b", route_files(given, PARAMETERS), None, None)
     if request.parts is None:
         found: dict[str, Any] = json.loads(request.body)
         return found
@@ -99,7 +99,7 @@ def test_where_files_and_urls_go(given: Item, expected: Item) -> None:
 
 def test_paths_and_open_files_are_files(tmp_path: Path) -> None:
     """Whatever can be uploaded becomes a `File` with a name."""
-    found = routed({"mixed": [tmp_path / "a.png", io.BytesIO(b"b")]}, PARAMETERS)
+    found = route_files({"mixed": [tmp_path / "a.png", io.BytesIO(b"b")]}, PARAMETERS)
     assert [value.name for _, value in found.parts if isinstance(value, File)] == ["a.png", "file"]
 
 
@@ -114,9 +114,9 @@ def test_long_texts_take_no_time(piece: str) -> None:
 def test_what_cannot_be_sent_is_refused() -> None:
     """The usual errors of inputs stand."""
     with pytest.raises(InvalidInputError, match="prompt is a object"):
-        routed({"prompt": object()}, PARAMETERS)
+        route_files({"prompt": object()}, PARAMETERS)
     with pytest.raises(InvalidInputError, match="input is a str"):
-        routed("x", PARAMETERS)  # type: ignore[arg-type]
+        route_files("x", PARAMETERS)  # type: ignore[arg-type]
 
 
 FILES: list[object] = [A, JPEG, [A, B], [JPEG, A], [JPEG, JPEG], None]

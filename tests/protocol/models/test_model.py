@@ -12,12 +12,12 @@ import pytest
 from wiro_async import Model, ModelStats
 from wiro_async._protocol.models.model import (
     Filters,
-    models_of,
-    sections_of,
+    parse_models,
+    parse_sections,
+    parse_total,
     tool_detail,
     tool_explore,
     tool_list,
-    total_of,
 )
 
 TOOL: dict[str, Any] = {
@@ -60,17 +60,17 @@ def test_a_model() -> None:
 def test_its_names() -> None:
     """In whatever case, in both spellings; without the clean one, the service's own."""
     model = Model.from_wire(TOOL)
-    assert model.is_called("WIRO/virtual-try-on")
-    assert model.is_called("wiro/virtual try-on")
-    assert not model.is_called("wiro/virtual")
+    assert model.has_slug("WIRO/virtual-try-on")
+    assert model.has_slug("wiro/virtual try-on")
+    assert not model.has_slug("wiro/virtual")
     assert Model.from_wire(TOOL | {"cleanslugproject": ""}).slug == "Wiro/Virtual Try-On"
 
 
 def test_names_that_are_not_clearly_others() -> None:
     """Spaces, dashes and capitals do not count, and who has no name may have any."""
     for told in ({"slugowner": "Wiro", "slugproject": "virtual_try on "}, {"slugowner": "wiro"}, {}, TOOL):
-        assert Model.from_wire(told).may_be("wiro/virtual-try-on")
-    assert not Model.from_wire({"slugowner": "wiro", "slugproject": "virtual-try"}).may_be("wiro/virtual-try-on")
+        assert Model.from_wire(told).may_have_slug("wiro/virtual-try-on")
+    assert not Model.from_wire({"slugowner": "wiro", "slugproject": "virtual-try"}).may_have_slug("wiro/virtual-try-on")
 
 
 ODD: list[Any] = [None, [], {}, 7, "", "{", "[7]"]
@@ -91,12 +91,12 @@ def test_a_model_that_never_ran(seconds: str | None) -> None:
 
 def test_answers() -> None:
     """Lists of models, with totals as numbers or text, and shelves; odd entries are left out."""
-    assert [model.id for model in models_of({"tool": [TOOL, "odd", None]})] == ["1611"]
-    assert models_of({}) == models_of({"tool": {}}) == models_of({"tool": [{}]}) == []
-    assert [model.id for model in models_of({"tool": TOOL})] == ["1611"], "one alone, without a list"
-    assert sections_of({"explore": None}) == []
-    assert [total_of({"total": told}) for told in (5, "5", None, "many")] == [5, 5, None, None]
-    [section] = sections_of(
+    assert [model.id for model in parse_models({"tool": [TOOL, "odd", None]})] == ["1611"]
+    assert parse_models({}) == parse_models({"tool": {}}) == parse_models({"tool": [{}]}) == []
+    assert [model.id for model in parse_models({"tool": TOOL})] == ["1611"], "one alone, without a list"
+    assert parse_sections({"explore": None}) == []
+    assert [parse_total({"total": told}) for told in (5, "5", None, "many")] == [5, 5, None, None]
+    [section] = parse_sections(
         {"explore": [{"id": 1, "title": "New", "tools": [TOOL, 1], "url": "/new", "total": "9"}, 3]}
     )
     assert (section.id, section.title, section.url, section.total) == ("1", "New", "/new", 9)
