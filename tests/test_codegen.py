@@ -310,5 +310,5 @@ def test_a_command_that_fails(
 async def test_its_inputs_run(wiro: AsyncWiro) -> None:
     """A generated dictionary is an input like any other."""
     inputs = typed_dict(codegen.generate(await wiro.models.get("family/upscaler")))
-    result = await wiro.run("family/upscaler", inputs(inputImage=File(b"x", "a.png"), scale="4"), check=True)
+    result = await wiro.run("family/upscaler", inputs(inputImage=File(b"x", "a.png"), scale="4"), validate=True)
     assert result.succeeded

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import hashlib
 import hmac
+import inspect
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ from wiro_async import (
     Statistics,
     Timeouts,
 )
+from wiro_async._api.session_options import CallOptions, Options, SessionOptions, SharedOptions, ViewOptions
 from wiro_async.testing import Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -381,5 +384,54 @@ async def test_a_transport_of_ones_own(emulator: WiroEmulator) -> None:
 
 async def test_task_needs_a_reference(wiro: AsyncWiro) -> None:
     """Neither token nor id is a mistake of the caller."""
-    with pytest.raises(InvalidInputError, match="taskid"):
+    with pytest.raises(InvalidInputError, match="task_id"):
         wiro.task()
+
+
+async def test_digits_given_as_a_token_are_an_id(wiro: AsyncWiro) -> None:
+    """No token consists of digits only, but people copy ids from the dashboard."""
+    made = await wiro.submit("emulator/sleeper", QUICK)
+    by_id = wiro.task(made.id)
+    assert (by_id.id, by_id.token) == (made.id, None)
+    assert (await by_id.result()).succeeded
+
+
+@pytest.mark.parametrize("call", ["run", "submit", "stream", "realtime", "batch", "map", "with_options"])
+async def test_an_unknown_option_is_refused(emulator: WiroEmulator, wiro: AsyncWiro, call: str) -> None:
+    """With the name that was probably meant."""
+    arguments = [] if call == "with_options" else ["emulator/sleeper", [] if call in ("batch", "map") else {}]
+
+    async def called() -> None:
+        await getattr(wiro, call)(*arguments, **{"project_ix" if call == "submit" else "timout": 3})
+
+    with pytest.raises((TypeError, ConfigurationError), match=rf"{call}\(\) has no option '\w+'; did you mean '\w+'\?"):
+        await called()
+    with pytest.raises(TypeError, match="did you mean 'max_concurrency'"):
+        AsyncWiro(max_concurency=3)  # type: ignore[call-arg]
+    assert not emulator.ledger.calls
+
+
+@pytest.mark.parametrize("call", ["run", "submit", "stream", "realtime", "batch", "map", "with_options"])
+def test_help_shows_every_option(call: str) -> None:
+    """The documentation of an option stands once and is shown wherever the option is taken."""
+    function = getattr(AsyncWiro, call)
+    options = function.__annotations__["options"].removeprefix("Unpack[").removesuffix("]")
+    names = vars(sys.modules[AsyncWiro.run.__module__])[options].__annotations__
+    documented = re.findall(r"^    ([a-z_, ]+): ", inspect.getdoc(function) or "", re.MULTILINE)
+    assert set(names) <= {name for line in documented for name in line.split(", ")}
+
+
+def test_help_shows_every_option_of_a_session() -> None:
+    """Those that a view may change, and the others."""
+    documented = re.findall(r"^    ([a-z_, ]+): ", AsyncWiro.__doc__ or "", re.MULTILINE)
+    names = {*CallOptions.__annotations__, *SessionOptions.__annotations__}
+    assert names <= {name for line in documented for name in line.split(", ")}
+
+
+def test_the_checked_options_are_the_declared_ones() -> None:
+    """Each option that is declared for callers is checked, and no other."""
+    view = {field.name for field in attrs.fields(Options)} - {"credentials"}
+    shared = {field.name for field in attrs.fields(SharedOptions)}
+    assert view == set(CallOptions.__annotations__)
+    assert view | shared == set(SessionOptions.__annotations__)
+    assert set(ViewOptions.__annotations__) == view | {"api_key", "api_secret"}

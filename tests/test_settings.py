@@ -30,8 +30,8 @@ from wiro_async.testing import WiroEmulator
         {"base_url": 3},
         {"base_url": "https://h.test/v1?key=SECRET"},
         {"socket_url": "wss://h.test/v1#x"},
-        {"progress": "telepathy"},
-        {"check_inputs": "maybe"},
+        {"updates": "telepathy"},
+        {"validate": "maybe"},
     ],
     ids=lambda setting: next(iter(setting)),
 )
@@ -59,7 +59,7 @@ def test_a_view_changes_what_it_is_told_to() -> None:
         session._options,
         headers={"a": "1", "b": "2"},
         max_download_bytes=6,
-        timeouts=attrs.evolve(session._options.timeouts, run=3),
+        timeout=attrs.evolve(session._options.timeout, run=3),
     )
 
 

@@ -402,10 +402,9 @@ async def test_an_answer_of_the_wrong_form(emulator: WiroEmulator, wiro: AsyncWi
 
 
 async def test_a_form_that_a_model_does_not_take(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Where the session knows that, nothing is sent."""
-    await wiro.models.get("family/document-reader")
+    """With validation nothing is sent."""
     with pytest.raises(InvalidInputError, match="takes no response_format"):
-        await wiro.conversation("family/document-reader", check=False).send("What is it?", response_model=Weather)
+        await wiro.conversation("family/document-reader", validate=True).send("What is it?", response_model=Weather)
     assert not emulator.ledger.submissions
 
 

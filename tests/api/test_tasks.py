@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wiro_async import APIError, AsyncWiro, InvalidInputError, NotFoundError, TaskHandle, TaskInfo
-from wiro_async._api.resources import task_list as tasks
+from wiro_async import AsyncWiro, InvalidInputError, NotFoundError, TaskHandle, TaskInfo, Tuning
 from wiro_async.testing import WiroEmulator
 
 if TYPE_CHECKING:
@@ -64,8 +63,9 @@ async def test_cancel(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, mod
 
 async def test_cancelling_what_has_ended(wiro: AsyncWiro) -> None:
     """Is no error: there is nothing left to cancel."""
-    result = await wiro.run("emulator/sleeper", {"seconds": 1})
-    assert await wiro.tasks.cancel(result.task) is False
+    task = await wiro.submit("emulator/sleeper", {"seconds": 1})
+    await task
+    assert await wiro.tasks.cancel(task) is False
 
 
 async def test_a_task_that_is_not_there(wiro: AsyncWiro) -> None:
@@ -76,16 +76,16 @@ async def test_a_task_that_is_not_there(wiro: AsyncWiro) -> None:
 
 
 async def test_list_goes_through_all_pages(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator,
 ) -> None:
     """Newest first, fetched as they are needed."""
-    monkeypatch.setattr(tasks, "PAGE", 3)
-    made = [(await wiro.submit("emulator/queued")).id for _ in range(7)]
-    assert [task.id async for task in wiro.tasks.list()] == made[::-1]
-    assert emulator.ledger.count("Task/List") == 3
-    async for _ in wiro.tasks.list():
-        break
-    assert emulator.ledger.count("Task/List") == 4
+    async with AsyncWiro(**emulator.options(), tuning=Tuning(page_size=3)) as wiro:
+        made = [(await wiro.submit("emulator/queued")).id for _ in range(7)]
+        assert [task.id async for task in wiro.tasks.list()] == made[::-1]
+        assert emulator.ledger.count("Task/List") == 3
+        async for _ in wiro.tasks.list():
+            break
+        assert emulator.ledger.count("Task/List") == 4
 
 
 async def test_list_of_one_model(wiro: AsyncWiro) -> None:

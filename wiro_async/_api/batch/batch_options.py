@@ -25,7 +25,37 @@ WINDOW_PER_WORKER = 4  # in input order, this many finished items a worker wait 
 
 
 class BatchSettings(TypedDict, total=False):
-    """The keyword arguments of `AsyncWiro.batch`, which tells what they mean."""
+    """The keyword arguments of `AsyncWiro.batch`. All are optional.
+
+    Args:
+        concurrency: how many items run at a time. "auto" leaves it to the session, which learns what the service
+            allows.
+        order: return items as they are "completed", or in the order of the "input".
+        window: in "input" order, how many items may be ahead of the next one to return. Then no input is taken.
+        retries: how often a failed task is run again. Each attempt is billed.
+        retry_if: decides which failures are retried, all by default. May be a coroutine function.
+        on_error: "stop" sends nothing more after the first failed item. Items that were sent are finished and
+            returned, items that were taken but not sent are dropped.
+        on_exit: "leave" lets running tasks continue when the batch is left.
+        journal: a file in which every item is written before it is sent. Started again with it, even after `kill -9`,
+            the batch returns what has ended, follows what runs, and submits only the rest. Failed items are returned as
+            failed while their attempts are used up: raise `retries`, or pass the items themselves, to run them again.
+            The file holds tokens and results; only its owner can read it.
+        journal_grace: seconds after the journal was opened. If an earlier process did not see the response to a run,
+            and the service does not list its task by then, the run counts as never sent.
+        budget: US dollars. A run is submitted only if the sum of money spent, money reserved for runs in flight and
+            its own estimate fits. Other items are skipped with `BudgetExceededError`; if the number of inputs is
+            unknown, no more are taken. The estimate is the model's price. If that is not exact, it is at least the
+            mean cost so far. If nothing is known, one run goes alone. A run may cost more than its estimate, so the
+            budget can be exceeded by what the runs in flight cost beyond their estimates. A run whose end is not seen
+            counts with its estimate. With a journal, the costs of earlier processes count.
+        save_to: a directory into which outputs are downloaded as items end, as "{key}-{number}.{suffix}". Existing
+            files of other programs are kept.
+        progress: True shows a live display. A function, or a coroutine function, is called with `BatchStats`
+            several times a second.
+        timeout: seconds for each run, or `Timeouts`. A `RunRequest` may have its own.
+        queue_timeout: seconds until each run must have started.
+    """
 
     concurrency: Concurrency
     order: Order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
 import anyio
@@ -16,7 +17,7 @@ from wiro_async._engine.calls.stopping import Stopper
 from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.submission.submitter import RunLog, RunPlan, Submitter, Trace
 from wiro_async._protocol.tasks.records import TaskInfo
-from wiro_async._types import OnCancel, Timeouts
+from wiro_async._types import Input, OnCancel, Timeouts
 
 Plan: TypeAlias = Callable[[RunRequest, OnCancel, RunLog | None], Awaitable[RunPlan]]
 
@@ -27,10 +28,12 @@ class Runs:
 
     Args:
         plan: how a request becomes a run.
+        explaining: explains the service's refusal of an input.
         on_exit: what becomes of running tasks when the batch is left.
     """
 
     _plan: Plan
+    _explaining: Callable[[str, Input | None], AbstractAsyncContextManager[None]]
     _context: TaskContext
     _submitter: Submitter
     _stopper: Stopper
@@ -53,12 +56,13 @@ class Runs:
         ref: TaskRef | None = None
         trace = Trace()
         phase, seconds = timeouts.before_start
-        with anyio.move_on_after(seconds):
-            calls = self._context.calls.within(timeouts.request)
-            plan = attrs.evolve(await self.plan(request, log), trace=trace)
-            ref = await self._submitter.submit(calls, plan)
-        if ref is None:
-            raise trace.timed_out(phase, seconds)
+        async with self._explaining(request.model, request.input):
+            with anyio.move_on_after(seconds):
+                calls = self._context.calls.within(timeouts.request)
+                plan = attrs.evolve(await self.plan(request, log), trace=trace)
+                ref = await self._submitter.submit(calls, plan)
+            if ref is None:
+                raise trace.timed_out(phase, seconds)
         return await self._ended(TaskHandle(ref, request.model, self._context, anyio.current_time()), start, timeouts)
 
     async def follow(self, request: RunRequest, ref: TaskRef) -> TaskResult:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias, TypeVar, Unpack, overload
 from uuid import uuid4
 
-from wiro_async._api.conversation.answer_reader import AnswerForm, ResponseModel, Schema, check_form
+from wiro_async._api.conversation.answer_reader import AnswerForm, ResponseModel, Schema
 from wiro_async._api.conversation.chat_options import (
     OF_TOOLS,
     ChatOptions,
@@ -182,7 +182,7 @@ class Conversation:
         form: AnswerForm[Any] = AnswerForm.none()
         if response_model is not None:
             form = await AnswerForm.of(response_model)
-            check_form(self._runner.models.known(self.model))
+            await self._runner.check_form(self.model, options.validate)
             given = form.asked_for(given)
         if outputs is not None:
             given = continuation(given, self._state.answers(outputs))

@@ -36,7 +36,7 @@ class ChatSettings(TypedDict, total=False):
     callback_url: str | None
     project_id: str | None
     on_cancel: OnCancel
-    check: bool | None
+    validate: bool | None
 
 
 class TurnSettings(ChatSettings, total=False):
@@ -63,7 +63,7 @@ class ChatOptions:
     callback_url: str | None = attrs.field(default=None, repr=False)
     project_id: str | None = None
     on_cancel: OnCancel = "stop"
-    check: bool | None = None
+    validate: bool | None = None
 
     def __attrs_post_init__(self) -> None:
         _check_tools(self.tools)

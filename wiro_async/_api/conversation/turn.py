@@ -57,7 +57,7 @@ class Turn(Generic[T]):
             raise InvalidInputError(message=f"this turn cannot be sent: {'; '.join(problems)}", errors=problems)
         options = self.options
         return RunSpec(
-            self.model, self.given, options.callback_url, options.project_id, options.on_cancel, options.check
+            self.model, self.given, options.callback_url, options.project_id, options.on_cancel, options.validate
         )
 
     async def run(self) -> TurnResult[T]:

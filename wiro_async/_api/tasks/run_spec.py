@@ -2,63 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from inspect import isawaitable
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import anyio
 import attrs
 
-from wiro_async._api.resources.model_catalog import Models
+from wiro_async._api.resources.model_lookup import ModelLookup
+from wiro_async._api.resources.run_inputs import RunInputs
 from wiro_async._api.results.task_result import ParsedResult, TaskResult
+from wiro_async._api.run_options import EventListener
 from wiro_async._api.session_options import Options, next_url
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_context import EventStream, TaskContext
 from wiro_async._engine.engine import Engine
-from wiro_async._engine.submission.submitter import RunLog, RunPlan, Trace
-from wiro_async._errors import InvalidInputError
+from wiro_async._engine.submission.submitter import RunPlan, Trace
+from wiro_async._errors import InvalidInputError, WiroError
 from wiro_async._protocol.http import requests
 from wiro_async._protocol.submission.intent import Intent, with_intent
-from wiro_async._protocol.tasks.events import TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._types import Input, OnCancel, Timeouts
 
 if TYPE_CHECKING:
-    from wiro_async._api.batch import RunRequest
     from wiro_async._api.conversation.answer_reader import ResponseModel
-    from wiro_async._protocol.models.pricing import Estimate
 
 T = TypeVar("T")
-Listener: TypeAlias = Callable[[TaskEvent], Awaitable[None] | None]
 
 
-class RunSettings(TypedDict, total=False):
-    """Keyword arguments of `AsyncWiro.run`, which tells what they mean."""
+def _on_cancel(_: object, attribute: attrs.Attribute[OnCancel], value: OnCancel) -> None:
+    if value not in ("stop", "leave"):
+        raise InvalidInputError(message=f"on_cancel is {value!r}; give 'stop' or 'leave'")
 
-    timeout: float | Timeouts | None
-    queue_timeout: float | None
-    callback_url: str | None
-    project_id: str | int | None
-    on_event: Listener | None
-    on_cancel: OnCancel
-    check: bool | None
+
+def _validate(_: object, attribute: attrs.Attribute[bool | None], value: object) -> None:
+    if value not in (True, False, None):
+        raise InvalidInputError(message=f"validate is {value!r}; give True, False or None")
 
 
 @attrs.frozen
 class RunSpec:
-    """One wish of the caller for a run; its attributes are the arguments of `AsyncWiro.run`."""
+    """One run that the caller asks for. The attributes are options of `AsyncWiro.run`."""
 
     model: str
     input: Input | None = None
     callback_url: str | None = attrs.field(default=None, repr=False)
     project_id: str | int | None = None
-    on_cancel: OnCancel = "stop"
-    check: bool | None = None
+    on_cancel: OnCancel = attrs.field(default="stop", validator=_on_cancel)
+    validate: bool | None = attrs.field(default=None, validator=_validate)
 
-    def __attrs_post_init__(self) -> None:
-        if self.on_cancel not in ("stop", "leave"):
-            raise InvalidInputError(message=f"on_cancel is {self.on_cancel!r}; give 'stop' or 'leave'")
+    @classmethod
+    def of(cls, model: str, input: Input | None, options: Mapping[str, object]) -> RunSpec:
+        """Take those of the options that say what is sent."""
+        known: dict[str, Any] = {name: value for name, value in options.items() if name in _SPEC_OPTIONS}
+        return cls(model, input, **known)
+
+
+_SPEC_OPTIONS = {field.name for field in attrs.fields(RunSpec)}
 
 
 @attrs.frozen
@@ -67,30 +69,47 @@ class Runner:
 
     engine: Engine
     context: TaskContext
-    models: Models
+    lookup: ModelLookup
+    inputs: RunInputs
     _options: Options
 
     async def submit(self, spec: RunSpec) -> TaskHandle:
         """Make the task, once. Errors as of `AsyncWiro.submit`."""
-        return await self.submit_within(self._options.timeouts, spec)
+        return await self.submit_within(self._options.timeout, spec)
 
     def without_socket(self) -> Runner:
-        """The same for tasks that are followed in another way than by the shared socket."""
-        return attrs.evolve(self, options=attrs.evolve(self._options, progress="polling"))
+        """Copy the runner for tasks that are not followed by the shared socket."""
+        return attrs.evolve(self, options=attrs.evolve(self._options, updates="polling"))
 
     async def submit_within(self, timeouts: Timeouts, spec: RunSpec) -> TaskHandle:
-        """The same within the time-outs that count before there is a task."""
+        """Make the task within the timeouts that count before there is one."""
         phase, seconds = timeouts.before_start
         trace = Trace()
-        with anyio.move_on_after(seconds):
-            return await self._submit(spec, self.context.within(timeouts), trace)
-        raise trace.timed_out(phase, seconds)
+        async with self.explaining(spec.model, spec.input):
+            with anyio.move_on_after(seconds):
+                plan = attrs.evolve(await self.plan(spec), trace=trace)
+                await self.engine.warm("polling" if plan.intent.callback_url else self._options.updates)
+                context = self.context.within(timeouts)
+                ref = await self.engine.submitter.submit(context.calls, plan)
+                return TaskHandle(ref, spec.model, context, anyio.current_time())
+            raise trace.timed_out(phase, seconds)
+
+    @asynccontextmanager
+    async def explaining(self, model: str, input: Input | None) -> AsyncGenerator[None]:
+        """Name the model in errors of a submit, and explain the refusal of an input by the model's schema."""
+        try:
+            yield
+        except WiroError as error:
+            if isinstance(error, InvalidInputError) and error.http_status is not None:  # the service refused it
+                await self.inputs.explain(error, model, input)
+            error.with_task(model=str(model))
+            raise
 
     def timeouts(self, timeout: float | Timeouts | None, queue_timeout: float | None) -> Timeouts:
-        """Those of one run, else the session's."""
-        return Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
+        """Combine the timeouts of one run with those of the session."""
+        return Timeouts.of(timeout, self._options.timeout).with_queue(queue_timeout)
 
-    async def run(self, spec: RunSpec, timeouts: Timeouts, on_event: Listener | None = None) -> TaskResult:
+    async def run(self, spec: RunSpec, timeouts: Timeouts, on_event: EventListener | None = None) -> TaskResult:
         """Make the task and wait for its result. Errors as of `AsyncWiro.run`."""
         start = anyio.current_time()
         handle = await self.submit_within(timeouts, spec)
@@ -100,40 +119,35 @@ class Runner:
             return self.context.result(await _pass_on(handle.events_since(start, timeouts), on_event))
 
     async def run_parsed(
-        self, spec: RunSpec, timeouts: Timeouts, on_event: Listener | None, wanted: ResponseModel[T]
+        self, spec: RunSpec, timeouts: Timeouts, on_event: EventListener | None, wanted: ResponseModel[T]
     ) -> ParsedResult[T]:
-        """The same, with an answer of a form. Raises `ResponseFormatError` too."""
-        from wiro_async._api.conversation.answer_reader import AnswerForm, check_form
+        """Run with an answer of a given form. Raises `ResponseFormatError` too."""
+        from wiro_async._api.conversation.answer_reader import AnswerForm
 
         form = await AnswerForm.of(wanted)
-        check_form(self.models.known(spec.model))
+        await self.check_form(spec.model, spec.validate)
         result = await self.run(attrs.evolve(spec, input=form.asked_for(spec.input)), timeouts, on_event)
         return ParsedResult(result.task, self.context.downloader, form)
 
-    async def plan_item(self, request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:
-        """How an item of a batch is run."""
-        plan = await self._plan(
-            RunSpec(request.model, request.input, request.callback_url, request.project_id, on_cancel=on_exit)
-        )
-        return plan if log is None else attrs.evolve(plan, log=log)
+    def validates(self, validate: bool | None) -> bool:
+        """Whether inputs are validated: the call's own option, else the session's."""
+        return self._options.validate if validate is None else validate
 
-    async def estimate_item(self, request: RunRequest) -> Estimate:
-        """What an item of a batch may cost."""
-        return await self.models.estimate(request.model, request.input)
+    async def check_form(self, model: str, validate: bool | None) -> None:
+        """If inputs are validated, raise `InvalidInputError` for a model that cannot give its answer a form."""
+        if self.validates(validate):
+            from wiro_async._api.conversation.answer_reader import check_form
 
-    async def _submit(self, spec: RunSpec, context: TaskContext, trace: Trace) -> TaskHandle:
-        plan = attrs.evolve(await self._plan(spec), trace=trace)
-        await self.engine.warm("polling" if plan.intent.callback_url else self._options.progress)
-        ref = await self.engine.submitter.submit(context.calls, plan)
-        return TaskHandle(ref, spec.model, context, anyio.current_time())
+            check_form(await self.lookup.get(model))
 
-    async def _plan(self, spec: RunSpec) -> RunPlan:
+    async def plan(self, spec: RunSpec) -> RunPlan:
+        """Prepare what is sent for a run. Raises `InvalidInputError`."""
         options = self._options
-        given = await self.models.prepared(spec.model, spec.input, options.check_inputs, spec.check)
+        given = await self.inputs.prepare(spec.model, spec.input, self.validates(spec.validate))
         callback_url = spec.callback_url or next_url(options.callback_url)
         if callback_url is not None:
             callback_url = with_intent(callback_url, uuid4().hex)
-        mode = options.progress
+        mode = options.updates
         return RunPlan(
             requests.run(spec.model, given, callback_url, spec.project_id, mode == "sse"),
             Intent.of(spec.model, given, callback_url, spec.project_id),
@@ -143,7 +157,7 @@ class Runner:
         )
 
 
-async def _pass_on(events: EventStream, listener: Listener) -> TaskInfo:
+async def _pass_on(events: EventStream, listener: EventListener) -> TaskInfo:
     async with events:
         async for event in events:
             answer = listener(event)

@@ -16,7 +16,7 @@ from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import TaskCancelledError, TaskFailedError, TaskTimeoutError, WiroError
 from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
-from wiro_async._types import UpdateMode, Timeouts
+from wiro_async._types import Timeouts, UpdateMode
 
 
 @attrs.frozen

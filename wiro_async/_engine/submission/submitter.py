@@ -33,7 +33,7 @@ from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.http.retry import is_refusal
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.records import Submitted
-from wiro_async._types import OnCancel, OnUnknown, UpdateMode, TimeoutPhase
+from wiro_async._types import OnCancel, OnUnknown, TimeoutPhase, UpdateMode
 
 logger = logging.getLogger("wiro_async")
 ANSWER_SECONDS = 4.0  # so long the answer to a run is awaited that nobody wants any more; then its task is looked for

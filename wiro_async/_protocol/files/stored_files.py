@@ -18,7 +18,6 @@ from wiro_async._protocol.values.parsing import as_int, as_list, as_text, as_tex
 from wiro_async._redaction import shown_url
 from wiro_async._types import File
 
-MAX_UPLOAD = 100 * 1024 * 1024
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -76,11 +75,12 @@ def upload(file: File, folder_id: str | None, salt: str) -> Request:
     return Request("File/Upload", b"", (*folder, ("file", named)), repeatable=False)
 
 
-def check_size(name: str, size: int | None) -> None:
-    """Raise `InvalidInputError` for what the service does not take."""
-    if size is not None and size > MAX_UPLOAD:
+def check_size(name: str, size: int | None, limit: int) -> None:
+    """Raise `InvalidInputError` for a file that is larger than the service accepts."""
+    if size is not None and size > limit:
+        mebibytes = f"{limit / 1024**2:.4g} MiB"
         raise InvalidInputError(
-            message=f"file {name!r} has {size} bytes; the service takes {MAX_UPLOAD} (100 MiB) at most"
+            message=f"file {name!r} has {size} bytes; the service accepts at most {limit} ({mebibytes})"
         )
 
 
