@@ -16,7 +16,7 @@ import pytest
 from wiro_async import AsyncWiro, InvalidInputError
 from wiro_async._transport.files.file_reader import chunks_of
 from wiro_async._transport.multipart import Multipart
-from wiro_async._types import File, spend
+from wiro_async._types import File, mark_consumed
 from wiro_async.testing import WiroEmulator
 
 ONCE = "can be sent only once"
@@ -73,10 +73,10 @@ async def test_a_second_body_is_refused_before_it_begins(source: Callable[[], An
     """Once read it is spent, for every `File` around it: what came of it now would be nothing."""
     file = File(source(), "a.bin")
     early = await Multipart.of([("f", file)])
-    assert not file.is_spent
+    assert not file.is_consumed
     assert b"abc" in await body(file)
     for again in (file, File(file.data, "b.bin"), attrs.evolve(file, name="c.bin")):
-        assert again.is_spent
+        assert again.is_consumed
         with pytest.raises(InvalidInputError, match=ONCE):
             await Multipart.of([("f", again)])
     async with aclosing(early.chunks()) as chunks:
@@ -100,7 +100,7 @@ async def test_what_can_be_read_again_can_be_sent_again(tmp_path: Path) -> None:
         files = [File(data, "a.bin") for data in (b"xyz", path, opened, io.BytesIO(b"xyz"))]
         for _ in range(2):
             assert (await body(*files, *files)).count(b"xyz") == 8
-        assert not any(file.is_spent for file in files)
+        assert not any(file.is_consumed for file in files)
     system = File(Path("/proc/self/status"), "status")
     assert (await body(system, system)).count(b"Name:") == 2
 
@@ -120,9 +120,9 @@ def test_spent_sources_are_forgotten() -> None:
     """With the source, so that another one in its place is not taken for it."""
     for _ in range(100):
         file = File(Pipe(b"abc"), "a.bin")
-        assert not file.is_spent
-        spend(file)
-        assert file.is_spent
+        assert not file.is_consumed
+        mark_consumed(file)
+        assert file.is_consumed
 
 
 async def test_a_run_with_a_spent_source(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

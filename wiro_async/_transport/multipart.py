@@ -11,7 +11,7 @@ import attrs
 
 from wiro_async._protocol.http.requests import Part
 from wiro_async._transport.files.file_reader import chunks_of, content_type_of, reads_once, sent_before, size_of
-from wiro_async._types import File, spend
+from wiro_async._types import File, mark_consumed
 
 ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}  # as browsers do: WHATWG HTML, 4.10.21.8
 NAME_ESCAPES = {**ESCAPES, ord("\\"): "_", 0: "_"}  # servers do not agree on whether a backslash escapes
@@ -80,10 +80,10 @@ async def _passing(sized: Sequence[tuple[bytes, bytes | File, int | None]]) -> t
 
 def _spend(files: Sequence[File]) -> None:
     for file in files:
-        if file.is_spent:
+        if file.is_consumed:
             raise sent_before(file)
     for file in files:
-        spend(file)
+        mark_consumed(file)
 
 
 def _headed(boundary: str, parts: Sequence[Part]) -> list[tuple[bytes, bytes | File]]:

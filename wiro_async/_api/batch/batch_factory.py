@@ -63,6 +63,7 @@ async def run_all(batch: Batch, return_exceptions: bool) -> list[TaskResult | Ex
     """
     async with batch:
         items = sorted(await batch.results(), key=lambda item: item.index)
-    if not return_exceptions and any(item.error is not None for item in items):
-        raise BatchFailedError(items)
+    first_error = next((item.error for item in items if item.error is not None), None)
+    if first_error is not None and not return_exceptions:
+        raise BatchFailedError(items) from first_error
     return [item.result or item.error for item in items]  # type: ignore[misc]

@@ -43,7 +43,7 @@ class Request:
     @property
     def is_replayable(self) -> bool:
         """Whether the body can be produced again once it was sent."""
-        return not any(isinstance(value, File) and _is_spent(value.data) for _, value in self.parts or ())
+        return not any(isinstance(value, File) and _is_consumed_by_sending(value.data) for _, value in self.parts or ())
 
 
 @attrs.frozen
@@ -215,7 +215,7 @@ def _checked_url(item: object, name: str) -> str:
     raise InvalidInputError(message=f"{name} has a {type(item).__name__} beside files; give paths, files or URLs")
 
 
-def _is_spent(data: object) -> bool:
+def _is_consumed_by_sending(data: object) -> bool:
     """Whether sending it uses it up: an async iterable, a pipe."""
     if isinstance(data, (bytes, os.PathLike)):
         return False

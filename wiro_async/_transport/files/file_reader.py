@@ -58,7 +58,7 @@ async def size_of(file: File) -> int | None:
         InvalidInputError: an open file is closed, or open in text mode; or its data was read and cannot be again.
     """
     data = file.data
-    if file.is_spent:
+    if file.is_consumed:
         raise sent_before(file)
     if isinstance(data, bytes):
         return len(data)
