@@ -180,12 +180,10 @@ def cpu(work: Callable[[], object]) -> float:
 
 def decoders(count: int, size: int, rounds: int) -> None:
     """What JSON libraries take for frames as bytes, in multiples of `json.loads`."""
-    import msgspec
-    import orjson
+    import msgspec.json
 
     ways: dict[str, Callable[[bytes], object]] = {
         "json": json.loads,
-        "orjson": orjson.loads,
         "msgspec": msgspec.json.decode,
         "UTF-8 alone": bytes.decode,
     }

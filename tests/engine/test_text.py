@@ -200,13 +200,13 @@ def frame(text: str) -> bytes:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The frames that were decoded."""
     frames: list[bytes] = []
-    decode = json_module.decode_text_or_none
+    decode = json_module.decode_or_none
 
     def note(data: bytes) -> Any:
         frames.append(data)
         return decode(data)
 
-    monkeypatch.setattr(messages, "decode_text_or_none", note)
+    monkeypatch.setattr(messages, "decode_or_none", note)
     return frames
 
 

@@ -84,11 +84,11 @@ def test_a_cut_between_cr_and_lf() -> None:
 )
 @pytest.mark.parametrize("name", ["start", "task_accept", "message", "task_output"])
 def test_the_ids(name: str, data: dict[str, Any]) -> None:
-    """By either name, wherever they are, and whichever event tells them first."""
-    told = find_ids(parse_event(ServerEvent(name, json.dumps(data))))
-    assert told is not None
-    assert told.task_id == "1"
-    assert told.token == (None if data == {"id": 1} else "t")
+    """By either name, wherever they are, in whichever event they come first."""
+    parsed = find_ids(parse_event(ServerEvent(name, json.dumps(data))))
+    assert parsed is not None
+    assert parsed.task_id == "1"
+    assert parsed.token == (None if data == {"id": 1} else "t")
 
 
 @pytest.mark.parametrize("name", ["start", "done", "message"])
@@ -100,10 +100,10 @@ def test_no_ids(name: str) -> None:
 
 def test_the_end() -> None:
     """It brings the task."""
-    told = parse_event(ServerEvent("done", '{"tasklist":[{"id":"1","status":"task_cancel"}]}'))
-    assert isinstance(told, TaskInfo)
-    assert told.was_cancelled
-    assert find_ids(told) == Submitted("1", None)
+    parsed = parse_event(ServerEvent("done", '{"tasklist":[{"id":"1","status":"task_cancel"}]}'))
+    assert isinstance(parsed, TaskInfo)
+    assert parsed.was_cancelled
+    assert find_ids(parsed) == Submitted("1", None)
     assert parse_event(ServerEvent("done", "{}")) is None
 
 
@@ -118,9 +118,9 @@ def test_the_end() -> None:
 )
 def test_messages(name: str, data: dict[str, Any], kind: str) -> None:
     """The event's name is the type if it is one that is known, else its status is."""
-    told = parse_event(ServerEvent(name, json.dumps(data)))
-    assert isinstance(told, Message)
-    assert (told.type, told.task_id, told.raw["message"]) == (kind, "1", data)
+    parsed = parse_event(ServerEvent(name, json.dumps(data)))
+    assert isinstance(parsed, Message)
+    assert (parsed.type, parsed.task_id, parsed.raw["message"]) == (kind, "1", data)
 
 
 @given(st.sampled_from(["start", "done", "task_output", "x"]), st.text())

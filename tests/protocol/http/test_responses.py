@@ -19,6 +19,7 @@ from wiro_async._errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
+    SpendLimitError,
     WiroError,
 )
 from wiro_async._protocol.http.responses import parse_envelope, parse_retry_after
@@ -100,6 +101,8 @@ def test_answers(answer: dict[str, Any]) -> None:
         (1, "Task is not in a cancellable state.", 200, APIError),
         (1, "Task could not be killed: gone", 200, APIError),
         (97, "Your balance is too low", 200, InsufficientBalanceError),
+        (0, "Team spend limit has been reached", 200, SpendLimitError),
+        (97, "Your personal spend limit in this team has been reached", 200, SpendLimitError),
         (97, "Only a team admin can do this", 200, PermissionDeniedError),
         (98, "Sign in to run this model", 200, AuthenticationError),
         (99, "Bearer token is required", 401, AuthenticationError),
@@ -181,7 +184,7 @@ def test_warnings_beside_a_result_are_no_error() -> None:
     ],
 )
 def test_what_is_no_answer(body: bytes, words: str) -> None:
-    """It is told apart from an answer of the service, and shown only as far as it holds no token."""
+    """It is no answer of the service, and is shown only as far as it holds no token."""
     error = error_of(body, 502)
     assert isinstance(error, DecodingError)
     assert error.http_status == 502
@@ -246,17 +249,17 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
 @given(st.text(st.sampled_from("0123456789 :,+-GMTSunNov.eE")) | st.text())
 def test_retry_after_never_fails(header: str) -> None:
     """Whatever a proxy writes there."""
-    told = parse_retry_after(header, NOW)
-    assert told is None or told >= 0
+    answer = parse_retry_after(header, NOW)
+    assert answer is None or answer >= 0
 
 
 @given(st.integers(100, 599), st.binary() | ANYTHING.map(json.dumps).map(str.encode))
 def test_any_answer_is_a_mapping_or_an_error(status: int, body: bytes) -> None:
     """Nothing else ever comes out."""
-    told: object = None
+    answer: object = None
     with suppress(WiroError):
-        told = parse(body, status)
-    assert told is None or (isinstance(told, dict) and status < 300)
+        answer = parse(body, status)
+    assert answer is None or (isinstance(answer, dict) and status < 300)
 
 
 @given(st.dictionaries(st.sampled_from(["result", "errors"]), ANYTHING))

@@ -42,7 +42,7 @@ PROGRESS = {
 
 
 def output(payload: Any, kind: str = "task_output") -> Any:
-    """What a message with this payload tells."""
+    """Parse a message with this payload."""
     frame = json.dumps({"type": kind, "id": "1", "message": payload}).encode()
     message = parse_frame(frame)
     assert message is not None
@@ -55,7 +55,7 @@ def test_a_registration() -> None:
 
 
 @pytest.mark.parametrize(
-    "frame, told",
+    "frame, parsed",
     [
         ({"type": "task_output", "id": "2221", "tasktoken": "t", "message": "m"}, ("task_output", "2221", "t")),
         ({"type": "task_end", "id": 2221, "success": True, "terminal": True}, ("task_end", "2221", "")),
@@ -63,11 +63,11 @@ def test_a_registration() -> None:
         ({"type": "task_end", "id": None, "tasktoken": None}, ("task_end", "", "")),
     ],
 )
-def test_frames(frame: dict[str, Any], told: tuple[str, str, str]) -> None:
+def test_frames(frame: dict[str, Any], parsed: tuple[str, str, str]) -> None:
     """With a token or without, the id as text or number."""
     message = parse_frame(json.dumps(frame).encode())
     assert message is not None
-    assert (message.type, message.task_id, message.token) == told
+    assert (message.type, message.task_id, message.token) == parsed
     assert message.raw == frame
 
 
@@ -88,21 +88,21 @@ def test_no_bytes_are_too_strange(frame: bytes | str) -> None:
 @given(st.sampled_from(["task_output", "task_error"]), PAYLOADS)
 def test_no_payload_is_too_strange(kind: str, payload: Any) -> None:
     """Whatever a model writes; and nothing with contents is lost."""
-    told = parse_output(Message(kind, "1", "", {"type": kind, "message": payload}), "task_start")
-    assert told is None or isinstance(told, (TextSnapshot, Progress, LogLine, UnknownEvent))
-    if isinstance(told, Progress):
-        assert 0 <= told.fraction <= 1
-    if isinstance(told, UnknownEvent):
-        assert told.raw["message"] == payload or payload != payload
+    parsed = parse_output(Message(kind, "1", "", {"type": kind, "message": payload}), "task_start")
+    assert parsed is None or isinstance(parsed, (TextSnapshot, Progress, LogLine, UnknownEvent))
+    if isinstance(parsed, Progress):
+        assert 0 <= parsed.fraction <= 1
+    if isinstance(parsed, UnknownEvent):
+        assert parsed.raw["message"] == payload or payload != payload
 
 
 @pytest.mark.parametrize("payload", [PROGRESS, json.dumps(PROGRESS)], ids=["object", "text"])
 def test_progress(payload: object) -> None:
     """All of it, also as JSON text."""
-    told = output(payload)
-    assert isinstance(told, Progress)
-    assert (told.fraction, told.step, told.total) == (0.6, 6, 10)
-    assert (told.speed, told.eta, told.label, told.status) == ("1.2 it/s", 3.0, "Generate", "task_start")
+    parsed = output(payload)
+    assert isinstance(parsed, Progress)
+    assert (parsed.fraction, parsed.step, parsed.total) == (0.6, 6, 10)
+    assert (parsed.speed, parsed.eta, parsed.label, parsed.status) == ("1.2 it/s", 3.0, "Generate", "task_start")
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_progress(payload: object) -> None:
 )
 def test_progress_from_little(payload: dict[str, Any], fraction: float | None) -> None:
     """From percent, else from steps, else none."""
-    told = parse_progress(payload, "", {})
-    assert (told and told.fraction) == fraction
+    parsed = parse_progress(payload, "", {})
+    assert (parsed and parsed.fraction) == fraction
 
 
 @pytest.mark.parametrize(
@@ -139,40 +139,40 @@ def test_messages_without_contents(payload: object) -> None:
 @pytest.mark.parametrize("payload", [{"height": "3 m"}, [1], 5, True], ids=str)
 def test_unknown_contents_are_kept(payload: object) -> None:
     """With the whole message."""
-    told = output(payload)
-    assert isinstance(told, UnknownEvent)
-    assert told.raw["message"] == payload
-    assert told.type == "task_output"
+    parsed = output(payload)
+    assert isinstance(parsed, UnknownEvent)
+    assert parsed.raw["message"] == payload
+    assert parsed.type == "task_output"
 
 
 @pytest.mark.parametrize("kind, stream", [("task_output", "stdout"), ("task_error", "stderr")])
 def test_lines(kind: str, stream: str) -> None:
     """Plain text is a line of the log."""
-    told = output("loading {weights}", kind)
-    assert isinstance(told, LogLine)
-    assert (told.text, told.stream) == ("loading {weights}", stream)
+    parsed = output("loading {weights}", kind)
+    assert isinstance(parsed, LogLine)
+    assert (parsed.text, parsed.stream) == ("loading {weights}", stream)
 
 
 def test_text_goes_before_progress() -> None:
     """LLMs write both into one message."""
-    told = output({**PROGRESS, "answer": ["Hi"], "thinking": []})
-    assert isinstance(told, TextSnapshot)
-    assert told.answer == "Hi"
+    parsed = output({**PROGRESS, "answer": ["Hi"], "thinking": []})
+    assert isinstance(parsed, TextSnapshot)
+    assert parsed.answer == "Hi"
 
 
 def test_lines_that_look_like_lists() -> None:
     """A program may well print one; a list that is no text is something new."""
-    told = output("[1, 2, 3]")
-    assert isinstance(told, LogLine)
-    assert told.text == "[1, 2, 3]"
+    parsed = output("[1, 2, 3]")
+    assert isinstance(parsed, LogLine)
+    assert parsed.text == "[1, 2, 3]"
     assert isinstance(output([1, 2, 3]), UnknownEvent)
 
 
 def test_costs() -> None:
     """They stand at the top of the message."""
-    told = parse_cost({"type": "task_cost", "turnCost": 0.1, "cumulativeCost": "0.3"}, "task_start")
-    assert told == CostUpdate(Decimal("0.1"), Decimal("0.3"), status="task_start", raw=told.raw)
-    assert (told.turn, told.total) == (Decimal("0.1"), Decimal("0.3"))
+    parsed = parse_cost({"type": "task_cost", "turnCost": 0.1, "cumulativeCost": "0.3"}, "task_start")
+    assert parsed == CostUpdate(Decimal("0.1"), Decimal("0.3"), status="task_start", raw=parsed.raw)
+    assert (parsed.turn, parsed.total) == (Decimal("0.1"), Decimal("0.3"))
     assert parse_cost({"type": "task_cost", "turnCost": "odd"}, "task_start").turn is None
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.messages.frames import TEXT_KEYS, parse_frame
+from wiro_async._protocol.messages.frames import parse_frame
 from wiro_async._protocol.messages.lazy_text import parse_event_head, parse_text_head
+from wiro_async._protocol.messages.text_snapshot import TEXT_KEYS
 
 ANSWER = {"type": "answer", "speed": "6.0", "isThinking": False, "raw": 'é "x"', "thinking": [], "answer": ["x"]}
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()
@@ -26,12 +27,12 @@ ANYTHING = st.recursive(
 def test_text(message: object, separators: tuple[str, str], ids: dict[str, Any]) -> None:
     """It is routed without being decoded, and opens to what it is."""
     frame = {"type": "task_output", **ids, "message": message, "result": True}
-    told = parse_frame(json.dumps(frame, separators=separators).encode())
-    assert told is not None
-    assert told.is_lazy
-    assert (told.type, told.task_id, told.token) == ("task_output", "1" if ids else "", ids.get("tasktoken", ""))
-    assert told.raw == frame
-    assert not told.is_lazy
+    parsed = parse_frame(json.dumps(frame, separators=separators).encode())
+    assert parsed is not None
+    assert parsed.is_lazy
+    assert (parsed.type, parsed.task_id, parsed.token) == ("task_output", "1" if ids else "", ids.get("tasktoken", ""))
+    assert parsed.raw == frame
+    assert not parsed.is_lazy
 
 
 @pytest.mark.parametrize(
@@ -51,9 +52,9 @@ def test_text(message: object, separators: tuple[str, str], ids: dict[str, Any])
 )
 def test_what_is_not_surely_text(message: object) -> None:
     """It is decoded at once: it may be something that no later message repeats."""
-    told = parse_frame(json.dumps({"type": "task_output", "id": "1", "message": message}).encode())
-    assert told is not None
-    assert not told.is_lazy
+    parsed = parse_frame(json.dumps({"type": "task_output", "id": "1", "message": message}).encode())
+    assert parsed is not None
+    assert not parsed.is_lazy
 
 
 def test_other_types() -> None:
@@ -67,7 +68,7 @@ def test_other_types() -> None:
 
 @given(st.dictionaries(NAMES, ANYTHING, max_size=5), st.booleans())
 def test_nothing_else_is_taken_for_text(frame: dict[str, Any], ascii_only: bool) -> None:
-    """Whatever is sealed has a text's key where it belongs."""
+    """A lazy message has a text key in its place."""
     if parse_text_head(json.dumps(frame, ensure_ascii=ascii_only).encode(errors="replace")) is not None:
         message = frame["message"]
         assert frame["type"] == "task_output"
@@ -84,6 +85,6 @@ def test_no_bytes_are_too_strange(data: bytes) -> None:
 
 def test_a_text_that_cannot_be_opened() -> None:
     """It says nothing."""
-    told = parse_frame(b'{"type":"task_output","id":"1","message":{"raw":"x"]}}')
-    assert told is not None
-    assert (told.raw, told.payload) == ({}, None)
+    parsed = parse_frame(b'{"type":"task_output","id":"1","message":{"raw":"x"]}}')
+    assert parsed is not None
+    assert (parsed.raw, parsed.payload) == ({}, None)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async._protocol.messages.text_accumulator import TextAccumulator, TextChange
-from wiro_async._protocol.messages.text_snapshot import KINDS, TextSnapshot, whole
+from wiro_async._protocol.messages.text_snapshot import KINDS, TextSnapshot, join_surrogates
 
 WHOLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=60)
 
@@ -21,11 +21,11 @@ def joined(changes: list[TextChange]) -> dict[str, str]:
     return text
 
 
-def folded(fold: TextAccumulator, snapshots: list[TextSnapshot], is_last: bool = False) -> dict[str, str]:
+def accumulated(accumulator: TextAccumulator, snapshots: list[TextSnapshot], is_last: bool = False) -> dict[str, str]:
     """What a reader of all these has; the last one may be the end."""
     changes = []
-    for number, told in enumerate(snapshots, 1):
-        changes += fold.update(told, is_last and number == len(snapshots))
+    for number, snapshot in enumerate(snapshots, 1):
+        changes += accumulator.update(snapshot, is_last and number == len(snapshots))
     return joined(changes)
 
 
@@ -34,46 +34,54 @@ def test_growing_text_comes_once(text: str, cuts: list[int], rng: random.Random)
     """In any order, with repeats and gaps, the deltas make the text, without a reset."""
     snapshots = [TextSnapshot("", text[:cut]) for cut in cuts]
     rng.shuffle(snapshots)
-    fold = TextAccumulator()
-    changes = [change for told in snapshots for change in fold.update(told)]
-    changes += fold.update(TextSnapshot("", text), is_last=True)
+    accumulator = TextAccumulator()
+    changes = [change for snapshot in snapshots for change in accumulator.update(snapshot)]
+    changes += accumulator.update(TextSnapshot("", text), is_last=True)
     assert "".join(change.text for change in changes) == text
     assert not any(change.reset for change in changes)
 
 
 @given(st.lists(st.tuples(st.text(), st.text())))
 def test_deltas_since_the_last_reset_are_the_text(texts: list[tuple[str, str]]) -> None:
-    """Whatever the model takes back, a reader has what the fold has."""
-    fold = TextAccumulator()
-    assert folded(fold, [TextSnapshot(*pair) for pair in texts]) == {"thinking": fold.thinking, "answer": fold.answer}
+    """Whatever the model takes back, a reader has the same text as the accumulator."""
+    accumulator = TextAccumulator()
+    assert accumulated(accumulator, [TextSnapshot(*pair) for pair in texts]) == {
+        "thinking": accumulator.thinking,
+        "answer": accumulator.answer,
+    }
 
 
 @given(st.lists(st.text(), min_size=1))
 def test_the_last_text_stands(texts: list[str]) -> None:
     """Whatever came before it, also if it is the beginning of that, or nothing."""
-    assert folded(TextAccumulator(), [TextSnapshot(text, text) for text in texts], is_last=True)["answer"] == texts[-1]
+    assert (
+        accumulated(TextAccumulator(), [TextSnapshot(text, text) for text in texts], is_last=True)["answer"]
+        == texts[-1]
+    )
 
 
 def test_a_shorter_last_text() -> None:
     """The model's final word drops what had come after it."""
-    fold = TextAccumulator()
-    fold.update(TextSnapshot("hm", "Done.\n"))
-    assert fold.update(TextSnapshot("hm", "Done.")) == []
-    assert fold.update(TextSnapshot("hm", "Done."), is_last=True) == [
+    accumulator = TextAccumulator()
+    accumulator.update(TextSnapshot("hm", "Done.\n"))
+    assert accumulator.update(TextSnapshot("hm", "Done.")) == []
+    assert accumulator.update(TextSnapshot("hm", "Done."), is_last=True) == [
         TextChange("answer", "", 0, reset=True),
         TextChange("answer", "Done.", 1),
     ]
-    assert fold.update(TextSnapshot("", "Done."), is_last=True) == [TextChange("thinking", "", 0, reset=True)]
+    assert accumulator.update(TextSnapshot("", "Done."), is_last=True) == [TextChange("thinking", "", 0, reset=True)]
 
 
 def test_what_was_taken_back_does_not_come_again() -> None:
     """A snapshot of the text before the rewrite may come late; one that goes beyond it is a new text."""
-    fold = TextAccumulator()
+    accumulator = TextAccumulator()
     for text in ("Once upon", "Once upon a time", "In the"):
-        fold.update(TextSnapshot("", text))
-    assert fold.update(TextSnapshot("", "Once upon a")) == []
-    assert fold.update(TextSnapshot("", "In the beginning")) == [TextChange("answer", " beginning", 1)]
-    assert joined(fold.update(TextSnapshot("", "Once upon a time, there")))["answer"] == "Once upon a time, there"
+        accumulator.update(TextSnapshot("", text))
+    assert accumulator.update(TextSnapshot("", "Once upon a")) == []
+    assert accumulator.update(TextSnapshot("", "In the beginning")) == [TextChange("answer", " beginning", 1)]
+    assert (
+        joined(accumulator.update(TextSnapshot("", "Once upon a time, there")))["answer"] == "Once upon a time, there"
+    )
 
 
 @given(WHOLE)
@@ -85,8 +93,8 @@ def test_no_character_is_split(text: str) -> None:
         TextSnapshot("", units[:end].decode("utf-16-le", errors="surrogatepass")) for end in range(0, len(units) + 1, 2)
     ]
     for snapshots in (by_bytes, by_units):
-        fold = TextAccumulator()
-        changes = [change for told in snapshots for change in fold.update(told)]
+        accumulator = TextAccumulator()
+        changes = [change for snapshot in snapshots for change in accumulator.update(snapshot)]
         assert joined(changes)["answer"] == text
         assert not any(change.reset for change in changes)
 
@@ -95,59 +103,64 @@ def test_no_character_is_split(text: str) -> None:
 def test_halves_of_characters_in_the_middle(pieces: list[str]) -> None:
     """What a model writes may hold halves that belong to nothing: it can be sent on, and is the same in pieces."""
     texts = ["".join(pieces[:end]) for end in range(len(pieces) + 1)]
-    answer = folded(TextAccumulator(), [TextSnapshot("", text) for text in texts], is_last=True)["answer"]
-    assert answer == whole(texts[-1])
+    answer = accumulated(TextAccumulator(), [TextSnapshot("", text) for text in texts], is_last=True)["answer"]
+    assert answer == join_surrogates(texts[-1])
 
 
 def test_whole() -> None:
     """Two halves are one character, one half is none."""
-    assert whole("a\ud83d\ude00b\ude00c\ud83d") == "a😀b\ufffdc\ufffd"
+    assert join_surrogates("a\ud83d\ude00b\ude00c\ud83d") == "a😀b\ufffdc\ufffd"
 
 
 def test_a_text_that_ends_in_a_replacement_character() -> None:
     """It is given when nothing more can come."""
-    fold = TextAccumulator()
-    assert [change.text for change in fold.update(TextSnapshot("", "a\ufffd"))] == ["a"]
-    assert [change.text for change in fold.update(TextSnapshot("", "a\ufffd"), is_last=True)] == ["\ufffd"]
+    accumulator = TextAccumulator()
+    assert [change.text for change in accumulator.update(TextSnapshot("", "a\ufffd"))] == ["a"]
+    assert [change.text for change in accumulator.update(TextSnapshot("", "a\ufffd"), is_last=True)] == ["\ufffd"]
 
 
 def test_a_reset() -> None:
     """What stood there is thrown away, of that kind only."""
-    fold = TextAccumulator()
-    fold.update(TextSnapshot("thought", "one"))
-    reset, piece = fold.update(TextSnapshot("thought", "two"))
+    accumulator = TextAccumulator()
+    accumulator.update(TextSnapshot("thought", "one"))
+    reset, piece = accumulator.update(TextSnapshot("thought", "two"))
     assert (reset.kind, reset.reset, piece.text, piece.reset) == ("answer", True, "two", False)
-    assert (fold.thinking, fold.answer) == ("thought", "two")
+    assert (accumulator.thinking, accumulator.answer) == ("thought", "two")
 
 
 def timeline(*segments: tuple[str, str]) -> TextSnapshot:
     """A snapshot of a timeline."""
-    told = TextSnapshot.from_wire({"segments": [{"type": kind, "text": text} for kind, text in segments]})
-    assert told is not None
-    return told
+    snapshot = TextSnapshot.from_wire({"segments": [{"type": kind, "text": text} for kind, text in segments]})
+    assert snapshot is not None
+    return snapshot
 
 
 def test_places_in_the_timeline() -> None:
     """Each piece has the place of its segment, in the timeline's order, however many of them come at once."""
-    fold = TextAccumulator()
-    assert fold.update(timeline(("thinking", "hm"), ("answer", "O"))) == [
+    accumulator = TextAccumulator()
+    assert accumulator.update(timeline(("thinking", "hm"), ("answer", "O"))) == [
         TextChange("thinking", "hm", 0),
         TextChange("answer", "O", 1),
     ]
     new = timeline(("thinking", "hm"), ("answer", "One."), ("function_call", "f"), ("thinking", "so"), ("answer", "2"))
-    assert fold.update(new) == [
+    assert accumulator.update(new) == [
         TextChange("answer", "ne.", 1),
         TextChange("thinking", "so", 3),
         TextChange("answer", "2", 4),
     ]
-    assert [(piece.text, piece.index) for piece in fold.so_far()] == [("hm", 0), ("One.", 1), ("so", 3), ("2", 4)]
+    assert [(piece.text, piece.index) for piece in accumulator.snapshot()] == [
+        ("hm", 0),
+        ("One.", 1),
+        ("so", 3),
+        ("2", 4),
+    ]
 
 
 def test_places_of_a_wrapped_answer() -> None:
     """The tags count nowhere."""
-    fold = TextAccumulator()
-    fold.update(timeline(("answer", "<answer>One"), ("thinking", "hm"), ("answer", "Two</answer>")))
-    assert [(piece.text, piece.index) for piece in fold.so_far()] == [("One", 0), ("hm", 1), ("Two", 2)]
+    accumulator = TextAccumulator()
+    accumulator.update(timeline(("answer", "<answer>One"), ("thinking", "hm"), ("answer", "Two</answer>")))
+    assert [(piece.text, piece.index) for piece in accumulator.snapshot()] == [("One", 0), ("hm", 1), ("Two", 2)]
 
 
 def test_places_of_older_models() -> None:
@@ -157,10 +170,10 @@ def test_places_of_older_models() -> None:
 
 def test_a_character_over_two_segments() -> None:
     """The halves of one come as one, with the first of them."""
-    fold = TextAccumulator()
-    assert fold.update(timeline(("answer", "a\ud83d"))) == [TextChange("answer", "a", 0)]
+    accumulator = TextAccumulator()
+    assert accumulator.update(timeline(("answer", "a\ud83d"))) == [TextChange("answer", "a", 0)]
     halves = timeline(("answer", "a\ud83d"), ("thinking", "hm"), ("answer", "\ude00b"))
-    assert fold.update(halves, is_last=True) == [
+    assert accumulator.update(halves, is_last=True) == [
         TextChange("answer", "😀", 0),
         TextChange("thinking", "hm", 1),
         TextChange("answer", "b", 2),
@@ -170,10 +183,10 @@ def test_a_character_over_two_segments() -> None:
 @given(st.lists(st.tuples(st.sampled_from(KINDS), st.text(st.sampled_from("ab\ud83d\ude00"), max_size=4)), max_size=6))
 def test_timelines_with_halves_of_characters(segments: list[tuple[str, str]]) -> None:
     """However they are cut into segments, the deltas are the text."""
-    told = TextSnapshot.from_wire({"segments": [{"type": kind, "text": text} for kind, text in segments]})
-    if told is not None:
-        fold = TextAccumulator()
-        assert joined(fold.update(told) + fold.update(told, is_last=True)) == {
-            "thinking": whole(told.thinking),
-            "answer": whole(told.answer),
+    snapshot = TextSnapshot.from_wire({"segments": [{"type": kind, "text": text} for kind, text in segments]})
+    if snapshot is not None:
+        accumulator = TextAccumulator()
+        assert joined(accumulator.update(snapshot) + accumulator.update(snapshot, is_last=True)) == {
+            "thinking": join_surrogates(snapshot.thinking),
+            "answer": join_surrogates(snapshot.answer),
         }

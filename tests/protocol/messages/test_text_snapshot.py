@@ -16,9 +16,9 @@ ANYTHING = st.recursive(
 
 def snapshot(**content: Any) -> TextSnapshot:
     """The snapshot in a content that has one."""
-    told = TextSnapshot.from_wire(content)
-    assert told is not None
-    return told
+    parsed = TextSnapshot.from_wire(content)
+    assert parsed is not None
+    return parsed
 
 
 @pytest.mark.parametrize(
@@ -41,22 +41,22 @@ def snapshot(**content: Any) -> TextSnapshot:
 )
 def test_three_generations(content: dict[str, Any], thinking: str, answer: str) -> None:
     """Segments go before lists, lists before raw text."""
-    told = snapshot(**content)
-    assert (told.thinking, told.answer) == (thinking, answer)
+    parsed = snapshot(**content)
+    assert (parsed.thinking, parsed.answer) == (thinking, answer)
 
 
 def test_the_end_of_a_text() -> None:
-    """Why it stopped and what it cost, where that is told."""
-    told = snapshot(answer=["a"], finishreason="tool_calls", usage={"total_tokens": 3})
-    assert (told.finish_reason, told.usage) == ("tool_calls", {"total_tokens": 3})
+    """Why it stopped and what it cost, where the service says so."""
+    parsed = snapshot(answer=["a"], finishreason="tool_calls", usage={"total_tokens": 3})
+    assert (parsed.finish_reason, parsed.usage) == ("tool_calls", {"total_tokens": 3})
     assert (snapshot(answer="a", usage="odd").finish_reason, snapshot(answer="a", usage="odd").usage) == (None, {})
 
 
 @given(st.dictionaries(st.sampled_from(["segments", "thinking", "answer", "raw", "finishreason", "usage"]), ANYTHING))
 def test_no_content_is_too_strange(content: dict[str, Any]) -> None:
     """Any object is a snapshot or none."""
-    told = TextSnapshot.from_wire(content)
-    assert told is None or isinstance(told.answer + told.thinking, str)
+    parsed = TextSnapshot.from_wire(content)
+    assert parsed is None or isinstance(parsed.answer + parsed.thinking, str)
 
 
 @given(st.text("<>/answer \nx", max_size=30) | st.text(max_size=30))
@@ -65,10 +65,10 @@ def test_wrapped_answers_grow(text: str) -> None:
     whole = f"\n<answer>{text}</answer>\n"
     assert snapshot(answer=whole).answer == text
     for end in range(1, len(whole)):
-        told = TextSnapshot.from_wire({"answer": whole[:end]})
-        assert told is not None
+        parsed = TextSnapshot.from_wire({"answer": whole[:end]})
+        assert parsed is not None
         if "</answer>" not in text:
-            assert text.startswith(told.answer)
+            assert text.startswith(parsed.answer)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from wiro_async import File, InvalidInputError, Parameter
 from wiro_async._protocol.http.requests import run
 from wiro_async._protocol.models.file_routing import route_files
-from wiro_async._protocol.models.input_view import files_in
+from wiro_async._protocol.models.input_view import split_files
 
 Item = dict[str, Any]
 JPEG = File(b"jpeg", "a.jpg")
@@ -107,7 +107,7 @@ def test_paths_and_open_files_are_files(tmp_path: Path) -> None:
 def test_long_texts_take_no_time(piece: str) -> None:
     """URLs are found in one pass."""
     start = process_time()
-    assert files_in(f"a,{piece * 50_000}b")
+    assert split_files(f"a,{piece * 50_000}b")
     assert process_time() - start < 2
 
 
@@ -127,8 +127,8 @@ FILES: list[object] = [A, JPEG, [A, B], [JPEG, A], [JPEG, JPEG], None]
 def test_nothing_is_lost_or_doubled(one: object, mixed: object) -> None:
     """Every file and URL that is given is sent once, and nowhere else."""
     given = [item for value in (one, mixed) for item in (value if isinstance(value, list) else [value]) if item]
-    told: list[object] = []
+    seen: list[object] = []
     for values in sent({"many": one, "mixed": mixed}).values():
         for value in values if isinstance(values, list) else [values]:
-            told += value.split(",") if isinstance(value, str) else [value]
-    assert sorted(map(repr, filter(None, told))) == sorted(map(repr, given))
+            seen += value.split(",") if isinstance(value, str) else [value]
+    assert sorted(map(repr, filter(None, seen))) == sorted(map(repr, given))

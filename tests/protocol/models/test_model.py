@@ -68,8 +68,8 @@ def test_its_names() -> None:
 
 def test_names_that_are_not_clearly_others() -> None:
     """Spaces, dashes and capitals do not count, and who has no name may have any."""
-    for told in ({"slugowner": "Wiro", "slugproject": "virtual_try on "}, {"slugowner": "wiro"}, {}, TOOL):
-        assert Model.from_wire(told).may_have_slug("wiro/virtual-try-on")
+    for entry in ({"slugowner": "Wiro", "slugproject": "virtual_try on "}, {"slugowner": "wiro"}, {}, TOOL):
+        assert Model.from_wire(entry).may_have_slug("wiro/virtual-try-on")
     assert not Model.from_wire({"slugowner": "wiro", "slugproject": "virtual-try"}).may_have_slug("wiro/virtual-try-on")
 
 
@@ -95,7 +95,7 @@ def test_answers() -> None:
     assert parse_models({}) == parse_models({"tool": {}}) == parse_models({"tool": [{}]}) == []
     assert [model.id for model in parse_models({"tool": TOOL})] == ["1611"], "one alone, without a list"
     assert parse_sections({"explore": None}) == []
-    assert [parse_total({"total": told}) for told in (5, "5", None, "many")] == [5, 5, None, None]
+    assert [parse_total({"total": entry}) for entry in (5, "5", None, "many")] == [5, 5, None, None]
     [section] = parse_sections(
         {"explore": [{"id": 1, "title": "New", "tools": [TOOL, 1], "url": "/new", "total": "9"}, 3]}
     )

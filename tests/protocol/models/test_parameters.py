@@ -85,8 +85,8 @@ def test_files_and_their_number() -> None:
 def test_whatever_the_service_says_is_read(odd: Any) -> None:
     """No value of any key is too odd to be read."""
     keys = "id type label required default min max step options maxinputlenght note placeholder advanced".split()
-    told: list[Any] = [dict.fromkeys(keys, odd), {"title": odd, "items": odd}, {"items": [{"id": "a", "min": odd}]}]
-    assert parse_parameters(told)
+    groups: list[Any] = [dict.fromkeys(keys, odd), {"title": odd, "items": odd}, {"items": [{"id": "a", "min": odd}]}]
+    assert parse_parameters(groups)
     assert isinstance(parse_parameters(odd), tuple)
 
 

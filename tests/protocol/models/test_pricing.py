@@ -21,8 +21,8 @@ PICTURE = File(b"", "a.png")
 
 def model(*rules: Item, parameters: list[Item] | None = None, **more: Any) -> Model:
     """A model with this price table."""
-    told: Item = {"dynamicprice": json.dumps(rules), "parameters": parameters or [], "cps": "", **more}
-    return Model.from_wire(told)
+    record: Item = {"dynamicprice": json.dumps(rules), "parameters": parameters or [], "cps": "", **more}
+    return Model.from_wire(record)
 
 
 def rule(price: Any, method: str | None = None, inputs: Item | None = None, **more: Any) -> Item:
@@ -184,12 +184,12 @@ def test_names_that_hold_files_are_no_counts() -> None:
 @pytest.mark.parametrize("key", ["price", "priceExtra", "priceInput", "cps", "approximatelycost", "computingtime"])
 @pytest.mark.parametrize("method", ["cpr", "cps", "cp-pixel", "cp-outputVideoLength"])
 def test_numbers_that_are_no_prices(key: str, method: str) -> None:
-    """They are as good as not told; no estimate fails on them, or is negative."""
+    """They count as absent; no estimate fails on them, or is negative."""
     for huge in ("1e9999999", "-1e9999999", "1e5000", "9" * 5000, 10**5000, "-1", -0.5):
-        told: Item = {"cps": "0.1", "approximatelycost": "0.2", "computingtime": "3 seconds"}
+        record: Item = {"cps": "0.1", "approximatelycost": "0.2", "computingtime": "3 seconds"}
         rules: Item = {"inputs": {}, "price": "0.3", "priceMethod": method, "priceExtra": "0.1", "priceInput": "0.1"}
-        (rules if key in rules else told)[key] = huge
-        found = estimate(Model.from_wire({**told, "dynamicprice": [rules]}), {"width": 4096, "height": 4096}, 3)
+        (rules if key in rules else record)[key] = huge
+        found = estimate(Model.from_wire({**record, "dynamicprice": [rules]}), {"width": 4096, "height": 4096}, 3)
         assert 0 < found.total < 100
 
 
@@ -233,7 +233,7 @@ def test_values_that_are_not_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "told,total",
+    "record,total",
     [
         ({"cps": "0.002", "approximatelycost": "0.12"}, "0.12"),
         ({"cps": "0.002", "approximatelycost": "", "computingtime": "10 seconds"}, "0.020"),
@@ -257,9 +257,9 @@ def test_values_that_are_not_text() -> None:
     ],
 )
 @pytest.mark.parametrize("table", [None, "", "[]", "null", "broken"])
-def test_without_a_table(told: Item, total: str, table: str | None) -> None:
-    """Seconds are billed: an average run costs what the service tells, else what its computing time comes to."""
-    found = estimate(Model.from_wire({"dynamicprice": table, **told}), {})
+def test_without_a_table(record: Item, total: str, table: str | None) -> None:
+    """Seconds are billed: an average run costs what the service says, else what its computing time comes to."""
+    found = estimate(Model.from_wire({"dynamicprice": table, **record}), {})
     assert (found.total, found.method, found.exact) == (Decimal(total), "cps", False)
 
 

@@ -4,6 +4,7 @@ import json
 import math
 from decimal import Decimal
 from enum import IntEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,41 @@ from wiro_async._types import File
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+
+
+class Scalar:
+    """A number as array libraries have them."""
+
+    shape = ()
+
+    def item(self) -> float:
+        return 0.5
+
+    def __float__(self) -> float:
+        return 0.5
+
+
+class Text(str):
+    """Text of a class of its own."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "another text"
+
+
+class Seconds(float):
+    """A number of a class of its own."""
+
+
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate pairs too
 
 
 @given(VALUES)
 def test_what_is_encoded_is_decoded(value: Any) -> None:
     """Both ways give the value back; whole numbers of over 64 bits come back as floats."""
-    told = decode(encode(value))
-    assert told == json.loads(json.dumps(value)) or any(abs(number) >= 2**63 for number in _numbers(value))
+    decoded = decode(encode(value))
+    assert decoded == json.loads(json.dumps(value)) or any(abs(number) >= 2**63 for number in _numbers(value))
 
 
 @given(ANY_TEXT)
@@ -67,10 +95,47 @@ def test_plain_values_pass_the_check_unchanged(value: Any) -> None:
     assert to_json(value, "x") == value
 
 
+@pytest.mark.parametrize(
+    "value, plain",
+    [
+        (Decimal("0.1"), 0.1),
+        (Decimal("5.0"), 5),
+        (Decimal(2**70), 2**70),
+        (Text("x"), "x"),
+        (Seconds(1.5), 1.5),
+        (True, True),
+        ({Text("x"): [Seconds(2)]}, {"x": [2.0]}),
+    ],
+)
+def test_subclasses_and_decimals_become_builtins(value: object, plain: object) -> None:
+    """Whole decimals become ints, others floats; the encoder takes no subclasses."""
+    converted = to_json(value, "x")
+    assert (converted, type(converted)) == (plain, type(plain))
+    assert decode(encode(converted)) == plain
+
+
+@pytest.mark.parametrize(
+    "data, value",
+    [
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        (b'{"a": "x\xffy", "b": 1}', {"a": "x\ufffdy", "b": 1}),
+        (b'\xef\xbb\xbf["\xc3"]', ["\ufffd"]),
+        (b'"\xed\xa0\x80"', "\ud800"),
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b"[1e999, -1e999]", [math.inf, -math.inf]),
+        (b"18446744073709551617", 2**64 + 1),
+        ('"\ud83d"', "\ud83d"),
+    ],
+)
+def test_invalid_json_that_occurs_is_read(data: bytes | str, value: object) -> None:
+    """A broken byte costs one character, a byte order mark nothing."""
+    assert decode(data) == value
+
+
 def test_whole_numbers_of_any_length_are_read() -> None:
     """One that Python does not read as a number stays text, and the rest of the answer is read."""
-    told = decode(b'{"result": true, "n": %s, "m": 7}' % (b"9" * 5000))
-    assert told == {"result": True, "n": "9" * 5000, "m": 7}
+    decoded = decode(b'{"result": true, "n": %s, "m": 7}' % (b"9" * 5000))
+    assert decoded == {"result": True, "n": "9" * 5000, "m": 7}
     with pytest.raises(ValueError, match="Expecting"):
         decode('["\ud800", ')
 
@@ -99,12 +164,18 @@ def test_the_check_makes_plain_types() -> None:
         (Decimal("1e400"), "x", "is inf"),
         ([10**4400], "x[0]", "is a number of over 4300 digits"),
         (object(), "x", "is a object"),
+        (
+            Fraction(1, 2),
+            "x",
+            "is a Fraction, which JSON cannot hold; convert it first, with int(value) or float(value)",
+        ),
+        (Scalar(), "x", "is a Scalar, which JSON cannot hold; convert it first: value.item()"),
         ({"a": Path("p")}, "x['a']", "parameter of its own"),
         ([[File(b"", "n")]], "x[0][0]", "parameter of its own"),
     ],
 )
 def test_what_cannot_be_sent_is_named(value: object, name: str, words: str) -> None:
-    """The message tells the place and the reason."""
+    """The message names the place and the reason."""
     with pytest.raises(InvalidInputError) as caught:
         to_json(value, "x")
     assert str(caught.value).startswith(name)

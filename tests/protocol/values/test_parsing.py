@@ -34,10 +34,10 @@ READERS = [
 @given(value=ANYTHING)
 def test_nothing_is_too_strange(read: Any, value: Any) -> None:
     """Every reader takes every value, and numbers are finite."""
-    told = read(value)
-    assert told is None or isinstance(told, (str, int, float, Decimal, dict, list, tuple))
-    if isinstance(told, (float, Decimal)):
-        assert math.isfinite(told)
+    expected = read(value)
+    assert expected is None or isinstance(expected, (str, int, float, Decimal, dict, list, tuple))
+    if isinstance(expected, (float, Decimal)):
+        assert math.isfinite(expected)
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
@@ -47,7 +47,7 @@ def test_numbers_of_thousands_of_digits(read: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "read, value, told",
+    "read, value, expected",
     [
         (values.as_text, "x", "x"),
         (values.as_text, 7, "7"),
@@ -106,7 +106,7 @@ def test_numbers_of_thousands_of_digits(read: Any) -> None:
         (values.as_texts, None, ()),
     ],
 )
-def test_readings(read: Any, value: Any, told: object) -> None:
+def test_readings(read: Any, value: Any, expected: object) -> None:
     """What the service writes, and what it means."""
-    assert read(value) == told
-    assert type(read(value)) is type(told)
+    assert read(value) == expected
+    assert type(read(value)) is type(expected)

@@ -19,7 +19,7 @@ from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._errors import DownloadError, ResponseFormatError, WiroError
 from wiro_async._protocol.conversations.tool_calls import ASKS, ToolCall, calls_in
 from wiro_async._protocol.files.filenames import distinct_names
-from wiro_async._protocol.messages.text_snapshot import TextSnapshot, whole
+from wiro_async._protocol.messages.text_snapshot import TextSnapshot, join_surrogates
 from wiro_async._protocol.tasks.events import TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.values.json import JSON
@@ -64,12 +64,12 @@ class TaskResult:
     @property
     def text(self) -> str:
         """An LLM's answer; for other models what they wrote to their log."""
-        return whole(self._snapshot.answer) if self._snapshot.has_text else self.task.log
+        return join_surrogates(self._snapshot.answer) if self._snapshot.has_text else self.task.log
 
     @property
     def thinking(self) -> str:
         """An LLM's thoughts before its answer."""
-        return whole(self._snapshot.thinking)
+        return join_surrogates(self._snapshot.thinking)
 
     @property
     def segments(self) -> tuple[Mapping[str, JSON], ...]:

@@ -1,4 +1,4 @@
-"""Who is asking: API key and signature. https://wiro.ai/docs/authentication"""
+"""API key and signature. https://wiro.ai/docs/authentication"""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import attrs
 
 @attrs.frozen
 class Credentials:
-    """An API key, and its secret if requests are to be signed. Never shown by repr."""
+    """An API key, and its secret if requests are signed. `repr` never shows them."""
 
     api_key: str | None = attrs.field(default=None, repr=False)
     api_secret: str | None = attrs.field(default=None, repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be seen."""
+        """The texts that must never be shown."""
         return tuple(filter(None, (self.api_key, self.api_secret)))
 
     def headers(self, nonce: str) -> dict[str, str]:
-        """The headers that prove who asks; the nonce must be new for every attempt."""
+        """Build the headers that authenticate a request. Every attempt needs a new nonce."""
         if self.api_key is None:
             return {}
         if self.api_secret is None:

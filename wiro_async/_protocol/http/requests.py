@@ -1,4 +1,4 @@
-"""What is sent: one `Request` for every endpoint. https://wiro.ai/docs/run-a-model"""
+"""Build requests: one function for each endpoint of tasks. https://wiro.ai/docs/run-a-model"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Request:
         path: below the base URL, percent-encoded.
         body: the JSON body, if it is not multipart.
         parts: the fields and files of a multipart body.
-        repeatable: whether sending it twice does no harm.
+        repeatable: whether the request is idempotent.
     """
 
     path: str
@@ -37,21 +37,21 @@ class Request:
 
     @property
     def endpoint(self) -> str:
-        """The path without the parts that name a model or a secret, such as "Run" or "Task/Detail"."""
+        """The path without the model, such as "Run" or "Task/Detail"."""
         return "Run" if self.path.startswith("Run/") else self.path
 
     @property
     def is_replayable(self) -> bool:
-        """Whether the body can be produced again once it was sent."""
-        return not any(isinstance(value, File) and _is_consumed_by_sending(value.data) for _, value in self.parts or ())
+        """Whether the body can be produced again after it was sent."""
+        return not any(isinstance(value, File) and _is_one_shot(value.data) for _, value in self.parts or ())
 
 
 @attrs.frozen
 class RunInput:
-    """A run's parameters, checked: plain JSON values, and files apart.
+    """The checked parameters of a run: plain JSON values, and files.
 
     Attributes:
-        combined: files and URLs that stand side by side, in their order.
+        combined: the files and URLs of parameters that take both under one name, in their order.
     """
 
     values: dict[str, JSON]
@@ -60,22 +60,38 @@ class RunInput:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All that makes the request multipart."""
+        """Everything that makes the request multipart."""
         return (*self.files, *self.combined)
 
     @classmethod
     def parse(cls, given: Mapping[str, object] | None) -> RunInput:
-        """Sort an input mapping into values and files. Raises `InvalidInputError` for what cannot be sent."""
+        """Sort an input into values and files. Raises `InvalidInputError` for what cannot be sent."""
         values: dict[str, JSON] = {}
         files: list[tuple[str, File]] = []
+
+        def add(name: str, value: JSON) -> None:
+            if name in values:
+                raise InvalidInputError(message=f"{name} is given twice: on its own, and as URLs beside files")
+            values[name] = value
+
         for name, value in to_mapping(given).items():
             if not isinstance(name, str):
                 raise InvalidInputError(message=f"input has the key {name!r}; parameter names are strings")
             check_encodable(name, f"the parameter name {name!r}")
-            try:
-                _sort_parameter(name, value, values, files)
-            except RecursionError:
-                raise InvalidInputError(message=f"{name} contains itself or is nested too deeply for JSON") from None
+            items = () if type(value) in PLAIN else list_items(value) or (value,)
+            if not any(map(is_file, items)):
+                try:
+                    add(name, to_json(value, name))
+                except RecursionError:
+                    raise InvalidInputError(
+                        message=f"{name} contains itself or is nested too deeply for JSON"
+                    ) from None
+                continue
+            # Files are parts under the parameter's own name; URLs beside them go into `{name}Url`.
+            urls = [_check_url(item, name) for item in items if not is_file(item)]
+            files += [(name, as_file(item)) for item in items if is_file(item)]
+            if urls:
+                add(f"{name}Url", ",".join(urls))
         if files:  # a form cannot hold an empty list: its text would be taken for a value
             values = {name: "" if value == [] else value for name, value in values.items()}
         return cls(values, tuple(files))
@@ -88,8 +104,15 @@ def run(
     values = dict(given.values)
     if callback_url is not None:
         values["callbackUrl"] = check_encodable(callback_url, "callback_url")
-    if project_id is not None:
-        values["projectid"] = _identity(project_id, "project_id")
+    match project_id:
+        case None:
+            pass
+        case str():
+            values["projectid"] = check_encodable(project_id, "project_id")
+        case int() if not isinstance(project_id, bool):
+            values["projectid"] = str(to_json(project_id, "project_id"))
+        case _:
+            raise InvalidInputError(message=f"project_id is a {type(project_id).__name__}; give its digits as text")
     path = f"Run/{model_path(model)}{EVENTS if by_events else ''}"
     if not given.parts:
         return Request(path, encode(values), repeatable=False)
@@ -103,7 +126,7 @@ def task_detail(task_id: str | None, token: str | None) -> Request:
 
 
 def task_list(start: int, limit: int, model: str | None = None, oldest_first: bool = False) -> Request:
-    """One page of `Task/List`, newest first if not otherwise wanted."""
+    """One page of `Task/List`, newest first by default."""
     order = "ASC" if oldest_first else "DESC"
     body = {"type": "model", "sort": "id", "order": order, "start": str(start), "limit": str(limit)}
     if model is not None:
@@ -130,7 +153,8 @@ def model_path(model: str) -> str:
     """The percent-encoded path of "owner/model". Raises `InvalidInputError` for anything else."""
     given: object = model
     segments = given.split("/") if isinstance(given, str) else []
-    if len(segments) != 2 or not all(map(_is_slug, segments)):
+    are_slugs = all(segment.strip() not in ("", ".", "..") and segment.isprintable() for segment in segments)
+    if len(segments) != 2 or not are_slugs:
         raise InvalidInputError(
             message=f"model is {model!r}; give it as 'owner/model', for example 'google/nano-banana-pro'"
         )
@@ -138,34 +162,36 @@ def model_path(model: str) -> str:
 
 
 def to_mapping(given: Mapping[str, object] | None) -> Mapping[str, object]:
-    """An input as a mapping, with addresses for files that the service keeps. Raises `InvalidInputError`."""
+    """Convert an input to a dict, with URLs for files that the service keeps. Raises `InvalidInputError`.
+
+    An output of an earlier run, or an uploaded file, stands for its URL, also in a list.
+    """
     if given is not None and not isinstance(given, Mapping):
         raise InvalidInputError(
             message=f"input is a {type(given).__name__}; give a mapping of parameter names to values"
         )
-    return {name: value if type(value) in PLAIN else _by_address(value) for name, value in (given or {}).items()}
+    values = dict(given or {})
+    for name, value in values.items():
+        if type(value) not in PLAIN:  # most are, and the rest costs ten times as much
+            items = list_items(value)
+            values[name] = _url_or(value) if items is None else [_url_or(item) for item in items]
+    return values
 
 
 def list_items(value: object) -> Sequence[object] | None:
-    """The items of a list, a tuple, a deque and the like; None for what is one value."""
+    """The items of a list, a tuple, a deque and the like; None for one value."""
     if isinstance(value, (list, tuple)):
         return value
     return value if isinstance(value, Sequence) and not isinstance(value, ONE) else None
 
 
-def _by_address(value: object) -> object:
-    """An output of an earlier run, or a file that was uploaded, stands for its URL, also in a list."""
-    items = list_items(value)
-    return _address_or(value) if items is None else [_address_or(item) for item in items]
-
-
-def _address_or(value: object) -> object:
+def _url_or(value: object) -> object:
     url = getattr(value, "url", None) if hasattr(value, "content_type") else None
     return url if isinstance(url, str) else value
 
 
 def form_text(value: JSON) -> str:
-    """A value as text of a multipart field: "4", "true", JSON text of lists and mappings."""
+    """Write a value as the text of a multipart field: "4", "true", JSON text of lists and mappings."""
     match value:
         case None:
             return ""
@@ -175,48 +201,14 @@ def form_text(value: JSON) -> str:
             return encode(value).decode()
 
 
-def _is_slug(segment: str) -> bool:
-    return segment.strip() not in ("", ".", "..") and segment.isprintable()
-
-
-def _sort_parameter(name: str, value: object, values: dict[str, JSON], files: list[tuple[str, File]]) -> None:
-    if type(value) in PLAIN:  # most are, and the rest of this costs ten times as much
-        _add(name, to_json(value, name), values)
-        return
-    items = list_items(value)
-    items = (value,) if items is None else items
-    if not any(map(is_file, items)):
-        _add(name, to_json(value, name), values)
-        return
-    urls = [_checked_url(item, name) for item in items if not is_file(item)]
-    files += [(name, as_file(item)) for item in items if is_file(item)]
-    if urls:
-        _add(f"{name}Url", ",".join(urls), values)
-
-
-def _add(name: str, value: JSON, values: dict[str, JSON]) -> None:
-    if name in values:
-        raise InvalidInputError(message=f"{name} is given twice: on its own, and as URLs beside files")
-    values[name] = value
-
-
-def _identity(value: object, name: str) -> str:
-    """An id as text, which may be given as a number."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(to_json(value, name))
-    if isinstance(value, str):
-        return check_encodable(value, name)
-    raise InvalidInputError(message=f"{name} is a {type(value).__name__}; give its digits as text")
-
-
-def _checked_url(item: object, name: str) -> str:
+def _check_url(item: object, name: str) -> str:
     if isinstance(item, str):
         return check_encodable(item, name)
     raise InvalidInputError(message=f"{name} has a {type(item).__name__} beside files; give paths, files or URLs")
 
 
-def _is_consumed_by_sending(data: object) -> bool:
-    """Whether sending it uses it up: an async iterable, a pipe."""
+def _is_one_shot(data: object) -> bool:
+    """Whether sending consumes it: an async iterable, a pipe."""
     if isinstance(data, (bytes, os.PathLike)):
         return False
     seekable = getattr(data, "seekable", None)
@@ -229,7 +221,7 @@ def is_file(value: object) -> bool:
 
 
 def as_file(value: object) -> File:
-    """A path, an open file or a `File` as the latter."""
+    """Wrap a path or an open file in a `File`."""
     if isinstance(value, File):
         return value
     if isinstance(value, os.PathLike):

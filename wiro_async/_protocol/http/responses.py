@@ -1,4 +1,8 @@
-"""What comes back: the envelope, and the error it stands for. https://wiro.ai/docs/error-codes"""
+"""Parse responses: the envelope, and the error that it stands for. https://wiro.ai/docs/error-codes
+
+The service reports most errors with HTTP 200 and `result: false`. Its codes 0 and 1 mean many things, so the text has
+to tell them apart.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,6 @@ from wiro_async._errors import (
     RateLimitError,
     ServerError,
     SpendLimitError,
-    WiroError,
 )
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_float, as_int, as_rows, as_text
@@ -29,7 +32,7 @@ TOO_MANY_TASKS = 96
 NOTHING = (None, "")
 UP_TO_N_TASKS = re.compile(r"up to (\d+) task", re.IGNORECASE)
 
-# Where the code is 0, 1 or none, the text is all that tells errors apart. First match wins.
+# Where the code is 0, 1 or absent, only the text tells errors apart. The first match wins.
 BY_TEXT: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), error)
     for pattern, error in (
@@ -60,28 +63,49 @@ BY_STATUS: dict[int, type[APIError]] = {
 def parse_envelope(
     status: int, headers: Mapping[str, str], body: bytes, now: float, secrets: Sequence[str] = ()
 ) -> dict[str, JSON]:
-    """The answer as a mapping. Raises the error that the answer stands for.
+    """Parse a response's body. Raises the error that the response stands for.
 
     Args:
         now: the unix time, for a `Retry-After` that is a date.
-        secrets: what must not be in an error, even if the answer repeats it.
+        secrets: texts that are cut out of errors, in case the response repeats them.
     """
     answer = decode_or_none(body)
-    told = _errors(answer, secrets) if isinstance(answer, dict) else []
-    if status == 429 and all(code != TOO_MANY_TASKS for code, _ in told[:1]):
+    errors = _parse_errors(answer, secrets) if isinstance(answer, dict) else []
+    if status == 429 and all(code != TOO_MANY_TASKS for code, _ in errors[:1]):
         wait = parse_retry_after(headers.get("retry-after"), now)
-        code, message = told[0] if told else (None, "")
-        raise RateLimitError(code, 429, message or "too many requests", [text for _, text in told], retry_after=wait)
+        code, message = errors[0] if errors else (None, "")
+        raise RateLimitError(code, 429, message or "too many requests", [text for _, text in errors], retry_after=wait)
     if not isinstance(answer, dict):
-        raise _not_an_answer(status, body, secrets)
+        text = without(" ".join(body.decode(errors="replace").split()), secrets)
+        shown = f"{len(body)} bytes of broken or unknown JSON" if text[:1] in '{["' else repr(text[:SHOWN_BODY])
+        found = shown if text else "an empty body"
+        raise DecodingError(f"HTTP {status} came with {found} instead of an answer", http_status=status)
     result = as_text(answer.get("result")).strip().lower()
-    if status >= 300 or result in ("false", "0") or (told and result not in ("true", "1")):
-        raise _api_error(status, told)
+    if status >= 300 or result in ("false", "0") or (errors and result not in ("true", "1")):
+        code, message = errors[0] if errors else (None, "")
+        message = message or f"HTTP {status} without an explanation"
+        texts = [text for _, text in errors]
+        if code == TOO_MANY_TASKS:
+            limit = UP_TO_N_TASKS.search(message)
+            raise ConcurrencyLimitError(code, status, message, texts, limit=int(limit[1]) if limit else None)
+        raise error_class(status, code, message)(code, status, message, texts)
     return answer
 
 
+def error_class(status: int, code: int | None, message: str) -> type[APIError]:
+    """Which error a refusal is: by the status where it is certain, then by the text, the code, the status."""
+    if status >= 500:
+        return ServerError
+    if status == 401 or code in (98, 99):
+        return AuthenticationError
+    for pattern, error in BY_TEXT:
+        if pattern.search(message):
+            return error
+    return BY_CODE.get(code) or BY_STATUS.get(status) or APIError
+
+
 def parse_retry_after(header: str | None, now: float) -> float | None:
-    """Seconds to wait by a `Retry-After` header, seconds or HTTP date (RFC 9110, 10.2.3)."""
+    """Parse a `Retry-After` header, seconds or an HTTP date, as seconds to wait. RFC 9110, 10.2.3"""
     if not header:
         return None
     seconds = as_float(header)
@@ -96,45 +120,14 @@ def parse_retry_after(header: str | None, now: float) -> float | None:
     return max(0.0, seconds)
 
 
-def _errors(answer: Mapping[str, JSON], secrets: Sequence[str]) -> list[tuple[int | None, str]]:
-    told = answer.get("errors")
+def _parse_errors(answer: Mapping[str, JSON], secrets: Sequence[str]) -> list[tuple[int | None, str]]:
+    """Parse the code and the text of each error; a bare text has no code."""
+    listed = answer.get("errors")
     errors: list[tuple[int | None, str]] = []
-    for error in as_rows(told) or ([told] if isinstance(told, str) else []):
-        one = error if isinstance(error, dict) else {"message": error}
-        code, message = one.get("code"), one.get("message")
+    for error in as_rows(listed) or ([listed] if isinstance(listed, str) else []):
+        row = error if isinstance(error, dict) else {"message": error}
+        code, message = row.get("code"), row.get("message")
         if code not in NOTHING or message not in NOTHING:
-            errors.append((_code(code), without(as_text(message), secrets)))
+            number = None if "%" in as_text(code) else as_int(code)  # as_int also reads percentages
+            errors.append((number, without(as_text(message), secrets)))
     return errors
-
-
-def _code(told: JSON) -> int | None:
-    return None if "%" in as_text(told) else as_int(told)
-
-
-def _api_error(status: int, errors: list[tuple[int | None, str]]) -> WiroError:
-    code, message = errors[0] if errors else (None, "")
-    message = message or f"HTTP {status} without an explanation"
-    texts = [text for _, text in errors]
-    if code == TOO_MANY_TASKS:
-        limit = UP_TO_N_TASKS.search(message)
-        return ConcurrencyLimitError(code, status, message, texts, limit=int(limit[1]) if limit else None)
-    return _error_class(status, code, message)(code, status, message, texts)
-
-
-def _error_class(status: int, code: int | None, message: str) -> type[APIError]:
-    if status >= 500:
-        return ServerError
-    if status == 401 or code in (98, 99):
-        return AuthenticationError
-    for pattern, error in BY_TEXT:
-        if pattern.search(message):
-            return error
-    return BY_CODE.get(code) or BY_STATUS.get(status) or APIError
-
-
-def _not_an_answer(status: int, body: bytes, secrets: Sequence[str]) -> WiroError:
-    text = without(" ".join(body.decode(errors="replace").split()), secrets)
-    shown = f"{len(body)} bytes of broken or unknown JSON" if text[:1] in '{["' else repr(text[:SHOWN_BODY])
-    return DecodingError(
-        f"HTTP {status} came with {shown if text else 'an empty body'} instead of an answer", http_status=status
-    )

@@ -1,4 +1,4 @@
-"""The socket's frames: what is sent to follow a task, and what a frame says about which task."""
+"""The socket's frames: the one that registers a task, and those that report on it. https://wiro.ai/docs/websocket"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 
 from wiro_async._protocol.messages.lazy_text import parse_text_head
-from wiro_async._protocol.messages.text_snapshot import TextSnapshot
+from wiro_async._protocol.messages.text_snapshot import TEXT_KEYS, TextSnapshot
 from wiro_async._protocol.tasks import status as states
 from wiro_async._protocol.tasks.events import (
     CostUpdate,
@@ -20,10 +20,8 @@ from wiro_async._protocol.tasks.events import (
     UnknownEvent,
 )
 from wiro_async._protocol.tasks.records import decoded
-from wiro_async._protocol.values.json import JSON, decode_or_none, decode_text_or_none, encode
+from wiro_async._protocol.values.json import JSON, decode_or_none, encode
 from wiro_async._protocol.values.parsing import as_dict, as_float, as_int, as_seconds, as_text
-
-TEXT_KEYS = frozenset({"raw", "thinking", "answer", "segments"})  # an object with one of them is text, even if empty
 
 
 @attrs.define
@@ -32,9 +30,9 @@ class Message:
 
     Attributes:
         type: what happened, mostly a status.
-        task_id, token: which task; newer frames carry the id only. "" where absent.
-        raw: the frame; that of a sealed message is decoded when it is first looked at.
-        frame: the frame as it came, of a message that is sealed, or was.
+        task_id, token: the task; newer frames carry the id only. "" where absent.
+        raw: the frame's object; a lazy message decodes it at first use.
+        frame: the frame's bytes, if the message was made lazy.
     """
 
     type: str
@@ -53,25 +51,25 @@ class Message:
 
     @cached_property
     def payload(self) -> JSON:
-        """What it carries: text, an object, a list or nothing; JSON text is opened."""
+        """The message inside: text, an object, a list or nothing. JSON text is decoded."""
         return decoded(self.raw.get("message"))
 
     @property
     def is_lazy(self) -> bool:
-        """Whether it is an LLM's text so far that was not decoded yet: the next one of its kind replaces it."""
+        """Whether it is a snapshot of an LLM's text that was not decoded yet. The next such message replaces it."""
         return self._raw is None
 
 
 def registration(token: str) -> str:
-    """The frame that asks for a task's messages."""
+    """Build the frame that asks for a task's messages."""
     return encode({"type": "task_info", "tasktoken": token}).decode()
 
 
 def parse_frame(frame: bytes | str) -> Message | None:
-    """The message in a text frame; None for what is none. One of text so far is left sealed."""
-    if isinstance(frame, bytes) and (envelope := parse_text_head(frame)) is not None:
-        task_id, token = as_text(envelope.get("id")), as_text(envelope.get("tasktoken"))
-        return Message(states.OUTPUT, task_id, token, None, lambda: as_dict(decode_text_or_none(frame)), frame)
+    """Parse a text frame; None if it is no message. A snapshot of text stays lazy."""
+    if isinstance(frame, bytes) and (head := parse_text_head(frame)) is not None:
+        task_id, token = as_text(head.get("id")), as_text(head.get("tasktoken"))
+        return Message(states.OUTPUT, task_id, token, None, lambda: as_dict(decode_or_none(frame)), frame)
     raw = decode_or_none(frame)
     if not isinstance(raw, dict):
         return None
@@ -82,7 +80,7 @@ def parse_frame(frame: bytes | str) -> Message | None:
 
 
 def drop_text(message: Message) -> Raw:
-    """A message as it may be kept with each piece of its text: many of them with all text so far would fill memory."""
+    """The raw message without its text: it is kept with each delta, and all texts so far would fill memory."""
     payload = message.payload
     if not isinstance(payload, dict):
         return message.raw
@@ -91,7 +89,7 @@ def drop_text(message: Message) -> Raw:
 
 
 def parse_progress(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progress | None:
-    """The progress an object tells, if any."""
+    """Parse the progress in an object; None without any."""
     percentage = as_float(payload.get("percentage"))
     step, total = as_int(payload.get("stepCurrent")), as_int(payload.get("stepTotal"))
     if percentage is not None:
@@ -114,12 +112,12 @@ def parse_progress(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progre
 
 
 def parse_cost(raw: Raw, status: str) -> CostUpdate:
-    """The costs of a `task_cost` message, which stand at its top level."""
+    """Parse a `task_cost` message, which has its costs at the top level."""
     return CostUpdate(as_text(raw.get("turnCost")), as_text(raw.get("cumulativeCost")), status=status, raw=raw)
 
 
 def parse_output(message: Message, status: str) -> TextSnapshot | TaskEvent | None:
-    """What a `task_output` or `task_error` message tells: text so far, progress, a line, or something new."""
+    """Parse a `task_output` or `task_error` message: text so far, progress, a line, or something unknown."""
     payload, line = message.payload, message.raw.get("message")
     if isinstance(payload, list) and isinstance(line, str):  # a program has printed a list
         payload = line

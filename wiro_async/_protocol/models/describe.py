@@ -1,4 +1,4 @@
-"""What parameters want, and what was given instead, in words."""
+"""Describe in words what a parameter allows, and what was given instead."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from wiro_async._protocol.models.parameters import CHOICES, NUMBERS, TEXTS, Para
 from wiro_async._redaction import redacted, shown_url
 
 LOCAL_PATH = re.compile(r"[\\/]|\.\w{1,5}$")
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:(//|[a-z]+/)", re.IGNORECASE)
+URL = re.compile(r"[a-z][a-z0-9+.-]+:(//|[a-z]+/)", re.IGNORECASE)
 HOST = re.compile(r"(//)?([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?/", re.IGNORECASE)
-PLAYS = {"image": ("image",), "video": ("video",), "audio": ("audio", "video")}  # sound comes in videos, too
+ALLOWED_MEDIA = {"image": ("image",), "video": ("video",), "audio": ("audio", "video")}  # videos have sound
 SHOWN_OPTIONS = 20
 
 
 class _Short(Repr):
-    """Values cut short. Secrets go first: what is left of one in the middle of a cut is no longer known as one."""
+    """Values cut short. Secrets are cut out before: half of one would not be recognised."""
 
     def repr_str(self, x: str, level: int) -> str:
         return super().repr_str(redacted(x), level)
@@ -39,11 +39,11 @@ short.maxstring = short.maxother = 60
 
 
 def describe(value: object) -> str:
-    """What was given: shortened, and without what addresses may give away."""
+    """Describe a value: shortened, and without the secrets that a URL may hold."""
     match value:
         case bytes() | bytearray() | memoryview():
             return f"{type(value).__name__}, which must be wrapped as File(data, name='…')"
-        case str() if ADDRESS.match(value):
+        case str() if URL.match(value):
             return f"a URL ({shown_url(value)})"
         case _ if is_file(value):
             return f"a file ({file_name(value) or 'without a name'})"
@@ -51,13 +51,16 @@ def describe(value: object) -> str:
 
 
 def describe_allowed(parameter: Parameter) -> str:
-    """What a parameter takes."""
+    """Describe the values that a parameter allows."""
     if parameter.type in TEXTS:
         return f"text{_bounds(parameter)}"
     if parameter.type in NUMBERS:
         return f"{'a whole number' if parameter.type == 'integer' else 'a number'}{_bounds(parameter)}"
     if parameter.type in CHOICES:
-        return _options(parameter)
+        if not parameter.options:
+            return "text"
+        shown = ", ".join(repr(option.value) for option in parameter.options[:SHOWN_OPTIONS])
+        return f"one of {shown}{' and more' if len(parameter.options) > SHOWN_OPTIONS else ''}"
     return {
         "checkbox": "True or False",
         "json": "a mapping or a list, or JSON text of one",
@@ -69,30 +72,23 @@ def describe_allowed(parameter: Parameter) -> str:
 
 
 def find_file_problems(parameter: Parameter, files: list[object]) -> Iterator[tuple[str, str]]:
-    """What is wrong with files and URLs, each as (what was given, what is allowed)."""
+    """Find what is wrong with files and URLs, each as (what was given, what is allowed)."""
     for file in files:
         if isinstance(file, str) and HOST.match(file):
-            yield "an address without https://", f"{describe_allowed(parameter)}; a file that is here as Path(…)"
-        elif isinstance(file, str) and LOCAL_PATH.search(file) and not ADDRESS.match(file):
+            yield "a URL without https://", f"{describe_allowed(parameter)}; a file that is here as Path(…)"
+        elif isinstance(file, str) and LOCAL_PATH.search(file) and not URL.match(file):
             yield f"{short.repr(file)}, which is text", f"a URL, or Path({short.repr(file)}) to upload it"
         elif isinstance(file, str) and not is_readable(file):
             yield "a URL that cannot be read", describe_allowed(parameter)
         elif not isinstance(file, str) and not is_file(file):
             is_several = isinstance(file, Iterable) and not isinstance(file, (bytes, bytearray, memoryview, Mapping))
             yield describe(file), f"{describe_allowed(parameter)}{', in a list' if is_several else ''}"
-        elif parameter.media and media_kind(file) not in (None, *PLAYS[parameter.media]):
+        elif parameter.media and media_kind(file) not in (None, *ALLOWED_MEDIA[parameter.media]):
             yield f"{describe(file)} of the kind {media_kind(file)}", f"the kind {parameter.media}"
     if parameter.max_files is not None and len(files) > parameter.max_files:
         yield f"{len(files)} files", f"at most {parameter.max_files}"
 
 
 def _bounds(parameter: Parameter) -> str:
-    told = [("from", parameter.minimum), ("up to", parameter.maximum), ("in steps of", parameter.step)]
-    return "".join(f" {word} {number}" for word, number in told if number is not None)
-
-
-def _options(parameter: Parameter) -> str:
-    if not parameter.options:
-        return "text"
-    shown = ", ".join(repr(option.value) for option in parameter.options[:SHOWN_OPTIONS])
-    return f"one of {shown}{' and more' if len(parameter.options) > SHOWN_OPTIONS else ''}"
+    bounds = [("from", parameter.minimum), ("up to", parameter.maximum), ("in steps of", parameter.step)]
+    return "".join(f" {word} {number}" for word, number in bounds if number is not None)

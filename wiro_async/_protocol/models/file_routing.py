@@ -1,4 +1,4 @@
-"""Where files and URLs go, by a model's own parameters. https://wiro.ai/docs/model-parameters"""
+"""Route files and URLs to the fields that the model's parameters name. https://wiro.ai/docs/model-parameters"""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ import attrs
 from wiro_async._protocol.http.requests import Part, RunInput, as_file, is_file
 from wiro_async._protocol.models.input_view import InputView, to_wire_form
 from wiro_async._protocol.models.parameters import Parameter
-from wiro_async._protocol.values.json import JSON
 
 
 @attrs.frozen
 class _Files:
-    """What was given for one parameter that takes files, in its order."""
+    """The files and URLs for one parameter, in their order."""
 
     parameter: Parameter
     items: tuple[object, ...]
-
-    @property
-    def is_combined(self) -> bool:
-        return self.parameter.url_id is None
 
     @property
     def uploads(self) -> list[object]:
@@ -33,52 +28,41 @@ class _Files:
 
 
 def route_files(given: Mapping[str, object] | None, parameters: Sequence[Parameter]) -> RunInput:
-    """An input as its model wants it sent. Raises `InvalidInputError` for what cannot be sent.
+    """Convert an input to the form that its model expects. Raises `InvalidInputError` for what cannot be sent.
 
-    Files of `fileinput` and `multifileinput` go under their own name, their URLs under `{id}Url`, and in a multipart
-    body the unused one of the two is sent empty; those of `combinefileinput` all go under their own name.
-    Other values take the form the model wants, such as "true" for a `select`.
+    Files of `fileinput` and `multifileinput` go under their own name and their URLs under `{id}Url`. In a multipart
+    body the unused one of the two is sent empty. Files and URLs of `combinefileinput` all go under their own name.
+    Other values are converted to the form of their parameter, such as "true" for a `select`.
     """
-    found = InputView.parse(parameters, given)
-    told = [_Files(parameter, tuple(found.files(parameter))) for parameter in parameters if parameter.takes_files]
-    groups = [group for group in told if group.items and _is_clean(group)]
-    taken = {name for group in groups for name in group.parameter.names}
-    rest = {name: _told(found, name, value) for name, value in found.values.items() if name not in taken}
-    plain = RunInput.parse(rest)
-    multipart = bool(plain.files) or any(group.uploads for group in groups)
-    values, combined = dict(plain.values), list[Part]()
-    unused = {name for group in told if not group.items for name in group.parameter.names} & values.keys()
-    values |= {name: "" if multipart else _nothing(values[name]) for name in unused}
-    for group in groups:
-        _place(group, multipart, values, combined)
-    uploads = (
-        (group.parameter.id, as_file(item)) for group in groups if not group.is_combined for item in group.uploads
+    view = InputView.parse(parameters, given)
+    files = [_Files(parameter, tuple(view.files(parameter))) for parameter in parameters if parameter.takes_files]
+    # What is neither a file nor a URL is left for the service to refuse.
+    groups = [group for group in files if group.items and len(group.uploads) + len(group.urls) == len(group.items)]
+    routed = {name for group in groups for name in group.parameter.names}
+    rest = RunInput.parse(
+        {
+            name: value if (parameter := view.parameters.get(name)) is None else to_wire_form(parameter, value)
+            for name, value in view.values.items()
+            if name not in routed
+        }
     )
-    return RunInput(values, (*plain.files, *uploads), tuple(combined))
-
-
-def _told(found: InputView, name: str, value: object) -> object:
-    parameter = found.parameters.get(name)
-    return value if parameter is None else to_wire_form(parameter, value)
-
-
-def _nothing(value: JSON) -> JSON:
-    """An empty value, such as [] for [None]."""
-    return value and type(value)()
-
-
-def _is_clean(group: _Files) -> bool:
-    return len(group.uploads) + len(group.urls) == len(group.items)
-
-
-def _place(group: _Files, multipart: bool, values: dict[str, JSON], combined: list[Part]) -> None:
-    name, url_name = group.parameter.id, group.parameter.url_id
-    if group.is_combined and not multipart:
-        values[name] = list(group.urls)
-    elif url_name is None:
-        combined += [(name, item if isinstance(item, str) else as_file(item)) for item in group.items]
-    else:
-        urls = group.urls if len(group.urls) < 2 else [url.replace(",", "%2C") for url in group.urls]
-        values[url_name] = ",".join(urls)
-        if multipart and not group.uploads:
-            values[name] = ""
+    is_multipart = bool(rest.files) or any(group.uploads for group in groups)
+    values, uploads, combined = dict(rest.values), list(rest.files), list[Part]()
+    unused = {name for group in files if not group.items for name in group.parameter.names} & values.keys()
+    for name in unused:  # an empty value of the same type, such as [] for [None]
+        value = values[name]
+        values[name] = "" if is_multipart else value and type(value)()
+    for group in groups:
+        name, url_name = group.parameter.id, group.parameter.url_id
+        if url_name is not None:
+            # Several URLs are one text with commas, so a comma within one is escaped.
+            urls = group.urls if len(group.urls) < 2 else [url.replace(",", "%2C") for url in group.urls]
+            values[url_name] = ",".join(urls)
+            uploads += [(name, as_file(item)) for item in group.uploads]
+            if is_multipart and not group.uploads:
+                values[name] = ""
+        elif is_multipart:
+            combined += [(name, item if isinstance(item, str) else as_file(item)) for item in group.items]
+        else:
+            values[name] = list(group.urls)
+    return RunInput(values, tuple(uploads), tuple(combined))

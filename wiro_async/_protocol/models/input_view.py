@@ -1,4 +1,4 @@
-"""Reading what a user gives for parameters. https://wiro.ai/docs/model-parameters"""
+"""Read an input by the parameters of its model. https://wiro.ai/docs/model-parameters"""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import attrs
 
 from wiro_async._protocol.http.requests import as_file, is_file, list_items, to_mapping
 from wiro_async._protocol.models.parameters import NUMBERS, Option, Parameter
+from wiro_async._protocol.values.json import to_number
 from wiro_async._protocol.values.parsing import as_text
-from wiro_async._protocol.values.scalars import to_builtin
 from wiro_async._types import File
 
 BETWEEN_URLS = re.compile(r",(?=\s*[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
-HUGE = 999_999  # the exponent beyond which decimals cannot be reckoned with
-LONG = 18  # digits of numbers that are left as the text they are: floats would change them
+MAX_EXPONENT = 999_999  # decimals cannot compute beyond it
+MAX_DIGITS = 18  # of numbers in text that are converted: a float would change longer ones
 MEDIA = {
     suffix: media
     for media, suffixes in {
@@ -39,33 +39,36 @@ class InputView:
 
     @classmethod
     def parse(cls, parameters: Sequence[Parameter], values: Mapping[str, object] | None) -> InputView:
-        """An input of a model with these parameters. Raises `InvalidInputError` if it is no mapping."""
-        given = {name: to_builtin(value) for name, value in to_mapping(values).items()}
+        """View an input of a model with these parameters. Raises `InvalidInputError` if it is no mapping."""
+        given = {
+            name: to_number(value) if isinstance(value, Decimal) else value
+            for name, value in to_mapping(values).items()
+        }
         return cls({parameter.id: parameter for parameter in parameters}, given)
 
     def value(self, name: str) -> object:
-        """What is given for a parameter, else its default."""
+        """The value for a parameter, else its default."""
         value = self.values.get(name)
         if not is_empty(value):
             return value
         return self.parameters[name].default if name in self.parameters else None
 
     def files(self, parameter: Parameter) -> list[object]:
-        """The files and URLs that are given for a parameter, under its own name and under that of its URLs."""
+        """The files and URLs for a parameter, under its own name and under `{id}Url`."""
         given = self.values.get(parameter.id), self.values.get(parameter.url_id or "")
-        return [file for value in given for file in files_in(value, parameter.type != "fileinput")]
+        return [file for value in given for file in split_files(value, parameter.type != "fileinput")]
 
 
 def is_empty(value: object) -> bool:
-    """Whether this is as good as not given."""
+    """Whether a value means the same as none."""
     if value is None or isinstance(value, str):
         return not value
     items = list_items(value)
     return items is not None and not len(items)
 
 
-def files_in(value: object, several: bool = True) -> list[object]:
-    """Files and URLs one by one; text may hold several URLs, separated by commas, where several are taken."""
+def split_files(value: object, several: bool = True) -> list[object]:
+    """Split a value into files and URLs. Text may hold several URLs, separated by commas, if `several` are allowed."""
     found: list[object] = []
     items = list_items(value)
     for item in (value,) if items is None else items:
@@ -85,7 +88,7 @@ def file_name(file: object) -> str:
 
 
 def is_readable(url: str) -> bool:
-    """Whether a URL is built as one must be, which "http://[" is not."""
+    """Whether a URL can be parsed, unlike "http://["."""
     try:
         urlsplit(url)
     except ValueError:
@@ -94,24 +97,24 @@ def is_readable(url: str) -> bool:
 
 
 def media_kind(file: object) -> str | None:
-    """ "image", "video", "audio" or "document", as far as the content type or the name tells."""
-    told = (file.content_type or "").partition("/")[0] if isinstance(file, File) else ""
-    return told if told in ("image", "video", "audio") else MEDIA.get(file_name(file).rpartition(".")[2].lower())
+    """Guess "image", "video", "audio" or "document" by the content type or the name."""
+    kind = (file.content_type or "").partition("/")[0] if isinstance(file, File) else ""
+    return kind if kind in ("image", "video", "audio") else MEDIA.get(file_name(file).rpartition(".")[2].lower())
 
 
 def parse_number(value: object) -> Decimal | None:
-    """A number, or text of one; None for anything else, booleans included."""
+    """Parse a number, or text of one; None for anything else, booleans included."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         number = Decimal(as_text(value).strip())
     except InvalidOperation:
         return None
-    return number if number.is_finite() and abs(number.adjusted()) <= HUGE else None
+    return number if number.is_finite() and abs(number.adjusted()) <= MAX_EXPONENT else None
 
 
-def plain(value: object) -> str:
-    """A scalar as text that is equal for equal values: "5" for 5, 5.0 and "5.0"."""
+def normalize(value: object) -> str:
+    """Write a scalar as text that is equal for equal values: "5" for 5, 5.0 and "5.0"."""
     number = parse_number(value)
     if number is not None:
         return str(number.normalize())
@@ -119,19 +122,19 @@ def plain(value: object) -> str:
 
 
 def find_option(parameter: Parameter, value: object) -> Option | None:
-    """The option that is meant by a scalar: the one of the same text, else one of an equal number."""
+    """Find the option that a scalar stands for: the one with the same text, else one with an equal number."""
     if not parameter.options or not isinstance(value, (str, bool, int, float)):
         return None
     text = as_text(value)
     exact = next((option for option in parameter.options if option.value == text), None)
     if exact is not None:
         return exact
-    wanted = plain(value)
-    return next((option for option in parameter.options if plain(option.value) == wanted), None)
+    normal = normalize(value)
+    return next((option for option in parameter.options if normalize(option.value) == normal), None)
 
 
 def to_wire_form(parameter: Parameter, value: object) -> object:
-    """A value in the very form its parameter wants: options as they are told, numbers and booleans as such."""
+    """Convert a value to the form that its parameter expects: the option's own text, a number, a boolean."""
     option = find_option(parameter, value)
     if option is not None:
         return option.value
@@ -140,6 +143,6 @@ def to_wire_form(parameter: Parameter, value: object) -> object:
     if parameter.type == "checkbox" and value in ("true", "false"):
         return value == "true"
     number = parse_number(value) if parameter.type in NUMBERS else None
-    if number is None or abs(number.adjusted()) > LONG:
+    if number is None or abs(number.adjusted()) > MAX_DIGITS:
         return value
     return int(number) if number == number.to_integral_value() else float(number)

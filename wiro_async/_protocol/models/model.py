@@ -1,4 +1,4 @@
-"""Models as the service describes them, and how it is asked for them. https://wiro.ai/docs/models"""
+"""Models as the service describes them, and the requests for them. https://wiro.ai/docs/models"""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class PriceRule:
     """One row of a model's price table. https://wiro.ai/docs/pricing
 
     Attributes:
-        inputs: the parameter values it holds for; it always holds if there are none.
+        inputs: the parameter values that it applies to; without any it always applies.
         price: US dollars for one unit of its method.
         method: such as "cpr"; the set is open.
-        extra: for every tier of pixels beyond the first.
-        per_input: for every input image, per tier.
+        extra: price of each tier of pixels beyond the first.
+        per_input: price of each input image, per tier.
     """
 
     inputs: Mapping[str, JSON]
@@ -51,9 +51,11 @@ class PriceRule:
 
     @classmethod
     def from_wire(cls, rule: Mapping[str, JSON]) -> PriceRule | None:
-        """The record of one rule; None if it tells no price, or not when it holds."""
-        price, inputs = as_amount(rule.get("price")), _conditions(rule.get("inputs"))
-        if price is None or inputs is None:
+        """Parse one rule; None without a price, or with conditions that cannot be read."""
+        price, conditions = as_amount(rule.get("price")), rule.get("inputs")
+        inputs = as_dict(conditions)
+        has_none = conditions.strip(BLANKS) in NONE if isinstance(conditions, str) else not conditions
+        if price is None or not (inputs or has_none):
             return None
         method = as_text(rule.get("priceMethod")) or "cpr"
         extra, per_input = as_amount(rule.get("priceExtra")), as_amount(rule.get("priceInput"))
@@ -62,7 +64,7 @@ class PriceRule:
 
 @attrs.frozen
 class ModelStats:
-    """How often a model ran, and when last."""
+    """Counts of a model's runs, and the time of the last one."""
 
     runs: int
     successes: int
@@ -71,7 +73,7 @@ class ModelStats:
 
     @classmethod
     def from_wire(cls, stats: Mapping[str, JSON]) -> ModelStats:
-        """The record of a `taskstat`."""
+        """Parse a `taskstat`."""
         runs, successes, failures = (as_int(stats.get(f"{name}count")) or 0 for name in ("run", "success", "error"))
         seconds = as_time(stats.get("lastruntime"))
         try:
@@ -88,14 +90,14 @@ class Model:
     Attributes:
         id: its number, as text.
         slug: "owner/model", in the clean spelling where there is one.
-        raw_slug: the same in the service's own spelling, which may hold spaces and capitals.
-        title, description, readme, image: what people are shown.
+        raw_slug: the slug in the service's own spelling, which may have spaces and capitals.
+        title, description, readme, image: what the service shows to people.
         categories, tags, samples: lists of text.
-        parameters: what it takes; empty in a summary.
+        parameters: its parameters; empty in a summary.
         prices: its price table; if it is empty, seconds are billed at `cost_per_second`.
-        cost_per_second, average_cost: in US dollars, None if not told.
-        computing_time: how long a run takes, in words such as "10 seconds".
-        stats: how often it ran.
+        cost_per_second, average_cost: in US dollars, None if unknown.
+        computing_time: the duration of a run, in words such as "10 seconds".
+        stats: counts of its runs.
         raw: the service's own record.
     """
 
@@ -119,7 +121,7 @@ class Model:
 
     @classmethod
     def from_wire(cls, tool: Mapping[str, JSON]) -> Model:
-        """The record of one entry of `tool`."""
+        """Parse one entry of `tool`."""
         raw_slug = _slug(tool, "slugowner", "slugproject")
         rules = [PriceRule.from_wire(as_dict(rule)) for rule in as_rows(tool.get("dynamicprice"))]
         return cls(
@@ -144,17 +146,17 @@ class Model:
 
     @property
     def takes_turns(self) -> bool:
-        """Whether it is an LLM that takes messages and tools."""
+        """Whether it is an LLM with messages and tools."""
         return TURNS in self.categories
 
     def has_slug(self, slug: str) -> bool:
-        """Whether "owner/model" names it, in whatever case."""
+        """Whether "owner/model" is its slug, in any case."""
         return slug.casefold() in (self.slug.casefold(), self.raw_slug.casefold())
 
     def may_have_slug(self, slug: str) -> bool:
-        """Whether it is not clearly another model: names count without spaces, dashes and the like, if told at all."""
-        told = {_folded(name) for name in (self.slug, self.raw_slug) if name}
-        return not told or _folded(slug) in told
+        """Whether "owner/model" may be its slug: spaces, dashes and the like do not count, and it may have none."""
+        slugs = {_fold(name) for name in (self.slug, self.raw_slug) if name}
+        return not slugs or _fold(slug) in slugs
 
 
 @attrs.frozen
@@ -162,7 +164,7 @@ class ModelSection:
     """One row of the service's explore page: a title and some models, mostly summaries.
 
     Attributes:
-        total: how many models there are in all, None if not told.
+        total: the number of models in all, None if unknown.
     """
 
     id: str
@@ -174,7 +176,7 @@ class ModelSection:
 
     @classmethod
     def from_wire(cls, section: Mapping[str, JSON]) -> ModelSection:
-        """The record of one entry of `explore`."""
+        """Parse one entry of `explore`."""
         models = tuple(_models(section.get("tools")))
         url, total = as_text(section.get("url")), as_int(section.get("total"))
         return cls(as_text(section.get("id")), as_text(section.get("title")), models, url, total, section)
@@ -182,7 +184,7 @@ class ModelSection:
 
 @attrs.frozen
 class Filters:
-    """Which models are listed, and in which order."""
+    """Which models to list, and in which order."""
 
     search: str = ""
     categories: Sequence[str] = ()
@@ -206,8 +208,8 @@ def tool_list(filters: Filters, start: int, limit: int) -> Request:
     }
     optional: dict[str, JSON] = {
         "search": filters.search,
-        "categories": _names(filters.categories),
-        "tags": _names(filters.tags),
+        "categories": _as_names(filters.categories),
+        "tags": _as_names(filters.tags),
         "slugowner": filters.owner,
     }
     return Request("Tool/List", encode(body | {name: value for name, value in optional.items() if value}))
@@ -225,26 +227,26 @@ def tool_explore() -> Request:
 
 
 def parse_models(answer: Mapping[str, JSON]) -> list[Model]:
-    """The models of an answer of Tool/List or Tool/Detail."""
+    """Parse the models of a response to Tool/List or Tool/Detail."""
     return _models(answer.get("tool"))
 
 
 def parse_total(answer: Mapping[str, JSON]) -> int | None:
-    """How many models there are on all pages of Tool/List, if that is told."""
+    """Parse the number of models on all pages of Tool/List; None if unknown."""
     return as_int(answer.get("total"))
 
 
 def parse_sections(answer: Mapping[str, JSON]) -> list[ModelSection]:
-    """The shelves of an answer of Tool/Explore."""
+    """Parse the sections of a response to Tool/Explore."""
     return [ModelSection.from_wire(section) for section in as_rows(answer.get("explore")) if isinstance(section, dict)]
 
 
-def _models(told: JSON) -> list[Model]:
-    return [Model.from_wire(tool) for tool in as_rows(told) if tool and isinstance(tool, dict)]
+def _models(tools: JSON) -> list[Model]:
+    return [Model.from_wire(tool) for tool in as_rows(tools) if tool and isinstance(tool, dict)]
 
 
-def _names(told: Sequence[str]) -> list[JSON]:
-    return [told] if isinstance(told, str) else list(told)
+def _as_names(names: Sequence[str]) -> list[JSON]:
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _slug(tool: Mapping[str, JSON], owner: str, project: str) -> str:
@@ -252,12 +254,5 @@ def _slug(tool: Mapping[str, JSON], owner: str, project: str) -> str:
     return "/".join(pair) if all(pair) else ""
 
 
-def _conditions(told: JSON) -> Mapping[str, JSON] | None:
-    """The conditions of a price; none for what stands for that, None for what cannot be read."""
-    inputs = as_dict(told)
-    is_none = told.strip(BLANKS) in NONE if isinstance(told, str) else not told
-    return inputs if inputs or is_none else None
-
-
-def _folded(slug: str) -> str:
+def _fold(slug: str) -> str:
     return "/".join(ODD.sub("", part) for part in slug.casefold().split("/"))

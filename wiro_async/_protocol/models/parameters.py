@@ -1,4 +1,4 @@
-"""What a model takes: its parameters, in either of the service's vocabularies. https://wiro.ai/docs/model-parameters"""
+"""The parameters of a model, in both of the service's vocabularies. https://wiro.ai/docs/model-parameters"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRUE: Final = frozenset({"true", "1"})
 
 @attrs.frozen
 class Option:
-    """One value that a parameter may have.
+    """One allowed value of a parameter.
 
     Attributes:
         value: what is sent.
@@ -34,7 +34,7 @@ class Option:
 
     @classmethod
     def from_wire(cls, option: JSON) -> Option:
-        """The record of one option: a mapping, or a bare value."""
+        """Parse one option: a mapping, or a bare value."""
         if not isinstance(option, dict):
             return cls(as_text(option), as_text(option))
         label = as_text(option.get("text")) or as_text(option.get("label"))
@@ -50,14 +50,14 @@ class Parameter:
     Attributes:
         id: its name in an input.
         type: such as "textarea" or "fileinput"; the set is open.
-        label, note, placeholder: what the service tells people about it.
-        required: whether a run is refused without it.
-        default: what the service takes if it is not given, None if nothing is told.
+        label, note, placeholder: what the service shows to people.
+        required: whether the service refuses a run without it.
+        default: what the service uses without a value, None if unknown.
         minimum, maximum, step: the bounds of a number.
-        options: the values it may have; empty if any will do.
-        max_files: how many files it takes at most, None if that is not told.
-        group: the title of the group it stands in.
-        advanced: whether the service hides it at first.
+        options: the allowed values; empty if any is allowed.
+        max_files: the most files it takes, None if unknown.
+        group: the title of its group.
+        advanced: whether the service's page hides it at first.
         raw: the service's own record.
     """
 
@@ -79,8 +79,10 @@ class Parameter:
 
     @classmethod
     def from_wire(cls, item: Mapping[str, JSON], group: str = "") -> Parameter:
-        """The record of one item."""
+        """Parse one item."""
         kind = as_text(item.get("type")).strip().lower()
+        options = (Option.from_wire(option) for option in as_list(item.get("options")))
+        max_files = as_int(_first(item, "maxinputlenght", "maxinputlength")) if kind in FILES else None
         return cls(
             id=as_text(item.get("id")),
             type=kind,
@@ -90,8 +92,8 @@ class Parameter:
             minimum=as_decimal(_first(item, "minvalue", "min")),
             maximum=as_decimal(_first(item, "maxvalue", "max")),
             step=as_decimal(_first(item, "incrementby", "step")),
-            options=_options(item.get("options")),
-            max_files=_max_files(kind, item),
+            options=tuple(option for option in options if option.value or option.label),
+            max_files=1 if kind == "fileinput" else max_files or None,
             note=as_text(item.get("note")),
             placeholder=as_text(item.get("placeholder")),
             group=group,
@@ -106,34 +108,34 @@ class Parameter:
 
     @property
     def url_id(self) -> str | None:
-        """The name under which its URLs are sent, if that is another than its own."""
+        """The name of its field for URLs; None if they go under its own name."""
         return f"{self.id}Url" if self.takes_files and self.type != "combinefileinput" else None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names under which its values are sent."""
+        """The names of its fields."""
         return (self.id,) if self.url_id is None else (self.id, self.url_id)
 
     @property
     def media(self) -> str | None:
-        """The one kind of file that its name tells: "image", "video" or "audio"."""
+        """The one kind of file in its name: "image", "video" or "audio"."""
         name = self.id.lower()
-        told = [kind for kind in ("image", "video", "audio") if kind in name]
-        is_clear = len(told) == 1 and not any(holder in name for holder in HOLDERS)
-        return told[0] if self.takes_files and is_clear else None
+        kinds = [kind for kind in ("image", "video", "audio") if kind in name]
+        is_clear = len(kinds) == 1 and not any(holder in name for holder in HOLDERS)
+        return kinds[0] if self.takes_files and is_clear else None
 
     @property
     def is_whole(self) -> bool:
-        """Whether only whole numbers will do."""
+        """Whether it takes whole numbers only."""
         if self.type == "integer":
             return True
         return self.type in NUMBERS and _is_whole(self.step) and (self.minimum is None or _is_whole(self.minimum))
 
 
-def parse_parameters(told: JSON) -> tuple[Parameter, ...]:
-    """All parameters of a model, from groups or from one flat list; the first of a name counts."""
+def parse_parameters(groups: JSON) -> tuple[Parameter, ...]:
+    """Parse all parameters of a model, from groups or from one flat list. The first of a name counts."""
     found: dict[str, Parameter] = {}
-    for parameter in _parameters(as_list(told), ""):
+    for parameter in _parameters(as_list(groups), ""):
         if parameter.id:
             found.setdefault(parameter.id, parameter)
     return tuple(found.values())
@@ -158,15 +160,3 @@ def _is_true(value: JSON) -> bool:
 
 def _is_whole(number: Decimal | None) -> bool:
     return number is not None and number == number.to_integral_value()
-
-
-def _options(told: JSON) -> tuple[Option, ...]:
-    options = (Option.from_wire(option) for option in as_list(told))
-    return tuple(option for option in options if option.value or option.label)
-
-
-def _max_files(kind: str, item: Mapping[str, JSON]) -> int | None:
-    if kind == "fileinput":
-        return 1
-    most = as_int(_first(item, "maxinputlenght", "maxinputlength"))
-    return most if most and kind in FILES else None

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 
-import orjson
-
-from wiro_async._protocol.values.json import JSON
+from wiro_async._protocol.values.json import JSON, encode
 
 DIGEST_SIZE = 12  # bytes: among ten million requests the chance that two look equal is below 1e-15
 
@@ -20,8 +17,8 @@ def digest(model: str, values: Mapping[str, JSON], files: Iterable[tuple[str, st
         values: its plain parameters; the order of their names does not matter.
         files: each file's parameter and the hash of its contents, in order.
     """
-    hashed = hashlib.blake2b(_bytes([model, values, [list(file) for file in files]]), digest_size=DIGEST_SIZE)
-    return hashed.hexdigest()
+    request = encode([model, values, [list(file) for file in files]], sort_keys=True)
+    return hashlib.blake2b(request, digest_size=DIGEST_SIZE).hexdigest()
 
 
 def nth(digest: str, position: int) -> str:
@@ -37,10 +34,3 @@ def storable(text: str) -> str:
 def short(fingerprint: str) -> bytes:
     """A fingerprint of any length in a few bytes."""
     return hashlib.blake2b(fingerprint.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE).digest()
-
-
-def _bytes(value: object) -> bytes:
-    try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:  # integers over 64 bits, lone surrogates
-        return json.dumps(value, sort_keys=True).encode()

@@ -6,7 +6,7 @@ import attrs
 
 from wiro_async._protocol.conversations.tool_calls import ToolCall, calls_in
 from wiro_async._protocol.messages.frames import Message, drop_text, parse_cost, parse_output
-from wiro_async._protocol.messages.growth import Growth
+from wiro_async._protocol.messages.incremental_decoder import IncrementalDecoder
 from wiro_async._protocol.messages.text_accumulator import TextAccumulator, TextChange
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
 from wiro_async._protocol.tasks import status as states
@@ -45,7 +45,7 @@ class TaskState:
     text: TextAccumulator = attrs.field(factory=TextAccumulator)
     _rank: int = -1
     _fractions: dict[str, float] = attrs.field(factory=dict)
-    _growth: Growth = attrs.field(factory=Growth, repr=False)
+    _decoder: IncrementalDecoder = attrs.field(factory=IncrementalDecoder, repr=False)
     _calls: dict[str, ToolCall] = attrs.field(factory=dict)
 
     @property
@@ -96,7 +96,7 @@ class TaskState:
     def so_far(self) -> list[TaskEvent]:
         """What somebody who comes late must be told first: the status, and all text there is."""
         events: list[TaskEvent] = [StatusChanged(status=self.status)] if self.status else []
-        return [*events, *self._told(self.text.so_far(), {}), *self._calls.values()]
+        return [*events, *self._told(self.text.snapshot(), {}), *self._calls.values()]
 
     def _new_calls(self, snapshot: TextSnapshot) -> list[ToolCall]:
         """Those that are complete now and were not told."""
@@ -127,8 +127,8 @@ class TaskState:
                 return []
             case TextSnapshot():
                 events = self._text(told, drop_text(message))
-                if frame is not None and self.text.stands(told):
-                    self._growth.remember(frame, as_dict(message.payload), len(told.segments))
+                if frame is not None and self.text.is_current(told):
+                    self._decoder.remember(frame, as_dict(message.payload), len(told.segments))
                 return events
             case Progress():
                 return [told] if self._moves(told) else []
@@ -136,12 +136,12 @@ class TaskState:
 
     def _grown(self, frame: bytes) -> list[TaskEvent] | None:
         """The events of a message that only goes on where the last one ended; None for any other."""
-        pieces = self._growth.more(frame)
-        changes = None if pieces is None else self.text.grow(pieces)
+        pieces = self._decoder.decode_new(frame)
+        changes = None if pieces is None else self.text.append(pieces)
         if changes is None:
-            self._growth.forget()
+            self._decoder.forget()
             return None
-        return self._told(changes, self._growth.raw(frame) if changes else {})
+        return self._told(changes, self._decoder.drop_text(frame) if changes else {})
 
     def _moves(self, progress: Progress) -> bool:
         if progress.fraction <= self._fractions.get(progress.label, -1.0):
@@ -150,7 +150,7 @@ class TaskState:
         return True
 
     def _text(self, snapshot: TextSnapshot, raw: Raw) -> list[TaskEvent]:
-        self._growth.forget()
+        self._decoder.forget()
         events = self._told(self.text.update(snapshot, is_last=self.over), raw)
         return [*events, *self._new_calls(snapshot)] if snapshot.calls else events
 

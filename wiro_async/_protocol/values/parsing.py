@@ -1,4 +1,4 @@
-"""Reading the service's values: numbers come as text, absent things as null, "" or "0"."""
+"""Parse the service's values: numbers come as text, and null, "" or "0" mean that a value is absent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from wiro_async._protocol.values.json import JSON, decode_or_none
 
 BLANKS = " \t\r\n\ufeff"  # what may stand before JSON text
-MAGNITUDE = 1000  # the most digits of a number that is one; beyond them, sums and products would overflow
+MAX_DIGITS = 1000  # of a number; sums and products of longer ones would overflow
 
 
 def as_text(value: JSON) -> str:
@@ -42,28 +42,28 @@ def as_float(value: JSON) -> float | None:
 
 
 def as_int(value: JSON) -> int | None:
-    """A whole number, also written "6.0"; None for one that is not whole, so that 0.5 never becomes a 0."""
+    """A whole number, also written as "6.0"; None for 0.5, which must not become 0."""
     number = as_float(value)
     return int(number) if number is not None and number.is_integer() else None
 
 
 def as_decimal(value: JSON) -> Decimal | None:
-    """A finite number, exactly as written; None for one that is beyond all measure."""
+    """A finite number, exactly as written; None for one of more than a thousand digits."""
     try:
         number = Decimal(as_text(value).strip())
     except InvalidOperation:
         return None
-    return number if number.is_finite() and abs(number.adjusted()) <= MAGNITUDE else None
+    return number if number.is_finite() and abs(number.adjusted()) <= MAX_DIGITS else None
 
 
 def as_amount(value: JSON) -> Decimal | None:
-    """A price or another number that is never less than 0."""
+    """A number that cannot be negative, such as a price."""
     number = as_decimal(value)
     return number if number is not None and number >= 0 else None
 
 
 def parse_url(value: object, schemes: tuple[str, str] = ("http", "https")) -> SplitResult | None:
-    """The parts of an address that can be called; None for anything else."""
+    """Split a URL that can be requested; None for anything else."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
     except ValueError:
@@ -84,7 +84,7 @@ def as_seconds(value: JSON) -> float | None:
 
 
 def as_time(value: JSON) -> float | None:
-    """A unix time; "" and "0" mean not yet."""
+    """A unix time; None for "" and "0", which mean not yet."""
     return as_float(value) or None
 
 
@@ -103,13 +103,13 @@ def as_list(value: JSON) -> list[JSON]:
 
 
 def as_rows(value: JSON) -> list[JSON]:
-    """The rows of a list (or JSON text of one), or the one object that stands in its place."""
+    """The rows of a list (or JSON text of one); a single object is one row."""
     row = as_dict(value)
     return [row] if row else as_list(value)
 
 
 def as_texts(value: JSON) -> tuple[str, ...]:
-    """The texts of a list (or JSON text of one), of one bare string, or of nothing."""
+    """The texts of a list (or JSON text of one); a bare string is one text."""
     if isinstance(value, str):
         inner = as_list(value)
         return tuple(map(as_text, inner)) if inner else (value,) if value.strip(BLANKS) not in ("", "[]") else ()
