@@ -25,7 +25,7 @@ from wiro_async._api.results.task_result import TaskResult
 from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.submission.submitter import RunLog
 from wiro_async._protocol.submission.intent import Intent
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import parse_task
 
 psutil: Any = import_module("psutil")  # it has no types
 CONCURRENCY = 100
@@ -44,7 +44,7 @@ DETAIL: dict[str, Any] = {
     "outputs": [{"name": "0.png", "contenttype": "image/png", "size": "202472", "url": "https://cdn1.wiro.ai/x/0.png"}],
 }
 
-TASK = TaskInfo.from_wire(DETAIL)
+TASK = parse_task(DETAIL)
 INTENT = Intent("owner/model", "a fingerprint", None, frozenset())
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import wiro_async
 from wiro_async import AsyncWiro, File, Model, codegen
+from wiro_async._protocol.models.model import parse_model
 from wiro_async.testing import STANDARD, WiroEmulator
 from wiro_async.testing._catalogue import record
 
@@ -32,7 +33,7 @@ def item(name: str, kind: str = "text", **more: Any) -> dict[str, Any]:
 def model(*items: dict[str, Any], slug: str = "me/model", **more: Any) -> Model:
     """A model that takes these."""
     owner, _, project = slug.partition("/")
-    return Model.from_wire({"slugowner": owner, "slugproject": project, "parameters": list(items), **more})
+    return parse_model({"slugowner": owner, "slugproject": project, "parameters": list(items), **more})
 
 
 HOSTILE = model(
@@ -54,7 +55,7 @@ WORDY = model(
     slug="me/wordy",
 )
 MODELS = [
-    *(Model.from_wire(dict[str, Any](record(script))) for script in STANDARD if record(script)["parameters"]),
+    *(parse_model(dict[str, Any](record(script))) for script in STANDARD if record(script)["parameters"]),
     HOSTILE,
     HIDING,
     COLLIDING,

@@ -16,10 +16,10 @@ import wiro_async
 from wiro_async import BatchItem, RunRequest
 from wiro_async import _errors as errors
 from wiro_async._protocol.conversations.realtime_audio import Transcript
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import parse_task
 
 TOKEN = "eDcCm5yyTOKEN"
-TASK = TaskInfo.from_wire(
+TASK = parse_task(
     {
         "id": "2221",
         "socketaccesstoken": TOKEN,
@@ -228,10 +228,10 @@ def test_the_first_note_stays() -> None:
         (errors.InvalidInputError(message="prompt is missing"), "prompt is missing"),
         (errors.TaskFailedError(TASK), "task 2221 of a/b failed (exit code 1):\n  two\n  three"),
         (
-            errors.TaskFailedError(TaskInfo.from_wire({"id": "1"})),
+            errors.TaskFailedError(parse_task({"id": "1"})),
             "an unknown model failed (no exit code) without a message in its log",
         ),
-        (errors.TaskFailedError(TaskInfo.from_wire({"id": "1", "debugoutput": "a", "debugerror": "b"})), ":\n  b"),
+        (errors.TaskFailedError(parse_task({"id": "1", "debugoutput": "a", "debugerror": "b"})), ":\n  b"),
         (errors.TaskCancelledError(TASK), "task 2221 of a/b was cancelled"),
         (
             errors.TaskTimeoutError("queue", 2.5, task_id="2221"),
@@ -276,7 +276,7 @@ def test_facts() -> None:
 def test_what_a_model_logs_of_secrets() -> None:
     """The task's own token is left out of the text, and what else is named; also after a journey."""
     log = f"cannot send {TOKEN} with the-session-key"
-    error = errors.TaskFailedError(TaskInfo.from_wire({**TASK.raw, "debugoutput": log}))
+    error = errors.TaskFailedError(parse_task({**TASK.raw, "debugoutput": log}))
     assert str(error).endswith("cannot send … with the-session-key")
     hidden = pickled(error.hiding(["the-session-key"]))
     assert str(hidden).endswith("cannot send … with …")

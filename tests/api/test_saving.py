@@ -26,10 +26,10 @@ from wiro_async import (
     Output,
     OutputRecord,
     RetryPolicy,
-    TaskInfo,
     TaskResult,
 )
 from wiro_async._engine.downloads import download_retry as patience
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._transport import http
 from wiro_async.testing import Cut, Delay, FileOutput, ModelScript, Respond, Script, WiroEmulator, timeline
 
@@ -234,7 +234,7 @@ async def test_a_zip_in_a_block(wiro: AsyncWiro, result: TaskResult) -> None:
 @pytest.mark.parametrize("ended", ["99999999999", "4354819200", "0", "-5"])
 async def test_a_zip_of_any_time(result: TaskResult, ended: str) -> None:
     """A zip knows the years from 1980 to 2107."""
-    task = TaskInfo.from_wire({**result.task.raw, "endtime": ended})
+    task = parse_task({**result.task.raw, "endtime": ended})
     again = TaskResult(task, result.outputs[0]._downloader)
     assert len(zipfile.ZipFile(io.BytesIO(await zipped(again))).namelist()) == len(SAFE)
 

@@ -23,6 +23,7 @@ from wiro_async._engine.tracking import poller as module
 from wiro_async._engine.tracking.poller import Poller
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.messages.frames import parse_frame
+from wiro_async._protocol.tasks.records import parse_task
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Jump
@@ -80,7 +81,7 @@ def now() -> float:
 
 def task(status: str, exit_code: str = "") -> TaskInfo:
     """A snapshot."""
-    return TaskInfo.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
+    return parse_task({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
 def hear(tracked: TrackedTask, frame: str) -> None:

@@ -24,6 +24,7 @@ from wiro_async._engine.tracking.tracked_task import EventBuffer, TrackedTask
 from wiro_async._protocol.http.event_stream import ServerEvent, parse_event
 from wiro_async._protocol.messages import frames as messages
 from wiro_async._protocol.messages.frames import Message, parse_frame
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.values import json as json_module
 
 EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 150
@@ -79,7 +80,7 @@ class Told:
         record = {"id": "7", "status": "task_postprocess_end", "pexit": "0"}
         outputs: Any = [{"contenttype": "raw", "content": {"prompt": "x", **self.content("</answer> ")}}]
         thinking = "" if self.generation == "raw" else self.thinking
-        return TaskInfo.from_wire({**record, "outputs": outputs}), thinking, self.answer
+        return parse_task({**record, "outputs": outputs}), thinking, self.answer
 
 
 @st.composite
@@ -254,7 +255,7 @@ async def test_text_before_a_cancellation_is_told() -> None:
     """Whoever cancels may want what there was."""
     tracked, buffer = watched()
     hear(tracked, frame("half a sen"))
-    tracked.look(TaskInfo.from_wire({"id": "7", "status": "task_cancel"}), patient=True)
+    tracked.look(parse_task({"id": "7", "status": "task_cancel"}), patient=True)
     reader = Reader()
     await reader.read(tracked, buffer)
     assert reader.text["answer"] == "half a sen"

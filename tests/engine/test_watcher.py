@@ -24,6 +24,7 @@ from wiro_async import (
 from wiro_async._engine.tracking import tracked_task as module
 from wiro_async._engine.tracking.tracked_task import EventBuffer, TrackedTask
 from wiro_async._protocol.messages.frames import parse_frame
+from wiro_async._protocol.tasks.records import parse_task
 
 FOREVER = Timeouts()
 
@@ -40,7 +41,7 @@ async def tracked() -> TrackedTask:
 
 def task(status: str, exit_code: str | None = None) -> TaskInfo:
     """A snapshot."""
-    return TaskInfo.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
+    return parse_task({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
 def hear(tracked: TrackedTask, body: str) -> None:

@@ -13,7 +13,7 @@ from wiro_async._api.journal.journal_schema import State, damage
 from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._errors import JournalError
 from wiro_async._protocol.submission import journal_keys
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import TaskInfo, parse_task
 from wiro_async._protocol.values.json import decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict
 from wiro_async._transport.sqlite import Connection
@@ -136,7 +136,7 @@ def _fill(
     entry.callback_url, entry.intended_at = callback_url, intended_at
     entry.ref = TaskRef(task_id, token) if task_id or token else None
     try:
-        entry.task = None if record is None else TaskInfo.from_wire(as_dict(decode(record)))
+        entry.task = None if record is None else parse_task(as_dict(decode(record)))
         entry.saved = paths_of(saved) if saved else ()
     except (TypeError, ValueError) as error:
         raise damage(f"item {entry.key!r}: {error}") from error

@@ -14,7 +14,7 @@ import attrs
 
 from wiro_async._api.journal.journal_schema import State, check
 from wiro_async._errors import JournalError
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import TaskInfo, parse_task
 from wiro_async._protocol.values.json import JSON, decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict
 from wiro_async._transport.sqlite import Connection, reader, rows, writing
@@ -200,5 +200,5 @@ def _item(row: tuple[object, ...]) -> JournalItem:
         as_decimal(cast("str | None", cost)),
         cast("str | None", error),
         tuple(map(Path, cast("list[str]", decode(cast("str", saved))))) if saved else (),
-        TaskInfo.from_wire(as_dict(decode(cast("str", record)))) if record else None,
+        parse_task(as_dict(decode(cast("str", record)))) if record else None,
     )
