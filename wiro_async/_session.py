@@ -40,6 +40,7 @@ from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.values.json import JSON
+from wiro_async._public import public
 from wiro_async._redaction import without_login
 from wiro_async._types import Input
 
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@public
 @documented(CallOptions, SessionOptions)
 class AsyncWiro:
     """A session with Wiro: use it as `async with AsyncWiro() as wiro`, or call `aclose()` when done.

@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 import attrs
 
+from wiro_async._public import public
 
+
+@public
 @attrs.frozen(kw_only=True)
 class Tuning:
     """Timing, sizes and limits of a session. Times are in seconds, sizes in bytes."""

@@ -11,6 +11,7 @@ from typing import IO, Literal, TypeAlias
 import attrs
 
 from wiro_async._errors import ConfigurationError, InvalidInputError
+from wiro_async._public import public
 
 UpdateMode: TypeAlias = Literal["auto", "websocket", "polling", "sse"]
 OnCancel: TypeAlias = Literal["stop", "leave"]
@@ -50,6 +51,7 @@ class _ConsumedSources:
 _consumed = _ConsumedSources()
 
 
+@public
 @attrs.frozen
 class File:
     """A file to send along with a run.
@@ -112,6 +114,7 @@ FileInput: TypeAlias = os.PathLike[str] | IO[bytes] | File
 Input: TypeAlias = Mapping[str, object]
 
 
+@public
 @attrs.frozen
 class Timeouts:
     """How long to wait, in seconds. None waits indefinitely.

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypedDict
 
 from wiro_async._protocol.tasks.events import TaskEvent
+from wiro_async._public import public
 from wiro_async._types import OnCancel, Timeouts
 
 EventListener: TypeAlias = Callable[[TaskEvent], Awaitable[None] | None]
@@ -24,6 +25,7 @@ class CommonOptions(TypedDict, total=False):
     validate: bool | None
 
 
+@public
 class SubmitOptions(CommonOptions, total=False):
     """Options of `AsyncWiro.submit`.
 
@@ -34,6 +36,7 @@ class SubmitOptions(CommonOptions, total=False):
     callback_url: str | None
 
 
+@public
 class RealtimeOptions(CommonOptions, total=False):
     """Options of `AsyncWiro.realtime`.
 
@@ -46,6 +49,7 @@ class RealtimeOptions(CommonOptions, total=False):
     queue_timeout: float | None
 
 
+@public
 class StreamOptions(SubmitOptions, total=False):
     """Options of `AsyncWiro.stream`.
 
@@ -60,6 +64,7 @@ class StreamOptions(SubmitOptions, total=False):
     on_cancel: OnCancel
 
 
+@public
 class RunOptions(StreamOptions, total=False):
     """Options of `AsyncWiro.run`.
 

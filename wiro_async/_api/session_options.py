@@ -14,6 +14,7 @@ from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.http.auth import Credentials
 from wiro_async._protocol.http.retry import RetryPolicy
 from wiro_async._protocol.values.parsing import parse_url
+from wiro_async._public import public
 from wiro_async._redaction import without_login
 from wiro_async._tuning import Tuning
 from wiro_async._types import CallbackURL, OnUnknown, Timeouts, UpdateMode
@@ -60,6 +61,7 @@ class CallOptions(TypedDict, total=False):
     callback_url: CallbackURL | None
 
 
+@public
 class ViewOptions(CallOptions, total=False):
     """Options of `AsyncWiro.with_options`.
 
@@ -71,6 +73,7 @@ class ViewOptions(CallOptions, total=False):
     api_secret: str | None
 
 
+@public
 class SessionOptions(CallOptions, total=False):
     """Options of `AsyncWiro`.
 

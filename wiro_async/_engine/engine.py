@@ -20,6 +20,7 @@ from wiro_async._engine.tracking.running import Running
 from wiro_async._engine.tracking.socket_feed import SocketFeed
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
+from wiro_async._public import public
 from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.socket import Socket, connected
 from wiro_async._transport.tls import Tls, Verify
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import httpx
 
 
+@public
 @attrs.frozen
 class Statistics:
     """What a session holds at this moment; all zero after `aclose()`.

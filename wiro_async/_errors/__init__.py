@@ -79,6 +79,7 @@ from wiro_async._errors.task_errors import (
     ToolError,
     TurnLimitError,
 )
+from wiro_async._public import public
 
 __all__ = [
     "APIError",
@@ -118,3 +119,6 @@ __all__ = [
     "WebhookVerificationError",
     "WiroError",
 ]
+
+for _name in __all__:
+    public(globals()[_name])

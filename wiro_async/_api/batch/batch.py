@@ -30,8 +30,10 @@ from wiro_async._api.batch_report.live_progress import Progress
 from wiro_async._api.journal import JournalWriter
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._errors import SessionClosedError, WiroError
+from wiro_async._public import public
 
 
+@public
 class Batch:
     """An async context manager and async iterator of `BatchItem`s.
 

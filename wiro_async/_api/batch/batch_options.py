@@ -12,6 +12,7 @@ import attrs
 
 from wiro_async._api.batch.counters import BatchStats
 from wiro_async._errors import InvalidInputError, TaskFailedError
+from wiro_async._public import public
 from wiro_async._types import OnCancel, Timeouts
 
 Order: TypeAlias = Literal["completed", "input"]
@@ -24,6 +25,7 @@ AUTO_WORKERS = 256  # for "auto": how many items stand ready for the session's l
 WINDOW_PER_WORKER = 4  # in input order, this many finished items a worker wait for a slow one before it
 
 
+@public
 class BatchSettings(TypedDict, total=False):
     """The keyword arguments of `AsyncWiro.batch`. All are optional.
 

@@ -26,11 +26,13 @@ from wiro_async._api.tasks.run_spec import Runner
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.conversations.turn_rules import SESSION_BYTES, continuation
 from wiro_async._protocol.values.json import JSON
+from wiro_async._public import public
 
 T = TypeVar("T")
 Prompt: TypeAlias = str | Messages
 
 
+@public
 class Conversation:
     """Turns with an LLM, each of which goes on from the last good one.
 

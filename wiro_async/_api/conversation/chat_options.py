@@ -12,6 +12,7 @@ from wiro_async._api.conversation.tools import OnToolError, Tools
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.conversations.tool_calls import ToolOutput
 from wiro_async._protocol.http.requests import to_mapping
+from wiro_async._public import public
 from wiro_async._types import Input, OnCancel, Timeouts
 
 Messages: TypeAlias = Sequence[Mapping[str, object]]
@@ -20,6 +21,7 @@ OURS = ("session_id", "previousTaskToken", "toolOutputs")
 OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 
 
+@public
 class ChatSettings(TypedDict, total=False):
     """Keyword arguments of conversations and turns; `Conversation` tells what they mean."""
 
@@ -39,6 +41,7 @@ class ChatSettings(TypedDict, total=False):
     validate: bool | None
 
 
+@public
 class TurnSettings(ChatSettings, total=False):
     """Keyword arguments of one turn; `Conversation.send` tells what they mean."""
 

@@ -19,11 +19,13 @@ from wiro_async._engine.realtime.realtime_connection import RealtimeLine
 from wiro_async._errors import RealtimeClosedError, WiroError
 from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, Transcript, TurnEnded, pcm_view
 from wiro_async._protocol.tasks.events import TaskEvent
+from wiro_async._public import public
 from wiro_async._types import Timeouts
 
 Picked = TypeVar("Picked")
 
 
+@public
 class RealtimeSession(AsyncIterator[TaskEvent]):
     """A conversation with a realtime model: voice, text to speech, or speech to text.
 

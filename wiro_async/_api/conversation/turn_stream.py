@@ -21,10 +21,12 @@ from wiro_async._errors import WiroError
 from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._public import public
 
 TurnEvent: TypeAlias = TextDelta | TextReset | ToolCall | ToolOutput
 
 
+@public
 class TurnStream(Generic[T]):
     """Submits on entering, gives events while iterated, stops the run when it is left before the end.
 

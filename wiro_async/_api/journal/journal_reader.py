@@ -17,6 +17,7 @@ from wiro_async._errors import JournalError
 from wiro_async._protocol.tasks.records import TaskInfo, parse_task
 from wiro_async._protocol.values.json import JSON, decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict
+from wiro_async._public import public
 from wiro_async._transport.sqlite import Connection, reader, rows, writing
 
 COLUMNS = "key, model, input, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record"
@@ -25,6 +26,7 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 SHOWN = ("key", "model", "state", "attempts", "task_id", "cost", "error", "intended_at", "ended_at", "saved", "input")
 
 
+@public
 @attrs.frozen
 class JournalItem:
     """One item of a journal.
@@ -75,6 +77,7 @@ class JournalItem:
         }
 
 
+@public
 class Journal:
     """A journal to look at, also while a batch writes it: `with Journal.open("run.sqlite") as journal: …`.
 

@@ -17,9 +17,11 @@ from wiro_async._errors import DownloadError, WiroError
 from wiro_async._protocol.files.filenames import safe_name
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
 from wiro_async._protocol.tasks.records import OutputRecord
+from wiro_async._public import public
 from wiro_async._transport.files.atomic_file import filling
 
 
+@public
 class Output:
     """One output of a run: a file the service keeps, or the text of an LLM.
 

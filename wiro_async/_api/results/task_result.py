@@ -23,6 +23,7 @@ from wiro_async._protocol.messages.text_snapshot import TextSnapshot, join_surro
 from wiro_async._protocol.tasks.events import TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.values.json import JSON
+from wiro_async._public import public
 
 if TYPE_CHECKING:
     from wiro_async._api.conversation.answer_reader import AnswerForm
@@ -32,6 +33,7 @@ EMPTY = TextSnapshot("", "")
 ZIP_EPOCH, ZIP_END = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # the times that a zip archive can tell
 
 
+@public
 class TaskResult:
     """A finished run.
 
@@ -179,6 +181,7 @@ class TaskResult:
         return next(filter(None, snapshots), EMPTY)
 
 
+@public
 class ParsedResult(TaskResult, Generic[T]):
     """A finished run whose answer was asked for by `response_model`, and fits."""
 
@@ -197,6 +200,7 @@ class ParsedResult(TaskResult, Generic[T]):
         return self._values[0]
 
 
+@public
 @attrs.frozen
 class TaskFinished(TaskEvent):
     """The task is over and was not cancelled: the last event.

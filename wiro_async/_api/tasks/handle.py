@@ -12,9 +12,11 @@ from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._engine.calls.stopping import stop_task
 from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._public import public
 from wiro_async._types import Timeouts
 
 
+@public
 class TaskHandle:
     """A task. Waiting for it, or leaving a wait, never stops it; `cancel()` does.
 

@@ -16,6 +16,7 @@ from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import TaskCancelledError, TaskFailedError, TaskTimeoutError, WiroError
 from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._public import public
 from wiro_async._types import Timeouts, UpdateMode
 
 
@@ -62,6 +63,7 @@ class TaskContext:
         return TaskResult(task, self.downloader)
 
 
+@public
 class EventStream:
     """The events of one task: an async iterator, and an async context manager for those who leave early.
 

@@ -14,9 +14,11 @@ from wiro_async._api.tasks.run_spec import Runner, RunSpec
 from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._errors import WiroError
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
+from wiro_async._public import public
 from wiro_async._types import Timeouts
 
 
+@public
 class TextStream(AsyncCloseable):
     """Submits on entering, gives `TextDelta` while iterated, stops the task when it is left before the end.
 

@@ -15,12 +15,14 @@ from wiro_async._protocol.http.requests import Request, as_file, is_file
 from wiro_async._protocol.tasks.records import moment
 from wiro_async._protocol.values.json import JSON, encode
 from wiro_async._protocol.values.parsing import as_int, as_list, as_text, as_text_or_none
+from wiro_async._public import public
 from wiro_async._redaction import shown_url
 from wiro_async._types import File
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
+@public
 @attrs.frozen
 class UploadedFile:
     """A file that was uploaded.
@@ -43,6 +45,7 @@ class UploadedFile:
     raw: Mapping[str, JSON] = attrs.field(repr=False)
 
 
+@public
 @attrs.frozen
 class Folder:
     """A folder for uploaded files.

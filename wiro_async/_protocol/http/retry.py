@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from wiro_async._errors import APIError, DecodingError, RateLimitError, TransportError, WiroError
+from wiro_async._public import public
 
 # What says that a call was heard and not heeded; other statuses may come of something between us and the service.
 REFUSALS = frozenset({200, 400, 401, 402, 403, 404, 405, 406, 411, 413, 414, 415, 422, 429, 431, 451})
@@ -12,6 +13,7 @@ REFUSALS = frozenset({200, 400, 401, 402, 403, 404, 405, 406, 411, 413, 414, 415
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529, 530})
 
 
+@public
 @attrs.frozen
 class RetryPolicy:
     """How calls that may be repeated are repeated. A run is never among them.

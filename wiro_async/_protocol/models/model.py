@@ -23,6 +23,7 @@ from wiro_async._protocol.values.parsing import (
     as_texts,
     as_time,
 )
+from wiro_async._public import public
 
 Sort: TypeAlias = Literal["id", "relevance"]
 SortOrder: TypeAlias = Literal["ASC", "DESC"]
@@ -31,6 +32,7 @@ NONE = frozenset({"", "null", "{}", "[]"})
 ODD = re.compile(r"[\W_]+")
 
 
+@public
 @attrs.frozen
 class PriceRule:
     """One row of a model's price table. https://wiro.ai/docs/pricing
@@ -62,6 +64,7 @@ def parse_price_rule(rule: Mapping[str, JSON]) -> PriceRule | None:
     return PriceRule(inputs, price, method, extra, per_input)
 
 
+@public
 @attrs.frozen
 class ModelStats:
     """Counts of a model's runs, and the time of the last one."""
@@ -83,6 +86,7 @@ def parse_model_stats(stats: Mapping[str, JSON]) -> ModelStats:
     return ModelStats(runs, successes, failures, last)
 
 
+@public
 @attrs.frozen
 class Model:
     """A model as the service describes it. https://wiro.ai/docs/models
@@ -159,6 +163,7 @@ def parse_model(tool: Mapping[str, JSON]) -> Model:
     )
 
 
+@public
 @attrs.frozen
 class ModelSection:
     """One row of the service's explore page: a title and some models, mostly summaries.

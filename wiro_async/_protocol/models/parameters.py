@@ -10,6 +10,7 @@ import attrs
 
 from wiro_async._protocol.values.json import JSON
 from wiro_async._protocol.values.parsing import as_decimal, as_dict, as_int, as_list, as_text
+from wiro_async._public import public
 
 TEXTS: Final = frozenset({"text", "textarea"})
 NUMBERS: Final = frozenset({"number", "float", "integer", "range"})
@@ -20,6 +21,7 @@ HOLDERS: Final = ("zip", "archive", "document", "pdf", "file")  # files of these
 TRUE: Final = frozenset({"true", "1"})
 
 
+@public
 @attrs.frozen
 class Option:
     """One allowed value of a parameter.
@@ -43,6 +45,7 @@ def parse_option(option: JSON) -> Option:
     return Option(text, label or text)
 
 
+@public
 @attrs.frozen
 class Parameter:
     """One parameter of a model. https://wiro.ai/docs/model-parameters

@@ -21,9 +21,11 @@ from wiro_async._protocol.values.parsing import (
     as_text_or_none,
     as_time,
 )
+from wiro_async._public import public
 from wiro_async._redaction import shown_url
 
 
+@public
 @attrs.frozen
 class OutputRecord:
     """One entry of a task's outputs: a file with a `url`, or raw `content` such as an LLM's answer."""
@@ -49,6 +51,7 @@ def parse_task_output(entry: Mapping[str, JSON]) -> OutputRecord:
     )
 
 
+@public
 @attrs.frozen
 class TaskInfo:
     """A task as the service saw it when it was asked.
