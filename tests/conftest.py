@@ -19,16 +19,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakSet
 
+import attrs
 import pytest
 import pytest_asyncio
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
-from wiro_async import AsyncWiro
-from wiro_async._engine.submission import limiter, reconciler, submitter
-from wiro_async._engine.tracking import poller
-from wiro_async._engine.tracking import socket_feed as socket_feed
-from wiro_async._transport import socket
+from wiro_async import AsyncWiro, Tuning
 from wiro_async._transport.tls import Tls
 from wiro_async.testing import WiroEmulator
 
@@ -37,6 +34,19 @@ settings.register_profile("quick", max_examples=40, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+HURRIED = Tuning(
+    poll_first=0.05,
+    poll_silence=0.1,
+    poll_min=0.02,
+    poll_confirm=0.02,
+    refusal_grace=0.05,
+    socket_backoff=0.01,
+    socket_close=0.1,
+    search_pause=0.02,
+    search_max_pause=0.1,
+    search_grace=0.3,
+    window_other_probe=0.05,
+)
 STEP = 0.02  # seconds of sleep at a time; more than so much of a stall cannot hide in a longer one
 SLACK = 0.01  # seconds by which a sleep, or the work between two, may well be late
 
@@ -221,16 +231,25 @@ def tls_context() -> ssl.SSLContext:
     return Tls().context
 
 
+def tuned(request: pytest.FixtureRequest, tuning: Tuning) -> Tuning:
+    """A tuning with what the test's own marks say: `@pytest.mark.tuning(poll_silence=0.5)`."""
+    for mark in request.node.iter_markers("tuning"):
+        tuning = attrs.evolve(tuning, **mark.kwargs)
+    return tuning
+
+
 @pytest.fixture
-def emulator(tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[WiroEmulator]:
+def emulator(
+    request: pytest.FixtureRequest, tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WiroEmulator]:
     """A fresh emulator, fifty times as fast as life."""
     monkeypatch.setattr(Tls, "context", tls_context)
-    with WiroEmulator(speed=50) as running:
+    with WiroEmulator(speed=50, tuning=tuned(request, Tuning())) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def wiro(emulator: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
+async def wiro(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session with that emulator."""
     async with AsyncWiro(**emulator.options()) as session:
         yield session
@@ -244,7 +263,7 @@ async def patient(emulator: WiroEmulator) -> AsyncIterator[AsyncWiro]:
 
 
 @pytest_asyncio.fixture
-async def polling(emulator: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
+async def polling(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session that never opens a socket."""
     async with AsyncWiro(**emulator.options(), updates="polling") as session:
         yield session
@@ -264,22 +283,12 @@ def until() -> Until:
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine's patience is short: what takes seconds in life takes hundredths."""
-    for module, name, seconds in (
-        (poller, "FIRST_LOOK", 0.05),
-        (poller, "SILENCE", 0.1),
-        (poller, "POLL_FLOOR", 0.02),
-        (poller, "AGREEMENT", 0.02),
-        (poller, "REFUSED_GRACE", 0.05),
-        (socket_feed, "BACKOFF", 0.01),
-        (reconciler, "FIRST_LOOK", 0.02),
-        (reconciler, "LOOK_CAP", 0.1),
-        (submitter, "ANSWERED_GRACE", 0.3),
-        (limiter, "OTHERS_SECONDS", 0.05),
-        (socket, "CLOSE_SECONDS", 0.1),
-    ):
-        monkeypatch.setattr(module, name, seconds)
+def hurried(request: pytest.FixtureRequest) -> Tuning:
+    """Short timing: what takes seconds in production takes hundredths. Sessions with `emulator` have it."""
+    tuning = tuned(request, HURRIED)
+    if "emulator" in request.fixturenames:
+        request.getfixturevalue("emulator").tuning = tuning
+    return tuning
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from wiro_async import (
     TaskTimeoutError,
     Timeouts,
     TransportError,
+    Tuning,
     WiroError,
 )
 from wiro_async._engine.downloads import download_retry as patience
@@ -70,7 +71,7 @@ def server(tls_context: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wir
 
 
 @pytest_asyncio.fixture
-async def session(server: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncWiro]:
+async def session(server: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncWiro]:
     """A hasty session with it."""
     monkeypatch.setattr(patience, "PACE", RetryPolicy(base=0.001, cap=0.002))
     async with AsyncWiro(

@@ -25,6 +25,7 @@ from wiro_async import (
     SessionClosedError,
     Statistics,
     Timeouts,
+    Tuning,
 )
 from wiro_async._api.session_options import CallOptions, Options, SessionOptions, SharedOptions, ViewOptions
 from wiro_async.testing import Respond, WiroEmulator
@@ -186,7 +187,7 @@ async def test_a_view_adds_headers(emulator: WiroEmulator) -> None:
     assert [sent[f"x-{name}"] for name in "abc"] == ["1", "2", "3"]
 
 
-async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: AsyncWiro, hurried: None) -> None:
+async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: AsyncWiro, hurried: Tuning) -> None:
     """A polling view of a session opens no socket."""
     assert (await wiro.with_options(updates="polling").run("emulator/sleeper", QUICK)).succeeded
     assert not emulator.ledger.sockets

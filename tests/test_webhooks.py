@@ -6,10 +6,12 @@ import asyncio
 import gc
 import json
 import threading
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import httpx
 import pytest
 import pytest_asyncio
@@ -24,12 +26,10 @@ from wiro_async import (
     TaskFailedError,
     TaskInfo,
     TaskTimeoutError,
+    Tuning,
     WebhookVerificationError,
 )
-from wiro_async._engine.tracking import callback_feed as callbacks
-from wiro_async._engine.tracking import poller
 from wiro_async._protocol.submission import callback_urls as webhook
-from wiro_async._protocol.submission.intent import with_intent
 from wiro_async.testing import Respond, WiroEmulator
 from wiro_async.webhooks import WebhookReceiver, WebhookStatistics, _asgi, _receiver
 
@@ -42,11 +42,12 @@ SECRET = "a secret that is long enough"
 
 
 @pytest.fixture(autouse=True)
-def slow_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+def slow_polls(emulator: WiroEmulator, hurried: Tuning, request: pytest.FixtureRequest) -> None:
     """Only a callback can end a wait in time; those who check callbacks are hasty."""
-    monkeypatch.setattr(poller, "SILENCE", 1000.0)
-    monkeypatch.setattr(poller, "SILENCE_CAP", 1000.0)
-    monkeypatch.setattr(callbacks, "AGREEMENT", 0.02)
+    slow = attrs.evolve(hurried, poll_silence=1000.0, poll_max_silence=1000.0, callback_confirm=0.02)
+    for mark in request.node.iter_markers("tuning"):
+        slow = attrs.evolve(slow, **mark.kwargs)
+    emulator.tuning = slow
 
 
 @pytest_asyncio.fixture
@@ -195,11 +196,9 @@ async def test_failed_runs(wiro: AsyncWiro, receiver: WebhookReceiver, mounted: 
         await wiro.run("emulator/failing", callback_url=receiver.url_for(mounted))
 
 
-async def test_a_lost_callback(
-    emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(poll_silence=0.01)
+async def test_a_lost_callback(emulator: WiroEmulator, wiro: AsyncWiro, receiver: WebhookReceiver) -> None:
     """Slow polling stands behind it."""
-    monkeypatch.setattr(poller, "SILENCE", 0.01)
     result = await wiro.run("emulator/sleeper", QUICK, callback_url=receiver.url_for("http://127.0.0.1:9"))
     assert result.succeeded
     assert not emulator.ledger.sockets
@@ -261,6 +260,7 @@ async def test_forged_addresses(emulator: WiroEmulator, receiver: WebhookReceive
     assert not emulator.ledger.calls
 
 
+@pytest.mark.tuning(poll_silence=0.1)
 async def test_an_address_of_another_task(wiro: AsyncWiro, receiver: WebhookReceiver, until: Until) -> None:
     """Who has learned one address cannot speak about other tasks."""
     mine = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for("http://127.0.0.1:9/x"))
@@ -413,12 +413,12 @@ async def test_too_many_at_once(
     await confirmed(receiver, until)
 
 
+@pytest.mark.tuning(max_known_tasks=1)
 async def test_what_is_remembered_is_bounded(
     wiro: AsyncWiro, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:
     """The oldest is forgotten, and would be asked about again."""
     monkeypatch.setattr(_receiver, "MAX_DONE", 2)
-    monkeypatch.setattr(callbacks, "MAX_KNOWN", 1)
     tasks = [await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for(BASE)) for _ in range(2)]
     for task in tasks:
         assert await call(receiver, wiro_url(receiver, task), b"x") == 200
@@ -512,12 +512,10 @@ def test_receivers_are_let_go() -> None:
     """Those that nobody holds take no calls."""
     wiro = AsyncWiro("key")
     kept = WebhookReceiver(wiro)
-    for _ in range(10):
-        WebhookReceiver(wiro)
+    others = [weakref.ref(WebhookReceiver(wiro)) for _ in range(10)]
     gc.collect()
-    callbacks_known = wiro._callbacks._callbacks
-    assert list(callbacks_known.owners) == [kept]
-    assert callbacks_known.expects(kept.url_for(BASE))
+    assert all(other() is None for other in others)
+    assert kept.owns(kept.url_for(BASE))
 
 
 @pytest.mark.parametrize("lifetime", [float("inf"), float("nan"), "7d", None, True, 10**400, -(10**12)])
@@ -530,11 +528,9 @@ def test_lifetimes(lifetime: Any) -> None:
 async def test_the_account_that_made_it_is_asked(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """Whichever view of the session the receiver was given."""
     receiver = WebhookReceiver(wiro.with_options(api_key="another-account", api_secret="another-secret"))
-    url = with_intent(receiver.url_for(BASE), "1234")
-    task = await wiro.submit("emulator/sleeper", QUICK)
-    await task
-    wiro._callbacks._callbacks.note(url, task.ref, wiro._calls)
-    assert await call(receiver, url) == 200
+    task = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for(BASE))
+    await until(lambda: emulator.ledger.tasks[str(task.id)].finished)
+    assert await call(receiver, emulator.ledger.submissions[-1].callback_url) == 200
     assert (await confirmed(receiver, until)).confirmed == 1
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wiro_async._api.run_options import EventListener, RealtimeOptions, RunOptions, StreamOptions, SubmitOptions
     from wiro_async._api.session_options import SessionOptions, ViewOptions
     from wiro_async._api.tasks.handle import TaskHandle
-    from wiro_async._api.tasks.task_context import EventStream
+    from wiro_async._api.tasks.task_events import EventStream
     from wiro_async._api.tasks.text_deltas import TextDeltas
     from wiro_async._api.tasks.text_stream import TextStream
     from wiro_async._engine.engine import Statistics
@@ -311,7 +311,7 @@ _HOMES = {
     "_api.results.output": ("Output",),
     "_api.results.task_result": ("ParsedResult", "TaskFinished", "TaskResult"),
     "_api.tasks.handle": ("TaskHandle",),
-    "_api.tasks.task_context": ("EventStream",),
+    "_api.tasks.task_events": ("EventStream",),
     "_api.tasks.text_deltas": ("TextDeltas",),
     "_api.tasks.text_stream": ("TextStream",),
     "_api.batch": (

@@ -31,7 +31,7 @@ from wiro_async._api.session_options import (
 )
 from wiro_async._api.tasks.callback_access import CallbackAccess
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._api.tasks.run_spec import Runner, RunSpec
+from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.text_stream import TextStream
 from wiro_async._engine.calls.sender import Sender
@@ -102,18 +102,18 @@ class AsyncWiro:
         self._options = options
         self._origin = origin  # a view keeps its session alive, because the session warns if nobody closes it
         self._closes = origin is None
-        calls = TaskCalls(sender, engine.running.over)
+        calls = TaskCalls(sender, engine.tracker.ended)
         self._calls = calls
         self._downloader = Downloader(engine.http, USER_AGENT, timeout, options.max_download_bytes)
         self._context = TaskContext(calls, engine.tracker, self._downloader, options.updates, options.timeout)
-        self._callbacks = CallbackAccess(engine.callbacks, engine.background, self._context)
+        self._callbacks = CallbackAccess(engine.tracker.callbacks, engine.background, self._context)
         self._lookup: ModelLookup
         if origin is not None and origin._options.credentials == options.credentials:
             self._lookup = origin._lookup.through(sender)
         else:
             self._lookup = ModelLookup(sender, engine.background, engine.tuning)
         self._runner = Runner(engine, self._context, self._lookup, RunInputs(self._lookup, engine.tuning), options)
-        self.tasks = Tasks(calls, engine.tuning.page_size)
+        self.tasks = Tasks(calls, engine.tuning)
         self.models = Models(sender, self._lookup)
 
     @cached_property

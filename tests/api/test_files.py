@@ -171,7 +171,8 @@ async def test_too_large_on_the_way(emulator: WiroEmulator) -> None:
         finally:
             closed = True
 
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(max_upload=10)) as wiro:
+    emulator.tuning = Tuning(max_upload=10)
+    async with AsyncWiro(**emulator.options()) as wiro:
         with pytest.raises(InvalidInputError, match="has 15 bytes; the service accepts at most 10"):
             await wiro.files.upload(File(endless(), "endless.txt"))
     assert closed

@@ -33,7 +33,8 @@ def calls(emulator: WiroEmulator, endpoint: str) -> int:
 @pytest.mark.parametrize("size", [3, 7, 1000])
 async def test_list(emulator: WiroEmulator, size: int) -> None:
     """All models, newest first, over as many pages as it takes, with their parameters."""
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(model_page_size=size)) as wiro:
+    emulator.tuning = Tuning(model_page_size=size)
+    async with AsyncWiro(**emulator.options()) as wiro:
         found = [model async for model in wiro.models.list()]
     assert [int(model.id) for model in found] == sorted((int(model.id) for model in found), reverse=True)
     assert len(found) == len(STANDARD)
@@ -60,7 +61,8 @@ async def test_search(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
 
 async def test_a_list_is_left_early(emulator: WiroEmulator) -> None:
     """Pages that nobody wants are not fetched."""
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(model_page_size=5)) as wiro:
+    emulator.tuning = Tuning(model_page_size=5)
+    async with AsyncWiro(**emulator.options()) as wiro:
         async for _ in wiro.models.list():
             break
     assert calls(emulator, "Tool/List") == 1
@@ -71,7 +73,8 @@ async def test_pages_that_repeat_themselves(emulator: WiroEmulator, total: str) 
     """A service that has fewer models than it says, or gives the same page again, ends the list."""
     body = f'{{"result": true, {total} "tool": [{{"id": "1", "slugowner": "a", "slugproject": "b"}}]}}'
     emulator.faults.http("Tool/List", Respond(200, body.encode()), times=5)
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(model_page_size=1)) as wiro:
+    emulator.tuning = Tuning(model_page_size=1)
+    async with AsyncWiro(**emulator.options()) as wiro:
         assert [model.slug async for model in wiro.models.list()] == ["a/b"]
     assert calls(emulator, "Tool/List") == 2
 
@@ -206,7 +209,8 @@ async def test_a_model_that_comes_and_goes(emulator: WiroEmulator) -> None:
     """Listed, but not to be had; looking through an owner's models has an end."""
     body = b'{"result": false, "errors": [{"code": 1, "message": "tool-not-accessible"}]}'
     emulator.faults.http("Tool/Detail", Respond(200, body), times=9)
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(max_candidates=3)) as wiro:
+    emulator.tuning = Tuning(max_candidates=3)
+    async with AsyncWiro(**emulator.options()) as wiro:
         with pytest.raises(NotFoundError, match="'family/chat' is listed, but this account has no access"):
             await wiro.models.get("family/chat")
         with pytest.raises(NotFoundError):

@@ -30,6 +30,7 @@ from wiro_async import (
     TaskTimeoutError,
     Timeouts,
     Transcript,
+    Tuning,
     TurnEnded,
     UnknownEvent,
     WiroError,
@@ -135,7 +136,7 @@ async def test_a_conversation(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.parametrize("generation", ["older", "newer"])
-async def test_any_sizes_become_frames(generation: Any, hurried: None) -> None:
+async def test_any_sizes_become_frames(generation: Any, hurried: Tuning) -> None:
     """Whatever is given, frames of 9,600 bytes arrive; a flush sends the rest, the half of a sample stays."""
     with WiroEmulator(speed=50, generation=generation) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime(ECHO) as session:
@@ -362,7 +363,7 @@ async def test_leaving_ends_the_session(
     assert not emulator.ledger.open_sockets
 
 
-async def test_a_session_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch, hurried: None) -> None:
+async def test_a_session_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch, hurried: Tuning) -> None:
     """Within the time that leaving it may take."""
     monkeypatch.setattr(realtime_line, "END_SECONDS", 0.02)
     with WiroEmulator(speed=0.05) as slow:  # ending takes 2 s
@@ -550,7 +551,7 @@ class Odd(Voice):
         self.line.end_turn(Decimal("0.1"))
 
 
-async def test_new_messages(hurried: None) -> None:
+async def test_new_messages(hurried: Tuning) -> None:
     """They come as `UnknownEvent`."""
     with WiroEmulator(speed=50, models=[speaking("emulator/odd", Odd)]) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime("emulator/odd") as session:
@@ -565,7 +566,7 @@ async def test_new_messages(hurried: None) -> None:
 
 
 @pytest.mark.parametrize("told", ["transcript", "end of a turn"])
-async def test_readiness_that_was_not_heard(hurried: None, told: str) -> None:
+async def test_readiness_that_was_not_heard(hurried: Tuning, told: str) -> None:
     """The answer to the submit came late; whatever belongs to a turn tells that the session has long begun."""
 
     class Early(Voice):
@@ -607,7 +608,7 @@ class Flood(Voice):
         self.line.end_turn(Decimal(0))
 
 
-async def test_a_slow_reader_slows_the_service(hurried: None) -> None:
+async def test_a_slow_reader_slows_the_service(hurried: Tuning) -> None:
     """What nobody reads is not taken from the socket, for as long as it takes; then nothing is missing."""
     with WiroEmulator(speed=50, models=[speaking("emulator/flood", Flood)]) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime("emulator/flood") as session:
@@ -632,7 +633,7 @@ class Rush(Flood):
 
 
 async def test_a_reader_who_is_slower_than_the_end(
-    monkeypatch: pytest.MonkeyPatch, hurried: None, until: Until
+    monkeypatch: pytest.MonkeyPatch, hurried: Tuning, until: Until
 ) -> None:
     """The task is long over, and all it said is still read, to the last event."""
     monkeypatch.setattr(realtime_line, "LAST_WORDS", 0.1)

@@ -19,6 +19,7 @@ from wiro_async import (
     TaskFailedError,
     TaskTimeoutError,
     Timeouts,
+    Tuning,
     TurnEnded,
 )
 from wiro_async.testing import ModelScript, Script, Step, Voice, WiroEmulator
@@ -126,7 +127,7 @@ async def test_a_time_out_while_audio_pours_in(wiro: AsyncWiro) -> None:
                 await read()
 
 
-async def test_a_silent_source_when_the_session_ends(hurried: None) -> None:
+async def test_a_silent_source_when_the_session_ends(hurried: Tuning) -> None:
     """Sending returns, though the source still has nothing to say, and closes it."""
     closed = False
 
@@ -161,7 +162,7 @@ async def test_a_silent_source_when_somebody_ends_the_session(wiro: AsyncWiro) -
             assert [said async for said in words] == session.transcript
 
 
-async def test_a_bill_of_nothing(hurried: None) -> None:
+async def test_a_bill_of_nothing(hurried: Tuning) -> None:
     """A failed session costs nothing, whatever was told while it ran."""
     with WiroEmulator(speed=50, models=[brief("my/failing", exit_code="1")]) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime("my/failing") as session:

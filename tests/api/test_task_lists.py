@@ -27,7 +27,8 @@ async def test_both_orders(wiro: AsyncWiro) -> None:
 
 async def test_a_limit(emulator: WiroEmulator) -> None:
     """No page is fetched for more than is wanted."""
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(page_size=2)) as wiro:
+    emulator.tuning = Tuning(page_size=2)
+    async with AsyncWiro(**emulator.options()) as wiro:
         ids = await made(wiro, 5)
         assert [task.id async for task in wiro.tasks.list(limit=3)] == ids[:1:-1]
         assert emulator.ledger.count("Task/List") == 2
@@ -48,7 +49,8 @@ async def test_by_status(wiro: AsyncWiro) -> None:
 @pytest.mark.parametrize("oldest_first", [False, True])
 async def test_by_time(emulator: WiroEmulator, oldest_first: bool) -> None:
     """Older tasks are not given, and newest first not even fetched."""
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(page_size=2)) as wiro:
+    emulator.tuning = Tuning(page_size=2)
+    async with AsyncWiro(**emulator.options()) as wiro:
         ids = await made(wiro, 6)
         for task in list(emulator._service.tasks.values())[:3]:
             task.created -= 3600
@@ -62,7 +64,8 @@ async def test_by_time(emulator: WiroEmulator, oldest_first: bool) -> None:
 
 async def test_new_tasks_between_two_pages(emulator: WiroEmulator) -> None:
     """They push others onto the next page, which are not given twice."""
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(page_size=3)) as wiro:
+    emulator.tuning = Tuning(page_size=3)
+    async with AsyncWiro(**emulator.options()) as wiro:
         ids = await made(wiro, 6)
         found: list[str] = []
         async for task in wiro.tasks.list():

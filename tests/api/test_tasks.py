@@ -80,7 +80,8 @@ async def test_list_goes_through_all_pages(
     emulator: WiroEmulator,
 ) -> None:
     """Newest first, fetched as they are needed."""
-    async with AsyncWiro(**emulator.options(), tuning=Tuning(page_size=3)) as wiro:
+    emulator.tuning = Tuning(page_size=3)
+    async with AsyncWiro(**emulator.options()) as wiro:
         made = [(await wiro.submit("emulator/queued")).id for _ in range(7)]
         assert [task.id async for task in wiro.tasks.list()] == made[::-1]
         assert emulator.ledger.count("Task/List") == 3

@@ -20,6 +20,7 @@ from wiro_async import (
     TextReset,
     ToolCall,
     ToolOutput,
+    Tuning,
     WiroError,
 )
 from wiro_async.testing import ModelScript, RawOutput, Respond, RunInput, Script, Step, WiroEmulator, timeline
@@ -74,7 +75,7 @@ async def cashier(*calls: dict[str, Any]) -> AsyncGenerator[tuple[WiroEmulator, 
         ([{**CALL, "id": "", "call_id": None, "arguments": {"amount": amount}} for amount in (1, 2)], [1, 2]),
     ],
 )
-async def test_each_call_is_run_once(hurried: None, calls: list[dict[str, Any]], paid: list[int]) -> None:
+async def test_each_call_is_run_once(hurried: Tuning, calls: list[dict[str, Any]], paid: list[int]) -> None:
     """However often it is told, and in whatever shape; with the arguments that it has."""
     till = Till()
     async with cashier(*calls) as (emulator, wiro):
@@ -204,7 +205,7 @@ async def test_closing_instead_of_leaving(emulator: WiroEmulator, wiro: AsyncWir
     assert wiro.statistics().owned_tasks == 0
 
 
-async def test_a_text_that_only_the_log_holds(hurried: None) -> None:
+async def test_a_text_that_only_the_log_holds(hurried: Tuning) -> None:
     """As with other streams: the deltas are the result's text, of both kinds."""
     said = {"thinking": ["hm"], "answer": ["Once"]}
     steps = [Step("task_output", said), Step("task_output", {**said, "answer": ["Once upon"]}, log="Once upon a time")]

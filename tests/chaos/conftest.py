@@ -11,11 +11,7 @@ import attrs
 import pytest
 from starlette.responses import StreamingResponse
 
-from wiro_async._engine.calls import stopping
-from wiro_async._engine.submission import limiter, reconciler, submitter
-from wiro_async._engine.tracking import poller
-from wiro_async._engine.tracking import socket_feed as socket_feed
-from wiro_async._transport import socket
+from wiro_async import Tuning
 from wiro_async.testing import Call, Respond, WiroEmulator
 from wiro_async.testing._http_faults import Exchange
 from wiro_async.testing._socket_faults import Forward, Line, Outgoing
@@ -25,26 +21,26 @@ BeOdd: TypeAlias = Callable[[WiroEmulator, Random, float], None]
 RUNS = int(os.environ.get("WIRO_TEST_CHAOS_RUNS", "2000"))
 RUNS_PER_SESSION = 250
 FIRST_SEED = 1
-IMPATIENT = (
-    (submitter, "ANSWERED_GRACE", 2.0),
-    (reconciler, "FIRST_LOOK", 0.05),
-    (reconciler, "LOOK_CAP", 0.2),
-    (poller, "FIRST_LOOK", 0.1),
-    (poller, "SILENCE", 0.2),
-    (poller, "SILENCE_CAP", 1.0),
-    (poller, "POLL_FLOOR", 0.05),
-    (poller, "POLL_CAP", 0.5),
-    (poller, "AGREEMENT", 0.05),
-    (poller, "REFUSED_GRACE", 0.5),
-    (poller, "UNKNOWN_GRACE", 5.0),
-    (limiter, "BESIDE_SECONDS", 0.5),
-    (socket_feed, "BACKOFF", 0.02),
-    (socket_feed, "BACKOFF_CAP", 0.5),
-    (limiter, "OTHERS_SECONDS", 0.1),
-    (limiter, "OTHERS_CAP", 1.0),
-    (stopping, "TRY_AGAIN", 0.05),
-    (socket, "CLOSE_SECONDS", 0.2),
-    (socket, "PING_SECONDS", 2.0),
+IMPATIENT = Tuning(
+    search_grace=2.0,
+    search_pause=0.05,
+    search_max_pause=0.2,
+    poll_first=0.1,
+    poll_silence=0.2,
+    poll_max_silence=1.0,
+    poll_min=0.05,
+    poll_max=0.5,
+    poll_confirm=0.05,
+    refusal_grace=0.5,
+    refusal_grace_known=5.0,
+    window_own_probe=0.5,
+    window_other_probe=0.1,
+    window_other_probe_max=1.0,
+    socket_backoff=0.02,
+    socket_max_backoff=0.5,
+    socket_close=0.2,
+    socket_ping=2.0,
+    stop_pause=0.05,
 )
 
 
@@ -68,10 +64,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten every wait of the engine."""
-    for module, name, seconds in IMPATIENT:
-        monkeypatch.setattr(module, name, seconds)
+def impatient(request: pytest.FixtureRequest) -> Tuning:
+    """Short timing, so that hundreds of faults fit into seconds. Sessions with `emulator` have it."""
+    if "emulator" in request.fixturenames:
+        request.getfixturevalue("emulator").tuning = IMPATIENT
+    return IMPATIENT
 
 
 @attrs.frozen

@@ -31,6 +31,7 @@ from wiro_async import (
     TextDelta,
     TextReset,
     Timeouts,
+    Tuning,
 )
 from wiro_async._engine.engine import Statistics
 from wiro_async._protocol.tasks.status import RANK
@@ -39,7 +40,6 @@ from wiro_async.testing import WiroEmulator
 if TYPE_CHECKING:
     from tests.chaos.conftest import BeOdd
 
-pytestmark = pytest.mark.usefixtures("impatient")
 
 REGRESSIONS: list[tuple[int, int]] = []  # (seed, runs) of sessions that once failed
 
@@ -419,14 +419,14 @@ async def _still_held(wiro: AsyncWiro) -> Statistics:
     return attrs.evolve(wiro.statistics(), sockets=0, background_tasks=0)
 
 
-async def survive(seed: int, runs: int, be_odd: "BeOdd") -> tuple[Trial, list[str]]:
+async def survive(seed: int, runs: int, be_odd: "BeOdd", tuning: Tuning) -> tuple[Trial, list[str]]:
     """One session full of faults: its trial, and every invariant that did not hold."""
     dice = Random(seed)
     limited, resubmits, one_socket = dice.random() < 0.4, dice.random() < 0.4, dice.random() < 0.7
     rate = dice.choice((0.04, 0.1, 0.1, 0.2))
     bystanders = asyncio.all_tasks()
     balance = Decimal(305) if limited else Decimal(1000)
-    async with WiroEmulator(speed=SPEED, balance=balance) as emulator:
+    async with WiroEmulator(speed=SPEED, balance=balance, tuning=tuning) as emulator:
         emulator.faults.random(seed, rate)
         be_odd(emulator, Random(f"{seed} odd"), rate)
         wiro = AsyncWiro(
@@ -451,9 +451,11 @@ async def survive(seed: int, runs: int, be_odd: "BeOdd") -> tuple[Trial, list[st
 
 
 @pytest.mark.timeout(300)
-async def test_everything_fails_but_the_runs(chaos_seed: int, chaos_runs: int, be_odd: "BeOdd") -> None:
+async def test_everything_fails_but_the_runs(
+    chaos_seed: int, chaos_runs: int, be_odd: "BeOdd", impatient: Tuning
+) -> None:
     """Each run of a session full of faults is made once and ends truly, and nothing stays behind."""
-    trial, problems = await survive(chaos_seed, chaos_runs, be_odd)
+    trial, problems = await survive(chaos_seed, chaos_runs, be_odd, impatient)
     if problems:
         again = f"pytest tests/chaos/test_chaos.py --chaos-seed {chaos_seed} --chaos-runs {chaos_runs}"
         pytest.fail("\n".join([f"seed {chaos_seed}; again: {again}", *problems[:30]]))

@@ -19,6 +19,7 @@ from wiro_async import (
     SessionClosedError,
     SubmissionUnknownError,
     Timeouts,
+    Tuning,
 )
 from wiro_async._engine.calls import stopping
 from wiro_async._engine.calls.sender import Pace
@@ -96,7 +97,7 @@ async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro, monkeypatch: pytest
     assert wiro._engine.limiter.in_flight == 3
 
 
-async def test_places_of_tasks_that_vanished_are_given_back(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_places_of_tasks_that_vanished_are_given_back(hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> None:
     """If one that nobody follows cannot be asked about, its place is not kept for ever."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
     monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.2)
@@ -111,7 +112,9 @@ async def test_places_of_tasks_that_vanished_are_given_back(hurried: None, monke
                 assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
-async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(emulator: WiroEmulator, hurried: None) -> None:
+async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(
+    emulator: WiroEmulator, hurried: Tuning
+) -> None:
     """Tasks that nobody follows are polled, too."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
         await wiro.submit("emulator/sleeper", SHORT)
@@ -119,7 +122,7 @@ async def test_looking_after_tasks_opens_no_socket_in_a_polling_session(emulator
     assert not emulator.ledger.sockets
 
 
-async def test_more_places_than_the_limit_are_not_kept(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_places_than_the_limit_are_not_kept(hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a limit is known, older tasks than it allows must be over."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
     with WiroEmulator(speed=50, balance=Decimal(29)) as emulator:
@@ -168,7 +171,7 @@ async def test_a_run_that_cannot_be_sent_gives_its_place_back(emulator: WiroEmul
 
 
 async def test_cancelled_while_waiting_to_be_sent(
-    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many are sent at once; who leaves that queue leaves nothing behind."""
     monkeypatch.setattr(submitter, "MAX_AT_ONCE", 2)
@@ -188,7 +191,7 @@ async def test_cancelled_while_waiting_to_be_sent(
 
 
 async def test_closed_while_waiting_to_be_sent(
-    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those behind are told, and not sent any more."""
     monkeypatch.setattr(submitter, "MAX_AT_ONCE", 2)
@@ -203,7 +206,7 @@ async def test_closed_while_waiting_to_be_sent(
 
 
 async def test_closed_while_nothing_answers(
-    emulator: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer is awaited for so long only."""
     monkeypatch.setattr(submitter, "ANSWER_SECONDS", 0.1)
@@ -218,7 +221,7 @@ async def test_closed_while_nothing_answers(
 
 
 async def test_closed_in_the_moment_of_an_answer(
-    emulator: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is there and the caller has not woken up: the task is stopped, for it is nobody's."""
     wiro = AsyncWiro(**emulator.options())
@@ -309,7 +312,7 @@ async def test_a_stop_outlives_faults(emulator: WiroEmulator, wiro: AsyncWiro, u
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """A stop that was under way when the session began to close is finished."""
     wiro = AsyncWiro(**emulator.options())
     running_task = asyncio.create_task(wiro.run(STUCK))

@@ -8,14 +8,14 @@ from decimal import Decimal
 import pytest
 import pytest_asyncio
 
-from wiro_async import AsyncWiro, RetryPolicy, Timeouts
+from wiro_async import AsyncWiro, RetryPolicy, Timeouts, Tuning
 from wiro_async.testing import WiroEmulator
 
 LIMIT = RetryPolicy(base=0.02, cap=1.0)
 
 
 @pytest_asyncio.fixture
-async def impatient(emulator: WiroEmulator, hurried: None) -> AsyncIterator[AsyncWiro]:
+async def impatient(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session that gives up an HTTP call, and a search for a lost run, soon."""
     async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=1.0), retry=LIMIT) as session:
         yield session

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from wiro_async import AsyncWiro, Progress, UnknownEvent
+from wiro_async import AsyncWiro, Progress, Tuning, UnknownEvent
 from wiro_async.testing import (
     Duplicate,
     ModelScript,
@@ -57,7 +57,7 @@ def stranger() -> Iterator[WiroEmulator]:
 @pytest.mark.parametrize("faults", [[], [Duplicate()], [Reorder(0.01)], [Rubbish()]], ids=repr)
 @pytest.mark.parametrize("mode", ["auto", "polling"])
 async def test_10_strange_messages_and_statuses_are_taken(
-    stranger: WiroEmulator, hurried: None, faults: list[SocketFault], mode: Any
+    stranger: WiroEmulator, hurried: Tuning, faults: list[SocketFault], mode: Any
 ) -> None:
     """Unknown, null, wrongly typed, twice or in the wrong order: the run ends as it should."""
     for fault in faults:
@@ -68,7 +68,7 @@ async def test_10_strange_messages_and_statuses_are_taken(
         assert (await wiro.run("emulator/strange")).succeeded
 
 
-async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, hurried: None) -> None:
+async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, hurried: Tuning) -> None:
     """They come as events of their own kind, as they were."""
     async with AsyncWiro(**stranger.options()) as session:
         task = await session.submit("emulator/strange", {"wait": 25})  # until then the socket is open

@@ -20,6 +20,7 @@ from wiro_async import (
     RetryPolicy,
     SubmissionUnknownError,
     Timeouts,
+    Tuning,
 )
 from wiro_async._engine.submission import reconciler, submitter
 from wiro_async._engine.submission.reconciler import Reconciler
@@ -47,7 +48,9 @@ def listing(*rows: dict[str, Any]) -> Respond:
 
 @pytest.mark.parametrize("status", [302, 307, 408, 409, 425, 499, 500, 504])
 @pytest.mark.parametrize("mode", ["auto", "sse"])
-async def test_1_statuses_that_prove_no_refusal(emulator: WiroEmulator, hurried: None, status: int, mode: Any) -> None:
+async def test_1_statuses_that_prove_no_refusal(
+    emulator: WiroEmulator, hurried: Tuning, status: int, mode: Any
+) -> None:
     """Something between us and the service may have said them: the run is looked for, not taken for refused."""
     said = '{"result":false,"errors":[{"code":0,"message":"gone"}]}'
     emulator.faults.http("Run/*", Respond(status, said, handled=True))

@@ -20,6 +20,7 @@ from wiro_async import (
     SubmissionUnknownError,
     TaskInfo,
     Timeouts,
+    Tuning,
 )
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async.testing import DelayAnswer, HttpFault, ResetAfter, ResetBefore, Respond, WiroEmulator
@@ -53,7 +54,7 @@ def ids(emulator: WiroEmulator) -> list[str]:
 )
 @pytest.mark.parametrize("transport", [None, httpx.AsyncHTTPTransport], ids=["own", "httpx"])
 async def test_1_a_run_whose_answer_is_lost_is_found_and_not_sent_again(
-    emulator: WiroEmulator, fault: HttpFault, transport: Callable[[], httpx.AsyncBaseTransport] | None, hurried: None
+    emulator: WiroEmulator, fault: HttpFault, transport: Callable[[], httpx.AsyncBaseTransport] | None, hurried: Tuning
 ) -> None:
     """Whatever swallows the answer, over whichever transport: one submission, and its result arrives."""
     emulator.faults.http("Run/*", fault)
@@ -212,7 +213,7 @@ async def test_1_sent_again_only_where_the_caller_says_so(emulator: WiroEmulator
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_1_a_refused_connection_is_tried_again(hurried: None) -> None:
+async def test_1_a_refused_connection_is_tried_again(hurried: Tuning) -> None:
     """No byte left, so another attempt costs nothing: the service comes up while we try."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -227,7 +228,7 @@ async def test_1_a_refused_connection_is_tried_again(hurried: None) -> None:
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_1_a_refused_connection_is_not_tried_for_ever(hurried: None) -> None:
+async def test_1_a_refused_connection_is_not_tried_for_ever(hurried: Tuning) -> None:
     """After the last attempt the caller learns that nothing was sent."""
     address: Any = {"base_url": "http://127.0.0.1:9/v1", "socket_url": "ws://127.0.0.1:9/v1"}
     async with AsyncWiro("key", **address, retry=RetryPolicy(attempts=2, base=0.01)) as wiro:

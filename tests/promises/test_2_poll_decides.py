@@ -11,7 +11,7 @@ import anyio
 import attrs
 import pytest
 
-from wiro_async import AsyncWiro, Reconnected, RetryPolicy, StatusChanged, TaskFinished, TextDelta
+from wiro_async import AsyncWiro, Reconnected, RetryPolicy, StatusChanged, TaskFinished, TextDelta, Tuning
 from wiro_async.testing import (
     CloseAfterTask,
     DelayMessages,
@@ -127,7 +127,7 @@ async def test_2_polling_opens_no_socket(emulator: WiroEmulator, polling: AsyncW
     assert not emulator.ledger.sockets
 
 
-async def test_2_progress_by_event_stream(emulator: WiroEmulator, hurried: None) -> None:
+async def test_2_progress_by_event_stream(emulator: WiroEmulator, hurried: Tuning) -> None:
     """With "sse" the run's own answer tells what happens: text comes, without a socket."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 20})
@@ -184,7 +184,7 @@ async def test_2_a_list_that_is_empty_after_the_run(
 
 
 @pytest.mark.parametrize("mode", ["auto", "polling"])
-async def test_2_a_stored_task_error_is_not_the_end(hurried: None, mode: Any) -> None:
+async def test_2_a_stored_task_error_is_not_the_end(hurried: Tuning, mode: Any) -> None:
     """It waits to be queued again, however long that takes."""
     stumble = (Step("task_accept"), Step("task_error", stored=True, error="No worker.\n"), Step("task_queue", after=30))
     model = ModelScript("emulator/stumbling", lambda given: Script((*stumble, *timeline(5))))

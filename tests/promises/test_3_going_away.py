@@ -18,6 +18,7 @@ from wiro_async import (
     NotFoundError,
     SessionClosedError,
     TaskCancelledError,
+    Tuning,
     WiroError,
 )
 from wiro_async._engine.calls import stopping
@@ -45,7 +46,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "sse"])
 async def test_3_an_answer_that_never_comes(
-    emulator: WiroEmulator, hurried: None, brief: None, until: Until, mode: Any
+    emulator: WiroEmulator, hurried: Tuning, brief: None, until: Until, mode: Any
 ) -> None:
     """Whoever goes away waits a while for it; then the task is looked for and stopped, though the call is silent."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
@@ -60,7 +61,7 @@ async def test_3_an_answer_that_never_comes(
 
 
 async def test_3_closing_while_an_answer_never_comes(
-    emulator: WiroEmulator, hurried: None, brief: None, until: Until
+    emulator: WiroEmulator, hurried: Tuning, brief: None, until: Until
 ) -> None:
     """The end of the session finds and stops it as well."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
@@ -211,7 +212,7 @@ async def all_cancelled(tasks: set[asyncio.Task[Any]]) -> None:
 @forgotten
 @pytest.mark.parametrize("moment", ["submitting", "running"])
 async def test_3_every_task_of_the_loop_is_cancelled(
-    emulator: WiroEmulator, hurried: None, until: Until, moment: str
+    emulator: WiroEmulator, hurried: Tuning, until: Until, moment: str
 ) -> None:
     """Those of the session are among them; yet what it owns is stopped, and nothing is left."""
     if moment == "submitting":
@@ -230,7 +231,7 @@ async def test_3_every_task_of_the_loop_is_cancelled(
 
 
 @forgotten
-async def test_3_every_task_is_cancelled_some_of_them_before_their_first_step(hurried: None) -> None:
+async def test_3_every_task_is_cancelled_some_of_them_before_their_first_step(hurried: Tuning) -> None:
     """At any turn of the loop: what was begun to stop the task is among them, and not lost."""
     for turns in range(0, 60, 2):
         with WiroEmulator(speed=50) as emulator:
@@ -251,7 +252,7 @@ async def test_3_every_task_is_cancelled_some_of_them_before_their_first_step(hu
 @forgotten
 @pytest.mark.parametrize("doing", ["stopping", "closing"])
 async def test_3_every_task_is_cancelled_that_was_about_to_stop_it(
-    emulator: WiroEmulator, hurried: None, until: Until, doing: str
+    emulator: WiroEmulator, hurried: Tuning, until: Until, doing: str
 ) -> None:
     """Those that stop the task, and close the session, are disturbed: they go on."""
     mine = asyncio.all_tasks()
@@ -272,7 +273,7 @@ async def test_3_every_task_is_cancelled_that_was_about_to_stop_it(
     assert not any(attrs.astuple(wiro.statistics()))
 
 
-async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """The session closes itself then: waits end, what it owns is stopped, and later calls are told."""
     wiro = AsyncWiro(**emulator.options())
     held = await wiro.submit(STUCK)
@@ -292,7 +293,7 @@ async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurr
 
 
 @pytest.mark.parametrize("again", ["by another", "meanwhile"])
-async def test_3_closing_is_not_torn(emulator: WiroEmulator, hurried: None, until: Until, again: str) -> None:
+async def test_3_closing_is_not_torn(emulator: WiroEmulator, hurried: Tuning, until: Until, again: str) -> None:
     """Whoever waits for it may be cancelled, or come second: it is done, once, and all see its end."""
     emulator.faults.http("Task/*", Delay(0.4), times=2)
     wiro = AsyncWiro(**emulator.options())

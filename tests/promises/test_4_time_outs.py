@@ -19,6 +19,7 @@ from wiro_async import (
     TaskTimeoutError,
     TextStream,
     Timeouts,
+    Tuning,
 )
 from wiro_async.testing import DelayAnswer, WiroEmulator
 
@@ -75,7 +76,7 @@ async def test_4_request_of_one_call(emulator: WiroEmulator, wiro: AsyncWiro, wa
 )
 @pytest.mark.parametrize("mode", ["auto", "polling"])
 async def test_4_the_phases(
-    emulator: WiroEmulator, wiro: AsyncWiro, hurried: None, phase: str, model: str, options: Any, mode: Any
+    emulator: WiroEmulator, wiro: AsyncWiro, hurried: Tuning, phase: str, model: str, options: Any, mode: Any
 ) -> None:
     """The error says which one passed, how long it was, the last status, and which task to go on with."""
     began = time.monotonic()
@@ -204,7 +205,7 @@ async def test_4_every_call_has_its_time_outs(emulator: WiroEmulator, wiro: Asyn
     ],
     ids=["stream", "submit", "batch"],
 )
-async def test_4_no_call_stands_in_line_for_ever(emulator: WiroEmulator, hurried: None, call: Call) -> None:
+async def test_4_no_call_stands_in_line_for_ever(emulator: WiroEmulator, hurried: Tuning, call: Call) -> None:
     """Time before there is a task counts as well."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         await wiro.submit(STUCK)

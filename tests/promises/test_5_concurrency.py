@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from wiro_async import AsyncWiro, EventStream
+from wiro_async import AsyncWiro, EventStream, Tuning
 from wiro_async._engine.submission import limiter
 from wiro_async.testing import Respond, WiroEmulator
 
@@ -21,7 +21,9 @@ SHORT = {"seconds": 5, "events": 9}  # a tenth of a second, as the emulator runs
 STUCK = "emulator/stuck"
 
 
-async def test_5_a_limit_is_learnt_and_kept(poor: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_5_a_limit_is_learnt_and_kept(
+    poor: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All of 40 runs succeed on 5 places, waiting for each other and not for a timer, with few refusals."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
     async with AsyncWiro(**poor.options()) as wiro:
@@ -32,7 +34,7 @@ async def test_5_a_limit_is_learnt_and_kept(poor: WiroEmulator, hurried: None, m
     assert poor.ledger.count("Run/*") - 40 <= 50  # of the first 40 at once 35 are refused, afterwards hardly any
 
 
-async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """Where none of its own tasks is left to wait for, a session looks again from time to time."""
     async with AsyncWiro(**poor.options()) as other, AsyncWiro(**poor.options()) as wiro:
         taken = [await other.submit(STUCK) for _ in range(5)]
@@ -44,7 +46,7 @@ async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Non
 
 
 async def test_5_tasks_that_nobody_follows_are_looked_after(
-    poor: WiroEmulator, hurried: None, monkeypatch: pytest.MonkeyPatch
+    poor: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Submitted and left alone, they take places; the session learns when those are free again."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
@@ -56,7 +58,7 @@ async def test_5_tasks_that_nobody_follows_are_looked_after(
 
 
 @pytest.mark.parametrize("limited", ["by the session", "by the service"])
-async def test_5_bare_submits_at_once_get_on(poor: WiroEmulator, hurried: None, limited: str) -> None:
+async def test_5_bare_submits_at_once_get_on(poor: WiroEmulator, hurried: Tuning, limited: str) -> None:
     """Nobody follows any of the tasks, yet each takes the place of one that has ended."""
     most = 1 if limited == "by the session" else None
     async with AsyncWiro(**poor.options(), max_concurrency=most) as wiro:
@@ -67,7 +69,7 @@ async def test_5_bare_submits_at_once_get_on(poor: WiroEmulator, hurried: None, 
 
 @pytest.mark.parametrize("leaves", ["wait", "run", "events"])
 async def test_5_followers_that_leave_take_no_place_along(
-    emulator: WiroEmulator, hurried: None, until: Until, leaves: str
+    emulator: WiroEmulator, hurried: Tuning, until: Until, leaves: str
 ) -> None:
     """A task that loses its last follower while another stands in line gives its place back all the same."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
@@ -93,7 +95,7 @@ async def _read(events: EventStream) -> None:
 
 
 async def test_5_places_of_others_are_found_next_to_a_long_task(
-    poor: WiroEmulator, hurried: None, until: Until, monkeypatch: pytest.MonkeyPatch
+    poor: WiroEmulator, hurried: Tuning, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session that waits for the end of a task of its own sees that others have made room."""
     monkeypatch.setattr(limiter, "BESIDE_SECONDS", 0.1)
@@ -108,7 +110,7 @@ async def test_5_places_of_others_are_found_next_to_a_long_task(
     assert len(poor.ledger.submissions) == 6
 
 
-async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: None) -> None:
+async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: Tuning) -> None:
     """With max_concurrency no refusal ever comes, whoever submits: runs, maps and views share it."""
     async with AsyncWiro(**poor.options(), max_concurrency=5) as wiro:
         view = wiro.with_options(timeout=60)

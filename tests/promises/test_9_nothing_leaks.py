@@ -12,7 +12,7 @@ import anyio
 import attrs
 import pytest
 
-from wiro_async import AsyncWiro, SessionClosedError, TaskHandle
+from wiro_async import AsyncWiro, SessionClosedError, TaskHandle, Tuning
 from wiro_async.testing import Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def test_9_closing_ends_pauses_between_attempts(emulator: WiroEmulator, un
 
 
 async def test_9_after_closing_nothing_is_left(
-    emulator: WiroEmulator, hurried: None, until: Until, open_files: Callable[[], set[str]], tmp_path: Path
+    emulator: WiroEmulator, hurried: Tuning, until: Until, open_files: Callable[[], set[str]], tmp_path: Path
 ) -> None:
     """No task, socket, connection or file, after everything was used and left half-way."""
     before = open_files()

@@ -9,15 +9,8 @@ import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.sender import Pace
-from wiro_async._engine.calls.stopping import Stopper
 from wiro_async._engine.realtime.realtime_sessions import Realtime
-from wiro_async._engine.submission.limiter import Limiter
 from wiro_async._engine.submission.submitter import Submitter
-from wiro_async._engine.tracking.callback_feed import Callbacks
-from wiro_async._engine.tracking.event_stream_feed import EventRuns
-from wiro_async._engine.tracking.poller import Poller
-from wiro_async._engine.tracking.running import Running
-from wiro_async._engine.tracking.socket_feed import SocketFeed
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
 from wiro_async._public import public
@@ -79,30 +72,22 @@ class Engine:
         self.pace = Pace()
         self.http = HttpTransport(self._tls, transport)
         self.background = BackgroundTasks(self._stop_all, self.http.aclose)
-        self.poller = Poller(self.background, polls_per_second)
-        self.socket_feed = SocketFeed(self.background, self._connect, tasks_per_socket, self.poller.reconsider)
-        self.limiter = Limiter(max_concurrency)
-        self.running = Running(self.limiter)
-        self.limiter.on_line = self.running.look_after
-        self.tracker = self.running.tracker = Tracker(
-            self.poller, self.socket_feed, self.running.over, self.running.made_at
+        self.tracker = Tracker(
+            self.background, tuning, max_concurrency, self._connect, tasks_per_socket, polls_per_second
         )
-        self.callbacks = Callbacks(self.tracker)
-        self.stopper = Stopper(self.background)
-        self.realtime = Realtime(self.background, self.stopper, self.tracker, self._connect_realtime)
-        event_runs = EventRuns(self.background, self.tracker)
-        self.submitter = Submitter(self.background, self.stopper, self.limiter, self.running, event_runs)
-        self.submitter.on_made = self.callbacks.note
+        self.limiter = self.tracker.limiter
+        self.realtime = Realtime(self.background, self.tracker, self._connect_realtime)
+        self.submitter = Submitter(self.background, self.limiter, self.tracker)
 
     def statistics(self) -> Statistics:
         """What is held at this moment."""
         return Statistics(
             len(self.submitter),
             self.limiter.waiting,
-            len(self.tracker),
-            len(self.stopper),
+            self.tracker.followed,
+            self.tracker.owned,
             self.http.in_flight,
-            self.socket_feed.open_sockets + len(self.realtime),
+            self.tracker.socket.open_sockets + len(self.realtime),
             self.background.count,
         )
 
@@ -114,7 +99,7 @@ class Engine:
         """Be ready, and have a socket opened meanwhile if the mode needs one."""
         await self.open()
         if mode in ("auto", "websocket"):
-            self.socket_feed.warm()
+            self.tracker.socket.warm()
 
     async def aclose(self) -> None:
         """Stop the tasks that are owned, end all waits with `SessionClosedError`, close everything.
@@ -127,7 +112,7 @@ class Engine:
     async def _stop_all(self) -> None:
         await self.submitter.aclose()
         await self.realtime.aclose()
-        await self.stopper.aclose()
+        await self.tracker.stop_owned()
         self.pace.close()
         self.tracker.fail_all(SessionClosedError("the session was closed while this was waited for"))
 

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from decimal import Decimal
 from types import TracebackType
-from typing import Literal, Self, TypedDict
+from typing import Literal, NotRequired, Self, TypedDict
 
 import anyio
 import anyio.to_thread
 import uvicorn
+
+from wiro_async._tuning import Tuning
 
 from ._app import App
 from ._faults import Faults
@@ -30,6 +32,7 @@ class ConnectionOptions(TypedDict):
     api_secret: str | None
     base_url: str
     socket_url: str
+    tuning: NotRequired[Tuning]
 
 
 class WiroEmulator:
@@ -47,6 +50,7 @@ class WiroEmulator:
         speed: all runs are that many times faster than in life.
         generation: which socket messages are spoken: "older", "newer", or "mixed" (in turn).
         host, port: where it listens; 0 takes a free port.
+        tuning: the timing of sessions that connect with `options()`; a test that cannot wait makes it shorter.
 
     Raises:
         ValueError: a setting is wrong.
@@ -63,6 +67,7 @@ class WiroEmulator:
         generation: Literal["mixed", "older", "newer"] = "mixed",
         host: str = "127.0.0.1",
         port: int = 0,
+        tuning: Tuning | None = None,
     ) -> None:
         if not 0 < speed < float("inf"):
             raise ValueError(f"speed is {speed!r}; give a number above 0, such as 20 for twenty times as fast as life")
@@ -70,6 +75,7 @@ class WiroEmulator:
             raise ValueError(f"generation is {generation!r}; give 'mixed', 'older' or 'newer'")
         self.api_key = api_key
         self.api_secret = api_secret
+        self.tuning = tuning
         self._host = host
         self._port = port
         scripts = {model.slug: model for model in (*STANDARD, *(models or ()))}
@@ -104,12 +110,15 @@ class WiroEmulator:
 
     def options(self) -> ConnectionOptions:
         """Keyword arguments for `AsyncWiro`."""
-        return {
+        options: ConnectionOptions = {
             "api_key": self.api_key,
             "api_secret": self.api_secret,
             "base_url": self.base_url,
             "socket_url": self.socket_url,
         }
+        if self.tuning is not None:
+            options["tuning"] = self.tuning
+        return options
 
     def start(self) -> None:
         """Open the port and serve; returns when requests are answered. Blocks for some milliseconds."""

@@ -19,7 +19,7 @@ from wiro_async._api.resources.task_list import Reference, ref_of
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._engine.calls.task_calls import TaskRef
-from wiro_async._engine.tracking.callback_feed import Noted
+from wiro_async._engine.tracking.id_memory import MadeTask
 from wiro_async._errors import ConfigurationError, SessionClosedError, WebhookVerificationError, WiroError
 from wiro_async._protocol.submission import callback_urls as webhook
 from wiro_async._protocol.submission.intent import INTENT
@@ -188,11 +188,11 @@ class WebhookReceiver:
         for one in about:
             self._start(one, segment)
 
-    def _noted(self, scope: Scope) -> Noted | None:
+    def _noted(self, scope: Scope) -> MadeTask | None:
         ids = parse_qs(scope.get("query_string", b"").decode("latin-1")).get(INTENT, ())
         return next(filter(None, map(self._desk.noted, ids)), None)
 
-    async def _named(self, scope: Scope, body: bytes) -> list[Noted]:
+    async def _named(self, scope: Scope, body: bytes) -> list[MadeTask]:
         kind = header(scope, b"content-type")
         if len(body) <= SMALL_BODY:
             found = webhook.ids_in(body, kind)
@@ -202,7 +202,7 @@ class WebhookReceiver:
                 found = await anyio.to_thread.run_sync(webhook.ids_in, body, kind, limiter=self._readers)
             finally:
                 self._reading -= 1
-        return [Noted(TaskRef(ids.task_id, ids.token), None) for ids in found]
+        return [MadeTask(TaskRef(ids.task_id, ids.token), None) for ids in found]
 
     def _check(self, scope: Scope) -> None:
         if scope["method"] != "POST":
@@ -216,7 +216,7 @@ class WebhookReceiver:
             self._counts.expired += 1
             raise RefusedError(410)
 
-    def _start(self, noted: Noted, segment: str) -> None:
+    def _start(self, noted: MadeTask, segment: str) -> None:
         keys = {key for key in (noted.ref.task_id, noted.ref.token) if key}
         if not keys.isdisjoint(self._pending) or not keys.isdisjoint(self._done):
             self._counts.duplicates += 1
@@ -226,7 +226,7 @@ class WebhookReceiver:
             self._desk.start(self._confirm, noted, segment)
             self._pending.add(noted.ref.key)
 
-    async def _confirm(self, noted: Noted, segment: str) -> None:
+    async def _confirm(self, noted: MadeTask, segment: str) -> None:
         ref = noted.ref
         try:
             task = await self._desk.confirmed(noted, partial(_is_about, ref, segment))

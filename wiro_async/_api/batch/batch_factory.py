@@ -13,7 +13,7 @@ from wiro_async._api.batch.batch_options import BatchOptions, BatchSettings
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.options import check_options
 from wiro_async._api.results.task_result import TaskResult
-from wiro_async._api.tasks.run_spec import Runner, RunSpec
+from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._engine.submission.submitter import RunLog, RunPlan
 from wiro_async._errors import BatchFailedError, InvalidInputError
 from wiro_async._protocol.models.pricing import Estimate
@@ -49,9 +49,7 @@ def new_batch(
         return pricing.estimate(await runner.lookup.get(request.model), request.input)
 
     engine = runner.engine
-    runs = Runs(
-        plan, runner.explaining, runner.context.within(timeouts), engine.submitter, engine.stopper, checked.on_exit
-    )
+    runs = Runs(plan, runner.explaining, runner.context.within(timeouts), engine.submitter, checked.on_exit)
     return Batch(runs, engine.background, engine.open, model, wanted, checked, estimate)
 
 

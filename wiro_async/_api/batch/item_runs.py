@@ -11,11 +11,10 @@ import attrs
 
 from wiro_async._api.batch.batch_items import RunRequest
 from wiro_async._api.results.task_result import TaskResult
-from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_context import TaskContext
-from wiro_async._engine.calls.stopping import Stopper
 from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.submission.submitter import RunLog, RunPlan, Submitter, Trace
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._types import Input, OnCancel, Timeouts
 
@@ -36,14 +35,12 @@ class Runs:
     _explaining: Callable[[str, Input | None], AbstractAsyncContextManager[None]]
     _context: TaskContext
     _submitter: Submitter
-    _stopper: Stopper
     _on_exit: OnCancel
-    _in_flight: set[TaskRef] = attrs.field(factory=set[TaskRef], init=False)
+    _in_flight: set[TrackedTask] = attrs.field(factory=set[TrackedTask], init=False)
 
     def queued(self) -> int:
         """How many tasks in flight have not started yet, as far as is known."""
-        has_started = self._context.tracker.has_started
-        return sum(not has_started(ref) for ref in self._in_flight)
+        return sum(not task.state.started for task in self._in_flight)
 
     async def plan(self, request: RunRequest, log: RunLog | None = None) -> RunPlan:
         """What sending a request will be. Raises `InvalidInputError`."""
@@ -53,22 +50,21 @@ class Runs:
         """Send a request and wait for its result; errors as of `AsyncWiro.run`."""
         start = anyio.current_time()
         timeouts = self._timeouts(request)
-        ref: TaskRef | None = None
+        task: TrackedTask | None = None
         trace = Trace()
         phase, seconds = timeouts.before_start
         async with self._explaining(request.model, request.input):
             with anyio.move_on_after(seconds):
                 calls = self._context.calls.within(timeouts.request)
                 plan = attrs.evolve(await self.plan(request, log), trace=trace)
-                ref = await self._submitter.submit(calls, plan)
-            if ref is None:
+                task = await self._submitter.submit(calls, plan)
+            if task is None:
                 raise trace.timed_out(phase, seconds)
-        return await self._ended(TaskHandle(ref, request.model, self._context, anyio.current_time()), start, timeouts)
+        return await self._ended(task.ref, request.model, anyio.current_time(), start, timeouts)
 
     async def follow(self, request: RunRequest, ref: TaskRef) -> TaskResult:
         """Wait for the result of a task that was made before; its time-outs begin anew."""
-        handle = TaskHandle(ref, request.model, self._context)
-        return await self._ended(handle, anyio.current_time(), self._timeouts(request))
+        return await self._ended(ref, request.model, None, anyio.current_time(), self._timeouts(request))
 
     async def seek(
         self, plan: RunPlan, began: float, grace: float, known: Collection[str], most: int
@@ -76,14 +72,17 @@ class Runs:
         """The task that an earlier process may have made; arguments and errors as of `Submitter.seek`."""
         return await self._submitter.seek(self._context.calls, plan.intent, began, grace, known, most)
 
-    async def _ended(self, handle: TaskHandle, start: float, timeouts: Timeouts) -> TaskResult:
-        ref = handle.ref
-        self._in_flight.add(ref)
+    async def _ended(
+        self, ref: TaskRef, model: str, made_at: float | None, start: float, timeouts: Timeouts
+    ) -> TaskResult:
+        task = await self._context.within(timeouts).follow(ref, model, made_at, only_end=True)
+        self._in_flight.add(task)
         try:
-            async with self._stopper.owning(self._context.calls, ref, self._on_exit):
-                return await handle.result_since(start, timeouts)
+            async with task.owned(self._on_exit):
+                return self._context.result(await task.wait(start, timeouts))
         finally:
-            self._in_flight.discard(ref)
+            self._in_flight.discard(task)
+            self._context.tracker.unfollow(task)
 
     def _timeouts(self, request: RunRequest) -> Timeouts:
         return Timeouts.of(request.timeout, self._context.timeouts)

@@ -22,7 +22,7 @@ from wiro_async._api.conversation.tools import Toolbox
 from wiro_async._api.conversation.turn import Turn
 from wiro_async._api.conversation.turn_result import TurnResult
 from wiro_async._api.conversation.turn_stream import TurnStream
-from wiro_async._api.tasks.run_spec import Runner
+from wiro_async._api.tasks.runner import Runner
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.conversations.turn_rules import SESSION_BYTES, continuation
 from wiro_async._protocol.values.json import JSON

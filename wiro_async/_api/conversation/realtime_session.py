@@ -14,7 +14,7 @@ import anyio
 from wiro_async._api.results.async_items import AsyncCloseable
 from wiro_async._api.results.task_result import TaskFinished, TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._api.tasks.run_spec import Runner, RunSpec
+from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._engine.realtime.realtime_connection import RealtimeLine
 from wiro_async._errors import RealtimeClosedError, WiroError
 from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, Transcript, TurnEnded, pcm_view
@@ -234,7 +234,8 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         await runner.engine.open()
         opened = await realtime.connect()
         try:
-            handle = self._handle = await runner.submit_within(self._timeouts, self._spec)
+            task = await runner.start(self._spec, self._timeouts)
+            handle = self._handle = runner.handle(task, self._timeouts)
         except BaseException:
             await opened.exit.aclose()
             raise

@@ -13,7 +13,7 @@ from wiro_async._api.conversation.chat_state import ChatState, wire
 from wiro_async._api.conversation.tools import Toolbox
 from wiro_async._api.conversation.turn_result import TurnResult
 from wiro_async._api.results.task_result import T, TaskResult
-from wiro_async._api.tasks.run_spec import Runner, RunSpec
+from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._errors import AnswerError, FinishReasonError, InvalidInputError, TurnLimitError, WiroError
 from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.conversations.turn_rules import continuation, tool_names, turn_problems

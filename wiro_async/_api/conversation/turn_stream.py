@@ -14,9 +14,10 @@ from wiro_async._api.conversation.turn import Turn
 from wiro_async._api.conversation.turn_result import TurnResult
 from wiro_async._api.results.task_result import T, TaskFinished
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._api.tasks.task_context import EventStream
+from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._api.tasks.text_deltas import TextSoFar
 from wiro_async._engine.background.background_tasks import BackgroundTask
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import WiroError
 from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
@@ -37,6 +38,7 @@ class TurnStream(Generic[T]):
     """
 
     _turn: Turn[T]
+    _task: TrackedTask | None = None
     _handle: TaskHandle | None = None
     _events: EventStream | None = None
     _job: BackgroundTask | None = None
@@ -132,18 +134,20 @@ class TurnStream(Generic[T]):
 
     async def _start(self) -> None:
         turn, start = self._turn, anyio.current_time()
-        handle = self._handle = await turn.runner.submit_within(turn.timeouts, turn.spec())
+        task = self._task = await turn.runner.start(turn.spec(), turn.timeouts)
+        handle = self._handle = turn.runner.handle(task, turn.timeouts)
         if turn.options.on_cancel == "stop":
-            turn.runner.engine.stopper.own(turn.runner.context.calls, handle.ref)
+            task.own()
         self._events = handle.events_since(start, turn.timeouts)
         self._text = TextSoFar()
 
     async def _stop(self) -> None:
         assert self._events is not None
-        stopper, is_over = self._turn.runner.engine.stopper, self._events.is_over
+        assert self._task is not None
+        is_over = self._events.is_over
         self._events.close()
-        if stopper.disown(self.handle.ref) and not is_over:
-            await stopper.stop(self._turn.runner.context.calls, self.handle.ref)
+        if self._task.disown() and not is_over:
+            await self._task.stop()
 
     async def _go_on(self) -> None:
         """Wait for the next event, or for what comes after a run. Raises StopAsyncIteration after all of it."""
@@ -178,7 +182,8 @@ class TurnStream(Generic[T]):
         """A run is over: run tools and start the next one, or end the turn. Who waits for that may come again."""
         runner = self._turn.runner
         if self._job is None:
-            runner.engine.stopper.disown(self.handle.ref)
+            if self._task is not None:
+                self._task.disown()
             self._job = runner.engine.background.start(self._after, over)
         await self._job.wait()
         self._job = None

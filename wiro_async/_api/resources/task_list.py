@@ -12,12 +12,13 @@ import attrs
 from wiro_async._api.resources.pages import Pages
 from wiro_async._api.results.async_items import Items
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._engine.calls.stopping import stop_task
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.tracking.stopping import stop_task
 from wiro_async._errors import InvalidInputError, NotFoundError
 from wiro_async._protocol.http.requests import task_list
 from wiro_async._protocol.tasks.records import TaskInfo, tasks_of
 from wiro_async._protocol.values.parsing import as_rows
+from wiro_async._tuning import Tuning
 
 Reference: TypeAlias = TaskHandle | TaskInfo | str | int
 MAX_STALE_PAGES = 3  # in a row without a new task: tasks made meanwhile push known ones onto the next page
@@ -29,7 +30,7 @@ class Tasks:
     """`wiro.tasks`. A task is referred to by its handle, its record, its token, or its id (digits)."""
 
     _calls: TaskCalls
-    _page_size: int
+    _tuning: Tuning
 
     async def get(self, ref: Reference) -> TaskInfo | None:
         """Ask for the task as it is now. None in the first moments after its run, while it is not listed yet.
@@ -83,12 +84,14 @@ class Tasks:
                     yield task
 
     async def _read_pages(self, model: str | None, oldest_first: bool) -> AsyncGenerator[TaskInfo, None]:
-        pages = Pages(self._page_size)
+        pages = Pages(self._tuning.page_size)
         seen: set[str | None] = set()
         stale, is_last = 0, False
         while not is_last and stale < MAX_STALE_PAGES:
             try:
-                response = await self._calls.sender.call(task_list(pages.start, self._page_size, model, oldest_first))
+                response = await self._calls.sender.call(
+                    task_list(pages.start, self._tuning.page_size, model, oldest_first)
+                )
             except NotFoundError:  # "There is no task yet."
                 return
             new = [task for task in tasks_of(response) if (task.id or task.token) not in seen]  # a row may lack either
@@ -106,7 +109,7 @@ class Tasks:
         Raises:
             NotFoundError: there is no such task, or it is not yours.
         """
-        return await stop_task(self._calls, ref_of(ref))
+        return await stop_task(self._calls, ref_of(ref), self._tuning)
 
     async def delete_files(self, ref: Reference) -> None:
         """Delete the inputs and outputs of a task that is over. Raises `APIError` while it runs.

@@ -11,7 +11,8 @@ from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.task_calls import TaskRef
-from wiro_async._engine.tracking.callback_feed import Callbacks, Noted, Owner
+from wiro_async._engine.tracking.callback_feed import CallbackFeed, CallbackReceiver
+from wiro_async._engine.tracking.id_memory import MadeTask
 from wiro_async._protocol.tasks.records import TaskInfo
 
 Arguments = TypeVarTuple("Arguments")
@@ -21,13 +22,13 @@ Arguments = TypeVarTuple("Arguments")
 class CallbackAccess:
     """One for each session and each view on it."""
 
-    _callbacks: Callbacks
+    _callbacks: CallbackFeed
     _background: BackgroundTasks
     _context: TaskContext
 
-    def register(self, owner: Owner) -> None:
+    def register(self, receiver: CallbackReceiver) -> None:
         """Runs that are given a callback URL of its own are waited for by it."""
-        self._callbacks.owners.add(owner)
+        self._callbacks.add(receiver)
 
     async def ready(self) -> None:
         """Raises `SessionClosedError` if the session cannot work, or not in this event loop."""
@@ -37,15 +38,15 @@ class CallbackAccess:
         """Run a coroutine function in the background, as long as the session is open."""
         self._background.start(function, *arguments)
 
-    def noted(self, intent_id: str) -> Noted | None:
+    def noted(self, intent_id: str) -> MadeTask | None:
         """The task whose callback URL carries this id."""
-        return self._callbacks.noted(intent_id)
+        return self._callbacks.task_of(intent_id)
 
-    async def confirmed(self, noted: Noted, is_about: Callable[[TaskInfo], bool]) -> TaskInfo | None:
+    async def confirmed(self, noted: MadeTask, is_about: Callable[[TaskInfo], bool]) -> TaskInfo | None:
         """The task, if Task/Detail says that it is over: to the account that made it, else to that of this view."""
-        return await self._callbacks.confirmed(noted.calls or self._context.calls, noted.ref, is_about)
+        return await self._callbacks.confirm(noted.calls or self._context.calls, noted.ref, is_about)
 
     def waiting(self, ref: TaskRef) -> TaskHandle:
         """A handle whose `result` waits for a callback, and polls slowly."""
-        self._context.tracker.expect(ref)
+        self._callbacks.expect(ref)
         return TaskHandle(ref, "", self._context)

@@ -7,10 +7,11 @@ from collections.abc import Generator
 import anyio
 
 from wiro_async._api.results.task_result import TaskResult
-from wiro_async._api.tasks.task_context import EventStream, TaskContext
+from wiro_async._api.tasks.task_context import TaskContext
+from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._api.tasks.text_deltas import TextDeltas
-from wiro_async._engine.calls.stopping import stop_task
 from wiro_async._engine.calls.task_calls import TaskRef
+from wiro_async._engine.tracking.stopping import stop_task
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._public import public
 from wiro_async._types import Timeouts
@@ -69,12 +70,8 @@ class TaskHandle:
     async def result_since(self, start: float, timeouts: Timeouts) -> TaskResult:
         """Wait for the result with time-outs that count from `start`, a time of the event loop."""
         if self._over is None:
-            context, ref = self._context.within(timeouts), self._ref
-            tracked = await context.enter(ref, self.model, self._made_at, just_the_end=True)
-            try:
-                self._end(await tracked.wait(start, timeouts))
-            finally:
-                self._context.leave(ref)
+            context = self._context.within(timeouts)
+            self._end(await context.wait(self._ref, self.model, self._made_at, start))
         assert self._over is not None
         return self._context.result(self._over)
 
@@ -130,7 +127,7 @@ class TaskHandle:
 
         Cancelling this call may leave the task running. Raises `WiroError` if the calls to the service fail.
         """
-        cancelled = await stop_task(self._context.calls, self._ref)
+        cancelled = await stop_task(self._context.calls, self._ref, self._context.tracker.tuning)
         self._made_at = None
         return cancelled
 

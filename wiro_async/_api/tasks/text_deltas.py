@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from wiro_async._api.results.task_result import TaskFinished, TaskResult
-from wiro_async._api.tasks.task_context import EventStream, TaskContext
+from wiro_async._api.tasks.task_context import TaskContext
+from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._protocol.messages.text_snapshot import KINDS, GrowingText, TextKind
 from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent, TextDelta, TextReset
 from wiro_async._protocol.tasks.records import TaskInfo

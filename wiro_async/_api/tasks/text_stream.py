@@ -10,8 +10,9 @@ import anyio
 from wiro_async._api.results.async_items import AsyncCloseable
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._api.tasks.run_spec import Runner, RunSpec
+from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._api.tasks.text_deltas import TextDeltas
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import WiroError
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
 from wiro_async._public import public
@@ -26,6 +27,7 @@ class TextStream(AsyncCloseable):
     the result's text, exactly. Entering it once more would be another run, so it raises `WiroError`.
     """
 
+    _task: TrackedTask | None = None
     _handle: TaskHandle | None = None
     _deltas: TextDeltas | None = None
     _entered = _left = False
@@ -35,7 +37,6 @@ class TextStream(AsyncCloseable):
         self._spec = spec
         self._timeouts = timeouts
         self._context = runner.context
-        self._stopper = runner.engine.stopper
 
     @property
     def handle(self) -> TaskHandle:
@@ -64,9 +65,10 @@ class TextStream(AsyncCloseable):
             raise WiroError("this stream was entered before; each wiro.stream(…) is one run")
         self._entered = True
         start = anyio.current_time()
-        self._handle = await self._runner.submit_within(self._timeouts, self._spec)
+        self._task = await self._runner.start(self._spec, self._timeouts)
+        self._handle = self._runner.handle(self._task, self._timeouts)
         if self._spec.on_cancel == "stop":
-            self._stopper.own(self._context.calls, self._handle.ref)
+            self._task.own()
         self._deltas = TextDeltas(self._handle.events_since(start, self._timeouts), self._context)
         return self
 
@@ -76,8 +78,8 @@ class TextStream(AsyncCloseable):
             return
         self._left, is_over = True, self.is_over
         self._deltas.close()
-        if self._stopper.disown(self.handle.ref) and not is_over:
-            await self._stopper.stop(self._context.calls, self.handle.ref)
+        if self._task is not None and self._task.disown() and not is_over:
+            await self._task.stop()
 
     def __del__(self) -> None:
         if self._deltas is not None and self._spec.on_cancel == "stop" and not (self._left or self.is_over):

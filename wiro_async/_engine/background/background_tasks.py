@@ -45,7 +45,7 @@ class BackgroundTask:
         """Cancel it and wait, shielded, until it has ended. After this many seconds it is left to itself."""
         self._scope.cancel()
         with anyio.move_on_after(seconds, shield=True):
-            await self._changed.until(lambda: self.has_ended)
+            await self.ended()
 
     async def wait(self) -> None:
         """Wait for its end. Cancelling ends the wait only.
@@ -55,9 +55,13 @@ class BackgroundTask:
             SessionClosedError: the session was closed.
         """
         self._has_waiter = True
-        await self._changed.until(lambda: self.has_ended)
+        await self.ended()
         if self._error is not None:
             raise self._error
+
+    async def ended(self) -> None:
+        """Wait for its end, whatever comes of it. Cancelling ends the wait only."""
+        await self._changed.until(lambda: self.has_ended)
 
     async def run(self) -> None:
         """Run it. An error goes to those who wait, or to the log if nobody does."""

@@ -12,11 +12,11 @@ import anyio
 import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.stopping import Stopper
+from wiro_async._engine.background.change import Change
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.realtime.audio_sender import AudioSender
 from wiro_async._engine.realtime.inbox import Inbox
-from wiro_async._engine.tracking.tracked_task import EventBuffer, TrackedTask
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import ConnectionFailedError, RealtimeClosedError, TaskTimeoutError
 from wiro_async._protocol.conversations.realtime_audio import (
@@ -73,7 +73,6 @@ class RealtimeLine:
 
     def __init__(
         self,
-        stopper: Stopper,
         tracker: Tracker,
         calls: TaskCalls,
         ref: TaskRef,
@@ -81,12 +80,11 @@ class RealtimeLine:
         timeouts: Timeouts,
         start: float,
     ) -> None:
-        self._stopper, self._tracker, self._calls = stopper, tracker, calls
+        self._tracker, self._calls = tracker, calls
         self._ref, self._token = ref, ref.token or ""
         self._opened, self._timeouts, self._start = opened, timeouts, start
         self._prefix = audio_prefix(self._token)
         self._state = TaskState()
-        self._bell = _Bell(self._heed)
         self._group, self._listening = anyio.create_task_group(), anyio.CancelScope()
         self._news, self._stopped, self._closed = anyio.Event(), anyio.Event(), anyio.Event()
         self._over = self._done = self._gone = self._lost = False
@@ -128,10 +126,9 @@ class RealtimeLine:
     def begin(self, background: BackgroundTasks, model: str, connect: Callable[[], Awaitable[OpenSocket]]) -> None:
         """Own the task from this moment on."""
         self._background, self._connect = background, connect
-        self._stopper.own(self._calls, self._ref)
-        self._tracker.stream_began(self._ref)
-        self._tracked = self._tracker.enter(self._calls, self._ref, model, "polling", clock.loop_time())
-        self._tracked.listen(self._bell)
+        self._tracked = self._tracker.follow(self._calls, self._ref, model, "polling", clock.loop_time())
+        self._tracked.own()
+        self._tracker.feed_began(self._tracked)
         background.start(self._run)
 
     async def until_ready(self) -> None:
@@ -168,6 +165,7 @@ class RealtimeLine:
         try:
             async with self._group:
                 self._group.start_soon(self._keep_time)
+                self._group.start_soon(self._watch)
                 await self._listen()
                 if self._gone:
                     await self._find_out()
@@ -176,7 +174,7 @@ class RealtimeLine:
             self.fail(error)
         finally:
             self._finish()
-            self._tracker.stream_ended(self._ref)
+            self._tracker.feed_ended(self._tracked)
             await self._opened.exit.aclose()
             self._stopped.set()
 
@@ -194,7 +192,7 @@ class RealtimeLine:
     async def _keep_time(self) -> None:
         """Time-outs count, whatever is being waited for."""
         try:
-            await self._tracked.pause(anyio.Event(), self._start, attrs.evolve(self._timeouts, queue=None))
+            await self._tracked.pause(Change(), lambda: False, self._start, attrs.evolve(self._timeouts, queue=None))
         except TaskTimeoutError as error:
             if not (self._closing or self.is_over):
                 self.fail(error)
@@ -235,13 +233,13 @@ class RealtimeLine:
             logger.debug("task %s: a frame of %d bytes is not for it", self._ref.task_id, len(frame))
             return
         events = told_by(message, self._state)
-        self._tracker.stream_told(self._ref, message)
+        self._tracker.apply(self._tracked, message)
         for event in events:
             self._note(event)
             await self.inbox.put(event, len(frame))
 
     async def _take_audio(self, data: bytes) -> None:
-        self._tracked.last_sign = clock.loop_time()
+        self._tracked.touch()
         self.received += len(data)
         self._be_ready()
         await self.inbox.put(AudioChunk(data, status=self._state.status), len(data))
@@ -260,6 +258,11 @@ class RealtimeLine:
         elif isinstance(event, CostUpdate):
             self._cost = self._cost if event.total is None else event.total
 
+    async def _watch(self) -> None:
+        while True:
+            self._heed()
+            await self._tracked.changed.wait()
+
     def _heed(self) -> None:
         state = self._tracked.state
         if states.READY in (state.status, state.task and state.task.status):
@@ -267,7 +270,7 @@ class RealtimeLine:
         if self._tracked.is_over and not self._over:
             self._over = True
             if self._tracked.error is None:
-                self._stopper.disown(self._ref)
+                self._tracked.disown()
             self._wind_up()
             self._be_sated()
         self._tell_news()
@@ -292,7 +295,7 @@ class RealtimeLine:
     async def _find_out(self) -> None:
         """The socket is gone, and what that means is for Task/Detail to say."""
         was_to_end = self._over or self._ending or self._state.claimed or self._opened.socket.closed_politely
-        self._tracker.stream_ended(self._ref)
+        self._tracker.feed_ended(self._tracked)
         await self._opened.exit.aclose()  # so that the service notices, if it has not
         with anyio.move_on_after(LOST_SECONDS):
             await self._until(lambda: self._over or self._closing)
@@ -301,8 +304,8 @@ class RealtimeLine:
         self._lost = True
         self.fail(self.closed_error())
         self._finish()
-        if self._stopper.disown(self._ref):
-            await self._stopper.stop(self._calls, self._ref)
+        if self._tracked.disown():
+            await self._tracked.stop()
 
     # What is sent
 
@@ -422,13 +425,12 @@ class RealtimeLine:
         try:
             with anyio.move_on_after(END_SECONDS):
                 await self._see_out()
-            if self._stopper.disown(self._ref):
-                await self._stopper.stop(self._calls, self._ref)
+            if self._tracked.disown():
+                await self._tracked.stop()
         finally:
             self._listening.cancel()
-            self._tracked.unlisten(self._bell)
-            self._tracker.leave(self._ref)
-            self._stopper.disown(self._ref)
+            self._tracker.unfollow(self._tracked)
+            self._tracked.disown()
             with anyio.CancelScope(shield=True):
                 await self._stopped.wait()
             self.on_closed(self)
@@ -443,17 +445,3 @@ class RealtimeLine:
                 await self.audio.finish(self._opened.socket.send)
                 await self._opened.socket.send(command("task_session_end", self._token))
         await self._until(lambda: self._over)
-
-
-class _Bell(EventBuffer):
-    """Rings whenever something is learnt about the task."""
-
-    def __init__(self, ring: Callable[[], None]) -> None:
-        super().__init__()
-        self._ring = ring
-
-    def push(self, event: TaskEvent) -> None:
-        self._ring()
-
-    def wake(self) -> None:
-        self._ring()

@@ -10,7 +10,6 @@ import anyio
 import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.calls.stopping import Stopper
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import ConnectionFailedError, SessionClosedError
@@ -28,7 +27,6 @@ class Realtime:
     """Opens sockets, and knows the sessions on them."""
 
     background: BackgroundTasks
-    stopper: Stopper
     tracker: Tracker
     _connect: Callable[[], AbstractAsyncContextManager[Socket]]
     _lines: set[RealtimeLine] = attrs.field(factory=set, init=False)
@@ -60,7 +58,7 @@ class Realtime:
         """
         from wiro_async._engine.realtime.realtime_connection import RealtimeLine
 
-        line = RealtimeLine(self.stopper, self.tracker, calls, ref, opened, timeouts, start)
+        line = RealtimeLine(self.tracker, calls, ref, opened, timeouts, start)
         line.begin(self.background, model, self.connect)
         self._lines.add(line)
         line.on_closed = self._lines.discard

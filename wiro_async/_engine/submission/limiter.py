@@ -58,13 +58,14 @@ class Limiter:
     Args:
         most: never more than so many at a time; None leaves it to the service.
 
+        on_waiting: called whenever somebody begins to wait, and now and then while somebody does.
+
     Attributes:
-        on_line: told whenever somebody begins to wait, and now and then while somebody does.
         level: how many slots there are now; infinite while no limit is known.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self.on_line: Callable[[], None] = lambda: None
+    def __init__(self, most: int | None = None, on_waiting: Callable[[], None] = lambda: None) -> None:
+        self._on_waiting = on_waiting
         self._most = OPEN if most is None else float(most)
         self.level = self._most
         self._unanswered = OPENING
@@ -231,7 +232,7 @@ class Limiter:
             insort(self._waiting, waiter, key=lambda other: other.ticket)
         else:
             self._waiting.append(waiter)
-        self.on_line()
+        self._on_waiting()
         try:
             while not waiter.granted:
                 await self._look(waiter)
@@ -257,7 +258,7 @@ class Limiter:
         if deadline == look_at:
             self._send_one()
         else:
-            self.on_line()
+            self._on_waiting()
 
     def _send_one(self) -> None:
         """Time has passed: one may go, although nothing tells that there is room."""

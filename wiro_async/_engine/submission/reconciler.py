@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Collection
 from datetime import UTC, datetime
 
@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SubmissionUnknownError, WiroError
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.records import TaskInfo
@@ -20,7 +21,6 @@ SKEW = 2.0  # seconds by which whole-second times may be off
 FIRST_LOOK, LOOK_CAP = 0.5, 5.0
 PAGE, MAX_PAGES = 100, 100
 MAX_ASKED = 50  # listed tasks that tell too little and are asked about one by one
-MAX_KNOWN = 20_000
 
 
 @attrs.define(eq=False)
@@ -54,8 +54,8 @@ Group = defaultdict[tuple[str, str], set[Attempt]]
 class Reconciler:
     """Knows the tasks of this session and the runs under way, which tells its own tasks from lost ones."""
 
-    def __init__(self) -> None:
-        self._known: OrderedDict[str, None] = OrderedDict()
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
         self._under_way: Group = defaultdict(set)
         self._undecided: Group = defaultdict(set)
         self._locks: dict[tuple[str, str], anyio.Lock] = {}
@@ -69,7 +69,7 @@ class Reconciler:
     def end(self, attempt: Attempt, ref: TaskRef | None) -> None:
         """It was answered, with a task or with a refusal."""
         if ref is not None:
-            self._know(ref.task_id, ref.token)
+            self._tracker.remember(ref.task_id, ref.token)
         _discard(self._under_way, attempt)
         attempt.ended.set()
 
@@ -105,7 +105,7 @@ class Reconciler:
     ) -> TaskRef | None:
         """As `find`, for a run that an earlier process may have sent; `Submitter.seek` tells the arguments."""
         for task_id in known:
-            self._know(task_id)
+            self._tracker.remember(task_id)
         lost = WiroError("the program ended before it came")
         if began > clock.now() + SKEW:
             raise unknown(intent, WiroError(f"{lost}, and this machine's clock was set back since"))
@@ -120,14 +120,14 @@ class Reconciler:
                 return False
             if not await self._equals_answered(attempt, deadline):
                 return False
-            unclaimed = [task for task in listed if not self._knows(task)]
+            unclaimed = [task for task in listed if not self._tracker.knows(task.id, task.token)]
             allowed = len(self._undecided[attempt.key]) if attempt.most is None else attempt.most
             if len(unclaimed) > allowed or any(_began(task) is None for task in unclaimed):
                 raise unknown(attempt.intent, error, unclaimed)
             if not unclaimed:
                 return True
             task = min(unclaimed, key=_age)  # an equal that was sent later may only have made the newer ones
-            self._know(task.id, task.token)
+            self._tracker.remember(task.id, task.token)
             return TaskRef(task.id or None, task.token)
 
     async def _equals_answered(self, attempt: Attempt, deadline: float) -> bool:
@@ -150,7 +150,7 @@ class Reconciler:
             new = {_name(task): task for task in page if _name(task) not in seen}
             recent = {name: task for name, task in new.items() if not _is_older(task, since)}
             for name, task in recent.items():
-                whole = None if self._knows(task) else await self._whole(calls, attempt, task)
+                whole = None if self._tracker.knows(task.id, task.token) else await self._whole(calls, attempt, task)
                 if whole and attempt.intent.matches(whole) and not _is_older(whole, since):
                     found[name] = whole
             seen |= new.keys()
@@ -168,15 +168,6 @@ class Reconciler:
                 return None
             attempt.asked[name] = await calls.detail(TaskRef(task.id or None, task.token)) or task
         return attempt.asked[name]
-
-    def _knows(self, task: TaskInfo) -> bool:
-        return task.id in self._known or task.token in self._known
-
-    def _know(self, *names: str | None) -> None:
-        for name in filter(None, names):
-            self._known[name] = None
-            if len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
 
 
 def unknown(intent: Intent, error: WiroError, candidates: list[TaskInfo] | None = None) -> SubmissionUnknownError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Protocol
 
 import anyio
@@ -11,12 +11,11 @@ import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.sender import Departure
-from wiro_async._engine.calls.stopping import Stopper
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.submission.limiter import Limiter, Slot
 from wiro_async._engine.submission.reconciler import ANSWERED_GRACE, Attempt, Reconciler, unknown
-from wiro_async._engine.tracking.event_stream_feed import EventRuns
-from wiro_async._engine.tracking.running import Running
+from wiro_async._engine.tracking.tracked_task import TrackedTask
+from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import (
     APIError,
     ConcurrencyLimitError,
@@ -96,6 +95,7 @@ class _Sending:
     departure: Departure
     is_last: bool
     ref: TaskRef | None = None
+    task: TrackedTask | None = None
     error: Exception | None = None
     abandoned: bool = False
     call: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
@@ -113,31 +113,22 @@ class _Sending:
 
 
 class Submitter:
-    """Sends every run in a task of the session, so that the end of the caller's task does not tear it.
+    """Sends every run in a task of the session, so that the end of the caller's task does not tear it."""
 
-    Attributes:
-        on_made: told of the callback URL and the ids of every task that was made, and how it can be asked about.
-    """
-
-    def __init__(
-        self, background: BackgroundTasks, stopper: Stopper, limiter: Limiter, running: Running, event_runs: EventRuns
-    ) -> None:
+    def __init__(self, background: BackgroundTasks, limiter: Limiter, tracker: Tracker) -> None:
         self._background = background
-        self._stopper = stopper
         self._limiter = limiter
-        self._running = running
-        self._event_runs = event_runs
-        self._reconciler = Reconciler()
+        self._tracker = tracker
+        self._reconciler = Reconciler(tracker)
         self._gate = anyio.Semaphore(MAX_AT_ONCE, fast_acquire=True)
         self._under_way: set[_Sending] = set()
         self._closed = False
         self._nobodys: list[_Sending] = []  # answered before the end, but their callers have not woken up yet
-        self.on_made: Callable[[str | None, TaskRef, TaskCalls], None] = lambda callback_url, ref, calls: None
 
     def __len__(self) -> int:
         return len(self._under_way)
 
-    async def submit(self, calls: TaskCalls, plan: RunPlan) -> TaskRef:
+    async def submit(self, calls: TaskCalls, plan: RunPlan) -> TrackedTask:
         """Start a run, as soon as the limiter allows it.
 
         Cancelling waits, shielded, up to 5 s for an answer that is under way, or else for its task to be found, and
@@ -206,8 +197,8 @@ class Submitter:
         await self._all_settled(ANSWER_SECONDS)
         while self._nobodys:
             sending = self._nobodys.pop()
-            if sending.ref is not None and sending.plan.on_cancel != "leave":
-                self._stopper.own(sending.calls, sending.ref)
+            if sending.task is not None and sending.plan.on_cancel != "leave":
+                sending.task.own()
 
     async def _all_settled(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
@@ -216,7 +207,7 @@ class Submitter:
 
     async def _send_once(
         self, calls: TaskCalls, plan: RunPlan, slot: Slot, departure: Departure, is_last: bool
-    ) -> TaskRef | None:
+    ) -> TrackedTask | None:
         sending = await self._begun(calls, plan, slot, departure, is_last)
         try:
             await sending.settled.wait()
@@ -229,7 +220,7 @@ class Submitter:
         if sending.abandoned:
             closed = SessionClosedError("the session was closed while the run was being submitted")
             raise closed.with_task(sending.ref.task_id, sending.ref.token) if sending.ref else closed
-        return sending.ref
+        return sending.task
 
     async def _begun(
         self, calls: TaskCalls, plan: RunPlan, slot: Slot, departure: Departure, is_last: bool
@@ -298,8 +289,14 @@ class Submitter:
     async def _settle(self, sending: _Sending) -> None:
         self._reconciler.end(sending.attempt, sending.ref)
         if sending.ref is not None:
-            self.on_made(sending.plan.intent.callback_url, sending.ref, sending.calls)
-            self._running.begin(sending.calls, sending.ref, sending.slot, sending.plan.mode)
+            sending.task = self._tracker.submitted(
+                sending.calls,
+                sending.ref,
+                model=sending.plan.intent.model,
+                slot=sending.slot,
+                mode=sending.plan.mode,
+                callback_url=sending.plan.intent.callback_url,
+            )
         elif sending.abandoned or not isinstance(sending.error, (ConcurrencyLimitError, RateLimitError)):
             self._limiter.end(sending.slot)
         unwritten = sending.ref is not None and sending.error is not None
@@ -317,7 +314,8 @@ class Submitter:
         if sending.ref is None:
             self._limiter.end(sending.slot)
         elif sending.plan.on_cancel != "leave":
-            await self._stopper.stop(sending.calls, sending.ref)
+            assert sending.task is not None
+            await sending.task.stop()
 
     async def _answered(self, sending: _Sending) -> TaskRef | None:
         try:
@@ -340,7 +338,7 @@ class Submitter:
             if plan.log is not None:
                 await plan.log.intend(plan.intent)
             if plan.mode == "sse":
-                return await self._event_runs.start(sending.calls, plan.request, departure)
+                return await self._tracker.event_streams.start(sending.calls, plan.request, departure)
             answer = await sending.calls.sender.submit(plan.request, departure)
         finally:
             self._gate.release()

@@ -1,4 +1,8 @@
-"""What callbacks claim: believed only once Task/Detail says it, and then told to those who wait."""
+"""The feed of callbacks: the service calls a URL when a run ends.
+
+Nobody knows who calls that URL, so a callback proves nothing. It is a reason to read Task/Detail, and those who wait
+for the task hear of its end once Task/Detail agrees. https://wiro.ai/docs/callbacks
+"""
 
 from __future__ import annotations
 
@@ -7,87 +11,77 @@ from typing import Protocol
 from weakref import WeakSet
 
 import anyio
-import attrs
 
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
-from wiro_async._engine.tracking.tracker import Tracker
+from wiro_async._engine.tracking.id_memory import IdFact, IdMemory, MadeTask
 from wiro_async._errors import WebhookVerificationError
 from wiro_async._protocol.submission.intent import intent_of
 from wiro_async._protocol.tasks.records import TaskInfo
-
-PATIENCE = 10  # how often Task/Detail is asked until it agrees with a callback,
-AGREEMENT = 0.5  # with so many seconds between
-MAX_KNOWN = 10_000
+from wiro_async._tuning import Tuning
 
 
-class Owner(Protocol):
-    """Who takes callbacks."""
+class CallbackReceiver(Protocol):
+    """Takes callbacks."""
 
     def owns(self, url: str) -> bool:
-        """Whether a callback URL is its own."""
+        """Whether a callback URL leads to this receiver."""
         ...
 
 
-@attrs.frozen
-class Noted:
-    """A task that was made here, and how it can be asked about: by the account that made it. None if not told."""
+class CallbackFeed:
+    """Knows which runs report their end to this process.
 
-    ref: TaskRef
-    calls: TaskCalls | None
-
-
-class Callbacks:
-    """Knows which runs will report by a callback that comes to this process.
-
-    Attributes:
-        owners: those who take callbacks, as long as somebody else holds them.
+    Args:
+        ended: takes the final state of a task.
     """
 
-    def __init__(self, tracker: Tracker) -> None:
-        self.owners: WeakSet[Owner] = WeakSet()
-        self._tracker = tracker
-        self._noted: dict[str, Noted] = {}
+    def __init__(self, tuning: Tuning, memory: IdMemory, ended: Callable[[TaskCalls, TaskInfo], None]) -> None:
+        self._tuning = tuning
+        self._memory = memory
+        self._ended = ended
+        self._receivers: WeakSet[CallbackReceiver] = WeakSet()
 
-    def expects(self, url: str | None) -> bool:
-        """Whether calls of this URL come here."""
-        return url is not None and any(owner.owns(url) for owner in self.owners)
+    def add(self, receiver: CallbackReceiver) -> None:
+        """Runs with a URL of this receiver report here, as long as somebody else keeps the receiver alive."""
+        self._receivers.add(receiver)
 
-    def note(self, url: str | None, ref: TaskRef, calls: TaskCalls | None = None) -> None:
-        """A task was made that will call this URL, if that is one of ours."""
+    def expect(self, ref: TaskRef) -> None:
+        """A callback will report the end of this task."""
+        self._memory.add(IdFact.EXPECTS_CALLBACK, ref.task_id, ref.token)
+
+    def submitted(self, url: str | None, ref: TaskRef, calls: TaskCalls) -> None:
+        """A task was made that calls this URL, which may lead elsewhere."""
         intent_id = intent_of(url or "")
-        if intent_id and self.expects(url):
-            self._tracker.expect(ref)
-            self._noted[intent_id] = Noted(ref, calls)
-            if len(self._noted) > MAX_KNOWN:
-                del self._noted[next(iter(self._noted))]
+        if url and intent_id and any(receiver.owns(url) for receiver in self._receivers):
+            self.expect(ref)
+            self._memory.add_callback(intent_id, MadeTask(ref, calls))
 
-    def noted(self, intent_id: str) -> Noted | None:
-        """The task whose callback URL carries this id; None if it was made elsewhere or long ago."""
-        return self._noted.get(intent_id)
+    def is_expected(self, ref: TaskRef) -> bool:
+        """Whether a callback will report the end of this task."""
+        return self._memory.has(IdFact.EXPECTS_CALLBACK, ref.token, ref.task_id)
 
-    async def confirmed(self, calls: TaskCalls, ref: TaskRef, is_about: Callable[[TaskInfo], bool]) -> TaskInfo | None:
-        """The task, if Task/Detail agrees that it is over; then whoever waits for it has been told.
+    def task_of(self, intent_id: str) -> MadeTask | None:
+        """The task whose callback URL carries this id; None if it was made elsewhere, or long ago."""
+        return self._memory.callback(intent_id)
+
+    async def confirm(self, calls: TaskCalls, ref: TaskRef, is_about: Callable[[TaskInfo], bool]) -> TaskInfo | None:
+        """The final state of a task that was reported over; None if Task/Detail does not agree for some seconds.
 
         Args:
             is_about: whether the callback may speak of a task.
 
         Raises:
             WebhookVerificationError: it may not.
-            WiroError: Task/Detail could not be asked, or knows no such task.
+            WiroError: Task/Detail could not be read, or knows no such task.
         """
-        for left in reversed(range(PATIENCE)):
-            task = await calls.detail(ref)
-            if task is not None and not is_about(task):
-                raise WebhookVerificationError("a callback names a task that was given another address")
-            if task is not None and _is_settled(task, patient=left > 0):
-                self._tracker.told(task)
-                calls.on_over(TaskRef(task.id or None, task.token))
-                return task
+        for left in reversed(range(self._tuning.callback_confirmations)):
+            info = await calls.detail(ref)
+            if info is not None and not is_about(info):
+                raise WebhookVerificationError("a callback names a task that was given another URL")
+            # The exit code of a finished task may follow a little later.
+            if info is not None and info.is_over and (info.was_cancelled or info.exit_code is not None or not left):
+                self._ended(calls, info)
+                return info
             if left:
-                await anyio.sleep(AGREEMENT)
+                await anyio.sleep(self._tuning.callback_confirm)
         return None
-
-
-def _is_settled(task: TaskInfo, patient: bool) -> bool:
-    """Whether nothing more will change: the exit code of a finished task may follow a little later."""
-    return task.is_over and (task.was_cancelled or task.exit_code is not None or not patient)

@@ -1,15 +1,22 @@
-"""One poller for all tasks: asks Task/Detail when a task has claimed to be over, or has been silent."""
+"""Polls Task/Detail for all tasks, from one loop.
+
+When a task is due is for its schedule to say. The loop keeps the pace of the whole session: at most so many reads a
+second, and those of tasks that were reported over come first. Only the first check of a report does not wait: many
+tasks may end at once, and each costs a single read.
+"""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from itertools import count
 from typing import TypeAlias
 
 import anyio
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.tracking.tracked_task import TrackedTask
+from wiro_async._engine.background.change import Change
+from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
 from wiro_async._errors import (
     APIError,
     AuthenticationError,
@@ -19,177 +26,150 @@ from wiro_async._errors import (
     TransportError,
     WiroError,
 )
+from wiro_async._protocol.tasks.poll_schedule import NEVER, Failure
+from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._transport import clock
-
-FIRST_LOOK = 0.5  # seconds after which a new task is asked about once, if nothing was heard: it may be over already
-SILENCE = 2.0  # seconds after which a followed task is looked after; the double each time that it was for nothing,
-SILENCE_CAP = 30.0  # at most, also where messages come that tell of no end
-POLL_SHARE = 0.1  # without a socket: ask again after this share of the time waited so far,
-POLL_FLOOR, POLL_CAP = 0.5, 30.0  # within these seconds
-AGREEMENT = 0.5  # seconds between two questions after a task has claimed to be over
-PATIENCE, DOUBTING_PATIENCE = 10, 3  # how often to ask then before going back to the usual pace; after one false claim
-REFUSALS, REFUSED_GRACE = 3, 5.0  # how often in a row, and for how long, it must be refused to tell of a task;
-KNOWN_REFUSALS, UNKNOWN_GRACE = 6, 30.0  # of one that surely exists; so long too if it is not refused but not listed
-FAILING_GRACE = 600.0  # seconds of nothing but failed polls, or of no word of a task that surely exists
-JITTER = 0.2
-NEVER = float("inf")
+from wiro_async._tuning import Tuning
 
 Agenda: TypeAlias = list[tuple[float, int, TrackedTask]]
 
 
 class Poller:
-    """Asks about watched tasks, never faster than `per_second`. Only a task's first claim does not wait for that."""
+    """The feed of states: it reads Task/Detail for the tasks that are attached.
 
-    def __init__(self, background: BackgroundTasks, per_second: float) -> None:
+    Args:
+        per_second: how many reads may begin each second.
+        apply: takes a state of a task, and whether a missing exit code is worth another read.
+        fail: ends the following of a task.
+    """
+
+    def __init__(
+        self,
+        background: BackgroundTasks,
+        tuning: Tuning,
+        per_second: float,
+        apply: Callable[[TrackedTask, TaskInfo, bool], Effect],
+        fail: Callable[[TrackedTask, WiroError], None],
+    ) -> None:
         self._background = background
+        self._tuning = tuning
         self._gap = 1 / per_second
-        self._claims: Agenda = []
+        self._apply = apply
+        self._fail = fail
+        self._reported: Agenda = []
         self._silent: Agenda = []
         self._ticket = count()
-        self._changed = anyio.Event()
-        self._running = False
+        self._changed = Change()
+        self._is_running = False
 
-    def __len__(self) -> int:
-        return len(self._claims) + len(self._silent)
-
-    def add(self, tracked: TrackedTask) -> None:
-        """Look after a task from now on; a task that was not made just now is asked about at once."""
-        if not self._running:
-            self._running = True
+    def attach(self, task: TrackedTask) -> None:
+        """Poll a task from now on. One that was not made just now is read at once."""
+        if not self._is_running:
+            self._is_running = True
             self._background.start(self._run)
-        self._plan(tracked, self._interval(tracked) if tracked.age < SILENCE else 0.0)
+        is_new = task.age < self._tuning.poll_silence
+        self._plan(task, self._interval(task) if is_new else 0.0)
 
-    def reconsider(self, tracked: TrackedTask) -> None:
-        """Its socket went away: do not wait for the next question that was planned with it."""
-        tracked.polls = 0
-        self._hasten(tracked)
+    def detach(self, task: TrackedTask) -> None:
+        """Poll it no more."""
+        task.schedule.plan(NEVER)
 
-    def remove(self, tracked: TrackedTask) -> None:
-        """Forget a task."""
-        tracked.due = NEVER
+    def feed_lost(self, task: TrackedTask) -> None:
+        """Its feed went away: do not wait for the read that was planned with it."""
+        task.schedule.restart()
+        self._plan_sooner(task)
 
-    def hurry(self, tracked: TrackedTask) -> None:
-        """Ask soon, for the task claims to be over: at once, unless it has claimed so before and was not."""
-        if tracked.asking or tracked.is_over or tracked.claims:
+    def check_report(self, task: TrackedTask) -> None:
+        """It was reported over: read it now, or soon if such a report was false before."""
+        schedule = task.schedule
+        if schedule.is_reading or task.is_over or schedule.is_confirming:
             return
-        if tracked.disproved:
-            self._hasten(tracked)
+        if schedule.false_reports:
+            self._plan_sooner(task)
         else:
-            self._start(tracked)
+            self._start(task)
 
     async def _run(self) -> None:
         while True:
-            tracked = await self._next()
-            if tracked.asking or tracked.is_over:
+            task = await self._next()
+            if task.schedule.is_reading or task.is_over:
                 continue
-            left = self._quiet_until(tracked) - clock.loop_time()
+            now = clock.loop_time()
+            left = task.schedule.quiet_until(now, task.state.claimed) - now
             if left > 0:
-                self._plan(tracked, left)
+                self._plan(task, left)
                 continue
-            self._start(tracked)
+            self._start(task)
             await anyio.sleep(self._gap)
 
     async def _next(self) -> TrackedTask:
         while True:
             now, nearest = clock.loop_time(), NEVER
-            for agenda in (self._claims, self._silent):
-                while agenda and agenda[0][0] != agenda[0][2].due:
+            for agenda in (self._reported, self._silent):
+                # A task that was planned again, or detached, left its older entries behind.
+                while agenda and agenda[0][0] != agenda[0][2].schedule.due:
                     heapq.heappop(agenda)
                 if agenda and agenda[0][0] <= now:
                     return heapq.heappop(agenda)[2]
                 nearest = min(nearest, agenda[0][0] if agenda else NEVER)
-            self._changed = anyio.Event()
             with anyio.CancelScope(deadline=nearest):
                 await self._changed.wait()
 
-    def _quiet_until(self, tracked: TrackedTask) -> float:
-        """Until when a task need not be asked about, for its socket has brought something not long ago."""
-        if tracked.state.claimed or not (tracked.by_socket and tracked.heard):
-            return 0.0
-        pause = (1 - JITTER / 2) * self._seconds(tracked)
-        return min(tracked.moved_at + pause, tracked.asked_at + SILENCE_CAP)
+    def _start(self, task: TrackedTask) -> None:
+        # Planned reads wait until this one has ended, which begins in another turn of the loop.
+        patient = task.schedule.begin_read(task.state.claimed)
+        self._background.start(self._read, task, patient)
 
-    def _start(self, tracked: TrackedTask) -> None:
-        tracked.asking = True
-        self._background.start(self._poll, tracked)
-
-    async def _poll(self, tracked: TrackedTask) -> None:
-        tracked.claims += tracked.state.claimed
-        tracked.polls += not tracked.state.claimed
-        patience = DOUBTING_PATIENCE if tracked.disproved else PATIENCE
+    async def _read(self, task: TrackedTask, patient: bool) -> None:
+        schedule = task.schedule
         try:
-            await self._ask(tracked, patient=tracked.claims < patience)
+            await self._read_once(task, patient)
         finally:
-            tracked.asking = False
-            tracked.asked_at = clock.loop_time()
-        if tracked.is_over or not tracked.users:
+            schedule.end_read(clock.loop_time())
+        if task.is_over or not task.users:
             return
-        if tracked.claims >= patience:
-            tracked.state.claimed, tracked.claims = False, 0
-            tracked.disproved += 1
-            tracked.polls += 1
-        self._plan(tracked, self._interval(tracked))
+        if schedule.check_report():
+            task.report_was_false()
+        self._plan(task, self._interval(task))
 
-    async def _ask(self, tracked: TrackedTask, patient: bool) -> None:
+    async def _read_once(self, task: TrackedTask, patient: bool) -> None:
         try:
-            task = await tracked.ask()
+            info = await task.read()
         except NotFoundError as error:
-            self._note_refusal(tracked, error, FAILING_GRACE if tracked.is_known else REFUSED_GRACE)
+            self._failed(task, error, "unknown")
         except (AuthenticationError, PermissionDeniedError) as error:
-            self._note_refusal(tracked, error, UNKNOWN_GRACE if tracked.is_known else REFUSED_GRACE)
+            self._failed(task, error, "denied")
         except (APIError, TransportError, DecodingError) as error:
-            self._note_failure(tracked, error)
+            self._failed(task, error, "failed")
         except WiroError as error:
-            tracked.fail(error)
-        except Exception as error:  # nobody foresaw it, but a wait must not hang because of it
-            unforeseen = WiroError(f"task {tracked.task_id} could not be asked about: {error!r}")
+            self._fail(task, error)
+        except Exception as error:
+            # Nobody foresaw it, but a wait must not hang because of it.
+            unforeseen = WiroError(f"task {task.ref.task_id} could not be read: {error!r}")
             unforeseen.__cause__ = error
-            tracked.fail(unforeseen)
+            self._fail(task, unforeseen)
         else:
-            if task is not None:
-                tracked.look(task, patient)
+            if info is None:
+                self._failed(task, NotFoundError(message="the service lists no such task"), "unlisted")
             else:
-                missing = NotFoundError(message="the service lists no such task")
-                self._note_refusal(tracked, missing, FAILING_GRACE if tracked.is_known else UNKNOWN_GRACE)
+                self._apply(task, info, patient)
 
-    def _note_failure(self, tracked: TrackedTask, error: WiroError) -> None:
-        now = clock.loop_time()
-        tracked.failing_since = tracked.failing_since or now
-        if now - tracked.failing_since >= FAILING_GRACE:
-            tracked.fail(error)
+    def _failed(self, task: TrackedTask, error: WiroError, failure: Failure) -> None:
+        if task.schedule.gives_up(clock.loop_time(), failure, task.exists):
+            self._fail(task, error)
 
-    def _note_refusal(self, tracked: TrackedTask, error: WiroError, grace: float) -> None:
-        """One refusal may be an accident of the service's; several in a row, for a while, are none."""
-        now = clock.loop_time()
-        tracked.refused_since = tracked.refused_since if tracked.refusals else now
-        tracked.refusals += 1
-        enough = KNOWN_REFUSALS if tracked.is_known else REFUSALS
-        if tracked.refusals >= enough and now - tracked.refused_since >= grace:
-            tracked.fail(error)
+    def _plan_sooner(self, task: TrackedTask) -> None:
+        seconds = self._interval(task)
+        if clock.loop_time() + seconds < task.schedule.due and not task.schedule.is_reading:
+            self._plan(task, seconds)
 
-    def _hasten(self, tracked: TrackedTask) -> None:
-        seconds = self._interval(tracked)
-        if clock.loop_time() + seconds < tracked.due and not tracked.asking:
-            self._plan(tracked, seconds)
-
-    def _plan(self, tracked: TrackedTask, seconds: float) -> None:
-        agenda = self._claims if tracked.state.claimed else self._silent
-        tracked.due = clock.loop_time() + seconds
-        entry = (tracked.due, next(self._ticket), tracked)
+    def _plan(self, task: TrackedTask, seconds: float) -> None:
+        agenda = self._reported if task.state.claimed else self._silent
+        task.schedule.plan(clock.loop_time() + seconds)
+        entry = (task.schedule.due, next(self._ticket), task)
         heapq.heappush(agenda, entry)
         if agenda[0] is entry:
-            self._changed.set()
+            self._changed.notify()
 
-    def _interval(self, tracked: TrackedTask) -> float:
-        return min(SILENCE_CAP, self._seconds(tracked) * (1 + JITTER * (clock.chance() - 0.5)))
-
-    def _seconds(self, tracked: TrackedTask) -> float:
-        if tracked.claims:
-            return AGREEMENT
-        if tracked.state.claimed:
-            return min(SILENCE_CAP, SILENCE * 2.0**tracked.disproved) if tracked.disproved else 0.0
-        if tracked.by_socket:
-            looks = tracked.polls if tracked.heard else tracked.polls - 1
-            return FIRST_LOOK if looks < 0 else min(SILENCE_CAP, SILENCE * 2.0 ** min(looks, 10))
-        waited = clock.loop_time() - tracked.since
-        return min(POLL_CAP, max(POLL_FLOOR, POLL_SHARE * waited))
+    def _interval(self, task: TrackedTask) -> float:
+        return task.schedule.interval(clock.loop_time(), task.state.claimed, self._tuning.random())

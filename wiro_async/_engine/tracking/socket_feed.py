@@ -1,4 +1,10 @@
-"""One socket for all tasks of a session; more only past a number of tasks."""
+"""The feed of messages: one socket for all tasks of a session, and more only past a number of tasks.
+
+The service documents a socket that serves a list of tasks, but nobody has promised it for runs. So what a socket brings
+is held against what the polls say. Where tasks move unheard while others on the same socket are heard, sockets are not
+shared for a while. A socket costs time at worst: the poller takes over wherever one is closed, late or silent.
+https://wiro.ai/docs/websocket
+"""
 
 from __future__ import annotations
 
@@ -9,159 +15,155 @@ from contextlib import AbstractAsyncContextManager, aclosing
 import anyio
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.tracking.tracked_task import TrackedTask
+from wiro_async._engine.background.change import Change
+from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
 from wiro_async._errors import ConnectionFailedError
-from wiro_async._protocol.messages.frames import parse_frame, registration
+from wiro_async._protocol.messages.frames import Message, parse_frame, registration
 from wiro_async._transport import clock
 from wiro_async._transport.socket import Socket
+from wiro_async._tuning import Tuning
 
 logger = logging.getLogger("wiro_async")
 
 Connect = Callable[[], AbstractAsyncContextManager[Socket]]
-
-BACKOFF, BACKOFF_CAP = 0.1, 30.0
-IDLE_SECONDS = 30.0  # an open socket that carries no task is closed after so long
-STEADY_SECONDS = 5.0  # a socket that was open for so long was a good one
-DOUBTS = 2  # unheard tasks that moved while others were heard, before sockets are not shared any more
-ALONE_SECONDS = 600.0  # for so long; then it is tried again
 LONGEST_TOKEN = 200
-MAX_REGISTRATIONS = 10_000  # the service knows no way to take one back, so a socket is given up after so many
 
 
 class SocketFeed:
-    """Brings tasks the messages about them.
+    """Brings the messages of the tasks that are attached.
 
     Args:
         connect: opens a socket.
-        per_socket: how many tasks one socket may carry at a time.
-        on_lost: told of every task whose socket went away.
+        per_socket: how many tasks one socket carries.
+        route: finds a task by its token, or else by its id.
+        apply: takes a message about a task.
+        lost: takes note of a task whose socket went away.
     """
 
     def __init__(
-        self, background: BackgroundTasks, connect: Connect, per_socket: int, on_lost: Callable[[TrackedTask], None]
+        self,
+        background: BackgroundTasks,
+        tuning: Tuning,
+        connect: Connect,
+        per_socket: int,
+        route: Callable[[str, str], TrackedTask | None],
+        apply: Callable[[TrackedTask, Message], Effect],
+        lost: Callable[[TrackedTask], None],
     ) -> None:
-        self.background = background
+        self.tuning = tuning
         self.connect = connect
-        self.on_lost = on_lost
+        self.lost = lost
+        self._background = background
         self._per_socket = per_socket
-        self._alone_until = 0.0
-        self._doubts = 0
-        self.lines: list[Line] = []
-        self._by_token: dict[str, TrackedTask] = {}
-        self._by_id: dict[str, TrackedTask] = {}
+        self._route = route
+        self._apply = apply
+        self._unshared_until = 0.0
+        self._unheard = 0
+        self._connections: list[SocketConnection] = []
 
     @property
     def per_socket(self) -> int:
-        """How many tasks one socket may carry now."""
-        return self._per_socket if clock.loop_time() >= self._alone_until else 1
+        """How many tasks one socket carries now."""
+        return self._per_socket if clock.loop_time() >= self._unshared_until else 1
 
     @property
     def open_sockets(self) -> int:
         """How many sockets are open."""
-        return sum(line.is_open for line in self.lines)
-
-    def follow(self, tracked: TrackedTask) -> None:
-        """Register a task; its messages go to the watcher until `unfollow`. Called again when an id became known.
-
-        A task has one watcher here; another one for the same task is left to the poller.
-        """
-        if not tracked.token or self._by_token.setdefault(tracked.token, tracked) is not tracked:
-            return
-        if tracked.task_id:
-            self._by_id[tracked.task_id] = tracked
-        line = self._line_of(tracked)
-        if line is not None:
-            tracked.by_socket = line.is_open
-            return
-        limit = self.per_socket
-        line = next((line for line in self.lines if line.has_room(limit)), None) or self._new_line()
-        line.add(tracked)
-
-    def unfollow(self, tracked: TrackedTask) -> None:
-        """Let go of a task."""
-        if self._by_token.get(tracked.token or "") is tracked:
-            del self._by_token[tracked.token or ""]
-        if self._by_id.get(tracked.task_id or "") is tracked:
-            del self._by_id[tracked.task_id or ""]
-        for line in self.lines:
-            line.remove(tracked)
-
-    def doubt(self, tracked: TrackedTask, since: float) -> None:
-        """A task has moved since a moment, and no message told so.
-
-        Where its socket goes on to bring messages of others, that is how the service is: nobody has said that one
-        connection may carry many tasks. Then every task gets a socket of its own, for some time.
-        """
-        line = self._line_of(tracked)
-        if line is not None and self.per_socket > 1:
-            line.suspect(tracked, since)
-
-    def doubt_sharing(self, count: int) -> None:
-        """So many tasks are not heard on a socket on which others are."""
-        self._doubts += count
-        if self._doubts >= DOUBTS and self.per_socket > 1:
-            logger.warning("the service serves one task a socket; for %g s each task gets its own", ALONE_SECONDS)
-            self._alone_until = clock.loop_time() + ALONE_SECONDS
-            self._doubts = 0
-            for unheard in [other for other in self._by_token.values() if not other.heard]:
-                self._move(unheard)
-
-    def trust_sharing(self) -> None:
-        """A task was heard that was not the first on its socket."""
-        self._doubts = 0
-
-    def deliver(self, frame: bytes) -> tuple[TrackedTask, bool] | None:
-        """Hand a frame to the watcher of its task, and tell whether it took the task further.
-
-        What is for nobody is dropped.
-        """
-        message = parse_frame(frame)
-        if message is None:
-            return self._deliver_audio(frame)
-        tracked = self._by_token.get(message.token) or self._by_id.get(message.task_id)
-        return None if tracked is None or tracked.is_over else (tracked, tracked.receive(message))
-
-    def _deliver_audio(self, frame: bytes) -> tuple[TrackedTask, bool] | None:
-        token, bar, _ = frame[:LONGEST_TOKEN].partition(b"|")
-        tracked = self._by_token.get(token.decode(errors="replace")) if bar else None
-        if tracked is None or tracked.is_over:
-            return None
-        tracked.touch()
-        return tracked, False
-
-    def _line_of(self, tracked: TrackedTask) -> Line | None:
-        return next((line for line in self.lines if line.carries(tracked)), None)
-
-    def _move(self, tracked: TrackedTask) -> None:
-        line = self._line_of(tracked)
-        if line is not None:
-            line.remove(tracked)
-            self._new_line().add(tracked)
+        return sum(connection.is_open for connection in self._connections)
 
     def warm(self) -> None:
-        """Open the first socket, for a task will need it soon."""
-        if not self.lines:
-            self._new_line(needed=True)
+        """Open the first socket: a task will need it soon."""
+        if not self._connections:
+            self._connect(needed=True)
 
-    def _new_line(self, needed: bool = False) -> Line:
-        line = Line(self, needed)
-        self.lines.append(line)
-        self.background.start(line.run)
-        return line
+    def attach(self, task: TrackedTask) -> None:
+        """Register a task, if it has a token. Repeating it is harmless.
+
+        Two records may turn out to be one task. Messages go to the one that `route` finds, and the other is polled.
+        """
+        token = task.ref.token
+        if not token or self._route(token, "") is not task:
+            return
+        connection = self._connection_of(task)
+        if connection is None:
+            limit = self.per_socket
+            connection = next((other for other in self._connections if other.has_room(limit)), None) or self._connect()
+            connection.add(task)
+        elif connection.is_open:
+            task.feed_opened()
+
+    def detach(self, task: TrackedTask) -> None:
+        """Let go of a task. The service cannot unregister it, so what still comes for it is dropped."""
+        connection = self._connection_of(task)
+        if connection is not None:
+            connection.remove(task)
+
+    def suspect(self, task: TrackedTask, since: float) -> None:
+        """Polls show that a task has moved since a moment, and no message has said so."""
+        connection = self._connection_of(task)
+        if connection is not None and self.per_socket > 1:
+            connection.suspect(task, since)
+
+    def deliver(self, frame: bytes) -> tuple[TrackedTask, Effect] | None:
+        """Hand a frame to its task, and return what it has changed. None if nobody follows such a task."""
+        message = parse_frame(frame)
+        if message is not None:
+            task = self._route(message.token, message.task_id)
+            return None if task is None or task.is_over or not task.users else (task, self._apply(task, message))
+        token, bar, _ = frame[:LONGEST_TOKEN].partition(b"|")
+        task = self._route(token.decode(errors="replace"), "") if bar else None
+        if task is None or task.is_over:
+            return None
+        task.touch()  # audio, which is a sign of life
+        return task, "nothing"
+
+    def heard_shared(self) -> None:
+        """A task was heard that was not the first on its socket, so sockets can be shared."""
+        self._unheard = 0
+
+    def count_unheard(self, tasks: list[TrackedTask]) -> None:
+        """These tasks moved and were not heard, on a socket on which another one was heard."""
+        self._unheard += len(tasks)
+        if self._unheard < self.tuning.unheard_tasks or self.per_socket == 1:
+            return
+        seconds = self.tuning.unshared_seconds
+        logger.warning("the service serves one task a socket; for %g s each task gets its own", seconds)
+        self._unshared_until, self._unheard = clock.loop_time() + seconds, 0
+        for connection in list(self._connections):
+            for task in connection.unheard():
+                connection.remove(task)
+                self._connect().add(task)
+
+    def closed(self, connection: SocketConnection) -> None:
+        """A connection is not needed any more."""
+        self._connections.remove(connection)
+
+    def _connection_of(self, task: TrackedTask) -> SocketConnection | None:
+        return next((connection for connection in self._connections if connection.carries(task)), None)
+
+    def _connect(self, needed: bool = False) -> SocketConnection:
+        connection = SocketConnection(self, needed)
+        self._connections.append(connection)
+        self._background.start(connection.run)
+        return connection
 
 
-class Line:
-    """One connection and the tasks on it. It connects, registers, reads, and connects again while it is needed."""
+class SocketConnection:
+    """One connection and the tasks on it. It connects, registers and reads, and connects again while it is needed.
 
-    def __init__(self, socket_feed: SocketFeed, needed: bool) -> None:
-        self._socket_feed = socket_feed
+    Args:
+        needed: a task will come soon, so connect already.
+    """
+
+    def __init__(self, feed: SocketFeed, needed: bool) -> None:
+        self._feed = feed
         self._needed = needed
         self._tasks: dict[str, TrackedTask] = {}
         self._unregistered: list[str] = []
         self._registered_at: dict[str, float] = {}
-        self._registered = 0
+        self._registrations = 0
         self._first = ""
-        self._news = anyio.Event()
+        self._changed = Change()
         self._drops = 0
         self._opened_at = 0.0
         self._suspects: set[TrackedTask] = set()
@@ -170,34 +172,39 @@ class Line:
 
     def has_room(self, limit: int) -> bool:
         """Whether it takes another task; one that is to carry a single task takes none after it."""
-        most = 1 if limit == 1 else MAX_REGISTRATIONS
-        return len(self._tasks) < limit and self._registered + len(self._unregistered) < most
+        most = 1 if limit == 1 else self._feed.tuning.socket_max_registrations
+        return len(self._tasks) < limit and self._registrations + len(self._unregistered) < most
 
-    def carries(self, tracked: TrackedTask) -> bool:
+    def carries(self, task: TrackedTask) -> bool:
         """Whether the task is on this connection."""
-        return self._tasks.get(tracked.token or "") is tracked
+        return self._tasks.get(task.ref.token or "") is task
 
-    def suspect(self, tracked: TrackedTask, since: float) -> None:
-        """It was registered at that moment, has moved since, and nothing was heard of it: the next message decides."""
-        if self._registered_at.get(tracked.token or "", float("inf")) < since:
-            self._suspects.add(tracked)
+    def unheard(self) -> list[TrackedTask]:
+        """The tasks of which no message has come."""
+        return [task for task in self._tasks.values() if not task.schedule.was_heard]
 
-    def add(self, tracked: TrackedTask) -> None:
+    def suspect(self, task: TrackedTask, since: float) -> None:
+        """It was registered at that moment and has moved since, unheard: the next message of another one decides."""
+        if self._registered_at.get(task.ref.token or "", float("inf")) < since:
+            self._suspects.add(task)
+
+    def add(self, task: TrackedTask) -> None:
         """Carry a task."""
-        assert tracked.token
-        self._tasks[tracked.token] = tracked
-        self._unregistered.append(tracked.token)
-        tracked.by_socket = self.is_open
-        self._news.set()
+        token = task.ref.token or ""
+        self._tasks[token] = task
+        self._unregistered.append(token)
+        if self.is_open:
+            task.feed_opened()
+        self._changed.notify()
 
-    def remove(self, tracked: TrackedTask) -> None:
+    def remove(self, task: TrackedTask) -> None:
         """Carry it no longer."""
-        if self.carries(tracked):
-            del self._tasks[tracked.token or ""]
-            self._registered_at.pop(tracked.token or "", None)
-            tracked.by_socket = False
-            if not self._tasks:
-                self._news.set()
+        token = task.ref.token or ""
+        del self._tasks[token]
+        self._registered_at.pop(token, None)
+        task.feed_closed()
+        if not self._tasks:
+            self._changed.notify()
 
     async def run(self) -> None:
         """Serve until there has been nothing to carry for a while."""
@@ -206,13 +213,12 @@ class Line:
                 await self._serve()
                 await anyio.sleep(self._backoff())
         finally:
-            self._socket_feed.lines.remove(self)
+            self._feed.closed(self)
 
     async def _is_needed(self) -> bool:
         while not self._tasks and not self._needed:
-            self._news = anyio.Event()
-            with anyio.move_on_after(IDLE_SECONDS if self._socket_feed.per_socket > 1 else 0):
-                await self._news.wait()
+            with anyio.move_on_after(self._feed.tuning.socket_idle if self._feed.per_socket > 1 else 0):
+                await self._changed.wait()
                 continue
             return False
         return True
@@ -220,73 +226,71 @@ class Line:
     async def _serve(self) -> None:
         self._needed = False
         try:
-            async with self._socket_feed.connect() as socket:
+            async with self._feed.connect() as socket:
                 self._opened()
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._write, socket, group.cancel_scope)
-                    await self._read(socket)
+                    async with aclosing(socket.frames()) as frames:
+                        async for frame in frames:
+                            self._take(frame)
                     group.cancel_scope.cancel()
         except ConnectionFailedError as error:
-            logger.info("no socket: %s", error)
+            logger.info("%s", error)
         finally:
             self._closed()
-
-    async def _read(self, socket: Socket) -> None:
-        async with aclosing(socket.frames()) as frames:
-            async for frame in frames:
-                if (delivered := self._socket_feed.deliver(frame)) is not None:
-                    self._heard(*delivered)
-
-    def _heard(self, tracked: TrackedTask, moved: bool) -> None:
-        if moved:
-            self._drops = 0
-        if tracked.token != self._first:
-            self._socket_feed.trust_sharing()
-        if self._suspects:
-            unheard = [suspect for suspect in self._suspects if self.carries(suspect) and not suspect.heard]
-            self._suspects.clear()
-            self._socket_feed.doubt_sharing(len(unheard))
 
     async def _write(self, socket: Socket, connection: anyio.CancelScope) -> None:
         try:
             while await self._is_needed():
-                await self._register(socket)
+                tokens, self._unregistered = self._unregistered, []
+                for token in tokens:
+                    if token in self._tasks:
+                        self._registrations += 1
+                        self._first = self._first or token
+                        self._registered_at[token] = clock.loop_time()
+                        await socket.send(registration(token))
                 if not self._unregistered:
-                    self._news = anyio.Event()
-                    await self._news.wait()
+                    await self._changed.wait()
         except ConnectionFailedError as error:
             logger.info("socket lost: %s", error)
         connection.cancel()
 
-    async def _register(self, socket: Socket) -> None:
-        tokens, self._unregistered = self._unregistered, []
-        for token in tokens:
-            if token in self._tasks:
-                self._registered += 1
-                self._first = self._first or token
-                self._registered_at[token] = clock.loop_time()
-                await socket.send(registration(token))
+    def _take(self, frame: bytes) -> None:
+        delivered = self._feed.deliver(frame)
+        if delivered is None:
+            return
+        task, effect = delivered
+        if effect in ("moved", "reported"):
+            self._drops = 0
+        if task.ref.token != self._first:
+            self._feed.heard_shared()
+        if self._suspects:
+            suspects, self._suspects = self._suspects, set()
+            unheard = [other for other in suspects if self.carries(other) and not other.schedule.was_heard]
+            self._feed.count_unheard(unheard)
 
     def _opened(self) -> None:
         self.is_open = True
         self._opened_at = clock.loop_time()
-        self._registered, self._first = 0, ""
+        self._registrations, self._first = 0, ""
         self._registered_at.clear()
         self._suspects.clear()
         self._unregistered = list(self._tasks)
-        for tracked in self._tasks.values():
-            tracked.by_socket = True
-        for tracked in self._lost:
-            tracked.reconnected()
+        for task in self._tasks.values():
+            task.feed_opened()
+        for task in self._lost:
+            task.reconnected()
 
     def _closed(self) -> None:
-        was_steady = self.is_open and clock.loop_time() - self._opened_at >= STEADY_SECONDS
+        was_steady = self.is_open and clock.loop_time() - self._opened_at >= self._feed.tuning.socket_steady
         self._drops = 1 if was_steady else self._drops + 1
         self._lost = list(self._tasks.values()) if self.is_open else self._lost
         self.is_open = False
-        for tracked in list(self._tasks.values()):
-            tracked.by_socket = False
-            self._socket_feed.on_lost(tracked)
+        for task in list(self._tasks.values()):
+            task.feed_closed()
+            self._feed.lost(task)
 
     def _backoff(self) -> float:
-        return min(BACKOFF_CAP, BACKOFF * 2.0 ** min(self._drops - 1, 10)) * (0.5 + clock.chance() / 2)
+        tuning = self._feed.tuning
+        seconds = tuning.socket_backoff * 2.0 ** min(self._drops - 1, 10)
+        return min(tuning.socket_max_backoff, seconds) * (0.5 + tuning.random() / 2)

@@ -1,233 +1,236 @@
-"""Follows one task: takes messages and snapshots from whoever brings them, and tells whoever listens."""
+"""Everything that is known of one task.
+
+News of a task comes from many sides: from a socket, from polls, from an event stream, from callbacks. It comes late,
+twice, in any order, or not at all. All of it meets in `apply`, and only a state that Task/Detail reported can end the
+task. Whoever waits for the task, owns it or listens to it does so here. Each attribute is written by the methods of
+this class only, so a question such as "why was it polled?" has one place to look.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Literal, Protocol, TypeAlias
 
 import anyio
-import attrs
 
-from wiro_async._errors import TaskTimeoutError, WiroError
+from wiro_async._engine.background.background_tasks import BackgroundTask, BackgroundTasks
+from wiro_async._engine.background.change import Change
+from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.submission.limiter import Slot
+from wiro_async._engine.tracking.event_buffer import EventBuffer
+from wiro_async._engine.tracking.stopping import stop_task
+from wiro_async._errors import SessionClosedError, TaskCancelledError, TaskFailedError, TaskTimeoutError, WiroError
 from wiro_async._protocol.messages.frames import Message
-from wiro_async._protocol.messages.text_snapshot import TextKind
-from wiro_async._protocol.tasks.events import (
-    LogLine,
-    Progress,
-    Reconnected,
-    TaskEvent,
-    TextDelta,
-    TextReset,
-    UnknownEvent,
-)
+from wiro_async._protocol.tasks.events import Reconnected, TaskEvent
+from wiro_async._protocol.tasks.poll_schedule import NEVER, PollSchedule
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_state import OUTPUT_TYPES, TaskState
 from wiro_async._transport import clock
-from wiro_async._types import TimeoutPhase, Timeouts
+from wiro_async._tuning import Tuning
+from wiro_async._types import OnCancel, TimeoutPhase, Timeouts, UpdateMode
 
-MAX_UNREAD = 10_000
-LAST_LOOK = 1.0  # seconds that a time-out waits for the task's state, if none was told yet
-TEXT_EVENTS = (TextDelta, TextReset)
-DISPOSABLE = (LogLine, Progress, UnknownEvent)  # what may come without end; of the rest there are few
+logger = logging.getLogger("wiro_async")
 
-
-class EventBuffer:
-    """The events one listener has not read yet. What a newer event makes superfluous is merged, so it stays small.
-
-    Text is never lost: a listener who lags gets it in larger pieces. Of log lines, progress and unknown messages the
-    newest are kept, and all of whatever else happens.
-    """
-
-    def __init__(self) -> None:
-        self._unread: deque[_Unread] = deque()
-        self._last_text: _Unread | None = None
-        self._news = anyio.Event()
-        self._closed = False
-
-    def push(self, event: TaskEvent) -> None:
-        """Take an event; never waits."""
-        if isinstance(event, TextReset):
-            self._unread = deque(other for other in self._unread if not other.is_text_of(event.kind))
-        is_text = isinstance(event, TEXT_EVENTS)
-        mate = self._last_text if is_text else self._unread[-1] if self._unread else None
-        if mate is None or not mate.takes_in(event):
-            self._unread.append(_Unread(event))
-            if is_text:
-                self._last_text = self._unread[-1]
-        if len(self._unread) > MAX_UNREAD:
-            self._drop_one()
-        self._news.set()
-
-    def wake(self) -> None:
-        """Let the reader look up."""
-        self._news.set()
-
-    def close(self) -> None:
-        """Let the reader go: there is nothing more to come."""
-        self._closed = True
-        self._news.set()
-
-    async def next(self, tracked: TrackedTask, start: float, timeouts: Timeouts) -> TaskEvent | None:
-        """The next event; None once all are read and the task is over, or after `close`. Cancelling loses nothing."""
-        while not self._unread:
-            tracked.catch_up()
-            if self._unread:
-                break
-            if tracked.is_over or self._closed:
-                return None
-            self._news = anyio.Event()
-            await tracked.pause(self._news, start, timeouts)
-        first = self._unread.popleft()
-        if first is self._last_text:
-            self._last_text = None
-        return first.event
-
-    def _drop_one(self) -> None:
-        for place, unread in enumerate(self._unread):
-            if isinstance(unread.event, DISPOSABLE):
-                del self._unread[place]
-                return
+FollowMode: TypeAlias = UpdateMode | Literal["callback"]
+# What a piece of news has changed. "reported": for the first time since the last check, a message says it is over.
+Effect: TypeAlias = Literal["nothing", "moved", "reported", "reported again", "over"]
 
 
-@attrs.define(eq=False)
-class _Unread:
-    event: TaskEvent
+class TaskTable(Protocol):
+    """What a record needs of the table that holds it."""
 
-    def is_text_of(self, kind: TextKind) -> bool:
-        return isinstance(self.event, TEXT_EVENTS) and self.event.kind == kind
+    def apply(self, task: TrackedTask, news: TaskInfo) -> Effect:
+        """Take a state of a task and act on it."""
+        ...
 
-    def takes_in(self, new: TaskEvent) -> bool:
-        """Whether a newer event could be merged with this one."""
-        match self.event, new:
-            case Progress(label=label), Progress() if label == new.label:
-                self.event = new
-            case TextDelta(kind=kind, index=index, text=text), TextDelta() if (kind, index) == (new.kind, new.index):
-                self.event = attrs.evolve(new, text=text + new.text, raw={})
-            case _:
-                return False
-        return True
+    def release(self, task: TrackedTask) -> None:
+        """Drop a record that nobody needs."""
+        ...
 
 
-@attrs.define(eq=False)
 class TrackedTask:
-    """What is known of one task while somebody waits for it.
+    """One task of the session, from its submit, or the first wait for it, until nobody needs it any more.
 
     Attributes:
-        ask: how Task/Detail is asked about it.
-        made_at: the loop time of its submit; None if that is long ago or was elsewhere.
-        since: when watching began (loop time).
-        last_sign: when it last showed life.
-        moved_at: when a message last told something about its run.
-        asked_at: when Task/Detail was last asked about it, at first `since`.
-        by_socket: whether an open socket is to bring its messages.
-        heard: whether it brought any.
-        due: when it is to be polled next, by the poller's reckoning.
-        polls: how often it was polled since its socket was opened.
-        claims: how often Task/Detail was asked since it has claimed to be over.
-        disproved: how often it claimed so and was not.
-        failing_since: since when polls have failed, if they do.
-        refusals, refused_since: how often, and since when, the service has denied to know it or to tell about it.
-        users: how many wait or listen.
+        calls: how it is read and stopped.
+        account: whose task it is, as far as this session can know.
+        mode: how it was to be followed when it was submitted.
+        model: "owner/model", or "" if that is not known.
+        made_at: the loop time of its submit in this session; None if it was made elsewhere.
+        state: what was reported.
+        schedule: when it is polled.
+        last_sign: the loop time at which it last showed life.
+        error: why it cannot be followed any more.
+        users: how many wait for it or listen to it.
+        changed: notified after every piece of news.
+        wants_socket: whether somebody wants to know more than its end.
+        has_own_feed: whether an event stream or a realtime session brings its messages, so that the socket need not.
+        is_owned: whether it is stopped when the session closes.
+        slot: the right to run, until the task is known to be over.
     """
 
-    task_id: str | None
-    token: str | None = attrs.field(repr=False)
-    model: str
-    ask: Callable[[], Awaitable[TaskInfo | None]] = attrs.field(repr=False)
-    made_at: float | None
-    since: float = attrs.field(factory=clock.loop_time)
-    last_sign: float = attrs.field(factory=clock.loop_time)
-    moved_at: float = attrs.field(factory=clock.loop_time)
-    asked_at: float = attrs.field(factory=clock.loop_time)
-    state: TaskState = attrs.field(factory=TaskState)
-    by_socket: bool = False
-    heard: bool = False
-    due: float = 0.0
-    polls: int = 0
-    claims: int = 0
-    disproved: int = 0
-    asking: bool = False
-    failing_since: float | None = None
-    refusals: int = 0
-    refused_since: float = 0.0
-    users: int = 0
-    error: WiroError | None = None
-    on_claim: Callable[[TrackedTask], None] = attrs.field(default=lambda tracked: None, repr=False)
-    on_end: Callable[[TrackedTask], None] = attrs.field(default=lambda tracked: None, repr=False)
-    _listeners: list[EventBuffer] = attrs.field(factory=list, repr=False)
-    _sealed: Message | None = attrs.field(default=None, repr=False)
-    _ended: anyio.Event = attrs.field(factory=anyio.Event, repr=False)
+    def __init__(
+        self,
+        table: TaskTable,
+        background: BackgroundTasks,
+        tuning: Tuning,
+        calls: TaskCalls,
+        ref: TaskRef,
+        made_at: float | None,
+    ) -> None:
+        now = clock.loop_time()
+        self._table = table
+        self._background = background
+        self._tuning = tuning
+        self._listeners: list[EventBuffer] = []
+        self._pending_text: Message | None = None  # the newest text message, decoded only if nothing newer comes
+        self._ended = Change()
+        self._stopping: BackgroundTask | None = None
+        self._watches_slot = False
+        self.calls = calls
+        self.account = calls.sender.account
+        self.mode: UpdateMode = "auto"
+        self.ref = ref
+        self.model = ""
+        self.made_at = made_at
+        self.state = TaskState()
+        self.schedule = PollSchedule(tuning, now)
+        self.last_sign = now
+        self.error: WiroError | None = None
+        self.users = 0
+        self.changed = Change()
+        self.wants_socket = False
+        self.has_own_feed = False
+        self.is_owned = False
+        self.slot: Slot | None = None
 
-    @property
-    def age(self) -> float:
-        """Seconds since its submit."""
-        return float("inf") if self.made_at is None else clock.loop_time() - self.made_at
+    def __repr__(self) -> str:
+        return f"TrackedTask(id={self.ref.task_id!r}, status={self.state.status!r})"
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether no more news will come."""
         return self.state.over or self.error is not None
 
     @property
-    def is_known(self) -> bool:
-        """Whether it surely exists: it was made here, or somebody told about it."""
-        return self.made_at is not None or self.heard or self.state.task is not None
+    def exists(self) -> bool:
+        """Whether the task certainly exists: it was made here, or somebody has spoken of it."""
+        return self.made_at is not None or self.schedule.was_heard or self.state.task is not None
+
+    @property
+    def age(self) -> float:
+        """Seconds since its submit in this session; infinite for other tasks."""
+        return float("inf") if self.made_at is None else clock.loop_time() - self.made_at
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it is being stopped."""
+        return self._stopping is not None and not self._stopping.has_ended
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether somebody still relies on this record."""
+        return bool(self.users or self.slot or self.is_owned or self.is_stopping)
+
+    # Uses
+
+    def begin_use(self, calls: TaskCalls, model: str, mode: FollowMode, made_at: float | None) -> None:
+        """Somebody waits for it or listens to it."""
+        if not self.users:
+            self.calls = calls
+            self.schedule = PollSchedule(self._tuning, clock.loop_time())
+            self.wants_socket = self.has_own_feed = False
+        self.users += 1
+        self.model = self.model or model
+        self.made_at = made_at if self.made_at is None else self.made_at
+        self.wants_socket = self.wants_socket or mode not in ("polling", "callback")
+        if self.users == 1 and mode == "callback":
+            # The callback is a feed as good as a socket, and it speaks only once.
+            self.schedule.set_feed(True)
+            self.schedule.slow_down()
+
+    def end_use(self) -> None:
+        """One of those leaves."""
+        self.users -= 1
+
+    def learn(self, ref: TaskRef) -> bool:
+        """Take over ids that were not known. Returns whether there were any."""
+        known = TaskRef(self.ref.task_id or ref.task_id, self.ref.token or ref.token)
+        if known == self.ref:
+            return False
+        self.ref = known
+        return True
+
+    def submitted(self, model: str, mode: UpdateMode, slot: Slot) -> None:
+        """The session has made it."""
+        self.model, self.mode, self.slot = model, mode, slot
+
+    def watch_slot(self) -> None:
+        """The session itself follows it, to learn when its slot is free."""
+        self._watches_slot = True
+
+    def release_slot(self) -> tuple[Slot | None, bool]:
+        """Give up the slot. Returns it, and whether the session itself follows the task because of it."""
+        slot, watched = self.slot, self._watches_slot
+        self.slot, self._watches_slot = None, False
+        return slot, watched
+
+    # Feeds
+
+    def feed_opened(self) -> None:
+        """An open feed is to bring its messages from now on."""
+        self.schedule.set_feed(True)
+
+    def feed_closed(self) -> None:
+        """No feed brings its messages any more."""
+        self.schedule.set_feed(False)
+
+    def use_own_feed(self, has_own_feed: bool) -> None:
+        """An event stream or a realtime session brings its messages, or has ended."""
+        self.has_own_feed = has_own_feed
+        self.schedule.set_feed(has_own_feed)
+
+    def apply(self, news: Message | TaskInfo, *, patient: bool = True) -> Effect:
+        """Take a message or a state, and report what it has changed.
+
+        Args:
+            patient: a finished task without an exit code is not taken as over yet.
+        """
+        if self.is_over:
+            return "nothing"
+        return self._receive(news) if isinstance(news, Message) else self._see(news, patient)
 
     def touch(self) -> None:
-        """It shows life, and that is all that is to be known."""
-        self.last_sign, self.heard = clock.loop_time(), True
+        """It shows life, and says nothing more."""
+        self.last_sign = clock.loop_time()
+        self.schedule.hear()
 
-    def receive(self, message: Message) -> bool:
-        """A message about the task came. One of text so far waits until somebody asks, or a newer one replaces it.
+    def expect_end(self) -> None:
+        """It was reported over before anybody followed it."""
+        self.state.claimed = True
 
-        Whether it took the task further.
-        """
-        self.last_sign, self.heard = clock.loop_time(), True
-        before = (self.state.status, self.state.claimed)
-        if not self._listeners:
-            self.state.note(message)
-        elif message.is_lazy:
-            self._tell(self.state.note(message))
-            self._sealed = message
-            self._wake()
-        else:
-            self.catch_up()
-            self._tell(self.state.receive(message))
-        moved = before != (self.state.status, self.state.claimed)
-        if moved or message.type in OUTPUT_TYPES:
-            self.moved_at = self.last_sign
-        if self.state.claimed:
-            self.on_claim(self)
-        return moved
-
-    def catch_up(self) -> None:
-        """Tell of the newest text message, if it was not decoded yet."""
-        message, self._sealed = self._sealed, None
-        if message is not None:
-            self._tell(self.state.receive(message))
-
-    def look(self, task: TaskInfo, patient: bool) -> None:
-        """A snapshot came."""
-        self.catch_up()
-        self.task_id, self.token = self.task_id or task.id or None, self.token or task.token
-        self.failing_since, self.refusals = None, 0
-        known = (self.state.status, self.state.task and self.state.task.log)
-        self._tell(self.state.look(task, patient))
-        if known != (self.state.status, self.state.task and self.state.task.log):
-            self.last_sign = clock.loop_time()
-        if self.state.over:
-            self._end()
+    def report_was_false(self) -> None:
+        """Task/Detail has not agreed with the reports for long."""
+        self.state.claimed = False
 
     def reconnected(self) -> None:
-        """The socket that carries its messages was lost and is back."""
-        self._tell([Reconnected(status=self.state.status)])
+        """The feed that brings its messages was lost and is back."""
+        self._emit([Reconnected(status=self.state.status)])
+        self.changed.notify()
 
     def fail(self, error: WiroError) -> None:
         """It cannot be followed any more."""
         if not self.is_over:
-            self.error = error.with_task(self.task_id, self.token)
-            self._end()
+            self.error = error.with_task(self.ref.task_id, self.ref.token)
+            self._finish()
+
+    async def read(self) -> TaskInfo | None:
+        """Ask Task/Detail. None while the service does not list the task."""
+        return await self.calls.detail(self.ref)
+
+    # Listening and waiting
 
     def listen(self, buffer: EventBuffer) -> None:
         """Fill a buffer, first with what is known already, then with every event."""
@@ -240,52 +243,189 @@ class TrackedTask:
         """Stop filling a buffer."""
         self._listeners.remove(buffer)
 
+    def catch_up(self) -> None:
+        """Emit the events of the newest text message, if it was not decoded yet."""
+        message, self._pending_text = self._pending_text, None
+        if message is not None:
+            self._emit(self.state.receive(message))
+
     async def wait(self, start: float, timeouts: Timeouts) -> TaskInfo:
-        """The task once it is over, however it ended. Cancelling stops the wait, not the task.
+        """Wait until it is over, however it ends. Cancelling ends the wait, not the task.
 
         Args:
-            start: the loop time from which the run and queue time-outs count.
+            start: the loop time from which the run and queue timeouts count.
 
         Raises:
-            TaskTimeoutError: the queue, run or idle time-out passed.
+            TaskTimeoutError: the queue, run or idle timeout has passed.
         """
-        await self.pause(self._ended, start, timeouts)
+        await self.pause(self._ended, lambda: self.is_over, start, timeouts)
         return self.outcome()
 
-    async def pause(self, news: anyio.Event, start: float, timeouts: Timeouts) -> None:
-        """Wait for something, as long as no time-out passes."""
-        while not news.is_set():
+    async def pause(self, change: Change, condition: Callable[[], object], start: float, timeouts: Timeouts) -> None:
+        """Wait until a condition holds, which `change` notifies of, unless a timeout passes first."""
+        while not condition():
             phase, deadline = self._deadline(start, timeouts)
-            if deadline == float("inf"):
-                await news.wait()
-                return
+            if deadline == NEVER:
+                await change.wait()
+                continue
             with anyio.CancelScope(deadline=deadline):
-                await news.wait()
-            if not news.is_set() and self._has_passed(start, timeouts):
-                await self._look_once()
-                if not news.is_set() and self._has_passed(start, timeouts):
-                    raise self._timed_out(phase, timeouts)
+                await change.wait()
+                continue
+            if self._deadline(start, timeouts)[1] > clock.loop_time():
+                continue  # it showed life, or has started, while this slept
+            if self.state.task is None:
+                # A task that speaks by its socket may never have been read: the error should show its state.
+                with anyio.move_on_after(self._tuning.poll_last_look), suppress(WiroError):
+                    info = await self.read()
+                    if info is not None:
+                        self._table.apply(self, info)
+            if not condition() and self._deadline(start, timeouts)[1] <= clock.loop_time():
+                raise self._timed_out(phase, timeouts)
 
     def outcome(self) -> TaskInfo:
-        """The task, when it is over. Raises what ended the watch otherwise."""
+        """Its final state. Raises what ended the following otherwise."""
         if self.error is not None:
             raise self.error
         assert self.state.task is not None
         return self.state.task
 
-    async def _look_once(self) -> None:
-        """Have a state to tell of: a task that speaks by its socket may never have been asked about."""
-        if self.state.task is None:
-            with anyio.move_on_after(LAST_LOOK), suppress(WiroError):
-                task = await self.ask()
-                if task is not None and not self.is_over:
-                    self.look(task, patient=True)
+    # Owning
 
-    def _has_passed(self, start: float, timeouts: Timeouts) -> bool:
-        return self._deadline(start, timeouts)[1] <= clock.loop_time()
+    @asynccontextmanager
+    async def owned(self, on_cancel: OnCancel) -> AsyncGenerator[None]:
+        """Stop it on the way out, unless it is left normally or by its own end.
+
+        Cancellation and timeouts wait for that, shielded, for 5 s at most. Then stopping goes on in the background.
+        """
+        if on_cancel == "leave":
+            yield
+            return
+        self.own()
+        try:
+            yield
+        except BaseException as error:
+            is_own_end = isinstance(error, (TaskFailedError, TaskCancelledError)) and (
+                {error.task_id, error.token} & {self.ref.task_id, self.ref.token} - {None}
+            )
+            if self.disown() and not is_own_end:
+                await self.stop()
+            raise
+        finally:
+            self.disown()
+
+    def own(self) -> None:
+        """Have it stopped when the session closes, until it is disowned."""
+        self.is_owned = True
+
+    def disown(self) -> bool:
+        """Give it up. Returns whether it was still owned: if not, it is being stopped already."""
+        was_owned, self.is_owned = self.is_owned, False
+        self._table.release(self)
+        return was_owned
+
+    async def stop(self) -> None:
+        """Stop it, shielded, and wait 5 s at most. Then stopping goes on in the background."""
+        task = self.begin_stop()
+        if task is None:
+            return
+        with anyio.CancelScope(shield=True), anyio.move_on_after(self._tuning.stop_wait):
+            await task.ended()
+        self.warn_if_stopping()
+
+    def begin_stop(self) -> BackgroundTask | None:
+        """Stop it in the background. None if it is too late for that."""
+        self.is_owned = False
+        try:
+            self._stopping = self._background.start(self._stop)
+        except SessionClosedError:
+            logger.warning("task %s was not stopped: the session is closed", self.ref.task_id)
+            return None
+        return self._stopping
+
+    async def stopped(self) -> None:
+        """Wait until it is no longer being stopped. Cancelling ends the wait only."""
+        if self._stopping is not None:
+            await self._stopping.ended()
+
+    def warn_if_stopping(self) -> None:
+        """Log that it could not be stopped in time."""
+        if self.is_stopping:
+            seconds = self._tuning.stop_wait
+            logger.warning("task %s could not be stopped within %s s", self.ref.task_id, seconds)
+
+    async def _stop(self) -> None:
+        tuning = self._tuning
+        # Stopping must not wait for a throttled session, and a request without an answer must leave time for another.
+        calls = self.calls.urgent(tuning.stop_request)
+        try:
+            with anyio.move_on_after(tuning.stop_give_up):
+                try:
+                    await self._stop_once(calls)
+                except anyio.get_cancelled_exc_class():
+                    # Somebody cancels every task of the loop. That may be why this one is being stopped: do it first.
+                    if self._background.has_ended:
+                        raise
+                    await self._stop_once(calls)
+        finally:
+            self._stopping = None
+            self._table.release(self)
+
+    async def _stop_once(self, calls: TaskCalls) -> None:
+        try:
+            await stop_task(calls, self.ref, self._tuning, persist=True)
+        except WiroError as error:
+            logger.warning("task %s could not be stopped: %s", self.ref.task_id, error)
+
+    # Applying news
+
+    def _receive(self, message: Message) -> Effect:
+        self.touch()
+        before, was_reported = self.state.status, self.state.claimed
+        if not self._listeners:
+            self.state.note(message)
+        elif message.is_lazy:
+            # Every message holds the whole text so far. It is decoded when somebody reads, or not at all.
+            self._emit(self.state.note(message))
+            self._pending_text = message
+        else:
+            self.catch_up()
+            self._emit(self.state.receive(message))
+        self.changed.notify()
+        has_moved = self.state.status != before
+        if has_moved or message.type in OUTPUT_TYPES or self.state.claimed != was_reported:
+            self.schedule.move(self.last_sign)
+        if self.state.claimed:
+            return "reported again" if was_reported else "reported"
+        return "moved" if has_moved else "nothing"
+
+    def _see(self, info: TaskInfo, patient: bool) -> Effect:
+        self.catch_up()
+        self.learn(TaskRef(info.id or None, info.token))
+        self.schedule.succeeded()
+        before = (self.state.status, self.state.task and self.state.task.log)
+        self._emit(self.state.look(info, patient))
+        has_moved = before != (self.state.status, self.state.task and self.state.task.log)
+        if has_moved:
+            self.last_sign = clock.loop_time()
+        if self.state.over:
+            self._finish()
+            return "over"
+        self.changed.notify()
+        return "moved" if has_moved else "nothing"
+
+    def _emit(self, events: Iterable[TaskEvent]) -> None:
+        for event in events:
+            for listener in self._listeners:
+                listener.push(event)
+
+    def _finish(self) -> None:
+        self._ended.notify()
+        self.changed.notify()
+
+    # Timeouts
 
     def _deadline(self, start: float, timeouts: Timeouts) -> tuple[TimeoutPhase, float]:
-        deadlines: list[tuple[float, TimeoutPhase]] = [(float("inf"), "run")]
+        deadlines: list[tuple[float, TimeoutPhase]] = [(NEVER, "run")]
         if timeouts.run is not None:
             deadlines.append((start + timeouts.run, "run"))
         if timeouts.queue is not None and not self.state.started:
@@ -299,18 +439,12 @@ class TrackedTask:
         seconds: float = getattr(timeouts, phase)
         task = self.state.task
         status = self.state.status or (task.status if task else None)
-        return TaskTimeoutError(phase, seconds, info=task, last_status=status, task_id=self.task_id, token=self.token)
-
-    def _tell(self, events: Iterable[TaskEvent]) -> None:
-        for event in events:
-            for listener in self._listeners:
-                listener.push(event)
-
-    def _wake(self) -> None:
-        for listener in self._listeners:
-            listener.wake()
-
-    def _end(self) -> None:
-        self._ended.set()
-        self._wake()
-        self.on_end(self)
+        return TaskTimeoutError(
+            phase,
+            seconds,
+            info=task,
+            last_status=status,
+            model=self.model,
+            task_id=self.ref.task_id,
+            token=self.ref.token,
+        )

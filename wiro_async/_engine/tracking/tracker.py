@@ -1,261 +1,318 @@
-"""Who is being watched: one watcher a task, however many wait for it."""
+"""The one table of the session's tasks, by id and by token.
+
+Each task has one record, `TrackedTask`, however many wait for it. Feeds bring news of it: the socket, the poller, event
+streams, callbacks. They hand it to `Tracker.apply`, which lets the record take it in and acts on what has changed. A
+report that the task is over makes the poller check. The end detaches all feeds and gives the slot back. A record leaves
+the table when nobody needs it; what must be known longer stays in a bounded memory of ids.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
-from typing import Literal, TypeAlias
+from typing import assert_never
 
-import attrs
+import anyio
 
+from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.submission.limiter import OPEN, Limiter, Slot
+from wiro_async._engine.tracking.callback_feed import CallbackFeed
+from wiro_async._engine.tracking.event_stream_feed import EventStreamFeed
+from wiro_async._engine.tracking.id_memory import IdFact, IdMemory
 from wiro_async._engine.tracking.poller import Poller
-from wiro_async._engine.tracking.socket_feed import SocketFeed
-from wiro_async._engine.tracking.tracked_task import TrackedTask
+from wiro_async._engine.tracking.socket_feed import Connect, SocketFeed
+from wiro_async._engine.tracking.tracked_task import Effect, FollowMode, TrackedTask
 from wiro_async._errors import WiroError
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._transport import clock
+from wiro_async._tuning import Tuning
 from wiro_async._types import UpdateMode
-
-WaitMode: TypeAlias = UpdateMode | Literal["callback"]
-UNHURRIED = 4  # polls that a wait for a callback counts as made, so that the next is half a minute away
-MAX_KEPT = 10_000
 
 
 class Tracker:
-    """Makes watchers, feeds them from the hub and the poller, and drops them when their last user leaves.
+    """Knows every task of the session.
 
     Args:
-        on_over: told of each task that has ended.
-        made_at: the loop time at which this session made a task, if it did, by that account, and remembers.
+        max_concurrency: how many tasks may run at once; None leaves that to the service.
+        connect: opens a socket.
+        per_socket: how many tasks one socket carries.
+        polls_per_second: how many reads of Task/Detail may begin each second.
+
+    Attributes:
+        tuning: the timing and the limits of the session.
+        limiter: hands out the slots that tasks hold.
+        socket, event_streams, callbacks: feeds that others start or ask.
     """
 
     def __init__(
         self,
-        poller: Poller,
-        socket_feed: SocketFeed,
-        on_over: Callable[[TaskRef], None],
-        made_at: Callable[[TaskCalls, TaskRef], float | None],
+        background: BackgroundTasks,
+        tuning: Tuning,
+        max_concurrency: int | None,
+        connect: Connect,
+        per_socket: int,
+        polls_per_second: float,
     ) -> None:
-        self._poller = poller
-        self._socket_feed = socket_feed
-        self._on_over = on_over
-        self._made_at = made_at
-        self._sources: dict[str, _Source] = {}
-        self._streams: set[str] = set()
-        self._reporting: dict[str, bool] = {}
-        self._told: dict[str, bool] = {}
+        self._background = background
+        self.tuning = tuning
+        self.limiter = Limiter(max_concurrency, self.check_slots)
+        self._tasks: dict[TrackedTask, None] = {}
+        self._by_key: dict[str, TrackedTask] = {}
+        self._unchecked: dict[TrackedTask, None] = {}  # they hold slots, and nobody may follow them
+        self._memory = IdMemory(tuning.max_known_tasks)
+        self._poller = Poller(background, tuning, polls_per_second, self._take_state, self.fail)
+        self.socket = SocketFeed(
+            background, tuning, connect, per_socket, self.route, self.apply, self._poller.feed_lost
+        )
+        self.event_streams = EventStreamFeed(background, self.apply, self.feed_ended)
+        self.callbacks = CallbackFeed(tuning, self._memory, self._reported_by_callback)
 
-    def __len__(self) -> int:
-        return len({id(source) for source in self._sources.values()})
+    @property
+    def followed(self) -> int:
+        """How many tasks somebody waits for or listens to."""
+        return sum(task.users > 0 for task in self._tasks)
 
-    def __contains__(self, ref: TaskRef) -> bool:
-        return self._found(ref) is not None
+    @property
+    def owned(self) -> int:
+        """How many tasks are stopped when the session closes, or are being stopped."""
+        return sum(task.is_owned or task.is_stopping for task in self._tasks)
 
-    def enter(self, calls: TaskCalls, ref: TaskRef, model: str, mode: WaitMode, made_at: float | None) -> TrackedTask:
-        """Use the task's watcher; each use ends with `leave`. One that has failed is replaced.
+    # The table
 
-        Args:
-            mode: "callback" is for a wait that `told` will end: no socket, and slow polling from the start.
-            made_at: the loop time of its submit; None if that is long ago, was elsewhere, or is not known.
-        """
-        source = self._found(ref)
-        made_at = self._made_at(calls, ref) if made_at is None else made_at
-        if source is None or source.tracked.error is not None:
-            source = self._begun(calls, ref, model, mode, made_at, source)
-        else:
-            self._share(source, ref, model, mode, made_at)
-        source.tracked.users += 1
-        return source.tracked
-
-    def leave(self, ref: TaskRef) -> None:
-        """End one use. After the end of the session there is none."""
-        source = self._sources.get(ref.key)
-        if source is None:
-            return
-        source.tracked.users -= 1
-        if not source.tracked.users:
-            for key in source.keys:
-                del self._sources[key]
-            self._unfeed(source.tracked)
-
-    def has_started(self, ref: TaskRef) -> bool:
-        """Whether a task that is watched has left the queue, as far as is known."""
-        source = self._found(ref)
-        return source is None or source.tracked.state.started
-
-    def fail_all(self, error: WiroError) -> None:
-        """End all waits with an error, of which each task gets its own."""
-        for source in {id(source): source for source in self._sources.values()}.values():
-            source.tracked.fail(copy(error))
-        self._sources.clear()
-
-    def expect(self, ref: TaskRef) -> None:
-        """A callback will tell of the task's end."""
-        self._reporting.update(dict.fromkeys(keys_of(ref), True))
-        _shorten(self._reporting)
-
-    def will_be_told(self, ref: TaskRef) -> bool:
-        """Whether a callback will tell of the task's end."""
-        return any(key in self._reporting for key in keys_of(ref))
-
-    def told(self, task: TaskInfo) -> None:
-        """A snapshot came from elsewhere: for whoever watches the task, or will begin to in a moment."""
-        ref = TaskRef(task.id or None, task.token)
-        source = self._found(ref)
-        if source is None:
-            self._told.update(dict.fromkeys(keys_of(ref), True))
-            _shorten(self._told)
-        elif not source.tracked.is_over:
-            source.tracked.look(task, patient=False)
-
-    def stream_began(self, ref: TaskRef) -> None:
-        """An event stream of its own brings what happens to the task, so the socket need not."""
-        self._streams.update(keys_of(ref))
-        source = self._found(ref)
-        if source is not None:
-            source.is_streamed = source.tracked.by_socket = True
-
-    def stream_told(self, ref: TaskRef, told: Message | TaskInfo) -> None:
-        """Its event stream brought a message, or its last state."""
-        source = self._found(ref)
-        if source is None or source.tracked.is_over:
-            return
-        if isinstance(told, Message):
-            source.tracked.receive(told)
-        else:
-            source.tracked.look(told, patient=True)
-
-    def stream_ended(self, ref: TaskRef) -> None:
-        """Its event stream is gone; if the task is not over, the socket and the poller take over."""
-        self._streams.difference_update(keys_of(ref))
-        source = self._found(ref)
-        if source is not None and not source.tracked.is_over:
-            source.is_streamed = source.tracked.by_socket = False
-            source.follow()
-            source.tracked.reconnected()
-            self._poller.reconsider(source.tracked)
-
-    def _found(self, ref: TaskRef) -> _Source | None:
-        return next((self._sources[key] for key in keys_of(ref) if key in self._sources), None)
-
-    def _begun(
-        self,
-        calls: TaskCalls,
-        ref: TaskRef,
-        model: str,
-        mode: WaitMode,
-        made_at: float | None,
-        failed: _Source | None,
-    ) -> _Source:
-        socket_feed = None if mode in ("polling", "callback") else self._socket_feed
-        source = _Source(calls, ref, socket_feed, self._alias)
-        tracked = source.tracked = TrackedTask(ref.task_id, ref.token, model, source.ask, made_at)
-        self._take_over(source, failed)
-        tracked.on_claim = self._poller.hurry
-        tracked.on_end = self._ended
-        source.is_streamed = not self._streams.isdisjoint(keys_of(ref))
-        tracked.by_socket = source.is_streamed or mode == "callback"
-        tracked.polls = UNHURRIED if mode == "callback" else 0
-        if not tracked.by_socket:
-            source.follow()
-        self._poller.add(tracked)
-        if [key for key in keys_of(ref) if self._told.pop(key, False)]:
-            tracked.state.claimed = True
-            self._poller.hurry(tracked)
-        return source
-
-    def _take_over(self, source: _Source, failed: _Source | None) -> None:
-        """Be known by the task's ids, in the place of one that has failed, whose users will leave this one."""
-        if failed is not None:
-            source.tracked.users = failed.tracked.users
-            source.keys |= failed.keys
-            self._sources.update(dict.fromkeys(failed.keys, source))
-        self._alias(source, source.ref)
-
-    def _share(self, source: _Source, ref: TaskRef, model: str, mode: WaitMode, made_at: float | None) -> None:
-        tracked = source.tracked
-        tracked.model = tracked.model or model
-        tracked.made_at = made_at if tracked.made_at is None else tracked.made_at
-        source.learn(ref)
-        self._alias(source, ref)
-        if source.socket_feed is None and mode not in ("polling", "callback"):
-            self._listen(source)
-
-    def _alias(self, source: _Source, ref: TaskRef) -> None:
-        """Let it be found by both ids, unless somebody else already watches the task by the other one."""
-        source.keys.update(key for key in keys_of(ref) if self._sources.setdefault(key, source) is source)
-
-    def _listen(self, source: _Source) -> None:
-        """Somebody wants to hear what happens, where it was enough to know the end."""
-        source.socket_feed = self._socket_feed
-        if source.tracked.by_socket and not source.is_streamed:
-            source.tracked.by_socket, source.tracked.polls = False, 0
-        if not source.tracked.by_socket:
-            source.follow()
-            self._poller.reconsider(source.tracked)
-
-    def _ended(self, tracked: TrackedTask) -> None:
-        self._unfeed(tracked)
-        self._on_over(TaskRef(tracked.task_id, tracked.token))
-
-    def _unfeed(self, tracked: TrackedTask) -> None:
-        self._poller.remove(tracked)
-        self._socket_feed.unfollow(tracked)
-
-
-@attrs.define(eq=False)
-class _Source:
-    """How one watcher gets its snapshots; learns of ids that were not known at first.
-
-    Attributes:
-        keys: by which it is found.
-        is_streamed: whether an event stream of its own brings its messages.
-    """
-
-    calls: TaskCalls
-    ref: TaskRef
-    socket_feed: SocketFeed | None
-    on_learnt: Callable[[_Source, TaskRef], None]
-    keys: set[str] = attrs.field(factory=set[str])
-    is_streamed: bool = False
-    tracked: TrackedTask = attrs.field(init=False)
-
-    def follow(self) -> None:
-        if self.socket_feed is not None and self.tracked.token and not self.is_streamed:
-            self.socket_feed.follow(self.tracked)
-
-    def learn(self, ref: TaskRef) -> None:
-        if self.ref.token and self.ref.task_id:
-            return
-        self.ref = TaskRef(self.ref.task_id or ref.task_id, self.ref.token or ref.token)
-        self.tracked.task_id, self.tracked.token = self.ref.task_id, self.ref.token
-        if self.tracked.users:
-            self.on_learnt(self, self.ref)
-            self.follow()
-
-    async def ask(self) -> TaskInfo | None:
-        tracked, before, since = self.tracked, self.tracked.state.task, self.tracked.asked_at
-        task = await self.calls.detail(self.ref)
-        if (
-            task
-            and before
-            and task.status != before.status
-            and tracked.by_socket
-            and not tracked.heard
-            and self.socket_feed
-        ):
-            self.socket_feed.doubt(tracked, since)
-        if task is not None:
-            self.learn(TaskRef(task.id or None, task.token))
+    def submitted(
+        self, calls: TaskCalls, ref: TaskRef, *, model: str, slot: Slot, mode: UpdateMode, callback_url: str | None
+    ) -> TrackedTask:
+        """A task was made here. Its slot is given back when the task is known to be over."""
+        self.remember(ref.task_id, ref.token)
+        self.callbacks.submitted(callback_url, ref, calls)
+        task = self._find(calls, ref) or self._new(calls, ref, clock.loop_time())
+        task.submitted(model, mode, slot)
+        self._unchecked[task] = None
+        self.limiter.start(slot)
+        if self.limiter.waiting:
+            self.check_slots()
+        elif self.limiter.level == OPEN and len(self._unchecked) > self.tuning.max_idle_slots:
+            # Nobody waits for a slot, so nothing is lost by forgetting who held the oldest one.
+            self._give_back(next(iter(self._unchecked)))
         return task
 
+    def follow(
+        self, calls: TaskCalls, ref: TaskRef, model: str, mode: FollowMode, made_at: float | None = None
+    ) -> TrackedTask:
+        """The record of a task, which somebody uses until `unfollow`.
 
-def keys_of(ref: TaskRef) -> tuple[str, ...]:
-    """What a task may be known by, the surer first."""
-    return tuple(key for key in (ref.token, ref.task_id) if key)
+        Args:
+            mode: "callback" is for a wait that a callback will end: no socket, and slow polling from the start.
+            made_at: the loop time of its submit; None if that is long ago, was elsewhere, or is not known.
+        """
+        task = self._find(calls, ref)
+        if task is not None and task.error is not None:
+            # It could not be followed any more. Perhaps it can now; those who used the old record leave the old record.
+            made_at = task.made_at if made_at is None else made_at
+            self._forget(task)
+            task = None
+        if task is None:
+            task = self._new(calls, ref, made_at)
+        is_first, wanted_socket = not task.users, task.wants_socket
+        task.begin_use(calls, model, mode, made_at)
+        self._learn(task, ref)
+        if is_first:
+            self._attach(task)
+        elif task.wants_socket and not wanted_socket:
+            # Somebody wants to hear what happens, where it was enough to know the end.
+            if not task.has_own_feed:
+                task.feed_closed()
+                self.socket.attach(task)
+            self._poller.feed_lost(task)
+        return task
 
+    def unfollow(self, task: TrackedTask) -> None:
+        """End one use."""
+        task.end_use()
+        if not task.users:
+            self._detach(task)
+            self.release(task)
 
-def _shorten(kept: dict[str, bool]) -> None:
-    while len(kept) > MAX_KEPT:
-        del kept[next(iter(kept))]
+    def release(self, task: TrackedTask) -> None:
+        """Drop a record that nobody needs."""
+        if not task.is_needed:
+            self._forget(task)
+
+    def route(self, token: str, task_id: str) -> TrackedTask | None:
+        """The task with this token, or else with this id."""
+        return self._by_key.get(token) or self._by_key.get(task_id)
+
+    def knows(self, *keys: str | None) -> bool:
+        """Whether one of these is the id or the token of a task that this session made or identified as its own."""
+        return self._memory.has(IdFact.OURS, *keys)
+
+    def remember(self, *keys: str | None) -> None:
+        """These are the id and the token of a task that this session made, or has identified as one of its own."""
+        self._memory.add(IdFact.OURS, *keys)
+
+    # News
+
+    def apply(self, task: TrackedTask, news: Message | TaskInfo) -> Effect:
+        """Take news of a task and act on it."""
+        if isinstance(news, TaskInfo):
+            return self._take_state(task, news, True)
+        effect = task.apply(news)
+        self._act(task, effect)
+        return effect
+
+    def feed_began(self, task: TrackedTask) -> None:
+        """A feed of its own brings its messages, so the socket need not."""
+        self.socket.detach(task)
+        task.use_own_feed(True)
+
+    def feed_ended(self, task: TrackedTask) -> None:
+        """Its own feed is gone. If the task is not over, the socket and the poller take over."""
+        if task.is_over:
+            return
+        task.use_own_feed(False)
+        if task.wants_socket:
+            self.socket.attach(task)
+        task.reconnected()
+        self._poller.feed_lost(task)
+
+    def ended(self, ref: TaskRef) -> None:
+        """A task was cancelled, or found to be over. Those who wait hear of it when Task/Detail is read."""
+        task = self.route(ref.token or "", ref.task_id or "")
+        if task is not None:
+            self._give_back(task)
+
+    def fail(self, task: TrackedTask, error: WiroError) -> None:
+        """It cannot be followed any more: all who wait get the error."""
+        task.fail(error)
+        self._finish(task)
+
+    def check_slots(self) -> None:
+        """Follow every task that holds a slot, to learn when it ends: somebody waits for a slot.
+
+        The service allows no more tasks than the limiter's level. Of those that nobody follows the oldest have ended,
+        as many as exceed it. While no limit is known nobody waits for an end.
+        """
+        if self.limiter.level == OPEN:
+            return
+        unchecked, self._unchecked = list(self._unchecked), {}
+        unfollowed = [task for task in unchecked if not task.users]
+        for task in unfollowed[: max(0, len(unfollowed) - int(self.limiter.level))]:
+            self._give_back(task)
+        for task in unchecked:
+            if task.slot is not None:
+                mode = "callback" if self.callbacks.is_expected(task.ref) else task.mode
+                self.follow(task.calls, task.ref, "", mode)
+                task.watch_slot()
+
+    # The end of the session
+
+    async def stop_owned(self) -> None:
+        """Stop all tasks that are owned, and wait for those being stopped, for 5 s at most."""
+        while owned := [task for task in self._tasks if task.is_owned]:
+            for task in owned:
+                task.begin_stop()
+        with anyio.move_on_after(self.tuning.stop_wait):
+            while stopping := [task for task in self._tasks if task.is_stopping]:
+                await stopping[0].stopped()
+        for task in self._tasks:
+            task.warn_if_stopping()
+
+    def fail_all(self, error: WiroError) -> None:
+        """End all waits, each with an error of its own, and empty the table."""
+        for task in list(self._tasks):
+            self.fail(task, copy(error))
+        self._tasks.clear()
+        self._by_key.clear()
+
+    # Within
+
+    def _find(self, calls: TaskCalls, ref: TaskRef) -> TrackedTask | None:
+        """The record of a task. What another account made tells nothing about what this one may see."""
+        for key in filter(None, (ref.token, ref.task_id)):
+            task = self._by_key.get(key)
+            if task is not None and task.account == calls.sender.account:
+                return task
+        return None
+
+    def _new(self, calls: TaskCalls, ref: TaskRef, made_at: float | None) -> TrackedTask:
+        task = TrackedTask(self, self._background, self.tuning, calls, ref, made_at)
+        self._tasks[task] = None
+        self._index(task)
+        return task
+
+    def _index(self, task: TrackedTask) -> None:
+        """Let it be found by its keys, unless another record of the same task has one of them."""
+        for key in filter(None, (task.ref.token, task.ref.task_id)):
+            self._by_key.setdefault(key, task)
+
+    def _forget(self, task: TrackedTask) -> None:
+        self._tasks.pop(task, None)
+        self._unchecked.pop(task, None)
+        for key in filter(None, (task.ref.token, task.ref.task_id)):
+            if self._by_key.get(key) is task:
+                del self._by_key[key]
+
+    def _learn(self, task: TrackedTask, ref: TaskRef) -> None:
+        if task.learn(ref) and task in self._tasks:
+            self._index(task)
+            if task.users and task.wants_socket and not task.has_own_feed:
+                self.socket.attach(task)
+
+    def _attach(self, task: TrackedTask) -> None:
+        self.event_streams.attach(task)
+        if task.wants_socket and not task.has_own_feed:
+            self.socket.attach(task)
+        self._poller.attach(task)
+        if self._memory.take(IdFact.REPORTED, task.ref.task_id, task.ref.token):
+            task.expect_end()
+        if task.state.claimed:
+            self._poller.check_report(task)
+
+    def _detach(self, task: TrackedTask) -> None:
+        self._poller.detach(task)
+        self.socket.detach(task)
+        self.event_streams.detach(task)
+
+    def _take_state(self, task: TrackedTask, info: TaskInfo, patient: bool) -> Effect:
+        before, schedule = task.state.task, task.schedule
+        has_moved = before is not None and info.status != before.status
+        if has_moved and schedule.has_feed and not schedule.was_heard and task.wants_socket:
+            self.socket.suspect(task, schedule.read_at)
+        self._learn(task, TaskRef(info.id or None, info.token))
+        effect = task.apply(info, patient=patient)
+        self._act(task, effect)
+        return effect
+
+    def _act(self, task: TrackedTask, effect: Effect) -> None:
+        match effect:
+            case "over":
+                self._finish(task)
+            case "reported" | "reported again":
+                self._poller.check_report(task)
+            case "moved" | "nothing":
+                pass
+            case _:
+                assert_never(effect)
+
+    def _finish(self, task: TrackedTask) -> None:
+        self._detach(task)
+        self._give_back(task)
+
+    def _give_back(self, task: TrackedTask) -> None:
+        """It holds its slot no longer."""
+        self._unchecked.pop(task, None)
+        slot, was_watched = task.release_slot()
+        if was_watched:
+            self.unfollow(task)
+        if slot is not None:
+            self.limiter.end(slot)
+        self.release(task)
+
+    def _reported_by_callback(self, calls: TaskCalls, info: TaskInfo) -> None:
+        task = self.route(info.token or "", info.id)
+        if task is not None and task.users:
+            self._take_state(task, info, False)
+        else:
+            self._memory.add(IdFact.REPORTED, info.id, info.token)
+        calls.on_over(TaskRef(info.id or None, info.token))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -21,22 +22,21 @@ from wiro_async import (
     ToolCall,
     TransportError,
 )
-from wiro_async._engine.tracking import tracked_task as module
-from wiro_async._engine.tracking.tracked_task import EventBuffer, TrackedTask
+from wiro_async._engine.tracking.event_buffer import EventBuffer
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.messages.frames import parse_frame
 from wiro_async._protocol.tasks.records import parse_task
+
+if TYPE_CHECKING:
+    from tests.engine.tracking.conftest import NewRecord
 
 FOREVER = Timeouts()
 
 
-async def nothing() -> None:
-    """No snapshot."""
-
-
 @pytest.fixture
-async def tracked() -> TrackedTask:
-    """A watcher of a task of unknown age."""
-    return TrackedTask("7", "token", "owner/model", nothing, None)
+async def tracked(new_record: NewRecord) -> TrackedTask:
+    """A task of unknown age."""
+    return new_record()
 
 
 def task(status: str, exit_code: str | None = None) -> TaskInfo:
@@ -48,7 +48,7 @@ def hear(tracked: TrackedTask, body: str) -> None:
     """A message comes."""
     message = parse_frame(body.encode())
     assert message is not None
-    tracked.receive(message)
+    tracked.apply(message)
 
 
 def numbers() -> Iterator[str]:
@@ -59,15 +59,14 @@ def numbers() -> Iterator[str]:
 
 async def read(buffer: EventBuffer, tracked: TrackedTask) -> list[object]:
     """What is unread, up to the end of the task."""
-    events: list[object] = []
-    while (event := await buffer.next(tracked, 0.0, FOREVER)) is not None:
-        events.append(event)
-    return events
+    await tracked.pause(tracked.changed, lambda: tracked.is_over, 0.0, FOREVER)
+    tracked.catch_up()
+    return [buffer.pop() for _ in range(len(buffer))]
 
 
 async def test_text_and_progress_that_nobody_read_are_merged(tracked: TrackedTask) -> None:
     """A slow reader gets all text at once and the newest progress."""
-    buffer = EventBuffer()
+    buffer = EventBuffer(100)
     tracked.listen(buffer)
     for text in ("O", "On", "Once"):
         hear(
@@ -78,35 +77,34 @@ async def test_text_and_progress_that_nobody_read_are_merged(tracked: TrackedTas
         hear(
             tracked, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}'
         )
-    tracked.look(task("task_postprocess_end", "0"), True)
+    tracked.apply(task("task_postprocess_end", "0"))
     events = await read(buffer, tracked)
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["Once"]
     assert [event.fraction for event in events if isinstance(event, Progress)] == [0.3]
 
 
-async def test_what_nobody_reads_is_bounded(tracked: TrackedTask, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_nobody_reads_is_bounded(tracked: TrackedTask) -> None:
     """However much comes, memory does not grow."""
-    buffer = EventBuffer()
+    buffer = EventBuffer(100)
     tracked.listen(buffer)
     for body in numbers():
         hear(tracked, body)
-    tracked.look(task("task_postprocess_end", "0"), True)
-    assert len(await read(buffer, tracked)) == module.MAX_UNREAD
+    tracked.apply(task("task_postprocess_end", "0"))
+    assert len(await read(buffer, tracked)) == 100
 
 
-async def test_what_is_rare_is_never_dropped(tracked: TrackedTask, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_rare_is_never_dropped(tracked: TrackedTask) -> None:
     """Log lines and progress make room for newer ones; a tool's call or a status among them stays."""
-    monkeypatch.setattr(module, "MAX_UNREAD", 10)
-    buffer = EventBuffer()
+    buffer = EventBuffer(10)
     tracked.listen(buffer)
-    tracked.look(task("task_start"), True)
+    tracked.apply(task("task_start"))
     call = {"type": "function_call", "call_id": "1", "name": "look", "arguments": "{}", "status": "completed"}
     body = {"type": "task_output", "id": "7", "message": {"type": "answer", "segments": [call]}}
     tracked.reconnected()
     hear(tracked, json.dumps(body))
     for number in range(100):
         hear(tracked, f'{{"type":"task_output","id":"7","message":"line {number}"}}')
-    tracked.look(task("task_postprocess_end", "0"), True)
+    tracked.apply(task("task_postprocess_end", "0"))
     events = await read(buffer, tracked)
     assert [type(event) for event in events if not isinstance(event, LogLine)] == [
         StatusChanged,
@@ -120,11 +118,11 @@ async def test_what_is_rare_is_never_dropped(tracked: TrackedTask, monkeypatch: 
 
 async def test_a_late_listener_is_told_the_status_first(tracked: TrackedTask) -> None:
     """Then what follows."""
-    tracked.look(task("task_start"), True)
-    buffer = EventBuffer()
+    tracked.apply(task("task_start"))
+    buffer = EventBuffer(100)
     tracked.listen(buffer)
     tracked.reconnected()
-    tracked.look(task("task_cancel"), True)
+    tracked.apply(task("task_cancel"))
     first, second, third = await read(buffer, tracked)
     assert isinstance(first, StatusChanged)
     assert first.status == "task_start"
@@ -134,7 +132,7 @@ async def test_a_late_listener_is_told_the_status_first(tracked: TrackedTask) ->
 
 async def test_a_failed_watch_ends_all_waits(tracked: TrackedTask) -> None:
     """With the error, which learns the ids; a second one changes nothing."""
-    buffer = EventBuffer()
+    buffer = EventBuffer(100)
     tracked.listen(buffer)
     waiting = asyncio.create_task(tracked.wait(0.0, FOREVER))
     reading = asyncio.create_task(read(buffer, tracked))
@@ -153,7 +151,7 @@ async def test_the_nearest_time_out_is_told(tracked: TrackedTask) -> None:
     with pytest.raises(TaskTimeoutError) as caught:
         await tracked.wait(start, Timeouts(run=50, queue=0.01, idle=60))
     assert (caught.value.phase, caught.value.last_status) == ("queue", None)
-    tracked.look(task("task_start"), True)
+    tracked.apply(task("task_start"))
     with pytest.raises(TaskTimeoutError) as caught:
         await tracked.wait(start, Timeouts(run=50, queue=0.01, idle=0.05))
     assert (caught.value.phase, caught.value.last_status) == ("idle", "task_start")
@@ -171,7 +169,7 @@ async def test_a_sign_of_life_moves_the_idle_time_out(tracked: TrackedTask) -> N
         await waiting
 
 
-async def test_age(tracked: TrackedTask) -> None:
+async def test_age(tracked: TrackedTask, new_record: NewRecord) -> None:
     """A task of unknown origin is as old as can be."""
     assert tracked.age == float("inf")
-    assert TrackedTask("7", None, "", nothing, anyio.current_time()).age < 5
+    assert new_record(anyio.current_time()).age < 5

@@ -23,15 +23,10 @@ from wiro_async import (
     TaskFinished,
     TextDelta,
     Timeouts,
+    Tuning,
     WiroError,
 )
 from wiro_async._engine.calls import task_calls
-from wiro_async._engine.calls.sender import Departure
-from wiro_async._engine.tracking import poller, running
-from wiro_async._engine.tracking import socket_feed as socket_feed
-from wiro_async._engine.tracking.event_stream_feed import EventRuns
-from wiro_async._protocol.http import requests
-from wiro_async._protocol.http.requests import RunInput
 from wiro_async.testing import Cut, Duplicate, MuteAfter, RefuseUpgrade, ResetAfter, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -62,7 +57,7 @@ async def test_a_service_that_serves_one_task_a_socket(
     await until(lambda: wiro.statistics().sockets == 0)
 
 
-async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, hurried: None) -> None:
+async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, hurried: Tuning) -> None:
     """Past a number of tasks another socket is opened."""
     async with AsyncWiro(**emulator.options(), tasks_per_socket=4) as wiro:
         await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 20, "n": n}) for n in range(10)))
@@ -70,21 +65,17 @@ async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, hurried: N
     assert max(len(record.tokens) for record in emulator.ledger.sockets) <= 4
 
 
-async def test_a_socket_is_given_up_after_many_registrations(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(socket_max_registrations=3)
+async def test_a_socket_is_given_up_after_many_registrations(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """The service knows no way to take one back."""
-    monkeypatch.setattr(socket_feed, "MAX_REGISTRATIONS", 3)
     for _ in range(5):
         await wiro.run("emulator/sleeper", SHORT)
     assert [len(record.tokens) for record in emulator.ledger.sockets] == [3, 2]
 
 
-async def test_an_idle_socket_is_closed(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(socket_idle=0.05)
+async def test_an_idle_socket_is_closed(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """After a while without a task; the next task opens another."""
-    monkeypatch.setattr(socket_feed, "IDLE_SECONDS", 0.05)
     await wiro.run("emulator/sleeper", SHORT)
     await until(lambda: wiro.statistics().sockets == 0 and not emulator.ledger.open_sockets)
     assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
@@ -109,7 +100,7 @@ async def test_no_key_goes_to_the_socket(emulator: WiroEmulator, wiro: AsyncWiro
     assert headers["user-agent"].startswith("wiro-async/")
 
 
-async def test_polls_keep_their_pace(emulator: WiroEmulator, hurried: None) -> None:
+async def test_polls_keep_their_pace(emulator: WiroEmulator, hurried: Tuning) -> None:
     """All tasks together are never asked about faster than allowed."""
     async with AsyncWiro(**emulator.options(), updates="polling", polls_per_second=50) as wiro:
         tasks = [await wiro.submit("emulator/sleeper", {"seconds": 15}) for _ in range(10)]
@@ -118,11 +109,9 @@ async def test_polls_keep_their_pace(emulator: WiroEmulator, hurried: None) -> N
     assert len(asked) <= 50 * (asked[-1] - asked[0]) * 1.3 + 3
 
 
-async def test_polls_that_are_refused_end_the_wait(
-    emulator: WiroEmulator, polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(refusal_grace_known=0.1)
+async def test_polls_that_are_refused_end_the_wait(emulator: WiroEmulator, polling: AsyncWiro) -> None:
     """A key that is refused again and again is not valid any more; the next wait asks anew."""
-    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.1)
     task = await polling.submit("emulator/sleeper", {"seconds": 60})
     async with task.events() as events:
         await anext(events)
@@ -162,19 +151,21 @@ NO_SUCH_TASK = Respond(200, '{"result":false,"errors":[{"code":1,"message":"task
 
 
 @pytest.mark.parametrize("reference", ["token", "id"])
-@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize(
+    "is_held",
+    [
+        pytest.param(True, marks=pytest.mark.tuning(refusal_grace=0.2)),
+        pytest.param(False, marks=pytest.mark.tuning(refusal_grace=0.2, max_idle_slots=0)),
+    ],
+)
 async def test_refusals_lose_no_run_of_the_session_whoever_follows_it(
     emulator: WiroEmulator,
     polling: AsyncWiro,
     until: Until,
-    monkeypatch: pytest.MonkeyPatch,
     reference: str,
     is_held: bool,
 ) -> None:
     """It was made here, so it surely exists, for who has only its token or id too: the session knows, or the handle."""
-    monkeypatch.setattr(poller, "REFUSED_GRACE", 0.2)
-    if not is_held:
-        monkeypatch.setattr(running, "MAX_UNFOLLOWED", 0)
     made = await polling.submit("emulator/sleeper", SHORT)
     emulator.faults.http("Task/Detail", NO_SUCH_TASK, times=20)
     known = polling.task(made.token) if reference == "token" else polling.task(task_id=made.id)
@@ -194,22 +185,18 @@ async def test_refusals_of_another_account_are_told_soon(emulator: WiroEmulator,
         await other.task(made.token)
 
 
-async def test_a_token_that_nobody_knows(
-    emulator: WiroEmulator, polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(refusal_grace_known=0.2)
+async def test_a_token_that_nobody_knows(emulator: WiroEmulator, polling: AsyncWiro) -> None:
     """Where such a task is not refused but listed nowhere, the wait ends too."""
-    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.2)
     emulator.faults.http("Task/Detail", Respond(200, '{"result":true,"errors":[],"tasklist":[]}'), times=None)
     with pytest.raises(NotFoundError, match="lists no such task") as caught:
         await polling.task("mistyped")
     assert caught.value.token == "mistyped"
 
 
-async def test_polls_that_fail_for_too_long_end_the_wait(
-    emulator: WiroEmulator, polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(failing_grace=0.1)
+async def test_polls_that_fail_for_too_long_end_the_wait(emulator: WiroEmulator, polling: AsyncWiro) -> None:
     """Patience has an end."""
-    monkeypatch.setattr(poller, "FAILING_GRACE", 0.1)
     view = polling.with_options(retry=RetryPolicy(attempts=1))
     task = await view.submit("emulator/stuck")
     emulator.faults.http("Task/Detail", ResetAfter(), times=None)
@@ -237,11 +224,9 @@ async def test_a_new_task_may_be_unknown_for_a_while(emulator: WiroEmulator, pol
     assert (await polling.run("emulator/sleeper", SHORT)).succeeded
 
 
-async def test_a_finished_task_without_an_exit_code(
-    emulator: WiroEmulator, polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(poll_confirmations=3)
+async def test_a_finished_task_without_an_exit_code(emulator: WiroEmulator, polling: AsyncWiro) -> None:
     """It is asked for some more times, then taken as it is: not a success."""
-    monkeypatch.setattr(poller, "PATIENCE", 3)
     row = {"id": "7", "status": "task_postprocess_end", "pexit": "", "modelslugowner": "a", "modelslugproject": "b"}
     emulator.faults.http("Task/Detail", Respond(200, json.dumps({"result": True, "tasklist": [row]})), times=None)
     events = [event async for event in polling.task("token").events()]
@@ -251,17 +236,15 @@ async def test_a_finished_task_without_an_exit_code(
     assert emulator.ledger.count("Task/Detail") >= 3
 
 
-async def test_a_socket_that_claims_an_end_for_too_long(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(poll_confirmations=2)
+async def test_a_socket_that_claims_an_end_for_too_long(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """If Detail does not agree for long, it is asked at the usual pace again, and the end still comes."""
-    monkeypatch.setattr(poller, "PATIENCE", 2)
     emulator.faults.detail_lag = 0.5
     assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
 @pytest.mark.parametrize("model", ["emulator/painter", "emulator/writer"])
-async def test_event_streams(emulator: WiroEmulator, hurried: None, model: str) -> None:
+async def test_event_streams(emulator: WiroEmulator, hurried: Tuning, model: str) -> None:
     """updates="sse": statuses and the end come over the run's own answer."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         heard: list[object] = []
@@ -273,7 +256,7 @@ async def test_event_streams(emulator: WiroEmulator, hurried: None, model: str) 
     assert not emulator.ledger.sockets
 
 
-async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """The run goes on by the socket; nothing is sent again."""
 
     class Breaking(httpx.AsyncHTTPTransport):
@@ -310,7 +293,7 @@ async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: None
 @pytest.mark.parametrize(
     "fault", [ResetAfter(), Respond(502, "<html>", "text/html", handled=True)], ids=["reset", "502"]
 )
-async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried: None, fault: Any) -> None:
+async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried: Tuning, fault: Any) -> None:
     """The run is looked for, as any other."""
     emulator.faults.http("Run/*", fault)
     async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
@@ -318,7 +301,7 @@ async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_an_event_stream_that_was_cut_before_it_told_the_ids(emulator: WiroEmulator, hurried: None) -> None:
+async def test_an_event_stream_that_was_cut_before_it_told_the_ids(emulator: WiroEmulator, hurried: Tuning) -> None:
     """An empty stream may have made a task: it is looked for."""
     emulator.faults.http("Run/*", Respond(200, ": keep-alive\n\n", "text/event-stream", handled=True))
     async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
@@ -340,7 +323,7 @@ class KeepAlives:
             await asyncio.sleep(0.01)
 
 
-async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """It is not waited for any longer than another answer; then the task is looked for."""
     emulator.faults.http("Run/*", KeepAlives())
     async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
@@ -351,24 +334,21 @@ async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried
 
 
 async def test_an_event_stream_that_is_not_waited_for_is_dropped(
-    emulator: WiroEmulator, hurried: None, until: Until
+    emulator: WiroEmulator, hurried: Tuning, until: Until
 ) -> None:
     """Whoever is cancelled while waiting for the ids leaves no stream behind."""
     emulator.faults.http("Run/*", KeepAlives())
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
-        calls, runs = wiro._runner.context.calls, EventRuns(wiro._engine.background, wiro._engine.tracker)
-        await wiro._engine.open()
-        request = requests.run("emulator/sleeper", RunInput.parse({"seconds": 1}), None, None, True)
-        starting = asyncio.create_task(runs.start(calls, request, Departure()))
+        starting = asyncio.create_task(wiro.submit("emulator/sleeper", {"seconds": 1}))
         await until(lambda: emulator.ledger.submissions)
         starting.cancel()
         await asyncio.wait([starting])
         await until(lambda: wiro.statistics().requests == 0)
-        assert wiro.statistics().background_tasks == 0
+        await until(lambda: wiro.statistics().background_tasks == 0)
 
 
 @pytest.mark.parametrize("tells", ["output", "done"])
-async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: None, tells: str) -> None:
+async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: Tuning, tells: str) -> None:
     """Not only the first, whose form nobody has promised."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         made = await wiro.with_options(updates="polling").submit("emulator/sleeper", SHORT)
@@ -379,7 +359,7 @@ async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: None,
         assert (await wiro.run("emulator/sleeper", SHORT)).task.id == made.id
 
 
-async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried: None) -> None:
+async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried: Tuning) -> None:
     """A service, or a proxy, that knows no streams gives the ids at once, or the refusal."""
     emulator.faults.sync_timeout = 0.05
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
@@ -391,7 +371,7 @@ async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried:
         assert (await wiro.run("emulator/sleeper", SHORT)).task.id == made.id
 
 
-async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hurried: None, until: Until) -> None:
+async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """A handle that is picked up after its stream has ended is asked about."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/sleeper", SHORT)
@@ -399,7 +379,7 @@ async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hu
         assert (await task).succeeded
 
 
-async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, hurried: None) -> None:
+async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, hurried: Tuning) -> None:
     """The connection goes; the handle's task goes on."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/stuck")
@@ -415,7 +395,7 @@ async def test_duplicates_do_not_end_a_task_twice(emulator: WiroEmulator, wiro: 
     assert all(result.succeeded for result in results)
 
 
-async def test_a_lost_event_stream_without_a_task(emulator: WiroEmulator, hurried: None) -> None:
+async def test_a_lost_event_stream_without_a_task(emulator: WiroEmulator, hurried: Tuning) -> None:
     """Nothing was made, and the caller is told that nobody knows."""
     emulator.faults.http("Run/*", Cut(3))
     async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=0.2)) as wiro:

@@ -10,25 +10,26 @@ import json
 import os
 from collections.abc import AsyncIterator
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias, get_args
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias, cast, get_args
 
-import anyio
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wiro_async import LogLine, StatusChanged, TaskEvent, TaskInfo, TextDelta, TextReset, Timeouts
-from wiro_async._engine.tracking import tracked_task as module
-from wiro_async._engine.tracking.tracked_task import EventBuffer, TrackedTask
-from wiro_async._protocol.http.event_stream import ServerEvent, parse_event
+from wiro_async import LogLine, StatusChanged, TaskEvent, TaskInfo, TextDelta, TextReset, Tuning
+from wiro_async._engine.background.background_tasks import BackgroundTasks
+from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.tracking.event_buffer import EventBuffer
+from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
+from wiro_async._protocol.http.event_stream import ServerEvent, told_by
 from wiro_async._protocol.messages import frames as messages
 from wiro_async._protocol.messages.frames import Message, parse_frame
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.values import json as json_module
 
 EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 150
-FOREVER = Timeouts()
 Generation: TypeAlias = Literal["raw", "lists", "segments", "wrapped"]
 Envelope: TypeAlias = Literal["socket", "text", "odd", "sse"]
 Other: TypeAlias = Literal["read", "log", "lost"]
@@ -63,7 +64,7 @@ class Told:
     def message(self) -> Message:
         told: dict[str, Any] = {"type": "answer", "speed": "6.0", **self.content()}
         if self.envelope == "sse":
-            event = parse_event(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **told})))
+            event = told_by(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **told})))
             assert isinstance(event, Message)
             return event
         frame: dict[str, Any] = {"type": "task_output", "id": "7", "message": told, "result": True}
@@ -118,12 +119,26 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Told], list[Told | Other], Told]:
     return whole, arrived, end
 
 
-def watched() -> tuple[TrackedTask, EventBuffer]:
+class Table:
+    """The part of a tracker that a record needs."""
+
+    def apply(self, task: TrackedTask, news: TaskInfo) -> Effect:
+        """Nothing else acts on it."""
+        return task.apply(news)
+
+    def release(self, task: TrackedTask) -> None:
+        """Nobody needs it any more."""
+
+
+async def _nothing() -> None: ...
+
+
+def listened_to(limit: int = 10_000) -> tuple[TrackedTask, EventBuffer]:
     """A task that somebody listens to."""
-
-    async def nothing() -> None: ...
-
-    tracked, buffer = TrackedTask("7", "token", "owner/model", nothing, None), EventBuffer()
+    calls = cast("TaskCalls", SimpleNamespace(sender=SimpleNamespace(account="")))
+    background = BackgroundTasks(_nothing, _nothing)
+    tracked = TrackedTask(Table(), background, Tuning(), calls, TaskRef("7", "token"), None)
+    buffer = EventBuffer(limit)
     tracked.listen(buffer)
     return tracked, buffer
 
@@ -131,12 +146,11 @@ def watched() -> tuple[TrackedTask, EventBuffer]:
 async def available(tracked: TrackedTask, buffer: EventBuffer) -> AsyncIterator[TaskEvent]:
     """What can be read now."""
     while True:
-        event = None
-        with anyio.move_on_after(0):
-            event = await buffer.next(tracked, 0.0, FOREVER)
-        if event is None:
+        if not buffer:
+            tracked.catch_up()
+        if not buffer:
             return
-        yield event
+        yield buffer.pop()
 
 
 class Reader:
@@ -159,8 +173,8 @@ class Reader:
 
 async def follow(arrived: list[Told | Other], end: TaskInfo) -> list[Reader]:
     """One who reads now and then, and one who comes late."""
-    tracked, buffer = watched()
-    reader, late, second = Reader(), Reader(), EventBuffer()
+    tracked, buffer = listened_to()
+    reader, late, second = Reader(), Reader(), EventBuffer(10_000)
     for number, told in enumerate(arrived):
         if number == len(arrived) // 2:
             tracked.listen(second)
@@ -168,12 +182,12 @@ async def follow(arrived: list[Told | Other], end: TaskInfo) -> list[Reader]:
             case "read":
                 await reader.read(tracked, buffer)
             case "log":
-                tracked.receive(Message("task_output", "7", "", {"type": "task_output", "message": "line"}))
+                tracked.apply(Message("task_output", "7", "", {"type": "task_output", "message": "line"}))
             case "lost":
                 tracked.reconnected()
             case _:
-                tracked.receive(told.message())
-    tracked.look(end, patient=True)
+                tracked.apply(told.message())
+    tracked.apply(end)
     await reader.read(tracked, buffer)
     await late.read(tracked, second)
     return [reader, late] if arrived else [reader]
@@ -201,13 +215,13 @@ def frame(text: str) -> bytes:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The frames that were decoded."""
     frames: list[bytes] = []
-    decode = json_module.decode_or_none
+    decode = json_module.decode_text_or_none
 
     def note(data: bytes) -> Any:
         frames.append(data)
         return decode(data)
 
-    monkeypatch.setattr(messages, "decode_or_none", note)
+    monkeypatch.setattr(messages, "decode_text_or_none", note)
     return frames
 
 
@@ -215,12 +229,12 @@ def hear(tracked: TrackedTask, data: bytes) -> None:
     """A frame comes."""
     message = parse_frame(data)
     assert message is not None
-    tracked.receive(message)
+    tracked.apply(message)
 
 
 async def test_a_reader_who_lags_has_only_the_newest_decoded(decoded: list[bytes]) -> None:
     """What a newer message replaces costs next to nothing."""
-    tracked, buffer = watched()
+    tracked, buffer = listened_to()
     for end in range(1, 100):
         hear(tracked, frame("x" * end))
     assert decoded == []
@@ -232,17 +246,18 @@ async def test_a_reader_who_lags_has_only_the_newest_decoded(decoded: list[bytes
 
 async def test_nobody_listens_so_nothing_is_decoded(decoded: list[bytes]) -> None:
     """But it is a sign of life, and a status."""
-    tracked, buffer = watched()
+    tracked, buffer = listened_to()
     tracked.unlisten(buffer)
-    tracked.last_sign = 0.0
+    before = tracked.last_sign
+    await asyncio.sleep(0.01)
     hear(tracked, frame("x"))
-    assert (decoded, tracked.state.status, tracked.heard) == ([], "task_output", True)
-    assert tracked.last_sign > 0
+    assert (decoded, tracked.state.status, tracked.schedule.was_heard) == ([], "task_output", True)
+    assert tracked.last_sign > before
 
 
 async def test_other_messages_are_not_overtaken(decoded: list[bytes]) -> None:
     """Text is told before what came after it."""
-    tracked, buffer = watched()
+    tracked, buffer = listened_to()
     hear(tracked, frame("x"))
     hear(tracked, b'{"type":"task_end","id":"7"}')
     hear(tracked, frame("x, y"))
@@ -253,22 +268,21 @@ async def test_other_messages_are_not_overtaken(decoded: list[bytes]) -> None:
 
 async def test_text_before_a_cancellation_is_told() -> None:
     """Whoever cancels may want what there was."""
-    tracked, buffer = watched()
+    tracked, buffer = listened_to()
     hear(tracked, frame("half a sen"))
-    tracked.look(parse_task({"id": "7", "status": "task_cancel"}), patient=True)
+    tracked.apply(parse_task({"id": "7", "status": "task_cancel"}))
     reader = Reader()
     await reader.read(tracked, buffer)
     assert reader.text["answer"] == "half a sen"
 
 
-async def test_text_is_never_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_text_is_never_dropped() -> None:
     """Of a flood of lines that nobody reads the newest are kept, and all text."""
-    monkeypatch.setattr(module, "MAX_UNREAD", 20)
-    tracked, buffer = watched()
+    tracked, buffer = listened_to(20)
     for end in range(1, 100):
         hear(tracked, frame("x" * end))
-        tracked.receive(Message("task_output", "7", "", {"type": "task_output", "message": f"line {end}"}))
-    tracked.look(Told("", "x" * 100, "raw").detail()[0], patient=True)
+        tracked.apply(Message("task_output", "7", "", {"type": "task_output", "message": f"line {end}"}))
+    tracked.apply(Told("", "x" * 100, "raw").detail()[0])
     events = [event async for event in available(tracked, buffer)]
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "x" * 100
     assert [event.text for event in events if isinstance(event, LogLine)][-1] == "line 99"
@@ -277,7 +291,7 @@ async def test_text_is_never_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_texts_that_were_taken_back_are_not_kept() -> None:
     """A model that starts over again and again fills no memory while nobody reads."""
-    tracked, buffer = watched()
+    tracked, buffer = listened_to()
     for number in range(100):
         hear(tracked, frame(f"{number} again"))
         tracked.catch_up()
@@ -287,7 +301,7 @@ async def test_texts_that_were_taken_back_are_not_kept() -> None:
 
 async def test_pieces_of_text_do_not_keep_all_of_it() -> None:
     """Else a list of all pieces would hold the text as often as there are pieces."""
-    tracked, buffer = watched()
+    tracked, buffer = listened_to()
     hear(tracked, frame("Hello"))
     (piece,) = [event async for event in available(tracked, buffer) if isinstance(event, TextDelta)]
     assert piece.raw == {"type": "task_output", "id": "7", "message": {"type": "answer"}}

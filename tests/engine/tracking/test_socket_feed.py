@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 import pytest
 
-from wiro_async import AsyncWiro
-from wiro_async._engine.tracking import socket_feed as module
+from wiro_async import AsyncWiro, Tuning
+from wiro_async._engine.background.background_tasks import BackgroundTasks
+from wiro_async._engine.tracking.socket_feed import SocketFeed
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._transport import clock
 from wiro_async.testing import CloseAfterTask, HalfOpen, MuteAfter, WiroEmulator
 
 if TYPE_CHECKING:
     from tests.conftest import Until
+    from tests.engine.tracking.conftest import NewRecord
     from wiro_async.testing._socket_faults import Forward, Line, Outgoing
 
 SHORT = {"seconds": 5, "events": 9}
@@ -45,27 +47,30 @@ async def test_a_socket_that_closes_at_once_is_not_opened_for_ever(emulator: Wir
     assert len(emulator.ledger.sockets) <= 15
 
 
+@pytest.mark.tuning(socket_backoff=0.05)
 async def test_a_socket_that_is_closed_after_each_task_is_opened_at_once(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, wiro: AsyncWiro
 ) -> None:
-    """It has done what it was to do."""
-    monkeypatch.setattr(module, "BACKOFF", 0.05)
+    """It has done what it was to do, so the backoff does not grow: one socket for each task."""
     emulator.faults.socket(CloseAfterTask())
+    began = clock.loop_time()
     for _ in range(12):
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
-    assert all(line._drops <= 1 for line in wiro._engine.socket_feed.lines)
+    assert clock.loop_time() - began < 12 * (5 / 50 + 3 * 0.05 + 0.3)  # with a growing backoff it is at least 25 s
 
 
 async def test_a_dead_socket_says_nothing_about_sharing(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """Where nobody is heard any more, that is no sign that one task is served and the others are not."""
     emulator.faults.socket(HalfOpen(1), times=1)
     await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 50, "n": n}) for n in range(6)))
-    assert wiro._engine.socket_feed.per_socket > 1
+    before = len(emulator.ledger.sockets)
+    await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 50, "n": n}) for n in range(6)))
+    assert len(emulator.ledger.sockets) - before <= 1
 
 
-async def test_sharing_is_tried_again(emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.tuning(unshared_seconds=0.5)
+async def test_sharing_is_tried_again(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """A service, or a spell, that serves one task a socket may be gone some time later."""
-    monkeypatch.setattr(module, "ALONE_SECONDS", 0.5)
     emulator.faults.socket(MuteAfter(1))
     await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 50, "n": n}) for n in range(5)))
     assert any(len(record.tokens) == 1 for record in emulator.ledger.sockets)
@@ -76,17 +81,28 @@ async def test_sharing_is_tried_again(emulator: WiroEmulator, wiro: AsyncWiro, m
     assert len(emulator.ledger.sockets) - before <= 2
 
 
-async def test_audio_is_a_sign_of_life(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+async def test_audio_is_a_sign_of_life(new_record: NewRecord) -> None:
     """Binary frames begin with the token of their task; those of others are nobody's."""
-    task = await wiro.submit("emulator/stuck")
-    async with task.events() as events:
-        await anext(events)
-        (source,) = set(wiro._engine.tracker._sources.values())
-        tracked: TrackedTask = source.tracked
-        tracked.last_sign, tracked.heard, began = 0.0, False, clock.loop_time()
-        assert wiro._engine.socket_feed.deliver(b"nobody|" + bytes(9600)) is None
-        assert wiro._engine.socket_feed.deliver(bytes(9600)) is None
-        assert (tracked.last_sign, tracked.heard) == (0.0, False)
-        assert wiro._engine.socket_feed.deliver(f"{task.token}|".encode() + b"\xff\xfe|" * 100) is not None
-        assert tracked.last_sign >= began
-        assert tracked.heard
+    task = new_record()
+
+    def connect() -> NoReturn:
+        raise AssertionError
+
+    def route(token: str, task_id: str) -> TrackedTask | None:
+        return task if token == "token" else None
+
+    background = BackgroundTasks(_nothing, _nothing)
+    feed = SocketFeed(background, Tuning(), connect, 1, route, TrackedTask.apply, TrackedTask.feed_closed)
+    await asyncio.sleep(0.01)
+    before = task.last_sign
+    assert feed.deliver(b"nobody|" + bytes(9600)) is None
+    assert feed.deliver(bytes(9600)) is None
+    assert task.last_sign == before
+    assert not task.schedule.was_heard
+    assert feed.deliver(b"token|" + b"\xff\xfe|" * 100) == (task, "nothing")
+    assert task.last_sign > before
+    assert task.schedule.was_heard
+
+
+async def _nothing() -> None:
+    pass

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVarTuple, Unpack
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVarTuple, Unpack, cast
 
 import attrs
 import pytest
@@ -16,19 +18,21 @@ from wiro_async import (
     NotFoundError,
     PermissionDeniedError,
     TaskInfo,
+    Tuning,
     WiroError,
 )
-from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._engine.tracking import poller as module
+from wiro_async._engine.background.background_tasks import BackgroundTask, BackgroundTasks
+from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.tracking.poller import Poller
-from wiro_async._engine.tracking.tracked_task import TrackedTask
-from wiro_async._protocol.messages.frames import parse_frame
+from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
+from wiro_async._protocol.messages.frames import Message, parse_frame
 from wiro_async._protocol.tasks.records import parse_task
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Jump
 
 Arguments = TypeVarTuple("Arguments")
+TUNING = Tuning()
 FAST = 1000.0  # questions a second
 LINE = '{"type":"task_output","id":"7","message":"a line"}'
 BEAT = '{"type":"task_heartbeat","id":"7"}'
@@ -43,35 +47,56 @@ class Stage:
     asked: list[float] = attrs.field(factory=list[float])
     answer: Callable[[], TaskInfo | None] = attrs.field(default=lambda: task("task_output"))
     group: asyncio.TaskGroup = attrs.field(factory=asyncio.TaskGroup)
+    starter: Starter = attrs.field(init=False)
     poller: Poller = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.poller = Poller(Starter(self.group), self.per_second)
+        self.starter = Starter(self.group)
+        self.poller = Poller(self.starter, TUNING, self.per_second, self.take, TrackedTask.fail)
 
-    def watch(self, *, by_socket: bool = True, is_new: bool = True) -> TrackedTask:
-        """A task that is followed from now on."""
+    def take(self, task: TrackedTask, info: TaskInfo, patient: bool) -> Effect:
+        """What the tracker does with a state."""
+        return task.apply(info, patient=patient)
 
-        async def ask() -> TaskInfo | None:
+    def apply(self, task: TrackedTask, news: Message | TaskInfo) -> Effect:
+        """What the tracker does with news."""
+        effect = task.apply(news)
+        if effect in ("reported", "reported again"):
+            self.poller.check_report(task)
+        return effect
+
+    def release(self, task: TrackedTask) -> None:
+        """Nobody needs a task any more."""
+
+    def watch(self, *, by_socket: bool = True, is_new: bool = True, seconds: float = 0.0) -> TrackedTask:
+        """A task that is followed from now on, and takes some seconds to read."""
+
+        async def detail(ref: TaskRef) -> TaskInfo | None:
             self.asked.append(now())
+            if seconds:
+                await asyncio.sleep(seconds)
             return self.answer()
 
-        tracked = TrackedTask("7", "token", "owner/model", ask, now() if is_new else None)
-        tracked.on_claim, tracked.by_socket, tracked.users = self.poller.hurry, by_socket, 1
-        self.poller.add(tracked)
+        calls = cast("TaskCalls", SimpleNamespace(detail=detail, sender=SimpleNamespace(account="")))
+        made_at = now() if is_new else None
+        tracked = TrackedTask(self, self.starter, TUNING, calls, TaskRef("7", "token"), made_at)
+        tracked.begin_use(calls, "owner/model", "auto", made_at)
+        if by_socket:
+            tracked.feed_opened()
+        self.poller.attach(tracked)
         return tracked
 
 
 class Starter(BackgroundTasks):
-    """The part of a nursery that a poller needs."""
+    """The part of background tasks that a poller needs."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
-        self._tasks = group
+        self._group = group
 
-    def start(self, function: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> None:
-        async def run() -> None:
-            await function(*arguments)
-
-        self._tasks.create_task(run())
+    def start(self, function: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> BackgroundTask:
+        task = BackgroundTask(partial(function, *arguments), None)
+        self._group.create_task(task.run())
+        return task
 
 
 def now() -> float:
@@ -84,18 +109,18 @@ def task(status: str, exit_code: str = "") -> TaskInfo:
     return parse_task({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
-def hear(tracked: TrackedTask, frame: str) -> None:
+def hear(stage: Stage, tracked: TrackedTask, frame: str) -> None:
     """A message comes."""
     message = parse_frame(frame.encode())
     assert message is not None
-    tracked.receive(message)
+    stage.apply(tracked, message)
 
 
-async def chatter(tracked: TrackedTask, frame: str, every: float, seconds: float) -> None:
+async def chatter(stage: Stage, tracked: TrackedTask, frame: str, every: float, seconds: float) -> None:
     """The same message again and again, as long as somebody listens."""
     until = now() + seconds
     while now() < until and not tracked.is_over:
-        hear(tracked, frame)
+        hear(stage, tracked, frame)
         await asyncio.sleep(every)
 
 
@@ -123,7 +148,7 @@ def test_seldom_messages_of_a_healthy_socket(told: Told) -> None:
     """One every four seconds: soon they are trusted to go on."""
 
     async def story(stage: Stage) -> None:
-        await chatter(stage.watch(), LINE, 4.0, 40.0)
+        await chatter(stage, stage.watch(), LINE, 4.0, 40.0)
         assert len(stage.asked) <= 5
 
     told(story)
@@ -135,12 +160,12 @@ def test_chatter_keeps_no_end_secret(told: Told, frame: str) -> None:
 
     async def story(stage: Stage) -> None:
         tracked = stage.watch()
-        await chatter(tracked, frame, 0.2, 300.0)
+        await chatter(stage, tracked, frame, 0.2, 300.0)
         gaps = [later - earlier for earlier, later in zip([0.0, *stage.asked], stage.asked, strict=False)]
-        assert max(gaps) <= module.SILENCE_CAP * 1.01
+        assert max(gaps) <= TUNING.poll_max_silence * 1.01
         assert 10 <= len(stage.asked) <= 20
         stage.answer = lambda: task("task_postprocess_end", "0")
-        await chatter(tracked, frame, 0.2, module.SILENCE_CAP * 1.1)
+        await chatter(stage, tracked, frame, 0.2, TUNING.poll_max_silence * 1.1)
         assert tracked.is_over
 
     told(story)
@@ -151,10 +176,10 @@ def test_a_healthy_socket_is_enough(told: Told) -> None:
 
     async def story(stage: Stage) -> None:
         tracked = stage.watch()
-        await chatter(tracked, LINE, 0.2, 20.0)
+        await chatter(stage, tracked, LINE, 0.2, 20.0)
         assert not stage.asked
         stage.answer = lambda: task("task_postprocess_end", "0")
-        hear(tracked, END)
+        hear(stage, tracked, END)
         await asyncio.sleep(0.1)
         assert tracked.is_over
         assert len(stage.asked) == 1
@@ -167,9 +192,9 @@ def test_a_lost_socket_is_made_up_for(told: Told) -> None:
 
     async def story(stage: Stage) -> None:
         tracked = stage.watch()
-        await chatter(tracked, LINE, 4.0, 60.0)
-        tracked.by_socket = False
-        stage.poller.reconsider(tracked)
+        await chatter(stage, tracked, LINE, 4.0, 60.0)
+        tracked.feed_closed()
+        stage.poller.feed_lost(tracked)
         lost_at = now()
         await asyncio.sleep(0.11 * lost_at)
         assert stage.asked[-1] > lost_at
@@ -198,7 +223,7 @@ def test_first_claims_are_checked_at_once(told: Told) -> None:
         watchers = [stage.watch() for _ in range(60)]
         stage.answer = lambda: task("task_postprocess_end", "0")
         for tracked in watchers:
-            hear(tracked, END)
+            hear(stage, tracked, END)
         await asyncio.sleep(0.1)
         assert all(tracked.is_over for tracked in watchers)
         assert len(stage.asked) == 60
@@ -212,7 +237,7 @@ def test_lies_are_not_followed_up_for_ever(told: Told) -> None:
     async def story(stage: Stage) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(60):
-                group.create_task(chatter(stage.watch(), END, 0.1, 60.0))
+                group.create_task(chatter(stage, stage.watch(), END, 0.1, 60.0))
         assert len(stage.asked) <= 60 + 2 * 61
 
     told(story, 2.0)
@@ -223,12 +248,15 @@ def test_a_liar_is_believed_less_and_less(told: Told) -> None:
 
     async def story(stage: Stage) -> None:
         tracked = stage.watch()
-        await chatter(tracked, END, 0.1, 600.0)
-        assert tracked.disproved >= 3
+        await chatter(stage, tracked, END, 0.1, 600.0)
+        assert tracked.schedule.false_reports >= 3
         assert len(stage.asked) <= 200
-        assert len([at for at in stage.asked if at < 15]) <= module.PATIENCE + 2 * module.DOUBTING_PATIENCE
+        assert (
+            len([at for at in stage.asked if at < 15])
+            <= TUNING.poll_confirmations + 2 * TUNING.poll_confirmations_doubted
+        )
         stage.answer = lambda: task("task_postprocess_end", "0")
-        await asyncio.sleep(module.SILENCE_CAP * 1.1)
+        await asyncio.sleep(TUNING.poll_max_silence * 1.1)
         assert tracked.is_over
 
     told(story)
@@ -241,10 +269,12 @@ def test_claims_come_first(told: Told) -> None:
         for _ in range(50):
             stage.watch(by_socket=False, is_new=False)
         await asyncio.sleep(0)
+        asked = now()
         liar = stage.watch()
-        hear(liar, END)
+        hear(stage, liar, END)
         await asyncio.sleep(4.0)
-        assert liar.claims >= 3
+        assert liar.schedule.is_confirming
+        assert len([at for at in stage.asked if at >= asked]) >= 3
 
     told(story, 2.0)
 
@@ -253,17 +283,10 @@ def test_whoever_is_let_go_is_not_asked_about(told: Told) -> None:
     """Also if that happens while the answer is under way."""
 
     async def story(stage: Stage) -> None:
-        tracked = stage.watch(by_socket=False, is_new=False)
-
-        async def ask() -> TaskInfo | None:
-            stage.asked.append(now())
-            await asyncio.sleep(1.0)
-            return None
-
-        tracked.ask = ask
+        tracked = stage.watch(by_socket=False, is_new=False, seconds=1.0)
         await asyncio.sleep(0.5)
-        tracked.users = 0
-        stage.poller.remove(tracked)
+        tracked.end_use()
+        stage.poller.detach(tracked)
         await asyncio.sleep(100.0)
         assert len(stage.asked) == 1
 
@@ -283,17 +306,17 @@ def raising(error: WiroError) -> Callable[[], TaskInfo | None]:
 @pytest.mark.parametrize("is_new", [True, False])
 def test_refusals_in_a_row_end_the_watch(told: Told, error: WiroError, is_new: bool) -> None:
     """Not one, and not before some time: longer for a task that surely exists, most so if that is what is denied."""
-    grace = module.REFUSED_GRACE
+    grace = TUNING.refusal_grace
     if is_new:
-        grace = module.FAILING_GRACE if isinstance(error, NotFoundError) else module.UNKNOWN_GRACE
+        grace = TUNING.failing_grace if isinstance(error, NotFoundError) else TUNING.refusal_grace_known
 
     async def story(stage: Stage) -> None:
         stage.answer = raising(error)
         tracked = stage.watch(by_socket=False, is_new=is_new)
         await asyncio.sleep(grace * 0.9)
         assert not tracked.is_over
-        assert tracked.refusals >= module.REFUSALS
-        await asyncio.sleep(0.1 * grace + 2 * module.POLL_CAP)
+        assert len(stage.asked) >= TUNING.refusals
+        await asyncio.sleep(0.1 * grace + 2 * TUNING.poll_max)
         assert tracked.error is error
 
     told(story)
@@ -309,7 +332,7 @@ def test_few_refusals_far_apart_lose_no_run(told: Told, error: WiroError) -> Non
         asked = len(stage.asked)
         stage.answer = raising(error)
         await asyncio.sleep(120.0)
-        assert module.REFUSALS < len(stage.asked) - asked < module.KNOWN_REFUSALS
+        assert TUNING.refusals < len(stage.asked) - asked < TUNING.refusals_known
         stage.answer = lambda: task("task_output")
         await asyncio.sleep(1000.0)
         assert not tracked.is_over
@@ -340,15 +363,15 @@ def test_other_failures_are_endured_for_long(told: Told, error: WiroError) -> No
     async def story(stage: Stage) -> None:
         stage.answer = raising(error)
         tracked = stage.watch(by_socket=False)
-        await asyncio.sleep(module.FAILING_GRACE * 0.99)
+        await asyncio.sleep(TUNING.failing_grace * 0.99)
         assert not tracked.is_over
-        await asyncio.sleep(2 * module.POLL_CAP)
+        await asyncio.sleep(2 * TUNING.poll_max)
         assert tracked.error is error
 
     told(story)
 
 
-@pytest.mark.parametrize("is_new, grace", [(True, module.FAILING_GRACE), (False, module.UNKNOWN_GRACE)])
+@pytest.mark.parametrize("is_new, grace", [(True, TUNING.failing_grace), (False, TUNING.refusal_grace_known)])
 def test_a_task_that_is_not_listed(told: Told, is_new: bool, grace: float) -> None:
     """One that was made here will be; one that nobody ever saw may not exist."""
 
@@ -357,7 +380,7 @@ def test_a_task_that_is_not_listed(told: Told, is_new: bool, grace: float) -> No
         tracked = stage.watch(by_socket=False, is_new=is_new)
         await asyncio.sleep(grace * 0.95)
         assert not tracked.is_over
-        await asyncio.sleep(2 * module.POLL_CAP)
+        await asyncio.sleep(2 * TUNING.poll_max)
         assert isinstance(tracked.error, NotFoundError)
 
     told(story)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
@@ -17,9 +16,12 @@ from wiro_async._api.results.task_result import ParsedResult, TaskResult
 from wiro_async._api.run_options import EventListener
 from wiro_async._api.session_options import Options, next_url
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._api.tasks.task_context import EventStream, TaskContext
+from wiro_async._api.tasks.task_context import TaskContext
+from wiro_async._api.tasks.task_events import EventStream
+from wiro_async._engine.background.user_callback import call_user
 from wiro_async._engine.engine import Engine
 from wiro_async._engine.submission.submitter import RunPlan, Trace
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import InvalidInputError, WiroError
 from wiro_async._protocol.http import requests
 from wiro_async._protocol.submission.intent import Intent, with_intent
@@ -75,23 +77,25 @@ class Runner:
 
     async def submit(self, spec: RunSpec) -> TaskHandle:
         """Make the task, once. Errors as of `AsyncWiro.submit`."""
-        return await self.submit_within(self._options.timeout, spec)
+        return self.handle(await self.start(spec, self._options.timeout), self._options.timeout)
+
+    def handle(self, task: TrackedTask, timeouts: Timeouts) -> TaskHandle:
+        """The handle of a task that was just made."""
+        return TaskHandle(task.ref, task.model, self.context.within(timeouts), task.made_at)
 
     def without_socket(self) -> Runner:
         """Copy the runner for tasks that are not followed by the shared socket."""
         return attrs.evolve(self, options=attrs.evolve(self._options, updates="polling"))
 
-    async def submit_within(self, timeouts: Timeouts, spec: RunSpec) -> TaskHandle:
-        """Make the task within the timeouts that count before there is one."""
+    async def start(self, spec: RunSpec, timeouts: Timeouts) -> TrackedTask:
+        """Make the task, once, within the timeouts that count before there is a task."""
         phase, seconds = timeouts.before_start
         trace = Trace()
         async with self.explaining(spec.model, spec.input):
             with anyio.move_on_after(seconds):
                 plan = attrs.evolve(await self.plan(spec), trace=trace)
                 await self.engine.warm("polling" if plan.intent.callback_url else self._options.updates)
-                context = self.context.within(timeouts)
-                ref = await self.engine.submitter.submit(context.calls, plan)
-                return TaskHandle(ref, spec.model, context, anyio.current_time())
+                return await self.engine.submitter.submit(self.context.calls.within(timeouts.request), plan)
             raise trace.timed_out(phase, seconds)
 
     @asynccontextmanager
@@ -112,11 +116,21 @@ class Runner:
     async def run(self, spec: RunSpec, timeouts: Timeouts, on_event: EventListener | None = None) -> TaskResult:
         """Make the task and wait for its result. Errors as of `AsyncWiro.run`."""
         start = anyio.current_time()
-        handle = await self.submit_within(timeouts, spec)
-        async with self.engine.stopper.owning(self.context.calls, handle.ref, spec.on_cancel):
+        task = await self.start(spec, timeouts)
+        context = self.context.within(timeouts)
+        async with task.owned(spec.on_cancel):
             if on_event is None:
-                return await handle.result_since(start, timeouts)
-            return self.context.result(await _pass_on(handle.events_since(start, timeouts), on_event))
+                info = await context.wait(task.ref, spec.model, task.made_at, start)
+            else:
+                info = await self._report_events(self.handle(task, timeouts).events_since(start, timeouts), on_event)
+            return context.result(info)
+
+    async def _report_events(self, events: EventStream, on_event: EventListener) -> TaskInfo:
+        async with events:
+            async for event in events:
+                await call_user(on_event, event)
+        assert events.over is not None
+        return events.over
 
     async def run_parsed(
         self, spec: RunSpec, timeouts: Timeouts, on_event: EventListener | None, wanted: ResponseModel[T]
@@ -155,13 +169,3 @@ class Runner:
             options.on_unknown,
             mode,
         )
-
-
-async def _pass_on(events: EventStream, listener: EventListener) -> TaskInfo:
-    async with events:
-        async for event in events:
-            answer = listener(event)
-            if isawaitable(answer):
-                await answer
-    assert events.over is not None
-    return events.over

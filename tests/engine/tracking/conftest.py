@@ -1,0 +1,52 @@
+"""Records of tasks without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Protocol, cast
+
+import pytest
+
+from wiro_async import TaskInfo, Tuning
+from wiro_async._engine.background.background_tasks import BackgroundTasks
+from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
+from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
+
+
+class Table:
+    """The part of a tracker that a record needs."""
+
+    def apply(self, task: TrackedTask, news: TaskInfo) -> Effect:
+        """Nothing else acts on it."""
+        return task.apply(news)
+
+    def release(self, task: TrackedTask) -> None:
+        """Nobody needs it any more."""
+
+
+class NewRecord(Protocol):
+    """A record of task 7, whose token is "token"."""
+
+    def __call__(self, made_at: float | None = None) -> TrackedTask: ...
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _unlisted(ref: TaskRef) -> None:
+    pass
+
+
+@pytest.fixture
+def new_record() -> NewRecord:
+    """Makes records of a task that the service does not list."""
+    detail: Callable[[TaskRef], Awaitable[TaskInfo | None]] = _unlisted
+
+    def new_record(made_at: float | None = None) -> TrackedTask:
+        calls = cast("TaskCalls", SimpleNamespace(detail=detail, sender=SimpleNamespace(account="")))
+        background = BackgroundTasks(_nothing, _nothing)
+        return TrackedTask(Table(), background, Tuning(), calls, TaskRef("7", "token"), made_at)
+
+    return new_record
