@@ -21,10 +21,8 @@ from wiro_async import (
     Timeouts,
     Tuning,
 )
-from wiro_async._engine.calls import stopping
 from wiro_async._engine.calls.sender import Pace
 from wiro_async._engine.submission import limiter, reconciler, submitter
-from wiro_async._engine.tracking import poller, running
 from wiro_async.testing import Delay, DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -88,19 +86,19 @@ async def test_known_tasks_are_bounded(
     assert len(wiro._engine.submitter._reconciler._known) == 3
 
 
-async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.tuning(max_idle_slots=3)
+async def test_unfollowed_tasks_are_bounded(wiro: AsyncWiro) -> None:
     """So are the tasks that somebody submitted and never looked at again."""
-    monkeypatch.setattr(running, "MAX_UNFOLLOWED", 3)
     for _ in range(5):
         await wiro.submit(STUCK)
     assert len(wiro._engine.running._held) == 3
     assert wiro._engine.limiter.in_flight == 3
 
 
+@pytest.mark.tuning(refusal_grace_known=0.2)
 async def test_places_of_tasks_that_vanished_are_given_back(hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> None:
     """If one that nobody follows cannot be asked about, its place is not kept for ever."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
-    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.2)
     with WiroEmulator(speed=50, balance=Decimal(1000)) as emulator:
         async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
             held = await wiro.submit(STUCK)
@@ -263,11 +261,9 @@ async def test_cancelled_in_the_moment_of_an_answer(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_a_task_between_queue_and_start_is_stopped(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(stop_pause=0.02)
+async def test_a_task_between_queue_and_start_is_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Neither cancel nor kill may work for a moment: both are tried until one does."""
-    monkeypatch.setattr(stopping, "TRY_AGAIN", 0.02)
     task = await wiro.submit(STUCK)
     refusal = Respond(200, '{"result":false,"errors":[{"code":1,"message":"Task is not in a cancellable state."}]}')
     emulator.faults.http("Task/Cancel", refusal, times=3)
@@ -276,15 +272,14 @@ async def test_a_task_between_queue_and_start_is_stopped(
     assert emulator.ledger.count("Task/Kill") == 4
 
 
+@pytest.mark.tuning(stop_wait=0.5)
 async def test_a_stop_that_fails_is_logged(
     emulator: WiroEmulator,
     wiro: AsyncWiro,
     until: Until,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The cancellation goes through; the log names the task that may still run, until it does not."""
-    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.5)
     view = wiro.with_options(retry=RetryPolicy(attempts=1))
     running_task = asyncio.create_task(view.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)

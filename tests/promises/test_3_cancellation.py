@@ -12,7 +12,6 @@ import attrs
 import pytest
 
 from wiro_async import AsyncWiro, SessionClosedError, TaskTimeoutError
-from wiro_async._engine.calls import stopping
 from wiro_async.testing import DelayAnswer, ResetAfter, WiroEmulator
 
 if TYPE_CHECKING:
@@ -275,11 +274,9 @@ async def test_3_closing_the_session_during_a_submit(emulator: WiroEmulator, unt
         await submitting
 
 
-async def test_3_stopping_is_bounded(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(stop_wait=0.3)
+async def test_3_stopping_is_bounded(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """A service that does not let itself be asked holds a cancellation up for a limited time only."""
-    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.3)
     emulator.faults.http("Task/Cancel", DelayAnswer(1.0), times=None)
     emulator.faults.http("Task/Kill", DelayAnswer(1.0), times=None)
     running = asyncio.create_task(wiro.run(STUCK))

@@ -21,9 +21,7 @@ from wiro_async import (
     Tuning,
     WiroError,
 )
-from wiro_async._engine.calls import stopping
 from wiro_async._engine.submission import submitter
-from wiro_async._engine.tracking import poller
 from wiro_async.testing import Delay, DelayAnswer, Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -125,11 +123,9 @@ async def test_3_errors_of_the_listener_are_not_the_tasks(emulator: WiroEmulator
     assert statuses(emulator)[-1] == "task_cancel"
 
 
-async def test_3_a_failed_watch_stops_the_task(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(refusal_grace_known=0.1)
+async def test_3_a_failed_watch_stops_the_task(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Whatever makes it impossible to follow a run, its end was not told: it is stopped."""
-    monkeypatch.setattr(poller, "UNKNOWN_GRACE", 0.1)
     refused = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
     emulator.faults.http("Task/Detail", refused, times=None)
     with pytest.raises(WiroError, match="expired"):
@@ -137,11 +133,11 @@ async def test_3_a_failed_watch_stops_the_task(
     assert statuses(emulator) == ["task_cancel"]
 
 
+@pytest.mark.tuning(stop_request=0.2)
 async def test_3_a_silent_cancel_does_not_hold_up_the_kill(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, wiro: AsyncWiro, until: Until
 ) -> None:
     """Each of the calls that stop a task has little time, so that the next is in time."""
-    monkeypatch.setattr(stopping, "CALL_SECONDS", 0.2)
     emulator.faults.http("Task/Cancel", DelayAnswer(60.0), times=None)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -164,11 +160,9 @@ async def test_3_a_pause_for_others_does_not_hold_up_a_stop(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_3_stopping_goes_on_in_the_background(
-    emulator: WiroEmulator, wiro: AsyncWiro, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.tuning(stop_wait=0.2)
+async def test_3_stopping_goes_on_in_the_background(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """A caller is let go after a while, the task is not."""
-    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.2)
     running = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
     emulator.faults.http("Task/*", Respond(503, "{}"), times=None)

@@ -132,7 +132,7 @@ def test_a_session_in_messages() -> None:
     assert (user.role, user.text) == ("user", " What is this?")
     assert (assistant.role, assistant.text) == ("assistant", '{"a": 1}')
     assert (cost.turn, cost.total, cost.raw["usage"]) == (Decimal("0.1"), Decimal("0.3"), {"input_tokens": 3})
-    assert state.started
+    assert state.has_started
     assert told[0].status == "task_stream_ready"
 
 

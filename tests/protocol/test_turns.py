@@ -79,9 +79,9 @@ def test_a_call_becomes_an_event_once_it_is_complete() -> None:
     state = TaskState()
     growing = {**CALL, "status": "in_progress", "arguments": "{"}
     messages = [said(growing), said(CALL), said(growing), said(CALL), said(CALL, {**CALL, "call_id": "c2"})]
-    told = [[e.call_id for e in state.receive(message) if isinstance(e, ToolCall)] for message in messages]
+    told = [[e.call_id for e in state.apply_message(message) if isinstance(e, ToolCall)] for message in messages]
     assert told == [[], ["c1"], [], [], ["c2"]]
-    assert [e.call_id for e in state.so_far() if isinstance(e, ToolCall)] == ["c1", "c2"]
+    assert [e.call_id for e in state.snapshot_events() if isinstance(e, ToolCall)] == ["c1", "c2"]
 
 
 def test_calls_without_ids_become_events_once() -> None:
@@ -89,7 +89,7 @@ def test_calls_without_ids_become_events_once() -> None:
     state = TaskState()
     one, other = {**CALL, "id": "", "call_id": None}, {**CALL, "id": "", "call_id": None, "arguments": '{"x":1}'}
     messages = [said(one), said(one), said(one, other), said(one, other, one)]
-    assert [sum(isinstance(e, ToolCall) for e in state.receive(message)) for message in messages] == [1, 0, 1, 0]
+    assert [sum(isinstance(e, ToolCall) for e in state.apply_message(message)) for message in messages] == [1, 0, 1, 0]
 
 
 def test_a_call_that_only_the_snapshot_tells() -> None:
@@ -101,7 +101,7 @@ def test_a_call_that_only_the_snapshot_tells() -> None:
         "pexit": "0",
         "outputs": [{"content": content}],
     }
-    assert [type(event).__name__ for event in TaskState().look(parse_task(record))][-1] == "ToolCall"
+    assert [type(event).__name__ for event in TaskState().apply_info(parse_task(record))][-1] == "ToolCall"
 
 
 def test_sums_of_usage() -> None:

@@ -88,7 +88,7 @@ class WebhookReceiver:
         self._readers = anyio.CapacityLimiter(1)
         self._done: dict[str, None] = {}
         self._desk = wiro._callbacks
-        self._desk.register(self)
+        self._desk.register(self.owns)
 
     def __repr__(self) -> str:
         return f"WebhookReceiver({self._wiro!r})"
@@ -190,7 +190,7 @@ class WebhookReceiver:
 
     def _noted(self, scope: Scope) -> MadeTask | None:
         ids = parse_qs(scope.get("query_string", b"").decode("latin-1")).get(INTENT, ())
-        return next(filter(None, map(self._desk.noted, ids)), None)
+        return next(filter(None, map(self._desk.task_of, ids)), None)
 
     async def _named(self, scope: Scope, body: bytes) -> list[MadeTask]:
         kind = header(scope, b"content-type")
@@ -229,7 +229,7 @@ class WebhookReceiver:
     async def _confirm(self, noted: MadeTask, segment: str) -> None:
         ref = noted.ref
         try:
-            task = await self._desk.confirmed(noted, partial(_is_about, ref, segment))
+            task = await self._desk.confirm(noted, partial(_is_about, ref, segment))
         except WebhookVerificationError:
             self._counts.forged += 1
             return

@@ -11,18 +11,7 @@ import pytest
 from wiro_async import TaskInfo, Tuning
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
-from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
-
-
-class Table:
-    """The part of a tracker that a record needs."""
-
-    def apply(self, task: TrackedTask, news: TaskInfo) -> Effect:
-        """Nothing else acts on it."""
-        return task.apply(news)
-
-    def release(self, task: TrackedTask) -> None:
-        """Nobody needs it any more."""
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 
 
 class NewRecord(Protocol):
@@ -32,6 +21,10 @@ class NewRecord(Protocol):
 
 
 async def _nothing() -> None:
+    pass
+
+
+def _release(task: TrackedTask) -> None:
     pass
 
 
@@ -47,6 +40,6 @@ def new_record() -> NewRecord:
     def new_record(made_at: float | None = None) -> TrackedTask:
         calls = cast("TaskCalls", SimpleNamespace(detail=detail, sender=SimpleNamespace(account="")))
         background = BackgroundTasks(_nothing, _nothing)
-        return TrackedTask(Table(), background, Tuning(), calls, TaskRef("7", "token"), made_at)
+        return TrackedTask(TrackedTask.apply, _release, background, Tuning(), calls, TaskRef("7", "token"), made_at)
 
     return new_record

@@ -79,7 +79,7 @@ class Stage:
 
         calls = cast("TaskCalls", SimpleNamespace(detail=detail, sender=SimpleNamespace(account="")))
         made_at = now() if is_new else None
-        tracked = TrackedTask(self, self.starter, TUNING, calls, TaskRef("7", "token"), made_at)
+        tracked = TrackedTask(self.apply, self.release, self.starter, TUNING, calls, TaskRef("7", "token"), made_at)
         tracked.begin_use(calls, "owner/model", "auto", made_at)
         if by_socket:
             tracked.feed_opened()

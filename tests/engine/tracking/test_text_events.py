@@ -22,8 +22,8 @@ from wiro_async import LogLine, StatusChanged, TaskEvent, TaskInfo, TextDelta, T
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.tracking.event_buffer import EventBuffer
-from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
-from wiro_async._protocol.http.event_stream import ServerEvent, told_by
+from wiro_async._engine.tracking.tracked_task import TrackedTask
+from wiro_async._protocol.http.event_stream import ServerEvent, parse_event
 from wiro_async._protocol.messages import frames as messages
 from wiro_async._protocol.messages.frames import Message, parse_frame
 from wiro_async._protocol.tasks.records import parse_task
@@ -64,7 +64,7 @@ class Told:
     def message(self) -> Message:
         told: dict[str, Any] = {"type": "answer", "speed": "6.0", **self.content()}
         if self.envelope == "sse":
-            event = told_by(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **told})))
+            event = parse_event(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **told})))
             assert isinstance(event, Message)
             return event
         frame: dict[str, Any] = {"type": "task_output", "id": "7", "message": told, "result": True}
@@ -119,15 +119,7 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Told], list[Told | Other], Told]:
     return whole, arrived, end
 
 
-class Table:
-    """The part of a tracker that a record needs."""
-
-    def apply(self, task: TrackedTask, news: TaskInfo) -> Effect:
-        """Nothing else acts on it."""
-        return task.apply(news)
-
-    def release(self, task: TrackedTask) -> None:
-        """Nobody needs it any more."""
+def _release(task: TrackedTask) -> None: ...
 
 
 async def _nothing() -> None: ...
@@ -137,7 +129,7 @@ def listened_to(limit: int = 10_000) -> tuple[TrackedTask, EventBuffer]:
     """A task that somebody listens to."""
     calls = cast("TaskCalls", SimpleNamespace(sender=SimpleNamespace(account="")))
     background = BackgroundTasks(_nothing, _nothing)
-    tracked = TrackedTask(Table(), background, Tuning(), calls, TaskRef("7", "token"), None)
+    tracked = TrackedTask(TrackedTask.apply, _release, background, Tuning(), calls, TaskRef("7", "token"), None)
     buffer = EventBuffer(limit)
     tracked.listen(buffer)
     return tracked, buffer
@@ -215,13 +207,13 @@ def frame(text: str) -> bytes:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The frames that were decoded."""
     frames: list[bytes] = []
-    decode = json_module.decode_text_or_none
+    decode = json_module.decode_or_none
 
     def note(data: bytes) -> Any:
         frames.append(data)
         return decode(data)
 
-    monkeypatch.setattr(messages, "decode_text_or_none", note)
+    monkeypatch.setattr(messages, "decode_or_none", note)
     return frames
 
 

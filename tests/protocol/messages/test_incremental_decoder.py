@@ -84,7 +84,7 @@ def receive(state: TaskState, frame: bytes, *, whole: bool) -> list[TaskEvent]:
     """The events of a frame."""
     message = parse_frame(frame)
     assert message is not None
-    return state.receive(attrs.evolve(message, frame=None) if whole else message)
+    return state.apply_message(attrs.evolve(message, frame=None) if whole else message)
 
 
 @given(stories(), st.data())
@@ -95,7 +95,7 @@ def test_nothing_is_different(frames: list[bytes], data: st.DataObject) -> None:
     one, other = TaskState(), TaskState()
     for frame in frames:
         assert receive(one, frame, whole=False) == receive(other, frame, whole=True)
-        assert one.so_far() == other.so_far()
+        assert one.snapshot_events() == other.snapshot_events()
 
 
 @pytest.fixture

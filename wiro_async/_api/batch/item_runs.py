@@ -40,7 +40,7 @@ class Runs:
 
     def queued(self) -> int:
         """How many tasks in flight have not started yet, as far as is known."""
-        return sum(not task.state.started for task in self._in_flight)
+        return sum(not task.state.has_started for task in self._in_flight)
 
     async def plan(self, request: RunRequest, log: RunLog | None = None) -> RunPlan:
         """What sending a request will be. Raises `InvalidInputError`."""

@@ -11,40 +11,53 @@ from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.task_calls import TaskRef
-from wiro_async._engine.tracking.callback_feed import CallbackFeed, CallbackReceiver
+from wiro_async._engine.tracking.callback_feed import CallbackFeed
 from wiro_async._engine.tracking.id_memory import MadeTask
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._tuning import Tuning
 
 Arguments = TypeVarTuple("Arguments")
 
 
 @attrs.frozen
 class CallbackAccess:
-    """One for each session and each view on it."""
+    """One for each session and each view of it."""
 
     _callbacks: CallbackFeed
     _background: BackgroundTasks
     _context: TaskContext
 
-    def register(self, receiver: CallbackReceiver) -> None:
-        """Runs that are given a callback URL of its own are waited for by it."""
-        self._callbacks.add(receiver)
+    @property
+    def tuning(self) -> Tuning:
+        """The limits of the session."""
+        return self._context.tracker.tuning
+
+    def register(self, owns: Callable[[str], bool]) -> None:
+        """Runs whose callback URL belongs to a receiver wait for a callback.
+
+        Args:
+            owns: a method of the receiver, which says whether a URL belongs to it.
+        """
+        self._callbacks.add(owns)
 
     async def ready(self) -> None:
-        """Raises `SessionClosedError` if the session cannot work, or not in this event loop."""
+        """Raises `SessionClosedError` if the session is closed, or belongs to another event loop."""
         await self._background.open()
 
     def start(self, function: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> None:
         """Run a coroutine function in the background, as long as the session is open."""
         self._background.start(function, *arguments)
 
-    def noted(self, intent_id: str) -> MadeTask | None:
-        """The task whose callback URL carries this id."""
+    def task_of(self, intent_id: str) -> MadeTask | None:
+        """The task whose callback URL has this id."""
         return self._callbacks.task_of(intent_id)
 
-    async def confirmed(self, noted: MadeTask, is_about: Callable[[TaskInfo], bool]) -> TaskInfo | None:
-        """The task, if Task/Detail says that it is over: to the account that made it, else to that of this view."""
-        return await self._callbacks.confirm(noted.calls or self._context.calls, noted.ref, is_about)
+    async def confirm(self, made: MadeTask, is_about: Callable[[TaskInfo], bool]) -> TaskInfo | None:
+        """The final state of a task, if Task/Detail agrees that it is over.
+
+        The account that made the task reads it, or that of this view if the session has not made it.
+        """
+        return await self._callbacks.confirm(made.calls or self._context.calls, made.ref, is_about)
 
     def waiting(self, ref: TaskRef) -> TaskHandle:
         """A handle whose `result` waits for a callback, and polls slowly."""

@@ -77,7 +77,7 @@ class EventStream:
     @property
     def is_over(self) -> bool:
         """Whether the task is known to be over, also when its last event was not read yet."""
-        return self.over is not None or (self._task is not None and self._task.state.over)
+        return self.over is not None or (self._task is not None and self._task.state.is_over)
 
     async def aclose(self) -> None:
         """Do the same as `close`, for `contextlib.aclosing`."""

@@ -104,7 +104,7 @@ class RealtimeLine:
     @property
     def task(self) -> TaskInfo | None:
         """The task's last state, if it was told."""
-        return self._tracked.state.task
+        return self._tracked.state.info
 
     @property
     def cost(self) -> Decimal | None:
@@ -156,7 +156,7 @@ class RealtimeLine:
     def _timed_out(self, phase: str, seconds: float) -> TaskTimeoutError:
         state, ref = self._tracked.state, self._ref
         return TaskTimeoutError(
-            phase, seconds, info=state.task, last_status=state.status or None, task_id=ref.task_id, token=ref.token
+            phase, seconds, info=state.info, last_status=state.status or None, task_id=ref.task_id, token=ref.token
         )
 
     # What comes
@@ -265,7 +265,7 @@ class RealtimeLine:
 
     def _heed(self) -> None:
         state = self._tracked.state
-        if states.READY in (state.status, state.task and state.task.status):
+        if states.READY in (state.status, state.info and state.info.status):
             self.ready = True
         if self._tracked.is_over and not self._over:
             self._over = True
@@ -278,7 +278,7 @@ class RealtimeLine:
     def _wind_up(self) -> None:
         """A task that is over has nothing more to say: hear what is still on the way, and no longer."""
         if self._over and not self._taking:
-            self._listening.deadline = clock.loop_time() + (0.0 if self._state.claimed else LAST_WORDS)
+            self._listening.deadline = clock.loop_time() + (0.0 if self._state.reported_over else LAST_WORDS)
 
     async def _feel_pulse(self) -> None:
         while True:
@@ -294,7 +294,7 @@ class RealtimeLine:
 
     async def _find_out(self) -> None:
         """The socket is gone, and what that means is for Task/Detail to say."""
-        was_to_end = self._over or self._ending or self._state.claimed or self._opened.socket.closed_politely
+        was_to_end = self._over or self._ending or self._state.reported_over or self._opened.socket.closed_politely
         self._tracker.feed_ended(self._tracked)
         await self._opened.exit.aclose()  # so that the service notices, if it has not
         with anyio.move_on_after(LOST_SECONDS):

@@ -7,8 +7,7 @@ for the task hear of its end once Task/Detail agrees. https://wiro.ai/docs/callb
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakMethod
 
 import anyio
 
@@ -18,14 +17,6 @@ from wiro_async._errors import WebhookVerificationError
 from wiro_async._protocol.submission.intent import intent_of
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._tuning import Tuning
-
-
-class CallbackReceiver(Protocol):
-    """Takes callbacks."""
-
-    def owns(self, url: str) -> bool:
-        """Whether a callback URL leads to this receiver."""
-        ...
 
 
 class CallbackFeed:
@@ -39,11 +30,16 @@ class CallbackFeed:
         self._tuning = tuning
         self._memory = memory
         self._ended = ended
-        self._receivers: WeakSet[CallbackReceiver] = WeakSet()
+        self._owners: list[WeakMethod[Callable[[str], bool]]] = []
 
-    def add(self, receiver: CallbackReceiver) -> None:
-        """Runs with a URL of this receiver report here, as long as somebody else keeps the receiver alive."""
-        self._receivers.add(receiver)
+    def add(self, owns: Callable[[str], bool]) -> None:
+        """Runs with a URL that belongs to a receiver report here, as long as somebody else keeps the receiver alive.
+
+        Args:
+            owns: a method of the receiver, which says whether a URL belongs to it.
+        """
+        self._owners = [owner for owner in self._owners if owner() is not None]
+        self._owners.append(WeakMethod(owns))
 
     def expect(self, ref: TaskRef) -> None:
         """A callback will report the end of this task."""
@@ -52,7 +48,9 @@ class CallbackFeed:
     def submitted(self, url: str | None, ref: TaskRef, calls: TaskCalls) -> None:
         """A task was made that calls this URL, which may lead elsewhere."""
         intent_id = intent_of(url or "")
-        if url and intent_id and any(receiver.owns(url) for receiver in self._receivers):
+        if not (url and intent_id):
+            return
+        if any(owns(url) for owner in self._owners if (owns := owner()) is not None):
             self.expect(ref)
             self._memory.add_callback(intent_id, MadeTask(ref, calls))
 

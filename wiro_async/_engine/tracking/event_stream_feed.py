@@ -18,7 +18,7 @@ from wiro_async._engine.calls.sender import Departure
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
 from wiro_async._errors import ConnectionFailedError, DecodingError, RequestTimeoutError
-from wiro_async._protocol.http.event_stream import ServerEvent, ids_of, told_by
+from wiro_async._protocol.http.event_stream import ServerEvent, find_ids, parse_event
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.records import Submitted, TaskInfo
@@ -141,16 +141,16 @@ class _EventStream:
 
     async def _read_events(self, events: AsyncIterator[ServerEvent]) -> None:
         async for event in events:
-            news = told_by(event)
+            news = parse_event(event)
             # Not only the first event may hold the ids: nobody has promised its form.
-            if self._ref is None and (submitted := ids_of(news)) is not None:
+            if self._ref is None and (submitted := find_ids(news)) is not None:
                 self._learn(submitted)
             if self.task is not None and isinstance(news, (Message, TaskInfo)):
                 self._apply(self.task, news)
 
     def _learn(self, submitted: Submitted | None) -> None:
         if submitted is None:
-            raise DecodingError("the response holds no task id", 200)
+            raise DecodingError("the response holds no task id", http_status=200)
         if self._ref is None:
             self._ref = TaskRef(submitted.task_id or None, submitted.token)
             self._set_deadline(float("inf"))

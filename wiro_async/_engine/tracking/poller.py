@@ -95,7 +95,7 @@ class Poller:
             if task.schedule.is_reading or task.is_over:
                 continue
             now = clock.loop_time()
-            left = task.schedule.quiet_until(now, task.state.claimed) - now
+            left = task.schedule.quiet_until(now, task.state.reported_over) - now
             if left > 0:
                 self._plan(task, left)
                 continue
@@ -117,7 +117,7 @@ class Poller:
 
     def _start(self, task: TrackedTask) -> None:
         # Planned reads wait until this one has ended, which begins in another turn of the loop.
-        patient = task.schedule.begin_read(task.state.claimed)
+        patient = task.schedule.begin_read(task.state.reported_over)
         self._background.start(self._read, task, patient)
 
     async def _read(self, task: TrackedTask, patient: bool) -> None:
@@ -129,7 +129,7 @@ class Poller:
         if task.is_over or not task.users:
             return
         if schedule.check_report():
-            task.report_was_false()
+            task.state.report_over(False)
         self._plan(task, self._interval(task))
 
     async def _read_once(self, task: TrackedTask, patient: bool) -> None:
@@ -164,7 +164,7 @@ class Poller:
             self._plan(task, seconds)
 
     def _plan(self, task: TrackedTask, seconds: float) -> None:
-        agenda = self._reported if task.state.claimed else self._silent
+        agenda = self._reported if task.state.reported_over else self._silent
         task.schedule.plan(clock.loop_time() + seconds)
         entry = (task.schedule.due, next(self._ticket), task)
         heapq.heappush(agenda, entry)
@@ -172,4 +172,4 @@ class Poller:
             self._changed.notify()
 
     def _interval(self, task: TrackedTask) -> float:
-        return task.schedule.interval(clock.loop_time(), task.state.claimed, self._tuning.random())
+        return task.schedule.interval(clock.loop_time(), task.state.reported_over, self._tuning.random())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import anyio
 
@@ -38,20 +38,12 @@ FollowMode: TypeAlias = UpdateMode | Literal["callback"]
 Effect: TypeAlias = Literal["nothing", "moved", "reported", "reported again", "over"]
 
 
-class TaskTable(Protocol):
-    """What a record needs of the table that holds it."""
-
-    def apply(self, task: TrackedTask, news: TaskInfo) -> Effect:
-        """Take a state of a task and act on it."""
-        ...
-
-    def release(self, task: TrackedTask) -> None:
-        """Drop a record that nobody needs."""
-        ...
-
-
 class TrackedTask:
     """One task of the session, from its submit, or the first wait for it, until nobody needs it any more.
+
+    Args:
+        apply: takes a state of the task and acts on it.
+        release: drops the record if nobody needs it.
 
     Attributes:
         calls: how it is read and stopped.
@@ -73,7 +65,8 @@ class TrackedTask:
 
     def __init__(
         self,
-        table: TaskTable,
+        apply: Callable[[TrackedTask, TaskInfo], Effect],
+        release: Callable[[TrackedTask], None],
         background: BackgroundTasks,
         tuning: Tuning,
         calls: TaskCalls,
@@ -81,7 +74,8 @@ class TrackedTask:
         made_at: float | None,
     ) -> None:
         now = clock.loop_time()
-        self._table = table
+        self._apply = apply
+        self._release = release
         self._background = background
         self._tuning = tuning
         self._listeners: list[EventBuffer] = []
@@ -112,12 +106,12 @@ class TrackedTask:
     @property
     def is_over(self) -> bool:
         """Whether no more news will come."""
-        return self.state.over or self.error is not None
+        return self.state.is_over or self.error is not None
 
     @property
     def exists(self) -> bool:
         """Whether the task certainly exists: it was made here, or somebody has spoken of it."""
-        return self.made_at is not None or self.schedule.was_heard or self.state.task is not None
+        return self.made_at is not None or self.schedule.was_heard or self.state.info is not None
 
     @property
     def age(self) -> float:
@@ -207,14 +201,6 @@ class TrackedTask:
         self.last_sign = clock.loop_time()
         self.schedule.hear()
 
-    def expect_end(self) -> None:
-        """It was reported over before anybody followed it."""
-        self.state.claimed = True
-
-    def report_was_false(self) -> None:
-        """Task/Detail has not agreed with the reports for long."""
-        self.state.claimed = False
-
     def reconnected(self) -> None:
         """The feed that brings its messages was lost and is back."""
         self._emit([Reconnected(status=self.state.status)])
@@ -235,7 +221,7 @@ class TrackedTask:
     def listen(self, buffer: EventBuffer) -> None:
         """Fill a buffer, first with what is known already, then with every event."""
         self.catch_up()
-        for event in self.state.so_far():
+        for event in self.state.snapshot_events():
             buffer.push(event)
         self._listeners.append(buffer)
 
@@ -247,7 +233,7 @@ class TrackedTask:
         """Emit the events of the newest text message, if it was not decoded yet."""
         message, self._pending_text = self._pending_text, None
         if message is not None:
-            self._emit(self.state.receive(message))
+            self._emit(self.state.apply_message(message))
 
     async def wait(self, start: float, timeouts: Timeouts) -> TaskInfo:
         """Wait until it is over, however it ends. Cancelling ends the wait, not the task.
@@ -273,12 +259,12 @@ class TrackedTask:
                 continue
             if self._deadline(start, timeouts)[1] > clock.loop_time():
                 continue  # it showed life, or has started, while this slept
-            if self.state.task is None:
+            if self.state.info is None:
                 # A task that speaks by its socket may never have been read: the error should show its state.
                 with anyio.move_on_after(self._tuning.poll_last_look), suppress(WiroError):
                     info = await self.read()
                     if info is not None:
-                        self._table.apply(self, info)
+                        self._apply(self, info)
             if not condition() and self._deadline(start, timeouts)[1] <= clock.loop_time():
                 raise self._timed_out(phase, timeouts)
 
@@ -286,8 +272,8 @@ class TrackedTask:
         """Its final state. Raises what ended the following otherwise."""
         if self.error is not None:
             raise self.error
-        assert self.state.task is not None
-        return self.state.task
+        assert self.state.info is not None
+        return self.state.info
 
     # Owning
 
@@ -320,7 +306,7 @@ class TrackedTask:
     def disown(self) -> bool:
         """Give it up. Returns whether it was still owned: if not, it is being stopped already."""
         was_owned, self.is_owned = self.is_owned, False
-        self._table.release(self)
+        self._release(self)
         return was_owned
 
     async def stop(self) -> None:
@@ -368,7 +354,7 @@ class TrackedTask:
                     await self._stop_once(calls)
         finally:
             self._stopping = None
-            self._table.release(self)
+            self._release(self)
 
     async def _stop_once(self, calls: TaskCalls) -> None:
         try:
@@ -380,21 +366,21 @@ class TrackedTask:
 
     def _receive(self, message: Message) -> Effect:
         self.touch()
-        before, was_reported = self.state.status, self.state.claimed
+        before, was_reported = self.state.status, self.state.reported_over
         if not self._listeners:
-            self.state.note(message)
+            self.state.apply_status(message)
         elif message.is_lazy:
             # Every message holds the whole text so far. It is decoded when somebody reads, or not at all.
-            self._emit(self.state.note(message))
+            self._emit(self.state.apply_status(message))
             self._pending_text = message
         else:
             self.catch_up()
-            self._emit(self.state.receive(message))
+            self._emit(self.state.apply_message(message))
         self.changed.notify()
         has_moved = self.state.status != before
-        if has_moved or message.type in OUTPUT_TYPES or self.state.claimed != was_reported:
+        if has_moved or message.type in OUTPUT_TYPES or self.state.reported_over != was_reported:
             self.schedule.move(self.last_sign)
-        if self.state.claimed:
+        if self.state.reported_over:
             return "reported again" if was_reported else "reported"
         return "moved" if has_moved else "nothing"
 
@@ -402,12 +388,12 @@ class TrackedTask:
         self.catch_up()
         self.learn(TaskRef(info.id or None, info.token))
         self.schedule.succeeded()
-        before = (self.state.status, self.state.task and self.state.task.log)
-        self._emit(self.state.look(info, patient))
-        has_moved = before != (self.state.status, self.state.task and self.state.task.log)
+        before = (self.state.status, self.state.info and self.state.info.log)
+        self._emit(self.state.apply_info(info, patient))
+        has_moved = before != (self.state.status, self.state.info and self.state.info.log)
         if has_moved:
             self.last_sign = clock.loop_time()
-        if self.state.over:
+        if self.state.is_over:
             self._finish()
             return "over"
         self.changed.notify()
@@ -428,7 +414,7 @@ class TrackedTask:
         deadlines: list[tuple[float, TimeoutPhase]] = [(NEVER, "run")]
         if timeouts.run is not None:
             deadlines.append((start + timeouts.run, "run"))
-        if timeouts.queue is not None and not self.state.started:
+        if timeouts.queue is not None and not self.state.has_started:
             deadlines.append((start + timeouts.queue, "queue"))
         if timeouts.idle is not None:
             deadlines.append((max(start, self.last_sign) + timeouts.idle, "idle"))
@@ -437,7 +423,7 @@ class TrackedTask:
 
     def _timed_out(self, phase: TimeoutPhase, timeouts: Timeouts) -> TaskTimeoutError:
         seconds: float = getattr(timeouts, phase)
-        task = self.state.task
+        task = self.state.info
         status = self.state.status or (task.status if task else None)
         return TaskTimeoutError(
             phase,

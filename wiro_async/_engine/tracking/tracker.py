@@ -236,7 +236,7 @@ class Tracker:
         return None
 
     def _new(self, calls: TaskCalls, ref: TaskRef, made_at: float | None) -> TrackedTask:
-        task = TrackedTask(self, self._background, self.tuning, calls, ref, made_at)
+        task = TrackedTask(self.apply, self.release, self._background, self.tuning, calls, ref, made_at)
         self._tasks[task] = None
         self._index(task)
         return task
@@ -265,8 +265,8 @@ class Tracker:
             self.socket.attach(task)
         self._poller.attach(task)
         if self._memory.take(IdFact.REPORTED, task.ref.task_id, task.ref.token):
-            task.expect_end()
-        if task.state.claimed:
+            task.state.report_over(True)
+        if task.state.reported_over:
             self._poller.check_report(task)
 
     def _detach(self, task: TrackedTask) -> None:
@@ -275,7 +275,7 @@ class Tracker:
         self.event_streams.detach(task)
 
     def _take_state(self, task: TrackedTask, info: TaskInfo, patient: bool) -> Effect:
-        before, schedule = task.state.task, task.schedule
+        before, schedule = task.state.info, task.schedule
         has_moved = before is not None and info.status != before.status
         if has_moved and schedule.has_feed and not schedule.was_heard and task.wants_socket:
             self.socket.suspect(task, schedule.read_at)

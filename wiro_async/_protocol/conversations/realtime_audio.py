@@ -150,7 +150,7 @@ def is_about(message: Message, task_id: str | None, token: str) -> bool:
 
 def told_by(message: Message, state: TaskState) -> list[TaskEvent]:
     """The events of a message of a realtime task."""
-    return [_in_words(event) for event in state.receive(message)]
+    return [_in_words(event) for event in state.apply_message(message)]
 
 
 def _in_words(event: TaskEvent) -> TaskEvent:

@@ -8,11 +8,12 @@ a feed is polled the less often the longer it has run. https://wiro.ai/docs/task
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
 import attrs
 
-from wiro_async._tuning import Tuning
+if TYPE_CHECKING:  # at run time it imports `random`, and the protocol is pure
+    from wiro_async._tuning import Tuning
 
 # What the next read is for
 Purpose: TypeAlias = Literal["confirm", "check report", "first read", "silent feed", "no feed"]

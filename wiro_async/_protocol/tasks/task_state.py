@@ -1,4 +1,9 @@
-"""Folds messages and snapshots, from any source and in any order, into events that only go forward."""
+"""The state of one task, and the events that follow from what is reported of it.
+
+Messages and states come from several sources, late, twice and in any order. The events must still tell one story: a
+status never goes back, progress never shrinks, and the deltas of text add up to the text. So the state keeps the
+furthest that was reported and turns each report into what is new. https://wiro.ai/docs/websocket
+"""
 
 from __future__ import annotations
 
@@ -29,19 +34,20 @@ OUTPUT_TYPES = frozenset({states.OUTPUT, states.ERROR})
 class TaskState:
     """What is known of one task.
 
-    Only a snapshot (Task/Detail) can end it; a message that says so is a claim to be checked.
+    Only a state that Task/Detail reported can end the task. A message that says so is a report to be checked.
 
     Attributes:
         status: the furthest status seen.
-        task: the newest snapshot that was not behind what is known.
-        claimed: a message said that the task is over.
-        over: a snapshot said so.
+        info: the newest state that was not behind what is known.
+        reported_over: a message has said that the task is over.
+        is_over: Task/Detail has said so.
+        text: an LLM's text.
     """
 
     status: str = ""
-    task: TaskInfo | None = None
-    claimed: bool = False
-    over: bool = False
+    info: TaskInfo | None = None
+    reported_over: bool = False
+    is_over: bool = False
     text: TextAccumulator = attrs.field(factory=TextAccumulator)
     _rank: int = -1
     _fractions: dict[str, float] = attrs.field(factory=dict)
@@ -49,66 +55,64 @@ class TaskState:
     _calls: dict[str, ToolCall] = attrs.field(factory=dict)
 
     @property
-    def started(self) -> bool:
+    def has_started(self) -> bool:
         """Whether it has left the queue and runs, or is past that."""
         return self._rank >= states.STARTED_RANK
 
-    def note(self, message: Message) -> list[TaskEvent]:
-        """Take a message's status and nothing else, as long as nobody asks for the rest."""
-        if self.over or not self._heed(message.type):
+    def report_over(self, reported: bool) -> None:
+        """Set whether the task is reported to be over: a callback said so, or Task/Detail keeps disagreeing."""
+        self.reported_over = reported
+
+    def apply_status(self, message: Message) -> list[TaskEvent]:
+        """Take a message's status and nothing else: nobody needs the rest, or not yet."""
+        if self.is_over:
+            return []
+        if states.is_over(message.type):
+            self.reported_over = True
+            return []
+        if not self._advance(message.type):
             return []
         return [StatusChanged(status=self.status, raw={} if message.is_lazy else message.raw)]
 
-    def receive(self, message: Message) -> list[TaskEvent]:
-        """The events of a message."""
-        if self.over:
+    def apply_message(self, message: Message) -> list[TaskEvent]:
+        """Take a message. Returns what is new."""
+        if self.is_over:
             return []
-        events = self.note(message)
+        events = self.apply_status(message)
         if message.type in OUTPUT_TYPES:
-            return events + self._outputs(message)
+            return events + self._apply_output(message)
         if message.type == "task_cost":
             events.append(parse_cost(message.raw, self.status))
         elif message.type not in states.RANK:
             events.append(UnknownEvent(message.type, status=self.status, raw=message.raw))
         return events
 
-    def look(self, task: TaskInfo, patient: bool = True) -> list[TaskEvent]:
-        """The events of a snapshot.
+    def apply_info(self, info: TaskInfo, patient: bool = True) -> list[TaskEvent]:
+        """Take a state that Task/Detail has reported. Returns what is new.
 
-        A finished task whose exit code is not told yet is not taken as over, unless `patient` is False.
+        Args:
+            patient: the exit code of a finished task may follow a little later, so without one the task is not over.
         """
-        if self.over:
+        if self.is_over:
             return []
-        if task.is_over:
-            self.claimed = True
-            self.over = task.was_cancelled or task.exit_code is not None or not patient
+        if info.is_over:
+            self.reported_over = True
+            self.is_over = info.was_cancelled or info.exit_code is not None or not patient
         events: list[TaskEvent] = []
-        if self.over or states.RANK.get(task.status, self._rank) >= self._rank:
-            self.task = task
-        if (self.over or not task.is_over) and self._advance(task.status):
+        if self.is_over or states.RANK.get(info.status, self._rank) >= self._rank:
+            self.info = info
+        if (self.is_over or not info.is_over) and self._advance(info.status):
             events.append(StatusChanged(status=self.status))
-        for output in task.outputs:
-            snapshot = TextSnapshot.from_wire(output.content, is_last=self.over)
+        for output in info.outputs:
+            snapshot = TextSnapshot.from_wire(output.content, is_last=self.is_over)
             if snapshot is not None:
-                return events + self._text(snapshot, output.raw)
+                return events + self._apply_text(snapshot, output.raw)
         return events
 
-    def so_far(self) -> list[TaskEvent]:
-        """What somebody who comes late must be told first: the status, and all text there is."""
+    def snapshot_events(self) -> list[TaskEvent]:
+        """The events for a listener who comes late: the status, all text so far, and the calls of tools."""
         events: list[TaskEvent] = [StatusChanged(status=self.status)] if self.status else []
-        return [*events, *self._told(self.text.snapshot(), {}), *self._calls.values()]
-
-    def _new_calls(self, snapshot: TextSnapshot) -> list[ToolCall]:
-        """Those that are complete now and were not told."""
-        calls = [call for call in calls_in(snapshot.calls) if call.is_complete and call.key not in self._calls]
-        self._calls |= {call.key: call for call in calls}
-        return calls
-
-    def _heed(self, status: str) -> bool:
-        if states.is_over(status):
-            self.claimed = True
-            return False
-        return self._advance(status)
+        return [*events, *self._text_events(self.text.snapshot(), {}), *self._calls.values()]
 
     def _advance(self, status: str) -> bool:
         rank = states.RANK.get(status, -1)
@@ -117,44 +121,40 @@ class TaskState:
         self._rank, self.status = rank, status
         return True
 
-    def _outputs(self, message: Message) -> list[TaskEvent]:
+    def _apply_output(self, message: Message) -> list[TaskEvent]:
         frame = message.frame
-        if frame is not None and (grown := self._grown(frame)) is not None:
-            return grown
-        told = parse_output(message, self.status)
-        match told:
+        if frame is not None:
+            # Most messages of a long text only add to the last one, so only what was added is decoded.
+            pieces = self._decoder.decode_new(frame)
+            changes = None if pieces is None else self.text.append(pieces)
+            if changes is not None:
+                return self._text_events(changes, self._decoder.drop_text(frame) if changes else {})
+            self._decoder.forget()
+        output = parse_output(message, self.status)
+        match output:
             case None:
                 return []
             case TextSnapshot():
-                events = self._text(told, drop_text(message))
-                if frame is not None and self.text.is_current(told):
-                    self._decoder.remember(frame, as_dict(message.payload), len(told.segments))
+                events = self._apply_text(output, drop_text(message))
+                if frame is not None and self.text.is_current(output):
+                    self._decoder.remember(frame, as_dict(message.payload), len(output.segments))
                 return events
-            case Progress():
-                return [told] if self._moves(told) else []
-        return [told]
+            case Progress(label=label, fraction=fraction):
+                if fraction <= self._fractions.get(label, -1.0):
+                    return []
+                self._fractions[label] = fraction
+        return [output]
 
-    def _grown(self, frame: bytes) -> list[TaskEvent] | None:
-        """The events of a message that only goes on where the last one ended; None for any other."""
-        pieces = self._decoder.decode_new(frame)
-        changes = None if pieces is None else self.text.append(pieces)
-        if changes is None:
-            self._decoder.forget()
-            return None
-        return self._told(changes, self._decoder.drop_text(frame) if changes else {})
-
-    def _moves(self, progress: Progress) -> bool:
-        if progress.fraction <= self._fractions.get(progress.label, -1.0):
-            return False
-        self._fractions[progress.label] = progress.fraction
-        return True
-
-    def _text(self, snapshot: TextSnapshot, raw: Raw) -> list[TaskEvent]:
+    def _apply_text(self, snapshot: TextSnapshot, raw: Raw) -> list[TaskEvent]:
         self._decoder.forget()
-        events = self._told(self.text.update(snapshot, is_last=self.over), raw)
-        return [*events, *self._new_calls(snapshot)] if snapshot.calls else events
+        events = self._text_events(self.text.update(snapshot, is_last=self.is_over), raw)
+        if not snapshot.calls:
+            return events
+        calls = [call for call in calls_in(snapshot.calls) if call.is_complete and call.key not in self._calls]
+        self._calls |= {call.key: call for call in calls}
+        return [*events, *calls]
 
-    def _told(self, changes: list[TextChange], raw: Raw) -> list[TaskEvent]:
+    def _text_events(self, changes: list[TextChange], raw: Raw) -> list[TaskEvent]:
         return [
             TextReset(change.kind, status=self.status, raw=raw)
             if change.reset

@@ -55,14 +55,14 @@ def test_whatever_comes_in_whatever_order(told: list[tuple[Message | TaskInfo, b
     """Statuses and progress go forward, only a snapshot ends it, nothing comes after the end."""
     state, events = TaskState(), list[TaskEvent]()
     for item, patient in told:
-        was_over = state.over
-        new = state.receive(item) if isinstance(item, Message) else state.look(item, patient)
+        was_over = state.is_over
+        new = state.apply_message(item) if isinstance(item, Message) else state.apply_info(item, patient)
         assert not (was_over and new)
-        assert state.over == was_over or (isinstance(item, TaskInfo) and item.is_over)
-        if state.over and not was_over:
-            assert state.task is item
-            assert state.task is not None
-            assert state.status == state.task.status
+        assert state.is_over == was_over or (isinstance(item, TaskInfo) and item.is_over)
+        if state.is_over and not was_over:
+            assert state.info is item
+            assert state.info is not None
+            assert state.status == state.info.status
         events += new
     ranks = [states.RANK[event.status] for event in events if isinstance(event, StatusChanged)]
     assert all(before < after for before, after in pairwise(ranks))
@@ -81,9 +81,9 @@ def test_messages_never_end_it(told: list[Message]) -> None:
     """Not even those that say so: they are a claim, to be looked into."""
     state = TaskState()
     for item in told:
-        assert not any(states.is_over(event.status) for event in state.receive(item))
-    assert not state.over
-    assert state.claimed == any(states.is_over(item.type) for item in told)
+        assert not any(states.is_over(event.status) for event in state.apply_message(item))
+    assert not state.is_over
+    assert state.reported_over == any(states.is_over(item.type) for item in told)
 
 
 @given(st.lists(MESSAGES))
@@ -91,9 +91,13 @@ def test_notes_keep_up_with_messages(told: list[Message]) -> None:
     """Who only takes notes knows the same status and claim."""
     heard, noted = TaskState(), TaskState()
     for item in told:
-        heard.receive(item)
-        noted.note(item)
-    assert (heard.status, heard.claimed, heard.started) == (noted.status, noted.claimed, noted.started)
+        heard.apply_message(item)
+        noted.apply_status(item)
+    assert (heard.status, heard.reported_over, heard.has_started) == (
+        noted.status,
+        noted.reported_over,
+        noted.has_started,
+    )
 
 
 @given(st.text().filter(lambda kind: kind not in states.RANK), st.text())
@@ -102,7 +106,7 @@ def test_unknown_messages_are_kept(kind: str, payload: str) -> None:
     if kind in ("task_output", "task_error", "task_cost"):
         return
     told = message(kind, payload)
-    (event,) = TaskState().receive(told)
+    (event,) = TaskState().apply_message(told)
     assert isinstance(event, UnknownEvent)
     assert (event.type, event.raw) == (kind, told.raw)
 
@@ -110,58 +114,60 @@ def test_unknown_messages_are_kept(kind: str, payload: str) -> None:
 def test_a_run() -> None:
     """From the queue to the end."""
     state = TaskState()
-    seen = [state.receive(message(status)) for status in states.ORDER[:6]]
+    seen = [state.apply_message(message(status)) for status in states.ORDER[:6]]
     assert [type(event) for events in seen for event in events] == [StatusChanged] * 6
-    assert state.started
-    changed, line = state.receive(message("task_output", "loading"))
+    assert state.has_started
+    changed, line = state.apply_message(message("task_output", "loading"))
     assert (changed.status, line.status) == ("task_output", "task_output")
     assert isinstance(line, LogLine)
-    assert state.receive(message("task_postprocess_end", [], success=True, terminal=True, exitCode=0)) == []
-    assert (state.claimed, state.over) == (True, False)
+    assert state.apply_message(message("task_postprocess_end", [], success=True, terminal=True, exitCode=0)) == []
+    assert (state.reported_over, state.is_over) == (True, False)
     end = task("task_postprocess_end", "0")
-    assert state.look(end) == [StatusChanged(status="task_postprocess_end")]
-    assert (state.over, state.task) == (True, end)
-    assert state.look(task("task_cancel")) == []
-    state.note(message("task_start"))
+    assert state.apply_info(end) == [StatusChanged(status="task_postprocess_end")]
+    assert (state.is_over, state.info) == (True, end)
+    assert state.apply_info(task("task_cancel")) == []
+    state.apply_status(message("task_start"))
     assert state.status == "task_postprocess_end"
 
 
 def test_an_end_without_an_exit_code_is_waited_for() -> None:
     """Unless patience is at its end; a cancelled task never has one."""
     state = TaskState()
-    assert state.look(task("task_postprocess_end", "")) == []
-    assert (state.claimed, state.over, state.status) == (True, False, "")
-    assert state.look(task("task_postprocess_end", ""), patient=False) == [StatusChanged(status="task_postprocess_end")]
-    assert state.over
+    assert state.apply_info(task("task_postprocess_end", "")) == []
+    assert (state.reported_over, state.is_over, state.status) == (True, False, "")
+    assert state.apply_info(task("task_postprocess_end", ""), patient=False) == [
+        StatusChanged(status="task_postprocess_end")
+    ]
+    assert state.is_over
     cancelled = TaskState()
-    cancelled.look(task("task_cancel", ""))
-    assert cancelled.over
+    cancelled.apply_info(task("task_cancel", ""))
+    assert cancelled.is_over
 
 
 def test_a_snapshot_that_is_behind() -> None:
     """It is not taken for the task's state."""
     state = TaskState()
-    state.receive(message("task_end"))
-    assert state.look(task("task_start")) == []
-    assert (state.status, state.task) == ("task_end", None)
+    state.apply_message(message("task_end"))
+    assert state.apply_info(task("task_start")) == []
+    assert (state.status, state.info) == ("task_end", None)
     ahead = task("task_postprocess_start")
-    state.look(ahead)
-    assert state.task is ahead
+    state.apply_info(ahead)
+    assert state.info is ahead
     unknown = task("task_levitation")
-    assert state.look(unknown) == []
-    assert state.task is unknown
+    assert state.apply_info(unknown) == []
+    assert state.info is unknown
 
 
 def test_a_stored_error_is_not_an_end() -> None:
     """It waits to be queued again."""
     state = TaskState()
-    assert state.look(task("task_error", "1")) == []
-    assert not state.claimed
+    assert state.apply_info(task("task_error", "1")) == []
+    assert not state.reported_over
 
 
 def test_costs() -> None:
     """A message of their own kind."""
-    (event,) = TaskState().receive(message("task_cost", turnCost="1", cumulativeCost="2"))
+    (event,) = TaskState().apply_message(message("task_cost", turnCost="1", cumulativeCost="2"))
     assert isinstance(event, CostUpdate)
     assert (event.turn, event.total) == (Decimal(1), Decimal(2))
 
@@ -169,9 +175,9 @@ def test_costs() -> None:
 def test_progress_starts_anew_with_another_label() -> None:
     """And goes on where it was when the first label comes again."""
     state = TaskState()
-    state.receive(message("task_start"))
+    state.apply_message(message("task_start"))
     told = [("60", "Load"), ("60", "Load"), ("10", "Generate"), ("50", "Load"), ("70", "Load")]
-    seen = [state.receive(message("task_output", {"percentage": value, "task": label})) for value, label in told]
+    seen = [state.apply_message(message("task_output", {"percentage": value, "task": label})) for value, label in told]
     assert [[event.fraction for event in events if isinstance(event, Progress)] for events in seen] == [
         [0.6],
         [],
@@ -184,24 +190,24 @@ def test_progress_starts_anew_with_another_label() -> None:
 def test_text_from_messages_and_snapshots() -> None:
     """Both fill the same text; a reset is told before what comes in its place."""
     state = TaskState()
-    state.receive(message("task_output", {"answer": ["Hel"], "thinking": ["hm"]}))
+    state.apply_message(message("task_output", {"answer": ["Hel"], "thinking": ["hm"]}))
     content: dict[str, Any] = {"thinking": ["hm"], "answer": ["Hello"]}
-    events = state.look(
+    events = state.apply_info(
         task("task_postprocess_end", "0", outputs=[{"content": {}}, {"content": content}, {"content": content}])
     )
     assert events[1:] == [TextDelta("lo", "answer", 1, status="task_postprocess_end", raw={"content": content})]
     other = TaskState()
-    other.receive(message("task_output", {"answer": ["No"]}))
-    reset, delta = other.receive(message("task_output", {"answer": ["Yes"]}))
+    other.apply_message(message("task_output", {"answer": ["No"]}))
+    reset, delta = other.apply_message(message("task_output", {"answer": ["Yes"]}))
     assert (type(reset), type(delta)) == (TextReset, TextDelta)
 
 
 def test_what_a_latecomer_is_told() -> None:
     """The status, and all the text there is."""
     state = TaskState()
-    assert state.so_far() == []
-    state.receive(message("task_output", {"answer": ["Hi"], "thinking": ["hm"]}))
-    assert state.so_far() == [
+    assert state.snapshot_events() == []
+    state.apply_message(message("task_output", {"answer": ["Hi"], "thinking": ["hm"]}))
+    assert state.snapshot_events() == [
         StatusChanged(status="task_output"),
         TextDelta("hm", "thinking", 0, status="task_output"),
         TextDelta("Hi", "answer", 1, status="task_output"),
@@ -212,5 +218,5 @@ def test_what_a_latecomer_is_told() -> None:
 def test_not_started(status: str) -> None:
     """Before task_start the queue time-out counts."""
     state = TaskState()
-    state.receive(message(status))
-    assert not state.started
+    state.apply_message(message(status))
+    assert not state.has_started
