@@ -128,7 +128,7 @@ async def life(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: 
         view = wiro.with_options(updates=mode)
         handle = await view.submit("emulator/writer", {"prompt": "tides", "seconds": 5}, callback_url=url)
         async with handle.events() as events:
-            witness.look(handle, handle.ref, events, [event async for event in events])
+            witness.look(handle, handle.id, events, [event async for event in events])
         result = await handle
         witness.look(
             view, result, result.task, result.outputs, result.output, result.output.record, await handle.info()

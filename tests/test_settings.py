@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from wiro_async import AsyncWiro, ConfigurationError, InvalidInputError, RunRequest
+from wiro_async._api.session_options import Options, credentials
 from wiro_async.testing import WiroEmulator
 
 
@@ -53,13 +54,10 @@ def test_views_are_as_strict(change: dict[str, Any]) -> None:
 
 def test_a_view_changes_what_it_is_told_to() -> None:
     """And nothing else."""
-    session = AsyncWiro("key", headers={"a": "1"}, max_download_bytes=5)
-    view = session.with_options(headers={"b": "2"}, max_download_bytes=6, timeout=3, api_key=None)
-    assert view._options == attrs.evolve(
-        session._options,
-        headers={"a": "1", "b": "2"},
-        max_download_bytes=6,
-        timeout=attrs.evolve(session._options.timeout, run=3),
+    session = Options(credentials=credentials("key", None, has_headers=True), headers={"a": "1"}, max_download_bytes=5)
+    view = session.changed({"headers": {"b": "2"}, "max_download_bytes": 6, "timeout": 3, "api_key": None})
+    assert view == attrs.evolve(
+        session, headers={"a": "1", "b": "2"}, max_download_bytes=6, timeout=attrs.evolve(session.timeout, run=3)
     )
 
 

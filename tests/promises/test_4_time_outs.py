@@ -16,6 +16,7 @@ from wiro_async import (
     RequestTimeoutError,
     RetryPolicy,
     RunRequest,
+    TaskResult,
     TaskTimeoutError,
     TextStream,
     Timeouts,
@@ -172,6 +173,13 @@ async def only(batch: Batch) -> None:
 Call = Callable[[AsyncWiro], Awaitable[Any]]
 
 
+async def only_result(results: Awaitable[list[TaskResult | Exception]]) -> None:
+    """Raise the error of the only run."""
+    [result] = await results
+    if isinstance(result, Exception):
+        raise result
+
+
 async def entered(stream: TextStream) -> None:
     """Read a stream to its end."""
     async with stream:
@@ -183,7 +191,7 @@ async def entered(stream: TextStream) -> None:
     [
         lambda wiro: entered(wiro.stream(STUCK, timeout=0.3)),
         lambda wiro: entered(wiro.with_options(timeout=0.3).stream(STUCK)),
-        lambda wiro: wiro.map(STUCK, [{}], timeout=0.3),
+        lambda wiro: only_result(wiro.map(STUCK, [{}], timeout=0.3, return_exceptions=True)),
         lambda wiro: only(wiro.batch(STUCK, [{}], timeout=0.3)),
         lambda wiro: wiro.run(STUCK, timeout=0.3),
     ],

@@ -235,11 +235,11 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
         opened = await realtime.connect()
         try:
             task = await runner.start(self._spec, self._timeouts)
-            handle = self._handle = runner.handle(task, self._timeouts)
+            self._handle = runner.handle(task, self._timeouts)
         except BaseException:
             await opened.exit.aclose()
             raise
-        return realtime.begin(calls, handle.ref, self._spec.model, opened, self._timeouts, start)
+        return realtime.begin(calls, task.ref, self._spec.model, opened, self._timeouts, start)
 
     def _raise_unready(self, line: RealtimeLine) -> None:
         task = line.outcome()

@@ -21,7 +21,7 @@ from wiro_async._types import Timeouts
 class TaskHandle:
     """A task. Waiting for it, or leaving a wait, never stops it; `cancel()` does.
 
-    `await handle` waits for the result; so does `result()`, which takes time-outs.
+    `await handle` waits for the result; so does `result()`, which takes timeouts.
 
     Attributes:
         model: "owner/model", or "" for a task picked up by its token.
@@ -33,11 +33,6 @@ class TaskHandle:
         self._context = context
         self._made_at = made_at  # None once it may be over, so that the next wait asks at once
         self._over: TaskInfo | None = None
-
-    @property
-    def ref(self) -> TaskRef:
-        """Its id and token."""
-        return self._ref
 
     def __repr__(self) -> str:
         return f"TaskHandle(id={self.id!r}, model={self.model!r})"
@@ -63,15 +58,11 @@ class TaskHandle:
 
         Raises:
             TaskFailedError, TaskCancelledError: it ended without a result.
-            TaskTimeoutError: a time-out passed; the task goes on.
+            TaskTimeoutError: a timeout passed; the task goes on.
         """
-        return await self.result_since(anyio.current_time(), Timeouts.of(timeout, self._context.timeouts))
-
-    async def result_since(self, start: float, timeouts: Timeouts) -> TaskResult:
-        """Wait for the result with time-outs that count from `start`, a time of the event loop."""
         if self._over is None:
-            context = self._context.within(timeouts)
-            self._end(await context.wait(self._ref, self.model, self._made_at, start))
+            context = self._context.within(Timeouts.of(timeout, self._context.timeouts))
+            self._end(await context.wait(self._ref, self.model, self._made_at, anyio.current_time()))
         assert self._over is not None
         return self._context.result(self._over)
 
@@ -84,14 +75,9 @@ class TaskHandle:
             timeout: seconds to follow it from now, or `Timeouts`; the session's if not given.
 
         Raises:
-            TaskTimeoutError: while iterating, when a time-out passed; the task goes on.
+            TaskTimeoutError: while iterating, when a timeout passed; the task goes on.
         """
-        return self.events_since(anyio.current_time(), Timeouts.of(timeout, self._context.timeouts))
-
-    def events_since(self, start: float, timeouts: Timeouts) -> EventStream:
-        """Follow it with time-outs that count from `start`, a time of the event loop."""
-        context = self._context.within(timeouts)
-        return EventStream(self._ref, self.model, context, self._made_at, start, self._end)
+        return events_since(self, anyio.current_time(), Timeouts.of(timeout, self._context.timeouts))
 
     def text_deltas(self, *, timeout: float | Timeouts | None = None) -> TextDeltas:
         """An LLM's text as it is written, from its beginning: `async for delta in handle.text_deltas()`.
@@ -105,7 +91,7 @@ class TaskHandle:
 
         Raises:
             TaskFailedError, TaskCancelledError: while iterating: it ended without a result.
-            TaskTimeoutError: while iterating, when a time-out passed; the task goes on.
+            TaskTimeoutError: while iterating, when a timeout passed; the task goes on.
         """
         return TextDeltas(self.events(timeout=timeout), self._context)
 
@@ -146,3 +132,9 @@ class TaskHandle:
         """Take up what the handle was not told when it was made."""
         self._ref = TaskRef(self.id or task.id or None, self.token or task.token)
         self.model = self.model or task.model
+
+
+def events_since(handle: TaskHandle, start: float, timeouts: Timeouts) -> EventStream:
+    """Follow the task of a handle, with timeouts that count from the loop time `start`."""
+    context = handle._context.within(timeouts)
+    return EventStream(handle._ref, handle.model, context, handle._made_at, start, handle._end)

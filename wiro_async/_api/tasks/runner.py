@@ -15,7 +15,7 @@ from wiro_async._api.resources.run_inputs import RunInputs
 from wiro_async._api.results.task_result import ParsedResult, TaskResult
 from wiro_async._api.run_options import EventListener
 from wiro_async._api.session_options import Options, next_url
-from wiro_async._api.tasks.handle import TaskHandle
+from wiro_async._api.tasks.handle import TaskHandle, events_since
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._engine.background.user_callback import call_user
@@ -122,7 +122,7 @@ class Runner:
             if on_event is None:
                 info = await context.wait(task.ref, spec.model, task.made_at, start)
             else:
-                info = await self._report_events(self.handle(task, timeouts).events_since(start, timeouts), on_event)
+                info = await self._report_events(events_since(self.handle(task, timeouts), start, timeouts), on_event)
             return context.result(info)
 
     async def _report_events(self, events: EventStream, on_event: EventListener) -> TaskInfo:

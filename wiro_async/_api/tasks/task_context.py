@@ -38,7 +38,7 @@ class TaskContext:
         try:
             await self.calls.sender.ready()
         except WiroError as error:
-            error.with_task(ref.task_id, ref.token)
+            error.with_task(ref.task_id, ref.token, model=model)
             raise
         by_callback = only_end and self.tracker.callbacks.is_expected(ref)
         return self.tracker.follow(self.calls, ref, model, "callback" if by_callback else self.mode, made_at)

@@ -11,7 +11,7 @@ from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.tracking.event_buffer import EventBuffer
 from wiro_async._engine.tracking.tracked_task import TrackedTask
-from wiro_async._errors import TaskTimeoutError, WiroError
+from wiro_async._errors import TaskTimeoutError, UsageError
 from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._public import public
@@ -64,7 +64,7 @@ class EventStream:
         if self._is_closed:
             raise StopAsyncIteration
         if self._being_read:
-            raise WiroError("these events are already being iterated; give each loop a task.events() of its own")
+            raise UsageError("these events are already being iterated; give each loop a task.events() of its own")
         self._being_read = True
         try:
             return await self._next()

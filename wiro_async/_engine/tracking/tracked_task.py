@@ -209,7 +209,7 @@ class TrackedTask:
     def fail(self, error: WiroError) -> None:
         """It cannot be followed any more."""
         if not self.is_over:
-            self.error = error.with_task(self.ref.task_id, self.ref.token)
+            self.error = error.with_task(self.ref.task_id, self.ref.token, model=self.model)
             self._finish()
 
     async def read(self) -> TaskInfo | None:
