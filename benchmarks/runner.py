@@ -77,7 +77,7 @@ async def carry(items: int, journal: Path | None = None, watch: Callable[[int], 
     async with AsyncWiro("key") as wiro:
         batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
         runs = batch._carrier.means.runs
-        instant = InstantRuns(runs._plan, runs._context, runs._submitter, runs._stopper, "stop")
+        instant = InstantRuns(runs._plan, runs._explaining, runs._context, runs._submitter, "stop")
         instant.waits = journal is None
         batch._carrier.means.runs = instant
         done = 0

@@ -34,7 +34,7 @@ from wiro_async import (
     WiroError,
 )
 from wiro_async._engine.downloads import download_retry as patience
-from wiro_async._redaction import redacted, shown_url, without, without_login
+from wiro_async._redaction import redact, remove_secrets, shorten_url, strip_userinfo
 from wiro_async.testing import (
     Cut,
     DropAfter,
@@ -266,20 +266,20 @@ def test_records_do_not_show_what_holds_secrets() -> None:
 )
 def test_redaction(text: str, safe: str) -> None:
     """URLs keep their host, named secrets their name; the rest stays, and doing it twice changes nothing."""
-    shown = redacted(text)
+    shown = redact(text)
     assert shown.replace("https://", "").replace("wss://", "") == safe
-    assert redacted(shown) == shown
+    assert redact(shown) == shown
 
 
 def test_what_is_shown_of_addresses() -> None:
     """Host and file name; nothing that could be a key."""
-    assert shown_url("https://me:pw@cdn1.wiro.ai/KEY/b%C3%A4r.png?sig=1") == "cdn1.wiro.ai/…/bär.png"
-    assert shown_url("https://api.wiro.ai/v1/File/KEY") == "api.wiro.ai/…/"
-    assert shown_url("http://[") == "…"
-    assert without_login("http://a:b@c@host/x@y") == "http://host/x@y"
-    assert without_login("host/x@y") == "host/x@y"
-    assert without_login("http://me:pa55/word@host") == "http://…"
-    assert without("key abc, secret 12345678", ["abc", "12345678"]) == "key abc, secret …"
+    assert shorten_url("https://me:pw@cdn1.wiro.ai/KEY/b%C3%A4r.png?sig=1") == "cdn1.wiro.ai/…/bär.png"
+    assert shorten_url("https://api.wiro.ai/v1/File/KEY") == "api.wiro.ai/…/"
+    assert shorten_url("http://[") == "…"
+    assert strip_userinfo("http://a:b@c@host/x@y") == "http://host/x@y"
+    assert strip_userinfo("host/x@y") == "host/x@y"
+    assert strip_userinfo("http://me:pa55/word@host") == "http://…"
+    assert remove_secrets("key abc, secret 12345678", ["abc", "12345678"]) == "key abc, secret …"
 
 
 async def test_an_error_shows_itself_redacted() -> None:

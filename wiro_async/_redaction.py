@@ -30,14 +30,14 @@ NAMED: Final = re.compile(
 FILE_NAME: Final = re.compile(r"[^/\\]{1,80}\.[A-Za-z0-9]{1,5}")
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """Remove everything after the host of a URL, and named keys, tokens and signatures."""
     if "/" in text or "%" in text:
         text = BARE.sub(rf"\1/{HIDDEN}", FILE_PATH.sub(rf"\1{HIDDEN}", URL.sub(_host_of, text)))
     return NAMED.sub(rf"\1{HIDDEN}", text)
 
 
-def without(text: str, secrets: Iterable[str]) -> str:
+def remove_secrets(text: str, secrets: Iterable[str]) -> str:
     """Remove these secrets, as far as they are long enough to differ from words."""
     for secret in secrets:
         if len(secret) >= SHORTEST_SECRET:
@@ -45,7 +45,7 @@ def without(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def shown_url(url: str) -> str:
+def shorten_url(url: str) -> str:
     """Shorten a file's URL to its host and a last part that looks like a file name."""
     try:
         parts = urlsplit(url)
@@ -55,7 +55,7 @@ def shown_url(url: str) -> str:
     return f"{parts.hostname or ''}/{HIDDEN}/{name if FILE_NAME.fullmatch(name) and name.isprintable() else ''}"
 
 
-def without_login(url: str) -> str:
+def strip_userinfo(url: str) -> str:
     """Remove the user name and the password from a URL."""
     scheme, separator, rest = url.partition("://")
     authority, slash, path = rest.partition("/")

@@ -41,7 +41,7 @@ from wiro_async._engine.engine import Engine, Statistics
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.values.json import JSON
 from wiro_async._public import public
-from wiro_async._redaction import without_login
+from wiro_async._redaction import strip_userinfo
 from wiro_async._types import Input
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class AsyncWiro:
         return Files(self._calls.sender, self._engine.tuning.max_upload)
 
     def __repr__(self) -> str:
-        return f"AsyncWiro({without_login(self._base_url)!r})"
+        return f"AsyncWiro({strip_userinfo(self._base_url)!r})"
 
     async def __aenter__(self) -> Self:
         self._closes = self._closes or not self._engine.background.is_open  # a view on a session that nobody entered

@@ -15,7 +15,7 @@ from wiro_async._protocol.http.auth import Credentials
 from wiro_async._protocol.http.retry import RetryPolicy
 from wiro_async._protocol.values.parsing import parse_url
 from wiro_async._public import public
-from wiro_async._redaction import without_login
+from wiro_async._redaction import strip_userinfo
 from wiro_async._tuning import Tuning
 from wiro_async._types import CallbackURL, OnUnknown, Timeouts, UpdateMode
 from wiro_async._version import __version__
@@ -149,6 +149,10 @@ def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
     return Timeouts.of(timeout, Timeouts())
 
 
+def _retry(retry: RetryPolicy | None) -> RetryPolicy:
+    return RetryPolicy() if retry is None else retry
+
+
 def _tuning(tuning: Tuning | None) -> Tuning:
     return tuning or Tuning()
 
@@ -169,7 +173,7 @@ class Options:
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False, converter=_headers)
     updates: UpdateMode = attrs.field(default="auto", validator=_one_of(*MODES))
     timeout: Timeouts = attrs.field(factory=Timeouts, converter=_timeouts)
-    retry: RetryPolicy = attrs.field(factory=RetryPolicy, validator=_retry_policy)
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy, converter=_retry, validator=_retry_policy)
     on_unknown: OnUnknown = attrs.field(default="raise", validator=_one_of("raise", "resubmit"))
     validate: bool = attrs.field(default=False, validator=_flag)
     max_download_bytes: int | None = attrs.field(default=None, validator=_count)
@@ -178,8 +182,9 @@ class Options:
     @classmethod
     def of(cls, credentials: Credentials, options: Mapping[str, Any]) -> Self:
         """Take those of the options that a view may change, too."""
-        given = {name: options[name] for name in CallOptions.__annotations__ if options.get(name) is not None}
-        return cls(credentials=credentials, **given)
+        return cls(
+            credentials=credentials, **{name: options[name] for name in options if name in CallOptions.__annotations__}
+        )
 
     def changed(self, changes: ViewOptions) -> Options:
         """Copy the options with some changes. None leaves an option as it is."""
@@ -248,7 +253,7 @@ def _url(given: str | None, variable: str, default: str, schemes: tuple[str, str
     url = given or os.environ.get(variable) or default
     parts = parse_url(url, schemes)
     if parts is None or parts.query or parts.fragment:
-        shown = without_login(str(url).partition("?")[0].partition("#")[0])
+        shown = strip_userinfo(str(url).partition("?")[0].partition("#")[0])
         raise ConfigurationError(
             f"{variable} is {shown!r}; give a URL that starts with {' or '.join(schemes)}:// and has no query"
         )

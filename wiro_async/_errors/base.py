@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable
 from typing import Self, TypedDict, Unpack
 
-from wiro_async._redaction import redacted, without
+from wiro_async._redaction import redact, remove_secrets
 
 
 class TaskFacts(TypedDict, total=False):
@@ -38,7 +38,7 @@ class WiroError(Exception):
 
     def __init__(self, message: str = "", **facts: Unpack[TaskFacts]) -> None:
         # TimeoutError is an OSError, whose constructor takes its arguments for an errno and a file name.
-        Exception.__init__(self, *([redacted(message)] if message else []))
+        Exception.__init__(self, *([redact(message)] if message else []))
         self.with_task(facts.get("task_id"), facts.get("token"), model=facts.get("model"))
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class WiroError(Exception):
             facts.append(f"task {self.task_id}")
         first, line_end, rest = text.partition("\n")
         shown = f"{first.removesuffix(':')} ({', '.join(facts)}){':' * first.endswith(':')}" if facts else first
-        return without(redacted(shown + line_end + rest), [self.token or ""])
+        return remove_secrets(redact(shown + line_end + rest), [self.token or ""])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Self, Unpack
 
 from wiro_async._errors.base import TaskFacts, WiroError
-from wiro_async._redaction import redacted
+from wiro_async._redaction import redact
 
 
 class TransportError(WiroError):
@@ -86,8 +86,8 @@ class APIError(WiroError):
         super().__init__(message, **facts)
         self.code = code
         self.http_status = http_status
-        self.message = redacted(message)
-        self.errors = tuple(map(redacted, errors))
+        self.message = redact(message)
+        self.errors = tuple(map(redact, errors))
 
     def _sentence(self) -> str:
         return self.message
@@ -112,7 +112,7 @@ class InvalidInputError(APIError):
 
     def explain(self, problems: Sequence[str]) -> Self:
         """Add the problems that the model's schema shows, and return the error."""
-        self._explained = tuple(redacted(problem) for problem in problems)
+        self._explained = tuple(redact(problem) for problem in problems)
         self.errors = (*self.errors, *self._explained)
         return self
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self, Unpack
 
 from wiro_async._errors.base import TaskFacts, WiroError
-from wiro_async._redaction import without
+from wiro_async._redaction import remove_secrets
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -55,7 +55,7 @@ class TaskFailedError(TaskError):
         info: the task's last state, with its whole log.
     """
 
-    info: TaskInfo
+    info: TaskInfo  # pyright: ignore[reportIncompatibleVariableOverride] - always known, and nobody assigns it
     _shown_log: str
 
     def __init__(self, info: TaskInfo, **facts: Unpack[TaskFacts]) -> None:
@@ -64,7 +64,7 @@ class TaskFailedError(TaskError):
 
     def hiding(self, secrets: Sequence[str]) -> Self:
         """Leave these secrets out of the message, should the model have logged them, and return the error."""
-        self._shown_log = without(self._shown_log, secrets)
+        self._shown_log = remove_secrets(self._shown_log, secrets)
         return self
 
     def _sentence(self) -> str:
@@ -80,7 +80,7 @@ class TaskCancelledError(TaskError):
         info: the task's last state.
     """
 
-    info: TaskInfo
+    info: TaskInfo  # pyright: ignore[reportIncompatibleVariableOverride] - always known, and nobody assigns it
 
     def __init__(self, info: TaskInfo, **facts: Unpack[TaskFacts]) -> None:
         super().__init__(info=info, **facts)

@@ -19,7 +19,7 @@ from wiro_async._protocol.http.retry import RetryPolicy
 from wiro_async._protocol.tasks.records import Submitted
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_dict
-from wiro_async._redaction import without_login
+from wiro_async._redaction import strip_userinfo
 from wiro_async._transport import clock
 from wiro_async._transport.http import Answer, HttpTransport
 
@@ -104,7 +104,7 @@ class Departure:
 class Sender:
     """Makes calls with one set of credentials, over connections shared with other senders."""
 
-    base_url: str = attrs.field(repr=lambda url: repr(without_login(url)))
+    base_url: str = attrs.field(repr=lambda url: repr(strip_userinfo(url)))
     credentials: Credentials
     headers: Mapping[str, str] = attrs.field(repr=False)
     retry: RetryPolicy

@@ -10,7 +10,7 @@ import attrs
 
 from wiro_async._engine.downloads.fetch import Fetch
 from wiro_async._errors import DownloadError
-from wiro_async._redaction import shown_url
+from wiro_async._redaction import shorten_url
 from wiro_async._transport.files.atomic_file import filling
 from wiro_async._transport.http import HttpTransport
 
@@ -96,6 +96,6 @@ async def _steady(pieces: AsyncGenerator[bytes | None, None], url: str) -> Async
             yield piece
         elif received:
             raise DownloadError(
-                f"{shown_url(url)} broke off after {received} bytes, and its server cannot go on from there; "
+                f"{shorten_url(url)} broke off after {received} bytes, and its server cannot go on from there; "
                 "fetch it again, or use save() or read(), which start over by themselves"
             )

@@ -15,7 +15,7 @@ from wiro_async._engine.downloads.download_retry import Patience
 from wiro_async._errors import ConfigurationError, DownloadError, TransportError
 from wiro_async._protocol.files.byte_ranges import Offer, Start, Transfer
 from wiro_async._protocol.http.responses import parse_retry_after
-from wiro_async._redaction import shown_url
+from wiro_async._redaction import shorten_url
 from wiro_async._transport import clock
 from wiro_async._transport.http import Download, HttpTransport
 
@@ -85,7 +85,7 @@ class Fetch:
                 await self._pause(again, again.weight, again.asked)
             except TransportError as error:
                 if error.permanent:
-                    raise DownloadError(f"{shown_url(self.url)} cannot be fetched: {error}") from error.__cause__
+                    raise DownloadError(f"{shorten_url(self.url)} cannot be fetched: {error}") from error.__cause__
                 await self._pause(error, BROKEN)
 
     @asynccontextmanager
@@ -116,7 +116,7 @@ class Fetch:
             raise _AgainError(f"HTTP {status}", 0, parse_retry_after(headers.get("retry-after"), clock.now()))
         start = self.transfer.begin(Offer.of(status, headers))
         if start is None and not is_rest:
-            raise DownloadError(f"{shown_url(self.url)} answered HTTP {status}")
+            raise DownloadError(f"{shorten_url(self.url)} answered HTTP {status}")
         if start is None:
             raise _AgainError(f"HTTP {status}, which is not the rest that was asked for", BROKEN)
         self._check_cap(self.transfer.total)
@@ -135,12 +135,12 @@ class Fetch:
                         yield download
                         return
             except ConfigurationError as error:
-                raise DownloadError(f"{shown_url(url)} cannot be fetched: {error}") from None
+                raise DownloadError(f"{shorten_url(url)} cannot be fetched: {error}") from None
             url = _redirected(url, location)
-        raise DownloadError(f"{shown_url(self.url)} redirects more than {MAX_REDIRECTS} times")
+        raise DownloadError(f"{shorten_url(self.url)} redirects more than {MAX_REDIRECTS} times")
 
     async def _pause(self, problem: Exception, weight: int, asked: float | None = None) -> None:
-        received, total, name = self.transfer.received, self.transfer.total, shown_url(self.url)
+        received, total, name = self.transfer.received, self.transfer.total, shorten_url(self.url)
         now, chance = anyio.current_time(), clock.chance()
         delay = self.patience.delay(now, received, total, chance, weight=weight, asked=asked)
         if delay is None:
@@ -151,8 +151,8 @@ class Fetch:
     def _check_cap(self, size: int | None) -> None:
         if self.cap is not None and size is not None and size > self.cap:
             raise DownloadError(
-                f"{shown_url(self.url)} has {'' if size == self.transfer.size else 'at least '}{size} bytes, more than "
-                f"the {self.cap} allowed; raise max_bytes to have it"
+                f"{shorten_url(self.url)} has {'' if size == self.transfer.size else 'at least '}{size} bytes, "
+                f"more than the {self.cap} allowed; raise max_bytes to have it"
             )
 
     def _check_size(self) -> None:
@@ -168,7 +168,7 @@ def _fetchable(url: str) -> str:
     except ValueError:
         is_web = False
     if not is_web:
-        raise DownloadError(f"{shown_url(url)} cannot be fetched: it is not the address of a file on the web")
+        raise DownloadError(f"{shorten_url(url)} cannot be fetched: it is not the address of a file on the web")
     return url
 
 
@@ -178,5 +178,5 @@ def _redirected(url: str, location: str) -> str:
     except ValueError:
         target = ""
     if urlsplit(url).scheme == "https" and not target.startswith("https:"):
-        raise DownloadError(f"{shown_url(url)} redirects from https to an address that is not protected")
+        raise DownloadError(f"{shorten_url(url)} redirects from https to an address that is not protected")
     return target

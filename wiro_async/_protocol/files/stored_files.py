@@ -16,7 +16,7 @@ from wiro_async._protocol.tasks.records import moment
 from wiro_async._protocol.values.json import JSON, encode
 from wiro_async._protocol.values.parsing import as_int, as_list, as_text, as_text_or_none
 from wiro_async._public import public
-from wiro_async._redaction import shown_url
+from wiro_async._redaction import shorten_url
 from wiro_async._types import File
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -39,7 +39,7 @@ class UploadedFile:
     name: str
     content_type: str
     size: int | None
-    url: str | None = attrs.field(repr=lambda url: repr(url and shown_url(url)))
+    url: str | None = attrs.field(repr=lambda url: repr(url and shorten_url(url)))
     folder_id: str | None
     added_at: datetime | None
     raw: Mapping[str, JSON] = attrs.field(repr=False)

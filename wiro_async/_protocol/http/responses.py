@@ -25,7 +25,7 @@ from wiro_async._errors import (
 )
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_float, as_int, as_rows, as_text
-from wiro_async._redaction import without
+from wiro_async._redaction import remove_secrets
 
 SHOWN_BODY = 120
 TOO_MANY_TASKS = 96
@@ -76,7 +76,7 @@ def parse_envelope(
         code, message = errors[0] if errors else (None, "")
         raise RateLimitError(code, 429, message or "too many requests", [text for _, text in errors], retry_after=wait)
     if not isinstance(answer, dict):
-        text = without(" ".join(body.decode(errors="replace").split()), secrets)
+        text = remove_secrets(" ".join(body.decode(errors="replace").split()), secrets)
         shown = f"{len(body)} bytes of broken or unknown JSON" if text[:1] in '{["' else repr(text[:SHOWN_BODY])
         found = shown if text else "an empty body"
         raise DecodingError(f"HTTP {status} came with {found} instead of an answer", http_status=status)
@@ -129,5 +129,5 @@ def _parse_errors(answer: Mapping[str, JSON], secrets: Sequence[str]) -> list[tu
         code, message = row.get("code"), row.get("message")
         if code not in NOTHING or message not in NOTHING:
             number = None if "%" in as_text(code) else as_int(code)  # as_int also reads percentages
-            errors.append((number, without(as_text(message), secrets)))
+            errors.append((number, remove_secrets(as_text(message), secrets)))
     return errors

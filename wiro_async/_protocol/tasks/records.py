@@ -22,7 +22,7 @@ from wiro_async._protocol.values.parsing import (
     as_time,
 )
 from wiro_async._public import public
-from wiro_async._redaction import shown_url
+from wiro_async._redaction import shorten_url
 
 
 @public
@@ -30,7 +30,7 @@ from wiro_async._redaction import shown_url
 class OutputRecord:
     """One entry of a task's outputs: a file with a `url`, or raw `content` such as an LLM's answer."""
 
-    url: str | None = attrs.field(repr=lambda url: repr(url and shown_url(url)))
+    url: str | None = attrs.field(repr=lambda url: repr(url and shorten_url(url)))
     name: str
     content_type: str
     size: int | None
