@@ -69,7 +69,7 @@ async def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("client", choices=("sdk", "floor", "naive"))
+    parser.add_argument("client", choices=("floor", "sdk", "sdk_aiohttp", "naive"))
     parser.add_argument("--options", required=True, help="the emulator's connection options, as JSON")
     parser.add_argument("--runs", type=int, default=600)
     parser.add_argument("--in-flight", type=int, default=200)

@@ -24,9 +24,14 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
-CLIENTS = ("floor", "sdk", "naive")
-NAMES = {"floor": "hand-written aiohttp", "sdk": "wiro_async", "naive": "httpx, a socket per task"}
-IMPORTS = ("httpx", "wiro_async", "aiohttp")
+CLIENTS = ("floor", "sdk", "sdk_aiohttp", "naive")
+NAMES = {
+    "floor": "hand-written aiohttp",
+    "sdk": "wiro_async",
+    "sdk_aiohttp": "wiro_async over httpx-aiohttp",
+    "naive": "httpx, a socket per task",
+}
+IMPORTS = ("httpx", "wiro_async")
 TIMED = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
 Table = list[Sequence[str]]
 

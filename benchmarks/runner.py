@@ -12,15 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 from wiro_async import AsyncWiro
-from wiro_async._api.batch import RunRequest
-from wiro_async._api.batch.item_runs import Runs
+from wiro_async._api.batch import Batch, RunRequest, Runs
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.submission.submitter import RunLog
@@ -48,23 +48,24 @@ TASK = parse_task(DETAIL)
 INTENT = Intent("owner/model", "a fingerprint", None, frozenset())
 
 
-class InstantRuns(Runs):
-    """Runs that end in the moment in which they are sent; the journal is told as of real ones.
+def instant(waits: bool) -> Callable[[Runs, RunRequest, RunLog], Awaitable[TaskResult]]:
+    """Replace `Runs.run`: runs end in the moment in which they are sent, and are written into the journal.
 
-    What a run itself costs, with or without a journal, is left out: its plan, and with that its fingerprint.
+    The cost of a run itself, with or without a journal, is left out: its plan, and with that its fingerprint.
+
+    Args:
+        waits: once, as every submission does. A journal waits by itself.
     """
 
-    waits = True  # once, as whoever sends something does; a journal waits by itself
-
-    async def run(self, request: RunRequest, log: RunLog | None = None) -> TaskResult:
-        """The same result every time."""
-        assert log is not None
+    async def run(runs: Runs, request: RunRequest, log: RunLog) -> TaskResult:
         await log.intend(INTENT)
-        if self.waits:
+        if waits:
             await asyncio.sleep(0)
         await log.note(TaskRef("2221", "eDcC"))
         log.settle()
-        return self.restored(TASK)
+        return runs.restored(TASK)
+
+    return run
 
 
 def inputs(items: int) -> Iterator[dict[str, Any]]:
@@ -74,21 +75,22 @@ def inputs(items: int) -> Iterator[dict[str, Any]]:
 
 async def carry(items: int, journal: Path | None = None, watch: Callable[[int], None] = lambda done: None) -> float:
     """Microseconds an item."""
-    async with AsyncWiro("key") as wiro:
-        batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
-        runs = batch._carrier.means.runs
-        instant = InstantRuns(runs._plan, runs._explaining, runs._context, runs._submitter, "stop")
-        instant.waits = journal is None
-        batch._carrier.means.runs = instant
-        done = 0
-        start = time.perf_counter()
-        async with batch:
-            async for item in batch:
-                assert item.error is None, item.error
-                done += 1
-                watch(done)
-        assert done == items == batch.stats.succeeded
-        return 1e6 * (time.perf_counter() - start) / items
+    with patch.object(Runs, "run", instant(waits=journal is None)):
+        async with AsyncWiro("key") as wiro:
+            batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
+            return await timed(batch, items, watch)
+
+
+async def timed(batch: Batch, items: int, watch: Callable[[int], None]) -> float:
+    done = 0
+    start = time.perf_counter()
+    async with batch:
+        async for item in batch:
+            assert item.error is None, item.error
+            done += 1
+            watch(done)
+    assert done == items == batch.stats.succeeded
+    return 1e6 * (time.perf_counter() - start) / items
 
 
 def plain(items: int, rounds: int = 5) -> float:

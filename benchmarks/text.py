@@ -28,8 +28,9 @@ from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.tracking.socket_feed import SocketFeed
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.tasks.events import TextDelta
-from wiro_async._transport.socket import connected
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
+from wiro_async._transport.websocket import connected
+from wiro_async._tuning import Tuning
 from wiro_async._types import Timeouts
 
 LIMIT = 1.3
@@ -94,7 +95,10 @@ class Rig:
 
         self.tracked = TrackedTask("1", "token", "owner/model", nothing, None)
         self.socket_feed = SocketFeed(
-            BackgroundTasks(nothing, nothing), lambda: connected("", "", Tls(), False), 1, lambda tracked: None
+            BackgroundTasks(nothing, nothing),
+            lambda: connected("", "", Tls(), False, Tuning()),
+            1,
+            lambda tracked: None,
         )
         self.socket_feed._by_token["token"] = self.tracked
         self.stream = EventStream(TaskRef("1", "token"), "owner/model", Apart(), None, 0.0, lambda task: None)

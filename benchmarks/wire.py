@@ -19,8 +19,9 @@ from unittest.mock import patch
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, serve
 
-from wiro_async._transport.socket import connected
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
+from wiro_async._transport.websocket import connected
+from wiro_async._tuning import Tuning
 
 texts: Any = import_module("text")  # beside this file
 
@@ -58,7 +59,7 @@ async def read(url: str, compressed: bool, listening: bool) -> tuple[int, float]
     rig, frames, start = texts.Rig(), 0, time.process_time()
     if not listening:
         rig.tracked.unlisten(rig.buffer)
-    async with connected(url, "benchmark", Tls(), compressed) as socket:
+    async with connected(url, "benchmark", Tls(), compressed, Tuning()) as socket:
         async for frame in socket.frames():
             frames += 1
             rig.socket_feed.deliver(frame)

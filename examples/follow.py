@@ -25,7 +25,7 @@ async def main(prompt: str = "a lighthouse at dusk", model: str = "google/nano-b
                 case LogLine():
                     print(f"  {event.stream}: {event.text}")
                 case TaskFinished():
-                    print(f"exit code {event.result.task.exit_code}")
+                    print(f"exit code {event.result.info.exit_code}")
         result = await task  # raises TaskFailedError or TaskCancelledError if there is none
         print(await result.output.save("picture.png"))
 

@@ -26,7 +26,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 from wiro_async import AsyncWiro, Tuning
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import WiroEmulator
 
 VARIABLES = ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_API_BASE_URL", "WIRO_SOCKET_URL")
@@ -141,7 +141,8 @@ def no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def libraries_loaded() -> None:
     """What sessions import at first use is there already, so that no test's timing depends on being the first."""
-    for name in ("aiohttp", "httpx_aiohttp", "websockets.asyncio.client", "PIL.Image", "msgspec.json", "jsonschema"):
+    names = ("wiro_async._transport.http.pool", "httpx_aiohttp", "httpx2", "websockets.asyncio.client", "PIL.Image")
+    for name in (*names, "msgspec.json", "jsonschema"):
         importlib.import_module(name)
 
 

@@ -1,4 +1,4 @@
-"""The pages on files, callbacks and logging: their code runs, and what they list is all there is."""
+"""The pages on files, callbacks and logging: their code runs, and their lists are complete."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PICTURE = bytes.fromhex(
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator: WiroEmulator) -> Path:
-    """Where the reader sits: a folder with a photo, and keys in the environment."""
+    """A directory with a photo, and credentials in the environment."""
     monkeypatch.setenv("WIRO_API_KEY", emulator.api_key)
     monkeypatch.setenv("WIRO_API_SECRET", emulator.api_secret or "")
     monkeypatch.setenv("WIRO_API_BASE_URL", emulator.base_url)
@@ -52,7 +52,7 @@ async def run_page(name: str, most: int | None = None, port: int = 8000) -> dict
 
 
 async def test_files(folder: Path, emulator: WiroEmulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is uploaded arrives, what is saved lies there."""
+    """Uploads arrive, and saved files are there."""
     names = await run_page("files.md")
     assert (folder / "fox.png").read_bytes() == (folder / "again.png").read_bytes() == names["data"]
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["0-2.png", "0.png", "1.png", "2.png"]
@@ -64,13 +64,13 @@ async def test_files(folder: Path, emulator: WiroEmulator, capsys: pytest.Captur
 
 
 async def test_webhooks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of it runs."""
+    """The page runs."""
     await run_page("webhooks.md")
     assert "WebhookStatistics(received=0" in capsys.readouterr().out
 
 
 async def test_the_app_for_callbacks(folder: Path, emulator: WiroEmulator, unused_tcp_port: int) -> None:
-    """It serves: its run is woken by a call that comes to it."""
+    """A callback to the app ends its run."""
     names = await run_page("webhooks.md", 1, unused_tcp_port)
     server = uvicorn.Server(
         uvicorn.Config(names["app"], port=unused_tcp_port, log_config=None, lifespan="on", ws="none")
@@ -88,7 +88,7 @@ async def test_the_app_for_callbacks(folder: Path, emulator: WiroEmulator, unuse
 
 
 async def test_logging(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every message of the library is on the page, with its level, and no others are."""
+    """The page lists every message of the SDK with its level, and no others."""
     monkeypatch.setattr(logging, "basicConfig", lambda: None)
     await run_page("logging.md")
     logging.getLogger("wiro_async").setLevel(logging.NOTSET)

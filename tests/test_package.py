@@ -46,13 +46,13 @@ def test_the_package_is_marked_as_typed() -> None:
 def test_importing_the_package_is_light() -> None:
     """Every library waits until a name needs it."""
     loaded = imported_by("import wiro_async")
-    assert not loaded & {"httpx", "aiohttp", "websockets", "msgspec", "anyio", "attrs", "asyncio", "ssl"}
+    assert not loaded & {"httpx", "httpcore", "websockets", "msgspec", "anyio", "attrs", "asyncio", "ssl"}
     assert {name for name in loaded if name.startswith("wiro_async")} == {"wiro_async"}
 
 
 def test_the_session_is_light() -> None:
     """The heavy libraries, and what few programs need, wait until they are used."""
-    heavy = {"aiohttp", "httpx_aiohttp", "websockets", "rich", "httpx._main", "starlette", "uvicorn", "PIL"}
+    heavy = {"httpx", "httpcore", "aiohttp", "websockets", "rich", "starlette", "uvicorn", "PIL"}
     heavy |= {"importlib.metadata", "pytest", "sqlite3", "urllib.request", "email.utils", "msgspec"}
     heavy |= {f"wiro_async._api.{part}" for part in ("conversation", "resources.file_store")}
     assert not imported_by("from wiro_async import AsyncWiro, TaskFailedError, Timeouts") & heavy

@@ -33,7 +33,6 @@ from wiro_async import (
     Tuning,
     WiroError,
 )
-from wiro_async._engine.downloads import download_retry as patience
 from wiro_async._redaction import redact, remove_secrets, shorten_url, strip_userinfo
 from wiro_async.testing import (
     Cut,
@@ -59,21 +58,21 @@ HTML = "<html>Your request: x-api-key: {key} GET {url} {key}</html>"
 
 
 @pytest.fixture
-def server(tls_context: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[WiroEmulator]:
+def server(tls_context: object, hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> Iterator[WiroEmulator]:
     """An emulator with secrets that are no words."""
-    monkeypatch.setattr("wiro_async._transport.tls.Tls.context", tls_context)
+    monkeypatch.setattr("wiro_async._transport.network.tls.Tls.context", tls_context)
     key, secret = f"wk-{secrets.token_hex(16)}", f"ws-{secrets.token_hex(16)}"
     url = "https://cdn1.wiro.ai/ACCESSKEY0123456789abcdef/0.png"
     steps = [Step("task_error", "", log=f"could not read {url}\n", error=f"could not read {url}\n")]
     leaky = ModelScript("emulator/leaky", lambda given: Script(timeline(3, steps), exit_code="1"))
-    with WiroEmulator(api_key=key, api_secret=secret, models=[leaky], speed=50) as emulator:
+    tuning = attrs.evolve(hurried, download_pause=0.001, download_max_pause=0.002)
+    with WiroEmulator(api_key=key, api_secret=secret, models=[leaky], speed=50, tuning=tuning) as emulator:
         yield emulator
 
 
 @pytest_asyncio.fixture
-async def session(server: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncWiro]:
+async def session(server: WiroEmulator) -> AsyncIterator[AsyncWiro]:
     """A hasty session with it."""
-    monkeypatch.setattr(patience, "PACE", RetryPolicy(base=0.001, cap=0.002))
     async with AsyncWiro(
         **server.options(), retry=RetryPolicy(attempts=3, base=0.01), timeout=Timeouts(request=1, run=20)
     ) as wiro:
@@ -131,7 +130,7 @@ async def life(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: 
             witness.look(handle, handle.id, events, [event async for event in events])
         result = await handle
         witness.look(
-            view, result, result.task, result.outputs, result.output, result.output.record, await handle.info()
+            view, result, result.info, result.outputs, result.output, result.output.record, await handle.info()
         )
         paths = await result.save(folder / mode)
         witness.look(paths)

@@ -329,7 +329,7 @@ async def test_views_and_unused_sessions_do_not_warn(wiro: AsyncWiro) -> None:
 async def test_many_tasks_at_once(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """One session serves any number of tasks of its loop, over one socket."""
     results = await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 20, "n": n}) for n in range(60)))
-    assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(60)]
+    assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(60)]
     assert len(emulator.ledger.submissions) == 60
     assert len(emulator.ledger.sockets) == 1
 

@@ -205,7 +205,7 @@ async def test_a_redirect_out_of_tls(authority: trustme.CA, ca_file: Path, tmp_p
         await writer.drain()
 
     async with listening(redirect, context) as port, AsyncWiro("key", verify=ca_file) as wiro:
-        with pytest.raises(DownloadError, match="redirects from https to an address that is not protected") as caught:
+        with pytest.raises(DownloadError, match="redirects from https to a URL without it") as caught:
             await wiro.download(f"https://127.0.0.1:{port}/KEY/x.bin", tmp_path / "x")
     assert "KEY" not in str(caught.value)
 

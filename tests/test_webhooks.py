@@ -174,8 +174,8 @@ async def test_waiting_for_a_handle(
 ) -> None:
     """Also by its token alone, in whatever order wait and callback come."""
     task = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for(mounted))
-    assert (await receiver.wait(task, timeout=20)).task.id == task.id
-    assert (await receiver.wait(str(task.token))).task.id == task.id
+    assert (await receiver.wait(task, timeout=20)).info.id == task.id
+    assert (await receiver.wait(str(task.token))).info.id == task.id
     assert not emulator.ledger.sockets
 
 

@@ -94,7 +94,7 @@ if TYPE_CHECKING:
     )
     from wiro_async._protocol.tasks.records import OutputRecord, TaskInfo
     from wiro_async._session import AsyncWiro
-    from wiro_async._transport.tls import Verify
+    from wiro_async._transport.network.tls import Verify
     from wiro_async._tuning import Tuning
     from wiro_async._types import (
         CallbackURL,
@@ -282,7 +282,7 @@ _HOMES = {
     ),
     "_tuning": ("Tuning",),
     "_version": ("__version__",),
-    "_transport.tls": ("Verify",),
+    "_transport.network.tls": ("Verify",),
     "_engine.engine": ("Statistics",),
     "_protocol.http.retry": ("RetryPolicy",),
     "_protocol.models.model": ("Model", "ModelSection", "ModelStats", "PriceRule"),

@@ -17,7 +17,7 @@ from wiro_async._api.resources.model_catalog import Models
 from wiro_async._api.resources.model_lookup import ModelLookup
 from wiro_async._api.resources.run_inputs import RunInputs
 from wiro_async._api.resources.task_list import Tasks, ref_of
-from wiro_async._api.results.output import Output
+from wiro_async._api.results.output import Output, output_at
 from wiro_async._api.results.task_result import ParsedResult, TaskResult
 from wiro_async._api.run_options import CommonOptions, RealtimeOptions, RunOptions, StreamOptions, SubmitOptions
 from wiro_async._api.session_options import (
@@ -104,7 +104,7 @@ class AsyncWiro:
         self._closes = origin is None
         calls = TaskCalls(sender, engine.tracker.ended)
         self._calls = calls
-        self._downloader = Downloader(engine.http, USER_AGENT, timeout, options.max_download_bytes)
+        self._downloader = Downloader(engine.http, USER_AGENT, timeout, engine.tuning, options.max_download_bytes)
         self._context = TaskContext(calls, engine.tracker, self._downloader, options.updates, options.timeout)
         self._callbacks = CallbackAccess(engine.tracker.callbacks, engine.background, self._context)
         self._lookup: ModelLookup
@@ -311,7 +311,7 @@ class AsyncWiro:
         Arguments, errors, retries and cancelling as in `Output.save`.
         """
         await self._engine.open()
-        output = Output.at(source, self._downloader) if isinstance(source, str) else source
+        output = output_at(source, self._downloader) if isinstance(source, str) else source
         return await output.save(to, overwrite=overwrite, max_bytes=max_bytes)
 
     @overload

@@ -106,6 +106,9 @@ class Tuning:
     download_failures: int = 8  # broken transfers in a row without progress
     download_pause: float = 0.25  # before the first retry; doubles
     download_max_pause: float = 10.0
+    download_step_bytes: int = 64 * 1024  # this many more bytes are progress,
+    download_step_share: float = 0.02  # or this share of the file
+    download_redirects: int = 5
 
     # HTTP
     http_calls: int = 80
@@ -131,4 +134,8 @@ class Tuning:
     # Batches
     progress_interval: float = 0.1  # between two updates of the live display
     progress_line_interval: float = 5.0  # between two lines where there is no terminal
+    progress_last: float = 2.0  # for the final state to be shown
+    batch_workers: int = 256  # for concurrency="auto": items that stand ready for the session's limiter
+    batch_window: int = 4  # in input order, finished items per worker that may wait for a slow one before them
+    batch_downloads: int = 16  # items whose outputs are being saved
     journal_busy: float = 5.0  # another program may hold the lock of the journal this long

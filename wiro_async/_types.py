@@ -104,7 +104,7 @@ class File:
             )
 
 
-def mark_consumed(file: File) -> None:
+def consume(file: File) -> None:
     """Record that a file's source is about to be read, and cannot be read again."""
     _consumed.add(file.data)
 

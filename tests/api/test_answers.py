@@ -144,7 +144,7 @@ async def test_an_answer_that_does_not_fit(wiro: AsyncWiro) -> None:
     result = await wiro.run(MODEL, ASK, response_model=CITY)
     with pytest.raises(ResponseFormatError, match=r"missing required field `degrees`") as caught:
         result.parse(Weather)
-    assert caught.value.tasks == (result.task,)
+    assert caught.value.tasks == (result.info,)
     strict = {**CITY, "properties": {"city": {"type": "string", "default": 7}}}
     with pytest.raises(ResponseFormatError, match=r"7 is not of type 'string' - at `\$.city`"):
         await wiro.run(MODEL, ASK, response_model=strict)

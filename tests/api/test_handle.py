@@ -58,7 +58,7 @@ async def test_awaiting_it_twice(emulator: WiroEmulator, wiro: AsyncWiro) -> Non
     first = await task
     calls = emulator.ledger.count()
     second = await task
-    assert first.task == second.task
+    assert first.info == second.info
     assert emulator.ledger.count() == calls
 
 
@@ -66,7 +66,7 @@ async def test_awaiting_it_in_two_tasks(emulator: WiroEmulator, wiro: AsyncWiro)
     """They share one watcher."""
     task = await wiro.submit("emulator/sleeper", QUICK)
     first, second = await asyncio.gather(task, task.result())
-    assert first.task == second.task
+    assert first.info == second.info
     assert len(emulator.ledger.sockets[0].tokens) == 1
 
 
@@ -205,17 +205,17 @@ async def test_a_running_task_is_picked_up_by_its_id(emulator: WiroEmulator, wir
     """The token is learnt on the way, so that the socket helps here too."""
     made = await wiro.submit("emulator/sleeper", {"seconds": 40})
     async with AsyncWiro(**emulator.options()) as second:
-        assert (await second.task(task_id=made.id)).task.token == made.token
+        assert (await second.task(task_id=made.id)).info.token == made.token
     assert [made.token] in [record.tokens for record in emulator.ledger.sockets]
 
 
 async def test_a_finished_task_is_picked_up(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Its result is asked for once."""
     made = await wiro.run("emulator/sleeper", QUICK)
-    for handle in (wiro.task(made.task.token), wiro.task(task_id=made.task.id)):
+    for handle in (wiro.task(made.info.token), wiro.task(task_id=made.info.id)):
         before = emulator.ledger.count()
         with anyio.fail_after(1.5):
-            assert (await handle).task.id == made.task.id
+            assert (await handle).info.id == made.info.id
         assert emulator.ledger.count() == before + 1
 
 
@@ -226,7 +226,7 @@ async def test_the_same_task_by_id_and_by_token(wiro: AsyncWiro) -> None:
     async for _ in by_id.events():
         break
     results = await asyncio.gather(by_token, by_id, made)
-    assert {result.task.id for result in results} == {made.id}
+    assert {result.info.id for result in results} == {made.id}
 
 
 @pytest.mark.parametrize("by", ["token", "id"])
@@ -314,7 +314,7 @@ async def test_delete_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     with pytest.raises(APIError, match="still running"):
         await running.delete_files()
     result = await wiro.run("emulator/sleeper", QUICK)
-    task = wiro.task(task_id=result.task.id)
+    task = wiro.task(task_id=result.info.id)
     for _ in range(2):
         await task.delete_files()
     detail = await task.info()

@@ -1,4 +1,4 @@
-"""Outputs: reading, streaming, saving, names."""
+"""Outputs are read, streamed and saved."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ NAMES = ["..\\up.txt", "CON.txt", "a:b?.png", "same.png", "same.png"]
 
 
 async def painted(wiro: AsyncWiro, images: int = 1) -> TaskResult:
-    """A run with pictures."""
+    """The result of a run with pictures."""
     return await wiro.run("emulator/painter", {**SMALL, "images": images})
 
 
 def script(*outputs: FileOutput) -> ModelScript:
-    """A model that leaves these files."""
+    """A model that makes these files."""
     return ModelScript("emulator/maker", lambda given: Script(played(3, [Step("task_output")] * 3), outputs))
 
 
 async def test_read_and_stream_give_the_same_bytes(wiro: AsyncWiro) -> None:
-    """All at once, or as it comes."""
+    """Both give the whole file."""
     output = (await painted(wiro)).output
     data = await output.read()
     async with output.stream() as chunks:
@@ -37,7 +37,7 @@ async def test_read_and_stream_give_the_same_bytes(wiro: AsyncWiro) -> None:
 
 
 async def test_no_credentials_go_to_an_output_url(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It is a public URL; the key stays home. Nor does the URL's access key show in a repr."""
+    """The URL is public. Its access key does not appear in a repr."""
     output = (await painted(wiro)).output
     await output.read()
     sent = emulator.ledger.calls[-1].headers
@@ -46,7 +46,7 @@ async def test_no_credentials_go_to_an_output_url(emulator: WiroEmulator, wiro: 
 
 
 async def test_save_under_a_path(wiro: AsyncWiro, tmp_path: Path) -> None:
-    """The file has the wanted name, and nothing else is left beside it."""
+    """The file has that name, and nothing else is left beside it."""
     output = (await painted(wiro)).output
     path = await output.save(tmp_path / "new" / "fox.png")
     assert path == tmp_path / "new" / "fox.png"
@@ -56,14 +56,14 @@ async def test_save_under_a_path(wiro: AsyncWiro, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", ["existing", "existing/", "fresh/"])
 async def test_save_into_a_directory(wiro: AsyncWiro, tmp_path: Path, given: str) -> None:
-    """A directory that exists, or one that is written with a slash: the file takes its own name."""
+    """In a directory that exists, or ends with a slash, the file gets its own name."""
     (tmp_path / "existing").mkdir()
     path = await (await painted(wiro)).output.save(f"{tmp_path}/{given}")
     assert path == tmp_path / given.strip("/") / "0.png"
 
 
 async def test_saving_twice_numbers(wiro: AsyncWiro, tmp_path: Path) -> None:
-    """Nothing is replaced unless that is wished."""
+    """No file is replaced by default."""
     output = (await painted(wiro)).output
     names = [(await output.save(tmp_path / "fox.png")).name for _ in range(3)]
     assert names == ["fox.png", "fox-2.png", "fox-3.png"]
@@ -109,8 +109,8 @@ async def test_an_llms_text_is_an_output(wiro: AsyncWiro, tmp_path: Path) -> Non
     assert path.read_text(encoding="utf-8") == result.text
 
 
-async def test_what_an_llm_tells(wiro: AsyncWiro) -> None:
-    """Thoughts, usage and the reason to stop."""
+async def test_the_parts_of_an_llms_answer(wiro: AsyncWiro) -> None:
+    """Thoughts, usage and the finish reason."""
     result = await wiro.run("emulator/writer", {"prompt": "a fox", "seconds": 5})
     assert result.thinking
     assert result.text
@@ -132,7 +132,7 @@ async def test_tool_calls(wiro: AsyncWiro) -> None:
 
 
 async def test_text_of_other_models_is_their_log(wiro: AsyncWiro) -> None:
-    """What a model wrote to its log is all the text there is."""
+    """The log is all the text that they have."""
     with WiroEmulator(
         speed=50,
         models=[ModelScript("emulator/log", lambda given: Script(played(3, [Step("task_output", log="line\n")])))],
@@ -145,7 +145,7 @@ async def test_text_of_other_models_is_their_log(wiro: AsyncWiro) -> None:
 
 
 async def test_a_result_without_outputs() -> None:
-    """Asking for the first one says so."""
+    """Asking for the first one raises an error."""
     with WiroEmulator(speed=50, models=[script()]) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro:
             result = await wiro.run("emulator/maker")
@@ -155,7 +155,7 @@ async def test_a_result_without_outputs() -> None:
 
 
 async def test_one_failed_download_of_several(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """The error is told as itself, not in a group, and the other files are kept."""
+    """The error is raised as itself, not in a group, and the other files are kept."""
     result = await painted(wiro, images=3)
     emulator.faults.http("files/*", Respond(403, "no"))
     with pytest.raises(DownloadError, match="403"):

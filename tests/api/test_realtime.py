@@ -38,7 +38,6 @@ from wiro_async import (
 from wiro_async._engine.realtime import inbox
 from wiro_async._engine.realtime import realtime_connection as realtime_line
 from wiro_async._engine.realtime import realtime_sessions as realtime
-from wiro_async._transport import socket
 from wiro_async.audio import read_wav, write_wav
 from wiro_async.testing import (
     DelayAnswer,
@@ -658,10 +657,10 @@ async def test_sending_first_and_reading_afterwards(wiro: AsyncWiro) -> None:
     assert audio == pcm
 
 
+@pytest.mark.tuning(socket_send=0.3)
 async def test_nobody_ever_reads(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is an end to what is kept, and the error says what to do about it."""
     monkeypatch.setattr(inbox, "MOST", inbox.ENOUGH)
-    monkeypatch.setattr(socket, "SEND_SECONDS", 0.3)
 
     async def talk(session: RealtimeSession) -> None:
         while True:

@@ -36,9 +36,9 @@ async def test_the_result_of_a_run(wiro: AsyncWiro) -> None:
     assert result.cost == Decimal("0.08")
     assert result.elapsed is not None
     assert result.elapsed > 0
-    assert result.task.model == "emulator/painter"
-    assert result.task.parameters["width"] == "16"
-    assert result.task.raw["pexit"] == "0"
+    assert result.info.model == "emulator/painter"
+    assert result.info.parameters["width"] == "16"
+    assert result.info.raw["pexit"] == "0"
 
 
 async def test_parameters_arrive_as_they_are(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
@@ -201,7 +201,7 @@ async def test_a_listener_hears_everything(wiro: AsyncWiro, is_async: bool) -> N
     assert isinstance(heard[0], StatusChanged)
     last = heard[-1]
     assert isinstance(last, TaskFinished)
-    assert last.result.task == result.task
+    assert last.result.info == result.info
 
 
 @pytest.mark.parametrize("listened", [False, True])

@@ -1,4 +1,4 @@
-"""Saving what a run gave: all outputs at once, under names that do not clash, or as one zip."""
+"""The outputs of a run are saved together, under names that do not clash, or as one zip."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import gc
 import io
 import json
 import os
+import ssl
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,13 @@ from wiro_async import (
     InvalidInputError,
     Output,
     OutputRecord,
-    RetryPolicy,
     TaskResult,
+    Tuning,
 )
-from wiro_async._engine.downloads import download_retry as patience
+from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._protocol.tasks.records import parse_task
-from wiro_async._transport import http
+from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import Cut, Delay, FileOutput, ModelScript, Respond, Script, WiroEmulator, timeline
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ while data[:4] == b"PK\\3\\4":  # entry after entry, as they come; nothing is lo
     data = inflate.unused_data[16:]
 print(json.dumps(found))
 """
+pytestmark = pytest.mark.tuning(download_pause=0.001, download_max_pause=0.002)
 DATA = [os.urandom(3000) for _ in NAMES]
 
 
@@ -62,16 +65,33 @@ def maker() -> ModelScript:
     return ModelScript("emulator/maker", lambda given: Script(timeline(1), outputs))
 
 
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken transfers are tried again at once."""
-    monkeypatch.setattr(patience, "PACE", RetryPolicy(base=0.001, cap=0.002))
+@pytest.fixture
+def emulator(
+    maker: ModelScript, tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WiroEmulator]:
+    """An emulator that knows the model."""
+    monkeypatch.setattr(Tls, "context", tls_context)
+    with WiroEmulator(speed=50, models=[maker]) as running:
+        yield running
 
 
 @pytest_asyncio.fixture
-async def result(emulator: WiroEmulator, wiro: AsyncWiro, maker: ModelScript) -> AsyncIterator[TaskResult]:
-    """Its result, with names that mean harm."""
-    dict.update(emulator._service.models, {maker.slug: maker})
+async def http() -> AsyncIterator[HttpTransport]:
+    """The HTTP layer of a session."""
+    transport = HttpTransport(Tls(), Tuning())
+    yield transport
+    await transport.aclose()
+
+
+@pytest.fixture
+def downloader(http: HttpTransport) -> Downloader:
+    """For results that no session made."""
+    return Downloader(http, "agent", 60.0, Tuning())
+
+
+@pytest_asyncio.fixture
+async def result(wiro: AsyncWiro, maker: ModelScript) -> AsyncIterator[TaskResult]:
+    """Its result, with unsafe names."""
     made = await wiro.run(maker.slug)
     for output, name in zip(made.outputs, NAMES, strict=True):
         output.record = attrs.evolve(output.record, name=name)
@@ -79,7 +99,7 @@ async def result(emulator: WiroEmulator, wiro: AsyncWiro, maker: ModelScript) ->
 
 
 async def test_names_that_clash(result: TaskResult, tmp_path: Path) -> None:
-    """Each output has a file of its own inside the directory, also where case does not count, also when overwriting."""
+    """Each output has a file of its own in the directory, even where case does not count or files are replaced."""
     for overwrite in (False, True):
         paths = await result.save(tmp_path / "new" / "out", overwrite=overwrite)
         assert [path.name for path in paths] == SAFE
@@ -93,24 +113,24 @@ async def test_names_that_clash(result: TaskResult, tmp_path: Path) -> None:
 async def test_several_at_a_time(
     emulator: WiroEmulator, result: TaskResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But not more than the session's limit."""
+    """Downloads run in parallel, up to the session's limit."""
     emulator.faults.http("files/*", Delay(0.05), times=None)
     most = 0
 
-    get = http.HttpTransport.get
+    get = HttpTransport.get
 
-    def watched(self: http.HttpTransport, *arguments: object) -> object:
+    def watched(self: HttpTransport, *arguments: object) -> object:
         nonlocal most
         most = max(most, self.in_flight)
         return get(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(http.HttpTransport, "get", watched)
+    monkeypatch.setattr(HttpTransport, "get", watched)
     await result.save(tmp_path)
-    assert 1 < most <= http.MAX_DOWNLOADS
+    assert 1 < most <= Tuning().http_downloads
 
 
 async def test_one_that_fails(emulator: WiroEmulator, result: TaskResult, tmp_path: Path) -> None:
-    """The others are saved; the error is that of the first, and tells of more."""
+    """The others are saved. The error is that of the first, and its notes name the others."""
     emulator.faults.http("files/*", Respond(403), times=2)
     with pytest.raises(DownloadError, match="403") as caught:
         await result.save(tmp_path)
@@ -119,22 +139,22 @@ async def test_one_that_fails(emulator: WiroEmulator, result: TaskResult, tmp_pa
     assert "and another one: " in note
 
 
-async def test_a_directory_that_cannot_be(result: TaskResult, tmp_path: Path) -> None:
-    """The usual error."""
+async def test_a_directory_that_is_a_file(result: TaskResult, tmp_path: Path) -> None:
+    """The usual error is raised."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="file"):
         await result.save(tmp_path / "file" / "out")
 
 
-async def test_the_most_bytes_of_each(result: TaskResult, tmp_path: Path) -> None:
-    """For all of them."""
+async def test_the_size_cap_of_each(result: TaskResult, tmp_path: Path) -> None:
+    """It applies to every output."""
     with pytest.raises(DownloadError, match="more than the 2999 allowed"):
         await result.save(tmp_path, max_bytes=2999)
     assert names_in(tmp_path) == []
 
 
 def names_in(folder: Path) -> list[str]:
-    """What lies there."""
+    """The names in a directory."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -143,9 +163,9 @@ async def zipped(result: TaskResult) -> bytes:
     return b"".join([chunk async for chunk in result.zip_stream()])
 
 
-async def test_an_output_that_is_nothing(wiro: AsyncWiro, tmp_path: Path) -> None:
-    """Neither a file nor a text."""
-    nothing = Output(OutputRecord(None, "x", "raw", None, {"new": 1}, {}), wiro._downloader)
+async def test_an_output_without_content(downloader: Downloader, tmp_path: Path) -> None:
+    """It has neither a URL nor text."""
+    nothing = Output(OutputRecord(None, "x", "raw", None, {"new": 1}, {}), downloader)
     for act in (nothing.read(), nothing.save(tmp_path / "x")):
         with pytest.raises(DownloadError, match="neither a URL nor text"):
             await act
@@ -153,27 +173,27 @@ async def test_an_output_that_is_nothing(wiro: AsyncWiro, tmp_path: Path) -> Non
 
 
 async def test_an_llms_text_streamed(wiro: AsyncWiro) -> None:
-    """Like a file."""
+    """It is streamed like a file."""
     result = await wiro.run("emulator/writer", {"prompt": "tides", "seconds": 5})
     async with result.output.stream() as chunks:
         assert b"".join([chunk async for chunk in chunks]).decode() == result.text
 
 
 async def test_a_zip(result: TaskResult, tmp_path: Path) -> None:
-    """Every reader finds each output, whole, under its own name."""
+    """It holds each output, complete, under its own name."""
     archive = await zipped(result)
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         assert opened.testzip() is None
         assert opened.namelist() == SAFE
         assert [opened.read(name) for name in SAFE] == DATA
-        ended = result.task.ended_at
+        ended = result.info.ended_at
         assert ended is not None
         assert opened.infolist()[0].date_time[:3] == (ended.year, ended.month, ended.day)
         assert {info.compress_type for info in opened.infolist()} == {zipfile.ZIP_DEFLATED}
 
 
 async def test_a_zip_for_readers_that_cannot_seek(result: TaskResult, tmp_path: Path) -> None:
-    """Sizes come after each file, which is fine for deflated ones."""
+    """The sizes follow each file, which is allowed for deflated entries."""
     path = tmp_path / "all.zip"
     path.write_bytes(await zipped(result))
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", SEEKLESS, str(path), stdout=subprocess.PIPE)
@@ -182,14 +202,14 @@ async def test_a_zip_for_readers_that_cannot_seek(result: TaskResult, tmp_path: 
 
 
 async def test_a_zip_of_text(wiro: AsyncWiro) -> None:
-    """An LLM's answer is an output, too."""
+    """An LLM's answer is an output as well."""
     result = await wiro.run("emulator/writer", {"prompt": "tides", "seconds": 5})
     with zipfile.ZipFile(io.BytesIO(await zipped(result))) as opened:
         assert opened.read("answer.txt").decode() == result.text
 
 
 async def test_a_zip_in_constant_memory(result: TaskResult, emulator: WiroEmulator) -> None:
-    """Pieces come before everything is there, and none is larger than what a connection holds."""
+    """The archive is sent while files arrive, in small pieces."""
     count, largest = emulator.ledger.count("files/*"), 0
     async for chunk in result.zip_stream():
         largest = max(largest, len(chunk))
@@ -200,7 +220,7 @@ async def test_a_zip_in_constant_memory(result: TaskResult, emulator: WiroEmulat
 
 
 async def test_a_zip_that_breaks_off(emulator: WiroEmulator, wiro: AsyncWiro, result: TaskResult) -> None:
-    """An error instead of an archive that looks whole; nothing is left open."""
+    """The stream raises an error, its bytes are no valid archive, and no request is left."""
     emulator.faults.http("files/*", Cut(0), after=2, times=None)
     received = bytearray()
     with pytest.raises(DownloadError):  # noqa: PT012
@@ -219,8 +239,8 @@ async def test_leaving_a_zip(wiro: AsyncWiro, result: TaskResult) -> None:
     assert wiro.statistics().requests == 0
 
 
-async def test_a_zip_in_a_block(wiro: AsyncWiro, result: TaskResult) -> None:
-    """Which frees the connection however it is left; whole or not."""
+async def test_a_zip_as_a_context_manager(wiro: AsyncWiro, result: TaskResult) -> None:
+    """Leaving the block frees the connection, at the end or earlier."""
     async with result.zip_stream() as chunks:
         archive = b"".join([chunk async for chunk in chunks])
     assert zipfile.ZipFile(io.BytesIO(archive)).namelist() == SAFE
@@ -232,15 +252,15 @@ async def test_a_zip_in_a_block(wiro: AsyncWiro, result: TaskResult) -> None:
 
 
 @pytest.mark.parametrize("ended", ["99999999999", "4354819200", "0", "-5"])
-async def test_a_zip_of_any_time(result: TaskResult, ended: str) -> None:
-    """A zip knows the years from 1980 to 2107."""
-    task = parse_task({**result.task.raw, "endtime": ended})
-    again = TaskResult(task, result.outputs[0]._downloader)
+async def test_a_zip_of_any_time(result: TaskResult, downloader: Downloader, ended: str) -> None:
+    """A zip can express the years from 1980 to 2107."""
+    task = parse_task({**result.info.raw, "endtime": ended})
+    again = TaskResult(task, downloader)
     assert len(zipfile.ZipFile(io.BytesIO(await zipped(again))).namelist()) == len(SAFE)
 
 
 async def test_a_stream_in_a_plain_loop(wiro: AsyncWiro, result: TaskResult, until: Until) -> None:
-    """Read to its end, left and closed, or left and forgotten: its connection is freed."""
+    """Its connection is freed at the end, by `aclose()`, or after a `break` with the stream itself."""
     assert b"".join([chunk async for chunk in result.outputs[1].stream()]) == DATA[1]
     assert wiro.statistics().requests == 0
     stream = result.outputs[1].stream()
@@ -260,8 +280,10 @@ async def test_a_stream_in_a_plain_loop(wiro: AsyncWiro, result: TaskResult, unt
     await until(lambda: gc.collect() >= 0 and not wiro.statistics().requests)
 
 
-async def test_errors_tell_of_the_task(emulator: WiroEmulator, result: TaskResult, tmp_path: Path) -> None:
-    """Whichever way an output is asked for, and also where there is none."""
+async def test_errors_name_the_task(
+    emulator: WiroEmulator, result: TaskResult, downloader: Downloader, tmp_path: Path
+) -> None:
+    """However an output is asked for, and also if there is none."""
     emulator.faults.http("files/*", Respond(403), times=None)
 
     async def streamed() -> None:
@@ -272,7 +294,7 @@ async def test_errors_tell_of_the_task(emulator: WiroEmulator, result: TaskResul
         async with result.output.stream():
             pass
 
-    nothing = TaskResult(attrs.evolve(result.task, outputs=()), result.output._downloader)
+    nothing = TaskResult(attrs.evolve(result.info, outputs=()), downloader)
 
     async def absent() -> None:
         _ = nothing.output
@@ -281,11 +303,11 @@ async def test_errors_tell_of_the_task(emulator: WiroEmulator, result: TaskResul
     for act in (result.output.read(), streamed(), entered(), zipped(result), absent(), *saving):
         with pytest.raises(DownloadError) as caught:
             await act
-        assert (caught.value.task_id, caught.value.token) == (result.task.id, result.task.token)
+        assert (caught.value.task_id, caught.value.token) == (result.info.id, result.info.token)
 
 
-async def test_errors_of_others_are_left_alone(result: TaskResult) -> None:
-    """What goes wrong in the block is not about this output."""
+async def test_errors_of_the_block(result: TaskResult) -> None:
+    """An error that the block raises does not get the task of the output."""
     error = DownloadError("mine")
     with pytest.raises(DownloadError) as caught:
         async with result.output.stream():
@@ -295,6 +317,6 @@ async def test_errors_of_others_are_left_alone(result: TaskResult) -> None:
 
 
 async def test_an_output_as_the_next_input(wiro: AsyncWiro, result: TaskResult) -> None:
-    """Its URL is, as the error says."""
+    """The error says to give its URL instead."""
     with pytest.raises(InvalidInputError, match=r"'0\.png' is a Output, .*; give its url"):
         await wiro.files.upload(File(result.output, "0.png"))  # type: ignore[arg-type]

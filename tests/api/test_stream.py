@@ -100,7 +100,7 @@ async def test_the_result_without_reading(wiro: AsyncWiro) -> None:
     """Text that was not read is skipped, and kept in `text_so_far`."""
     async with wiro.stream("emulator/writer", STORY) as stream:
         result = await stream.result()
-        assert (await stream.result()).task == result.task
+        assert (await stream.result()).info == result.info
     assert stream.text_so_far == result.text
 
 

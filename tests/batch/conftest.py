@@ -1,4 +1,4 @@
-"""What the tests of batches share."""
+"""Fixtures and options of the tests of batches."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ KILLS = 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`pytest tests/batch --kills 50`; known only where pytest is pointed at this folder."""
+    """Add `pytest tests/batch --kills 50`. pytest knows it only when it is called for this folder."""
     parser.getgroup("batch").addoption("--kills", type=int, default=KILLS, help="how many batches are killed")
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
-    """Where a journal may lie."""
+    """The path of a journal."""
     return tmp_path / "run.sqlite"

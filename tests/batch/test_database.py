@@ -1,4 +1,4 @@
-"""The journal's file: errors, cancellations and odd places leave nobody waiting, and nothing locked."""
+"""The journal's file: errors, cancellation and odd paths leave no caller waiting, and nothing locked."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ import pytest
 
 from wiro_async import AsyncWiro, Journal, JournalError
 from wiro_async._api.journal import JournalWriter
-from wiro_async._transport import sqlite
+from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._transport.sqlite import Connection, Database
+from wiro_async._tuning import Tuning
 from wiro_async.testing import DelayAnswer, WiroEmulator
 
 SLEEPER = "emulator/sleeper"
+BUSY = Tuning().journal_busy
 NOBODY = 65534
 
 
@@ -48,13 +50,13 @@ def values(connection: Connection) -> list[object]:
 
 
 def fails_after_writing(connection: Connection) -> None:
-    """An operation with a fault of its own."""
+    """An operation that fails by itself."""
     insert("half")(connection)
     raise ZeroDivisionError
 
 
 async def through(emulator: WiroEmulator, journal: Path) -> None:
-    """A batch of one, in a session of its own."""
+    """Run a batch of one item, in its own session."""
     async with (
         AsyncWiro(**emulator.options()) as wiro,
         wiro.batch(SLEEPER, [{"seconds": 0.1}], journal=journal) as batch,
@@ -63,30 +65,30 @@ async def through(emulator: WiroEmulator, journal: Path) -> None:
 
 
 async def test_an_operation_that_fails_by_itself_fails_alone(journal: Path) -> None:
-    """Those that share its commit are written, nothing of its own is, and the file stays usable."""
-    database = Database(journal, table)
+    """Operations that share its commit are written, its own writes are not, and the file stays usable."""
+    database = Database(journal, table, BUSY)
     await database.open()
-    told: list[object] = []
+    outcomes: list[object] = []
 
     async def ask(operation: Callable[[Connection], None]) -> None:
         try:
-            told.append(await database.do(operation))
+            outcomes.append(await database.do(operation))
         except ZeroDivisionError as error:
-            told.append(type(error))
+            outcomes.append(type(error))
 
     async with anyio.create_task_group() as group:
         for operation in (insert(1), fails_after_writing, insert(2)):
             group.start_soon(ask, operation)
-    assert sorted(map(str, told)) == ["<class 'ZeroDivisionError'>", "None", "None"]
+    assert sorted(map(str, outcomes)) == ["<class 'ZeroDivisionError'>", "None", "None"]
     with pytest.raises(UnicodeEncodeError):
         await database.do(insert("\ud83d"))
     assert await database.do(values) == [1, 2]
     await database.aclose()
 
 
-async def test_what_nobody_waits_for_is_logged(journal: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """An operation that was only put there tells its fault in the log, and costs the others nothing."""
-    database = Database(journal, table)
+async def test_errors_without_a_caller_are_logged(journal: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The error of an operation that was only put goes to the log, and the others are written."""
+    database = Database(journal, table, BUSY)
     await database.open()
     database.put(fails_after_writing)
     database.put(insert(1))
@@ -97,7 +99,7 @@ async def test_what_nobody_waits_for_is_logged(journal: Path, caplog: pytest.Log
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EACCES], ids=["no folder can be synced", "not readable"])
 async def test_a_folder_that_cannot_be_synced(journal: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """The journal opens all the same."""
+    """The journal opens nevertheless."""
     fsync = os.fsync
 
     def refuse(descriptor: int) -> None:
@@ -106,33 +108,33 @@ async def test_a_folder_that_cannot_be_synced(journal: Path, monkeypatch: pytest
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", refuse)
-    database = Database(journal, table)
+    database = Database(journal, table, BUSY)
     with anyio.fail_after(20):
         await database.open()
     await database.aclose()
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300])
-async def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
-    """It is a `JournalError`, at once."""
+async def test_an_impossible_file_name(tmp_path: Path, name: str) -> None:
+    """It raises a `JournalError` at once."""
     with anyio.fail_after(20), pytest.raises(JournalError, match="cannot be opened"):
-        await Database(tmp_path / name, table).open()
+        await Database(tmp_path / name, table, BUSY).open()
 
 
-async def test_any_error_while_opening_is_told(journal: Path) -> None:
-    """Whatever goes wrong in the thread reaches whoever waits, and the file is free."""
+async def test_any_error_while_opening_is_raised(journal: Path) -> None:
+    """Any error in the thread reaches the caller, and the file is free."""
     with anyio.fail_after(20), pytest.raises(JournalError, match="ZeroDivisionError"):
-        await Database(journal, lambda connection: 1 / 0).open()  # type: ignore[arg-type]
-    database = Database(journal, table)
+        await Database(journal, lambda connection: 1 / 0, BUSY).open()  # type: ignore[arg-type]
+    database = Database(journal, table, BUSY)
     await database.open()
     await database.aclose()
 
 
-async def test_a_name_that_means_memory_to_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_named_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ ":memory:" is a file like any other."""
     monkeypatch.chdir(tmp_path)
     for expected in ([], [1]):
-        database = Database(Path(":memory:"), table)
+        database = Database(Path(":memory:"), table, BUSY)
         await database.open()
         assert await database.do(values) == expected
         await database.do(insert(1))
@@ -140,19 +142,15 @@ async def test_a_name_that_means_memory_to_sqlite(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-async def test_cancelled_while_it_opens(
-    journal: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, steps: int
-) -> None:
-    """The lock is free and the thread gone when the cancellation arrives; nothing is logged."""
+async def test_cancelled_while_it_opens(journal: Path, caplog: pytest.LogCaptureFixture, steps: int) -> None:
+    """When the cancellation arrives, the lock is free and the thread has ended. Nothing is logged."""
     released = threading.Event()
-    opened = sqlite._opened
 
-    def slow(path: Path) -> Connection:
+    def slow(connection: Connection) -> None:
         released.wait(20)
-        return opened(path)
+        table(connection)
 
-    monkeypatch.setattr(sqlite, "_opened", slow)
-    opening = asyncio.create_task(JournalWriter(journal).open())
+    opening = asyncio.create_task(Database(journal, slow, BUSY).open())
     for _ in range(steps):
         await asyncio.sleep(0)
     opening.cancel()
@@ -161,14 +159,14 @@ async def test_cancelled_while_it_opens(
     with pytest.raises(asyncio.CancelledError):
         await opening
     await anyio.wait_all_tasks_blocked()
-    writer = JournalWriter(journal)
-    await writer.open()
-    await writer.aclose()
+    database = Database(journal, table, BUSY)
+    await database.open()
+    await database.aclose()
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 async def test_cancelled_between_opening_and_reading(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also then the file is free at once."""
+    """The file is free at once then, too."""
     do = Database.do
 
     async def cancelled(database: Database, operation: Callable[[Connection], object]) -> object:
@@ -180,14 +178,14 @@ async def test_cancelled_between_opening_and_reading(journal: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(Database, "do", cancelled)
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.create_task(JournalWriter(journal).open())
-    writer = JournalWriter(journal)
+            await asyncio.create_task(JournalWriter(journal, BUSY).open())
+    writer = JournalWriter(journal, BUSY)
     await writer.open()
     await writer.aclose()
 
 
 async def test_a_damaged_row_leaves_the_file_free(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """A cost that is none is told as damage, as often as it is tried."""
+    """A cost that is no number is reported as damage, at every start."""
     async with wiro.batch(SLEEPER, [{"seconds": 0.1}], journal=journal) as batch:
         await batch.results()
     connection = sqlite3.connect(journal)
@@ -203,7 +201,7 @@ async def test_a_damaged_row_leaves_the_file_free(emulator: WiroEmulator, wiro: 
 async def test_a_batch_that_cannot_begin(
     emulator: WiroEmulator, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The journal that was opened for it is closed again."""
+    """Its journal is closed again."""
     wiro = AsyncWiro(**emulator.options())
     batch = wiro.batch(SLEEPER, [{}], journal=journal)
 
@@ -212,26 +210,26 @@ async def test_a_batch_that_cannot_begin(
 
     async with wiro:
         with monkeypatch.context() as patch:
-            patch.setattr(batch._background, "start", refuse)
+            patch.setattr(BackgroundTasks, "start", refuse)
             with pytest.raises(ZeroDivisionError):
                 await batch.__aenter__()
         with pytest.raises(ZeroDivisionError):
             await anext(batch)
-    writer = JournalWriter(journal)
+    writer = JournalWriter(journal, BUSY)
     await writer.open()
     await writer.aclose()
 
 
-async def test_started_again_while_the_last_answer_is_awaited(
+async def test_started_again_before_the_last_response(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the same session a second start waits until the first has settled what it was sending."""
+    """In the same session a second batch waits until the first one has settled the run that it was sending."""
     monkeypatch.setattr("wiro_async._engine.submission.submitter.ANSWER_SECONDS", 0.05)
     monkeypatch.setattr("wiro_async._engine.submission.submitter.FIND_SECONDS", 0.0)
     emulator.faults.http("Run/*", DelayAnswer(0.6), times=1)
     emulator.faults.http("Task/List", DelayAnswer(0.4), times=1)
     async with wiro.batch(SLEEPER, [{"seconds": 0.1}], journal=journal) as batch:
-        while not emulator.ledger.submissions:  # noqa: ASYNC110 - the emulator's thread tells nobody
+        while not emulator.ledger.submissions:  # noqa: ASYNC110 - the emulator's thread sends no event
             await anyio.sleep(0.005)
     assert wiro.statistics().submissions
     async with wiro.batch(SLEEPER, [{"seconds": 0.1}], journal=journal, journal_grace=0.1) as batch:
@@ -240,8 +238,8 @@ async def test_started_again_while_the_last_answer_is_awaited(
 
 
 @pytest.fixture
-def section() -> Iterator[Path]:
-    """A folder that everybody may look into."""
+def public_folder() -> Iterator[Path]:
+    """A folder that every user may read."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         path.chmod(0o755)
@@ -249,12 +247,12 @@ def section() -> Iterator[Path]:
         path.chmod(0o755)
 
 
-def test_a_finished_journal_where_nothing_may_be_written(emulator: WiroEmulator, section: Path) -> None:
-    """Somebody without the right to write there can read it."""
-    journal = section / "run.sqlite"
+def test_a_journal_in_a_read_only_folder(emulator: WiroEmulator, public_folder: Path) -> None:
+    """A user who may not write there can read it."""
+    journal = public_folder / "run.sqlite"
     asyncio.run(through(emulator, journal))
     journal.chmod(0o444)
-    section.chmod(0o555)
+    public_folder.chmod(0o555)
     code = (
         "import os, sqlite3, sys\n"
         "from wiro_async import Journal\n"
@@ -267,11 +265,11 @@ def test_a_finished_journal_where_nothing_may_be_written(emulator: WiroEmulator,
 
 
 def test_reading_after_it_was_closed(emulator: WiroEmulator, journal: Path) -> None:
-    """Every way of reading says so."""
+    """Every way of reading raises."""
 
     asyncio.run(through(emulator, journal))
-    with Journal.open(journal) as seen:
-        assert len(seen) == 1
-    for read in (lambda: seen.counts, lambda: seen.cost, lambda: list(seen)):
+    with Journal.open(journal) as reader:
+        assert len(reader) == 1
+    for read in (lambda: reader.counts, lambda: reader.cost, lambda: list(reader)):
         with pytest.raises(JournalError, match="not open"):
             read()

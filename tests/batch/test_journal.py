@@ -1,4 +1,4 @@
-"""A batch with a journal: what ended comes back, what runs is followed, what is undecided is looked for."""
+"""Batches with a journal: ended items come back, running tasks are followed, undecided ones are searched for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ from wiro_async import (
 )
 from wiro_async._api.batch import BatchSettings, Inputs
 from wiro_async._api.journal import JournalWriter, State
+from wiro_async._api.journal.journal_schema import prepare
 from wiro_async._engine.calls.task_calls import TaskCalls
+from wiro_async._transport.sqlite import Database
+from wiro_async._tuning import Tuning
 from wiro_async.testing import DelayAnswer, Respond, WiroEmulator
 
 
@@ -52,25 +55,25 @@ STUCK = "emulator/stuck"
 
 
 def sleeps(count: int) -> list[dict[str, object]]:
-    """So many different inputs."""
+    """This many different inputs."""
     return [{"seconds": 0.1, "number": number} for number in range(count)]
 
 
 async def through(
     emulator: WiroEmulator, inputs: Inputs, journal: Path, /, **settings: Unpack[BatchSettings]
 ) -> list[BatchItem]:
-    """All items of a batch in a session of its own, by index."""
+    """Run a batch in its own session. Return its items by index."""
     settings["journal"] = journal
     async with AsyncWiro(**emulator.options()) as wiro, wiro.batch(SLEEPER, inputs, **settings) as batch:
         return sorted(await batch.results(), key=lambda item: item.index)
 
 
 async def counts(journal: Path) -> dict[State, int]:
-    """What a journal holds; it is read in a thread, for it blocks."""
+    """Count a journal's items by state. Reading blocks, so it happens in a thread."""
 
     def read() -> dict[State, int]:
-        with Journal.open(journal) as seen:
-            return seen.counts
+        with Journal.open(journal) as reader:
+            return reader.counts
 
     return await anyio.to_thread.run_sync(read)
 
@@ -84,7 +87,7 @@ def rewrite(journal: Path, sql: str) -> None:
 
 
 def spoil(journal: Path, damage: str) -> None:
-    """Make a file what no batch may write into."""
+    """Turn a file into one that no batch may write."""
     match damage:
         case "folder":
             journal.mkdir()
@@ -101,17 +104,15 @@ def spoil(journal: Path, damage: str) -> None:
             journal.write_bytes(data)
 
 
-async def test_what_has_ended_comes_back_without_a_request(
-    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
-) -> None:
+async def test_ended_items_come_back_without_a_request(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
     """A second start gives the same results from the disk alone."""
     first = await through(emulator, sleeps(5), journal)
     emulator.ledger.calls.clear()
     second = await through(emulator, sleeps(5), journal)
     assert not emulator.ledger.calls
     assert [item.key for item in second] == [item.key for item in first]
-    assert [item.result and item.result.task.raw for item in second] == [
-        item.result and item.result.task.raw for item in first
+    assert [item.result and item.result.info.raw for item in second] == [
+        item.result and item.result.info.raw for item in first
     ]
     assert len(emulator.ledger.submissions) == 5
 
@@ -125,8 +126,8 @@ async def test_more_inputs_behind_the_old_ones(emulator: WiroEmulator, wiro: Asy
     assert len(emulator.ledger.submissions) == 5
 
 
-async def test_equal_inputs_are_items_of_their_own(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """Three equal inputs are three runs, once, and their keys tell which of them they are."""
+async def test_equal_inputs_are_separate_items(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """Three equal inputs are three runs, once. Their keys number them."""
     inputs = [{"seconds": 0.1}] * 3
     keys = {item.key for item in await through(emulator, inputs, journal)}
     assert keys == {item.key for item in await through(emulator, inputs, journal)}
@@ -135,8 +136,8 @@ async def test_equal_inputs_are_items_of_their_own(emulator: WiroEmulator, wiro:
     assert len(emulator.ledger.submissions) == 3
 
 
-async def test_what_runs_is_followed(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until) -> None:
-    """Left with on_exit="leave", the tasks are picked up by their tokens."""
+async def test_running_tasks_are_followed(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until) -> None:
+    """Left with on_exit="leave", the tasks are followed by their tokens."""
     inputs = [{"seconds": 20, "number": number} for number in range(4)]
     async with wiro.batch(SLEEPER, inputs, concurrency=4, journal=journal, on_exit="leave"):
         await until(lambda: len(emulator.ledger.submissions) == 4 and not wiro.statistics().submissions)
@@ -145,10 +146,8 @@ async def test_what_runs_is_followed(emulator: WiroEmulator, wiro: AsyncWiro, jo
     assert len(emulator.ledger.submissions) == 4
 
 
-async def test_what_was_stopped_is_run_anew(
-    emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until
-) -> None:
-    """A batch that was left stopped its tasks, unbilled; its second start makes them again."""
+async def test_stopped_tasks_run_again(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until) -> None:
+    """A batch that was left has stopped its tasks, which are not billed. Its second start runs them again."""
     inputs = [{"seconds": 100, "number": number} for number in range(3)]
     async with wiro.batch(SLEEPER, inputs, concurrency=3, journal=journal):
         await until(lambda: wiro.statistics().watched_tasks == 3)
@@ -160,22 +159,22 @@ async def test_what_was_stopped_is_run_anew(
 
 
 async def test_an_undecided_item_is_found(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """An intent without a token whose task is in the list is adopted; those of its equals are not."""
+    """The listed task of an intent without a token is adopted. Tasks of its equals are not."""
     inputs = [{"seconds": 0.1}] * 3
     await through(emulator, inputs, journal)
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL WHERE rowid = 2")
     items = await through(emulator, inputs, journal)
-    assert len({item.result.task.id for item in items if item.result}) == 3
+    assert len({item.result.info.id for item in items if item.result}) == 3
     assert len(emulator.ledger.submissions) == 3
 
 
 async def test_undecided_equals_find_a_task_each(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """Two undecided equals may claim two tasks, whichever is whose."""
+    """Two undecided equals claim one of two tasks each."""
     inputs = [{"seconds": 0.1}] * 3
     await through(emulator, inputs, journal)
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL WHERE rowid > 1")
     items = await through(emulator, inputs, journal, concurrency=1)
-    assert len({item.result.task.id for item in items if item.result}) == 3
+    assert len({item.result.info.id for item in items if item.result}) == 3
     assert len(emulator.ledger.submissions) == 3
 
 
@@ -183,7 +182,7 @@ async def test_undecided_equals_find_a_task_each(emulator: WiroEmulator, wiro: A
 async def test_undecided_equals_of_different_age(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
-    """A run that was sent later cannot have made the older task, so that is left to the other one."""
+    """A run that was sent later cannot have made the older task, which is left to the other item."""
     inputs = [{"seconds": 0.1}] * 2
     await through(emulator, inputs, journal, concurrency=1)
     older = emulator.ledger.submissions[0].task_id
@@ -199,12 +198,12 @@ async def test_undecided_equals_of_different_age(
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL")
     rewrite(journal, f"UPDATE items SET intended_at = intended_at - 60 WHERE rowid = {first}")
     items = await through(emulator, inputs, journal, concurrency=1, journal_grace=0.3)
-    assert len({item.result.task.id for item in items if item.result}) == 2
+    assert len({item.result.info.id for item in items if item.result}) == 2
     assert len(emulator.ledger.submissions) == 2
 
 
 async def test_an_undecided_item_that_was_never_sent(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """It is submitted when the grace has passed, not before."""
+    """It is submitted after the grace period, not before."""
     with WiroEmulator(speed=50) as elsewhere:  # whose tasks are not listed here
         await through(elsewhere, sleeps(2), journal)
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL WHERE rowid = 2")
@@ -218,7 +217,7 @@ async def test_an_undecided_item_that_was_never_sent(emulator: WiroEmulator, wir
 async def test_an_undecided_item_without_a_list_is_not_guessed(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
 ) -> None:
-    """If Task/List cannot be had, nothing is submitted, and the item stays undecided."""
+    """If Task/List cannot be read, nothing is submitted, and the item stays undecided."""
     await through(emulator, sleeps(2), journal)
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL WHERE rowid = 2")
     emulator.faults.http("Task/List", Respond(403), times=None)
@@ -231,7 +230,7 @@ async def test_an_undecided_item_without_a_list_is_not_guessed(
 async def test_undecided_items_with_different_files_are_not_guessed(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
 ) -> None:
-    """Tasks do not tell which file they were given, so two lost ones cannot be told apart."""
+    """Tasks do not show their files, so two lost ones look the same."""
     requests = [
         RunRequest("emulator/mirror", {"inputImage": File(bytes([n]), "a.png"), "seconds": 0.1}) for n in (1, 2)
     ]
@@ -243,7 +242,7 @@ async def test_undecided_items_with_different_files_are_not_guessed(
 
 
 async def test_undecided_items_are_decided_by_hand(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """One is said to be a certain task, which is followed; the other to be none, so it is submitted."""
+    """One is decided to be a certain task, which is followed; the other to be none, so it is submitted."""
     requests = [RunRequest("emulator/mirror", {"inputImage": File(bytes([n]), "a.png")}, f"{n}") for n in (1, 2)]
     await through(emulator, requests, journal)
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL")
@@ -252,11 +251,11 @@ async def test_undecided_items_are_decided_by_hand(emulator: WiroEmulator, wiro:
     task = min(items[0].error.candidates, key=lambda task: int(task.id))
 
     def decide() -> None:
-        with Journal.open(journal) as seen:
-            seen.decide("1", task)
-            seen.decide("2", None)
+        with Journal.open(journal) as reader:
+            reader.decide("1", task)
+            reader.decide("2", None)
             with pytest.raises(JournalError, match="no undecided item '1'"):
-                seen.decide("1", None)
+                reader.decide("1", None)
 
     await anyio.to_thread.run_sync(decide)
     errors = [item.error for item in await through(emulator, requests, journal)]  # these are no pictures
@@ -267,7 +266,7 @@ async def test_undecided_items_are_decided_by_hand(emulator: WiroEmulator, wiro:
 async def test_the_intent_is_on_disk_before_the_run_and_the_token_right_after(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until
 ) -> None:
-    """Seen from another connection while the answer is on its way, and when it has come."""
+    """Seen from another connection, before and after the response has arrived."""
     emulator.faults.http("Run/*", DelayAnswer(0.3))
     async with wiro.batch(SLEEPER, [{"seconds": 60}], journal=journal) as batch:
         await until(lambda: emulator.ledger.submissions)
@@ -277,11 +276,11 @@ async def test_the_intent_is_on_disk_before_the_run_and_the_token_right_after(
         assert (await batch.results())[0].error is None
 
 
-async def test_left_while_the_answer_is_under_way(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """The task that was being made is stopped and written down; started again, the item is run anew, once."""
+async def test_left_before_the_response(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """The new task is stopped and recorded. Started again, the batch runs the item once more."""
     emulator.faults.http("Run/*", DelayAnswer(0.3))
     async with wiro.batch(SLEEPER, [{"seconds": 100}], journal=journal):
-        while not emulator.ledger.submissions:  # noqa: ASYNC110 - the emulator's thread tells nobody
+        while not emulator.ledger.submissions:  # noqa: ASYNC110 - the emulator's thread sends no event
             await anyio.sleep(0.005)
     assert [task.status for task in emulator.ledger.tasks.values()] == ["task_cancel"]
     (item,) = await through(emulator, [{"seconds": 100}], journal)
@@ -293,7 +292,7 @@ async def test_left_while_the_answer_is_under_way(emulator: WiroEmulator, wiro: 
 async def test_failures_come_back_until_retries_are_raised(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
 ) -> None:
-    """A failed task has ended; more retries run it anew, and its attempts go on counting."""
+    """A failed task has ended. More retries run it again, and its attempts add up."""
     requests = [RunRequest(FAILING, {"reason": "Out of memory.", "seconds": 0.05})]
     for retries, submissions in ((0, 1), (0, 1), (2, 3), (2, 3)):
         (item,) = await through(emulator, requests, journal, retries=retries)
@@ -303,7 +302,7 @@ async def test_failures_come_back_until_retries_are_raised(
 
 
 async def test_a_refused_item_is_sent_again_at_once(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """Nothing was made of it, so nothing is looked for."""
+    """No task was made, so none is searched for."""
     emulator.faults.http("Run/*", Respond(200, b'{"result":false,"errors":[{"code":97,"message":"Balance"}]}'))
     (item,) = await through(emulator, sleeps(1), journal)
     assert item.result is None
@@ -315,7 +314,7 @@ async def test_a_refused_item_is_sent_again_at_once(emulator: WiroEmulator, wiro
 
 
 async def test_other_requests_are_refused(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """A journal of other inputs, or a key with another input, is not used, and nothing is sent."""
+    """A journal of other inputs, or a key with another input, is refused, and nothing is sent."""
     await through(emulator, [RunRequest(SLEEPER, {"seconds": 0.1}, key="a")], journal)
     for requests in ([RunRequest(SLEEPER, {"seconds": 0.2}, key="a")], [RunRequest(SLEEPER, {"seconds": 0.1})] * 9):
         with pytest.raises(JournalError, match=r"other requests.*another"):
@@ -324,7 +323,7 @@ async def test_other_requests_are_refused(emulator: WiroEmulator, wiro: AsyncWir
 
 
 async def test_a_key_given_twice(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """The second item of that key is an error; the first is not touched."""
+    """The second item with that key has an error. The first one runs."""
     requests = [RunRequest(SLEEPER, {"seconds": 0.1}, key="a")] * 2
     items = await through(emulator, requests, journal)
     assert Counter(type(item.error) for item in items) == {type(None): 1, InvalidInputError: 1}
@@ -332,7 +331,7 @@ async def test_a_key_given_twice(emulator: WiroEmulator, wiro: AsyncWiro, journa
 
 
 async def test_inputs_that_cannot_be_sent(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """They are errors of their own, the first one too; the others run."""
+    """Each has its own error, the first one too. The others run."""
     requests = [
         RunRequest(SLEEPER, {"x": object()}),
         RunRequest("emulator/mirror", {"inputImage": journal.with_name("missing.png")}),
@@ -344,10 +343,10 @@ async def test_inputs_that_cannot_be_sent(emulator: WiroEmulator, wiro: AsyncWir
     assert errors[2] is None
 
 
-async def test_files_are_told_apart_by_their_contents(
+async def test_files_differ_by_their_contents(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, tmp_path: Path
 ) -> None:
-    """A path, bytes and an open file with the same contents are the same request; other contents are another one."""
+    """A path and an open file with the same contents are the same request. Other contents are another one."""
     picture = tmp_path / "a.png"
     picture.write_bytes(b"one")
     first = RunRequest("emulator/mirror", {"inputImage": picture, "seconds": 0.1})
@@ -362,7 +361,7 @@ async def test_files_are_told_apart_by_their_contents(
 
 
 async def test_two_batches_on_one_journal(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """The second one is told so, in the same process and in another; afterwards the journal is free."""
+    """The second one gets an error, in the same process and in another one. Afterwards the journal is free."""
     code = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
@@ -370,7 +369,7 @@ async def test_two_batches_on_one_journal(emulator: WiroEmulator, wiro: AsyncWir
         "from wiro_async import JournalError\n"
         "async def main():\n"
         "    try:\n"
-        "        await JournalWriter(Path(sys.argv[1])).open()\n"
+        "        await JournalWriter(Path(sys.argv[1]), 5.0).open()\n"
         "    except JournalError as error:\n"
         "        print(error)\n"
         "asyncio.run(main())"
@@ -380,7 +379,7 @@ async def test_two_batches_on_one_journal(emulator: WiroEmulator, wiro: AsyncWir
             await wiro.batch(SLEEPER, [{}], journal=journal).__aenter__()
         done = await anyio.run_process([sys.executable, "-c", code, str(journal)], stderr=subprocess.STDOUT)
         assert b"in use by another batch" in done.stdout
-    writer = JournalWriter(journal)
+    writer = JournalWriter(journal, Tuning().journal_busy)
     await writer.open()
     await writer.aclose()
 
@@ -418,28 +417,28 @@ async def test_a_journal_that_cannot_be_written_ends_the_batch(
     assert len(got) <= len(emulator.ledger.submissions) <= 12
 
 
-def test_a_look_into_a_journal(emulator: WiroEmulator, journal: Path, tmp_path: Path) -> None:
-    """Counts, items and costs, and files for other programs; nobody but its owner reads it, and tokens stay inside."""
+def test_reading_a_journal(emulator: WiroEmulator, journal: Path, tmp_path: Path) -> None:
+    """It has counts, items, costs, and exports. Only its owner can read it, and exports have no tokens."""
     requests = [
         RunRequest(SLEEPER, {"seconds": 0.1, "n": 1}, key="good"),
         RunRequest(FAILING, {"seconds": 0.1}, key="bad"),
     ]
     asyncio.run(through(emulator, requests, journal))
-    with Journal.open(journal) as seen:
-        assert seen.counts == {"succeeded": 1, "failed": 1}
-        assert len(seen) == 2
-        by_key = {item.key: item for item in seen}
+    with Journal.open(journal) as reader:
+        assert reader.counts == {"succeeded": 1, "failed": 1}
+        assert len(reader) == 2
+        by_key = {item.key: item for item in reader}
         good, bad = by_key["good"], by_key["bad"]
         assert (good.model, good.input, good.attempts) == (SLEEPER, {"seconds": 0.1, "n": 1}, 1)
         assert good.task is not None
-        assert good.cost == good.task.cost == seen.cost
+        assert good.cost == good.task.cost == reader.cost
         assert bad.error is not None
         assert "CUDA" in bad.error
-        assert [item.key for item in seen.items("failed")] == ["bad"]
-        lines = seen.export(tmp_path / "a.jsonl").read_text().splitlines()
-        table = list(csv.DictReader(seen.export(tmp_path / "a.csv").read_text().splitlines()))
+        assert [item.key for item in reader.items("failed")] == ["bad"]
+        lines = reader.export(tmp_path / "a.jsonl").read_text().splitlines()
+        table = list(csv.DictReader(reader.export(tmp_path / "a.csv").read_text().splitlines()))
         with pytest.raises(JournalError, match="neither"):
-            seen.export(tmp_path / "a.xlsx")
+            reader.export(tmp_path / "a.xlsx")
     assert {json.loads(line)["key"] for line in lines} == {row["key"] for row in table} == {"good", "bad"}
     assert good.token is not None
     assert good.token not in "".join(lines)
@@ -450,21 +449,21 @@ def test_a_look_into_a_journal(emulator: WiroEmulator, journal: Path, tmp_path: 
 
 async def test_a_journal_syncs_every_commit(journal: Path) -> None:
     """`synchronous` is FULL and the mode WAL: SQLite then syncs its log at each commit, so power may fail."""
-    writer = JournalWriter(journal)
-    await writer.open()
+    database = Database(journal, prepare, Tuning().journal_busy)
+    await database.open()
 
     def pragmas(connection: sqlite3.Connection) -> tuple[object, ...]:
         names = ("synchronous", "journal_mode")
         return tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
 
-    assert await writer._database.do(pragmas) == (2, "wal")
-    await writer.aclose()
+    assert await database.do(pragmas) == (2, "wal")
+    await database.aclose()
     with pytest.raises(JournalError, match="closed"):
-        await writer._database.do(pragmas)
+        await database.do(pragmas)
 
 
-async def test_callback_urls_tell_undecided_items_apart(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """The id in the callback's address survives the restart."""
+async def test_callback_urls_identify_undecided_items(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """The id in the callback URL survives the restart."""
     requests = [RunRequest(SLEEPER, {"seconds": 0.1}, callback_url="http://127.0.0.1:9/x") for _ in range(2)]
     await through(emulator, requests, journal)
     rewrite(journal, "UPDATE items SET state = 'undecided', task_id = NULL, token = NULL")

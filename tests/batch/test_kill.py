@@ -1,4 +1,4 @@
-"""Batches killed with -9 at random moments, and started again: `pytest tests/batch --kills 50` for more of them."""
+"""Batches killed with -9 at random moments, and started again. `pytest tests/batch --kills 50` kills more of them."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def test_every_item_is_billed_once(request: pytest.FixtureRequest) -> None:
     rounds = int(request.config.getoption("kills", DEFAULT) or DEFAULT)
     dice = random.Random(rounds)
     for _ in range(rounds):
-        told = kill["round_of"](ITEMS, dice, kills=2)
-        assert told["right"], told
+        outcome = kill["round_of"](ITEMS, dice, kills=2)
+        assert outcome["right"], outcome

@@ -1,10 +1,11 @@
-"""The report: one page, readable without a network, that tells the truth."""
+"""The report: one page, readable without a network."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+import sys
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from wiro_async import AsyncWiro, BatchItem, BatchStats, ConfigurationError, RunRequest
 from wiro_async._api.batch_report import batch_history as history
-from wiro_async._api.batch_report import charts as drawing
+from wiro_async._api.batch_report import charts
 from wiro_async._api.batch_report import html_report as report
 from wiro_async._api.batch_report.batch_history import BUCKETS, MOST_SPANS, Flow, History
 
@@ -24,7 +25,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 class Page(HTMLParser):
-    """What stands in a page: its elements, its text, what it would fetch, and whether its tags are balanced."""
+    """A parsed page: its elements, its text, and what it would fetch. Its tags must be balanced."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -71,8 +72,8 @@ async def test_the_page(wiro: AsyncWiro, tmp_path: Path) -> None:
     page = Page(text)
     assert {"totals", "timeline", "flow", "durations", "costs", "failures", "gallery"} <= page.ids
     words = re.sub(r"\s+", " ", page.text)
-    for told in ("6 done", "3 failed", "$0.24 of $1.00", "emulator/painter 6 $0.2400", "<b>Out</b> of memory. 3"):
-        assert told in words
+    for text in ("6 done", "3 failed", "$0.24 of $1.00", "emulator/painter 6 $0.2400", "<b>Out</b> of memory. 3"):
+        assert text in words
     assert "boat <5>" in words
     assert len(page.sources) == 6
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
@@ -90,7 +91,7 @@ def browser() -> str:
 
 
 async def test_the_page_in_a_browser(wiro: AsyncWiro, browser: str, tmp_path: Path) -> None:
-    """Chromium draws it, in colour, and has nothing to complain about."""
+    """Chromium draws it in colour, and logs no problem."""
     page, picture = await made(wiro, tmp_path), tmp_path / "page.png"
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,2200"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", f"--screenshot={picture}"]
@@ -107,7 +108,7 @@ async def test_the_page_in_a_browser(wiro: AsyncWiro, browser: str, tmp_path: Pa
     assert colours > 500
 
 
-def test_nothing_to_tell() -> None:
+def test_an_empty_report() -> None:
     """A batch without items has a page, too."""
     stats = BatchStats(None, 0, 0, 0, 0, 0, Decimal(0), 0.0, 0.0, None)
     page = Page(report.render(stats, History()))
@@ -118,73 +119,63 @@ def test_nothing_to_tell() -> None:
 def test_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names what to install."""
 
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(name=name)
-
-    monkeypatch.setattr(report, "import_module", missing)
-    with pytest.raises(ConfigurationError, match=r"jinja2: pip install 'wiro-async\[report\]'"):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ConfigurationError, match=r"jinja2.*pip install 'wiro-async\[report\]'"):
         report.render(BatchStats(0, 0, 0, 0, 0, 0, Decimal(0), 0.0, 0.0, None), History())
 
 
-def test_pictures_that_are_none(tmp_path: Path) -> None:
+def test_files_that_are_no_pictures(tmp_path: Path) -> None:
     """A file that is gone or broken is left out of the gallery."""
     broken = tmp_path / "a.png"
     broken.write_bytes(b"no picture")
-    assert report._thumbnail(broken) is None
-    assert report._thumbnail(tmp_path / "gone.png") is None
+    assert report.thumbnail(broken) is None
+    assert report.thumbnail(tmp_path / "gone.png") is None
 
 
 @pytest.mark.parametrize("error", [SyntaxError, TypeError, RuntimeError])
 def test_pictures_whose_decoder_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
-    """Decoders raise errors of many kinds, also when the picture is made small; none of them costs the report."""
+    """Decoders raise errors of many kinds, also while they shrink a picture. None of them ends the report."""
     from PIL import Image
 
     picture = tmp_path / "a.png"
     Image.new("RGB", (8, 8)).save(picture)
-    assert report._thumbnail(picture)
+    assert report.thumbnail(picture)
 
     def refuse(self: Image.Image, size: tuple[int, int]) -> None:
         raise error("broken data")
 
     monkeypatch.setattr(Image.Image, "thumbnail", refuse)
-    assert report._thumbnail(picture) is None
+    assert report.thumbnail(picture) is None
 
 
 async def test_text_that_utf_8_cannot_hold(tmp_path: Path) -> None:
-    """Half of a surrogate pair, as a service's cut log may have, is shown as a question mark."""
-    told = History()
-    told.reasons["boom \ud83d"] += 1
+    """Half of a surrogate pair, as in a log that was cut, is shown as a question mark."""
+    shown = History()
+    shown.reasons["boom \ud83d"] += 1
     stats = BatchStats(1, 1, 0, 0, 1, 0, Decimal(0), 1.0, 1.0, 0.0)
-    page = await report.write_report(tmp_path / "report.html", stats, told)
+    page = await report.write_report(tmp_path / "report.html", stats, shown)
     assert "boom ?" in await anyio.to_thread.run_sync(page.read_text)
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands still until it is set."""
-    now = [0.0]
-    monkeypatch.setattr(history, "monotonic", lambda: now[0])
-    return now
-
-
-def test_very_many_items_take_bounded_space(clock: list[float]) -> None:
+def test_very_many_items_take_bounded_space() -> None:
     """Of a long batch some items are shown, and all are counted."""
-    told = History()
-    told.begin()
+    clock = [0.0]
+    shown = History(lambda: clock[0])
+    shown.begin()
     request = RunRequest("o/m")
     items = 3 * MOST_SPANS
     for number in range(items):
         clock[0] = number * 0.1 + 1
-        told.add(BatchItem(number, str(number), request, None, ValueError(f"{number}"), 1), number * 0.1, clock[0])
-    assert MOST_SPANS / 2 <= len(told.spans) <= MOST_SPANS
-    assert sum(told.durations.values()) == sum(told.reasons.values()) == items
-    assert len(told.reasons) == history.MOST_REASONS + 1
-    assert len(told.flow.starts) == BUCKETS
-    assert sum(told.flow.starts) == sum(told.flow.ends) == items
-    assert max(told.flow.levels()) <= 11 + told.flow.width / 0.1
-    line = drawing.timeline(told.spans, clock[0])
+        shown.add(BatchItem(number, str(number), request, None, ValueError(f"{number}"), 1), number * 0.1, clock[0])
+    assert MOST_SPANS / 2 <= len(shown.spans) <= MOST_SPANS
+    assert sum(shown.durations.values()) == sum(shown.reasons.values()) == items
+    assert len(shown.reasons) == history.MOST_REASONS + 1
+    assert len(shown.flow.starts) == BUCKETS
+    assert sum(shown.flow.starts) == sum(shown.flow.ends) == items
+    assert max(shown.flow.levels()) <= 11 + shown.flow.width / 0.1
+    line = charts.timeline(shown.spans, clock[0])
     assert line is not None
-    assert line.shown == len(told.spans)
+    assert line.shown == len(shown.spans)
     assert line.failed.count("M") == line.shown
 
 
@@ -194,7 +185,7 @@ def test_flow_counts_what_overlaps() -> None:
     flow.add(0.5, 3.5)
     flow.add(1.5, 2.5)
     assert flow.levels()[:5] == [1, 2, 2, 1, 0]
-    chart = drawing.flow_chart(flow, 4.0)
+    chart = charts.flow_chart(flow, 4.0)
     assert chart is not None
     assert chart.peak == 2
 
@@ -204,10 +195,10 @@ def test_flow_counts_what_overlaps() -> None:
 )
 def test_times_for_people(seconds: float, text: str) -> None:
     """Short, with a unit."""
-    assert drawing.short_time(seconds) == text
+    assert charts.short_time(seconds) == text
 
 
 @pytest.mark.parametrize("value, top", [(1, 1), (1.1, 2), (3, 5), (7, 10), (0.03, 0.05), (200, 200)])
 def test_axes_end_at_round_numbers(value: float, top: float) -> None:
     """1, 2 or 5 times a power of ten."""
-    assert drawing.scale_top(value) == pytest.approx(top)
+    assert charts.scale_top(value) == pytest.approx(top)

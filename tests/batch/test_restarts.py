@@ -1,8 +1,9 @@
-"""Journals of awkward items: shared files, odd text, keys given twice, items that are run anew."""
+"""Journals of awkward items: shared files, odd text, repeated keys, items that run again."""
 
 from __future__ import annotations
 
 import csv
+import io
 import sqlite3
 import time
 from pathlib import Path
@@ -12,7 +13,6 @@ import anyio.to_thread
 import pytest
 
 from wiro_async import AsyncWiro, BatchItem, File, InvalidInputError, Journal, RunRequest, TaskFailedError
-from wiro_async._api.batch import journal_log as ledger
 from wiro_async.testing import Respond, WiroEmulator
 
 SLEEPER = "emulator/sleeper"
@@ -36,7 +36,7 @@ async def through(wiro: AsyncWiro, inputs: Any, journal: Path | None, **settings
 async def test_an_open_file_shared_by_all_inputs(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, tmp_path: Path
 ) -> None:
-    """It is read by many at once, to tell the items apart and to send it; each has all of it, and its name lasts."""
+    """Many items read it at once, to hash and to send it. Each gets all of it, and each key stays the same."""
     picture = tmp_path / "big.bin"
     picture.write_bytes(bytes(range(256)) * (BIG // 256))
     keys: list[list[str]] = []
@@ -55,7 +55,7 @@ async def test_an_open_file_shared_by_all_inputs(
 async def test_odd_text_in_keys_and_logs(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, tmp_path: Path
 ) -> None:
-    """Half of a surrogate pair, as in names of files and in cut logs, breaks neither a batch nor its restart."""
+    """Half of a surrogate pair, as in file names and in logs that were cut, breaks neither a batch nor its restart."""
     cut = rb'{"tasklist":[{"id":"3066517","status":"task_postprocess_end","pexit":"1","debugoutput":"boom \ud83d"}]}'
     emulator.faults.http("Task/Detail", Respond(200, cut))
     requests = [RunRequest(SLEEPER, {"seconds": 0.1}, key=key) for key in ("=cut", "caf\udce9.png", "last")]
@@ -75,31 +75,30 @@ async def test_odd_text_in_keys_and_logs(
     assert "boom \\ud83d" in rows[0]["error"]
 
 
-async def test_of_two_with_one_key_the_first_wins(
-    wiro: AsyncWiro, journal: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where it takes longer to tell what it asks for, and whatever the other asks for, in every start."""
-    hashed = ledger._hash_now
+class SlowFile(io.BytesIO):
+    """A file that is slow to read."""
 
-    def slow(file: File) -> str:
+    def read(self, size: int | None = -1) -> bytes:
         time.sleep(0.1)
-        return hashed(file)
+        return super().read(size)
 
-    monkeypatch.setattr(ledger, "_hash_now", slow)
-    requests = [
-        RunRequest(SLEEPER, {"seconds": 0.1}, key="z"),
-        RunRequest(SLEEPER, {"seconds": 0.1, "image": File(b"picture", "a.png")}, key="a"),
-        RunRequest(SLEEPER, {"seconds": 0.1, "n": 2}, key="a"),
-    ]
+
+async def test_of_two_with_one_key_the_first_wins(wiro: AsyncWiro, journal: Path) -> None:
+    """At every start, although its file is slow to read and the other one has another input."""
     for _ in range(2):
+        requests = [
+            RunRequest(SLEEPER, {"seconds": 0.1}, key="z"),
+            RunRequest(SLEEPER, {"seconds": 0.1, "image": File(SlowFile(b"picture"), "a.png")}, key="a"),
+            RunRequest(SLEEPER, {"seconds": 0.1, "n": 2}, key="a"),
+        ]
         items = await through(wiro, requests, journal, concurrency=3)
         assert [type(item.error) for item in items] == [type(None), type(None), InvalidInputError]
 
 
-async def test_failed_items_are_run_anew_with_their_journal(
+async def test_failed_items_run_again_with_their_journal(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
 ) -> None:
-    """Given as items they are tried again, as often as `retries` says, and their attempts go on counting."""
+    """Passed as items they run again, as often as `retries` says, and their attempts add up."""
     inputs = [{"seconds": 0.1, "fail": "true"}, {"seconds": 0.1}]
     failed = [item for item in await through(wiro, inputs, journal) if item.error]
     (item,) = await through(wiro, failed, journal, retries=1)
@@ -108,8 +107,8 @@ async def test_failed_items_are_run_anew_with_their_journal(
     assert len(emulator.ledger.submissions) == 4
 
 
-async def test_places_are_no_names(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
-    """Failed items of two batches without a journal, both the first of theirs, are two items of a journal."""
+async def test_an_index_is_no_key(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
+    """The first items of two batches without a journal are two items of one journal."""
     failed = [
         *await through(wiro, [{"seconds": 0.1, "fail": "true"}], None),
         *await through(wiro, [{"seconds": 0.2, "fail": "true"}], None),
@@ -121,7 +120,7 @@ async def test_places_are_no_names(emulator: WiroEmulator, wiro: AsyncWiro, jour
 
 
 async def test_an_empty_key_is_a_key(wiro: AsyncWiro, journal: Path, tmp_path: Path) -> None:
-    """And so is a number, as text."""
+    """A number is one too, as text."""
     requests = [RunRequest(SLEEPER, {"seconds": 0.1}, key=key) for key in ("", 0, 7)]
     for where in (None, journal):
         items = await through(wiro, requests, where, save_to=tmp_path / "out")
@@ -130,8 +129,8 @@ async def test_an_empty_key_is_a_key(wiro: AsyncWiro, journal: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("key", [1.5, True, b"a"], ids=repr)
-def test_keys_that_are_none(key: Any) -> None:
-    """They are refused by the request that has them."""
+def test_invalid_keys(key: Any) -> None:
+    """The request refuses them."""
     with pytest.raises(InvalidInputError, match="whole number"):
         RunRequest(SLEEPER, {}, key=key)
 
@@ -139,7 +138,7 @@ def test_keys_that_are_none(key: Any) -> None:
 async def test_an_undecided_item_finds_its_own_task_by_its_callback(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path
 ) -> None:
-    """Although another undecided one looks like it but for its file."""
+    """Another undecided item differs from it only by its file."""
     requests = [
         RunRequest(SLEEPER, {"seconds": 0.1}, key="plain"),
         RunRequest(
@@ -155,14 +154,14 @@ async def test_an_undecided_item_finds_its_own_task_by_its_callback(
 
 
 async def test_projects_of_items(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Each may be billed to another one."""
+    """Each item may be billed to another project."""
     requests = [RunRequest(SLEEPER, {"seconds": 0.1}, project_id=project) for project in ("716", None)]
     await through(wiro, requests, None, concurrency=1)
     assert [made.project_id for made in emulator.ledger.submissions] == ["716", ""]
 
 
-def test_items_match_by_place() -> None:
-    """As the documentation lists them: index, key, input, result, error, attempts."""
+def test_items_match_by_position() -> None:
+    """In the documented order: index, key, input, result, error, attempts."""
     item = BatchItem(3, "k", RunRequest(SLEEPER, {"x": 1}), None, ValueError("no"), 2)
     match item:
         case BatchItem(3, key, given, None, error, attempts):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async import AsyncWiro, DownloadError, RunRequest
+from wiro_async import AsyncWiro, DownloadError, Output, RunRequest
 from wiro_async._api.batch.output_saver import file_stem
 from wiro_async.testing import Delay, Respond, WiroEmulator
 
@@ -22,7 +22,7 @@ SMALL = {"prompt": "A boat", "width": 16, "height": 16, "seconds": 0.1}
 
 
 async def test_names_and_contents(wiro: AsyncWiro, tmp_path: Path) -> None:
-    """Two pictures of each item lie where the item says, by key and number."""
+    """Each item's pictures are named by its key and a number."""
     requests = [RunRequest(PAINTER, {**SMALL, "images": 2}, key=key) for key in ("one", "../two")]
     async with wiro.batch(requests, save_to=tmp_path / "out") as batch:
         items = {item.key: item for item in await batch.results()}
@@ -33,10 +33,8 @@ async def test_names_and_contents(wiro: AsyncWiro, tmp_path: Path) -> None:
             assert path.parent == tmp_path / "out"
 
 
-async def test_a_broken_download_does_not_cost_the_result(
-    emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path
-) -> None:
-    """The item has its result, and an error of its own for the file."""
+async def test_a_broken_download_keeps_the_result(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
+    """The item has its result, and a separate error for the file."""
     emulator.faults.http("files/*", Respond(403), times=None)
     async with wiro.batch(PAINTER, [SMALL], save_to=tmp_path) as batch:
         (item,) = await batch.results()
@@ -47,7 +45,7 @@ async def test_a_broken_download_does_not_cost_the_result(
 
 
 async def test_the_journal_knows_what_is_saved(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """A second start downloads only what is not there any more, under the same name."""
+    """A second start downloads only what is missing, under the same name."""
     requests = [RunRequest(PAINTER, {**SMALL, "seed": seed}, key=f"{seed}") for seed in range(3)]
 
     async def saved() -> list[tuple[Path, ...]]:
@@ -63,8 +61,8 @@ async def test_the_journal_knows_what_is_saved(emulator: WiroEmulator, wiro: Asy
     assert emulator.ledger.count("files/*") == len(emulator.ledger.calls) == 1
 
 
-async def test_files_of_others_are_left_alone(wiro: AsyncWiro, journal: Path, tmp_path: Path) -> None:
-    """With a journal too: only what it knows as the item's own is overwritten, whoever had the name first."""
+async def test_other_files_are_kept(wiro: AsyncWiro, journal: Path, tmp_path: Path) -> None:
+    """With a journal, too: only files that it knows as the item's own are overwritten."""
     theirs = tmp_path / "out" / "cat-1.png"
     theirs.parent.mkdir()
     theirs.write_bytes(b"irreplaceable")
@@ -82,8 +80,8 @@ async def test_files_of_others_are_left_alone(wiro: AsyncWiro, journal: Path, tm
     assert await saved() == first
 
 
-async def test_killed_before_it_noted_what_it_saved(wiro: AsyncWiro, journal: Path, tmp_path: Path) -> None:
-    """The second start saves it under the same name: the journal knew where it was to lie."""
+async def test_killed_before_the_saved_paths_were_written(wiro: AsyncWiro, journal: Path, tmp_path: Path) -> None:
+    """The second start saves it under the same name, which the journal had planned."""
     requests = [RunRequest(PAINTER, SMALL, key="cat")]
     names: list[list[str]] = []
     for _ in range(2):
@@ -98,15 +96,15 @@ async def test_killed_before_it_noted_what_it_saved(wiro: AsyncWiro, journal: Pa
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
-async def test_any_error_in_saving_is_the_items(
+async def test_any_error_in_saving_is_the_items_error(
     wiro: AsyncWiro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it is, the result stands."""
+    """The result stays complete."""
 
-    def broken(key: str) -> str:
+    def broken(output: Output, *arguments: object, **options: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("wiro_async._api.batch.output_saver.file_stem", broken)
+    monkeypatch.setattr(Output, "save", broken)
     async with wiro.batch(PAINTER, [SMALL], save_to=tmp_path) as batch:
         (item,) = await batch.results()
     assert isinstance(item.save_error, ZeroDivisionError)
@@ -116,7 +114,7 @@ async def test_any_error_in_saving_is_the_items(
 async def test_time_left_while_downloads_wait(
     emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path, until: Until
 ) -> None:
-    """A batch whose runs have ended is not over before its files are there."""
+    """A batch whose runs have ended still has time left until its files are saved."""
     emulator.faults.http("files/*", Delay(1.0), after=1, times=None)
     async with wiro.batch(PAINTER, [{**SMALL, "n": n} for n in range(3)], save_to=tmp_path) as batch:
         await anext(batch)
@@ -139,14 +137,14 @@ async def test_text_is_saved_too(wiro: AsyncWiro, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["plain", "with space", "ünï"])
-def test_good_keys_stay_as_they_are(key: str) -> None:
-    """What is safe is not changed."""
+def test_safe_keys_are_file_names(key: str) -> None:
+    """A safe key is not changed."""
     assert file_stem(key) == key
 
 
 @given(st.lists(st.text(max_size=300), unique=True, max_size=6))
 def test_different_keys_have_different_names(keys: list[str]) -> None:
-    """However strange the keys, no file takes another's place, and none leaves its directory."""
+    """Even for strange keys no file replaces another, and none leaves its directory."""
     stems = [file_stem(key) for key in keys]
     assert len(set(stems)) == len(keys)
     assert not any(set("/\\\0") & set(stem) or stem in ("", ".", "..") for stem in stems)

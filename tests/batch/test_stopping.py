@@ -1,4 +1,4 @@
-"""on_error="stop", and other ends before the last input: nothing more is sent, what was sent is not lost."""
+"""on_error="stop", and other early ends: nothing more is sent, and sent items are not lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIMIT = b'{"result":false,"errors":[{"code":96,"message":"you can run up to 1 ta
 
 
 async def counts(journal: Path) -> dict[State, int]:
-    """What a journal holds; it is read in a thread, for it blocks."""
+    """Count a journal's items by state. Reading blocks, so it happens in a thread."""
 
     def read() -> dict[State, int]:
         with Journal.open(journal) as seen:
@@ -35,12 +35,12 @@ async def counts(journal: Path) -> dict[State, int]:
 
 
 def fails(n: int) -> dict[str, object]:
-    """The first of these inputs fails."""
+    """The input with the number 0 fails."""
     return {"seconds": 5, "n": n, "fail": "" if n else "true"}
 
 
-async def test_what_waits_for_a_slot_is_not_sent(emulator: WiroEmulator) -> None:
-    """Sixty items in the hands of workers, two in flight: after the failure there is no third submission more."""
+async def test_items_that_wait_for_a_slot_are_not_sent(emulator: WiroEmulator) -> None:
+    """Workers hold sixty items, two are in flight: after the failure at most one more is submitted."""
     async with (
         AsyncWiro(**emulator.options(), max_concurrency=2) as wiro,
         wiro.batch(SLEEPER, [fails(n) for n in range(60)], on_error="stop") as batch,
@@ -54,7 +54,7 @@ async def test_what_waits_for_a_slot_is_not_sent(emulator: WiroEmulator) -> None
 async def test_a_refused_item_that_waits_is_not_sent_again(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until
 ) -> None:
-    """It was never made, which its journal says, so that a restart does not look for it."""
+    """Its journal says that no task was made, so a restart does not search for one."""
     emulator.faults.http("Run/*", Respond(200, LIMIT), after=1)
 
     def was_sent(runs: int) -> bool:
@@ -74,7 +74,7 @@ async def test_a_refused_item_that_waits_is_not_sent_again(
 
 
 async def test_an_input_that_comes_after_the_stop_is_not_taken(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Nor does a generator that waits keep the batch from ending."""
+    """A generator that waits does not keep the batch from ending."""
     ended: list[str] = []
 
     async def inputs() -> AsyncIterator[dict[str, object]]:
@@ -92,7 +92,7 @@ async def test_an_input_that_comes_after_the_stop_is_not_taken(emulator: WiroEmu
 
 
 async def test_an_attempt_that_was_sent_is_not_lost(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """An item that would be tried again has its failure for an end."""
+    """An item that would be retried is returned with its failure."""
     inputs = [{"seconds": 20, "fail": "true"}, {"seconds": 5, "fail": "true", "n": 1}]
 
     def only_the_slow_one(error: TaskFailedError) -> bool:
@@ -109,7 +109,7 @@ async def test_an_attempt_that_was_sent_is_not_lost(emulator: WiroEmulator, wiro
 async def test_in_the_order_of_inputs_nothing_is_lost(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What has ended behind one that never will is given, in its order, before the error."""
+    """Items behind one that never ends are returned, in order, before the error."""
     intend = JournalWriter.intend
 
     async def no_room_for_one(writer: JournalWriter, entry: Entry, model: str, intent: Intent) -> None:
@@ -133,7 +133,7 @@ async def test_in_the_order_of_inputs_nothing_is_lost(
 
 
 async def test_a_predicate_that_raises(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Its error is the item's, and the others go on."""
+    """Its error is the item's error. The others run."""
 
     def broken(error: TaskFailedError) -> bool:
         raise ZeroDivisionError
@@ -145,7 +145,7 @@ async def test_a_predicate_that_raises(emulator: WiroEmulator, wiro: AsyncWiro) 
 
 
 async def test_a_predicate_that_is_awaited(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """What a coroutine function answers counts, not that it is true of a coroutine to be true."""
+    """The value of a coroutine function counts, not the coroutine, which is always true."""
 
     async def never(error: TaskFailedError) -> bool:
         return False
@@ -155,8 +155,8 @@ async def test_a_predicate_that_is_awaited(emulator: WiroEmulator, wiro: AsyncWi
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_generators_are_ended(wiro: AsyncWiro) -> None:
-    """A synchronous one too, as is an iterator that was made for the batch."""
+async def test_generators_are_closed(wiro: AsyncWiro) -> None:
+    """Synchronous ones too, and iterators that were made for the batch."""
     ended: list[str] = []
 
     def generator() -> Iterator[dict[str, object]]:
@@ -187,8 +187,8 @@ async def test_generators_are_ended(wiro: AsyncWiro) -> None:
     assert ended == ["generator", "iterator"]
 
 
-async def test_an_iterator_of_the_users_stays_open(wiro: AsyncWiro) -> None:
-    """Only what was made here is ended here."""
+async def test_the_users_own_iterator_stays_open(wiro: AsyncWiro) -> None:
+    """A batch closes only iterators that it made."""
     send, receive = anyio.create_memory_object_stream[dict[str, object]](3)
     async with send, receive:
         for n in range(3):
@@ -198,8 +198,8 @@ async def test_an_iterator_of_the_users_stays_open(wiro: AsyncWiro) -> None:
         send.send_nowait({})
 
 
-async def test_the_window_holds_for_inputs_that_take_their_time(wiro: AsyncWiro) -> None:
-    """In input order no more are ahead than wanted, however many workers wait for the next one."""
+async def test_the_window_holds_for_slow_inputs(wiro: AsyncWiro) -> None:
+    """In input order the window holds, although many workers wait for the next input."""
     ahead, taken, given = 0, 0, 0
 
     async def inputs() -> AsyncIterator[dict[str, object]]:

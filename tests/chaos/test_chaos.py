@@ -107,8 +107,8 @@ class Trial:
 
 def _verdict(intent: Intent, outcome: TaskResult | BaseException | None) -> Outcome:
     match outcome:
-        case TaskResult() if outcome.task.parameters.get("prompt") != intent.prompt:
-            return f"got somebody else's task: {outcome.task}"
+        case TaskResult() if outcome.info.parameters.get("prompt") != intent.prompt:
+            return f"got somebody else's task: {outcome.info}"
         case TaskResult() if not intent.fails and outcome.succeeded:
             return "ok"
         case TaskFailedError() if intent.fails:
@@ -153,7 +153,7 @@ class Watch:
     def finish(self, result: TaskResult) -> TaskResult:
         """Compare the text that was put together with the result's."""
         told = {"answer": result.text, "thinking": result.thinking}
-        if result.task.model == "emulator/writer" and told != self.text:
+        if result.info.model == "emulator/writer" and told != self.text:
             self._report(f"the deltas make {self.text}, the result has {told}")
         return result
 

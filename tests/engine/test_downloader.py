@@ -1,4 +1,4 @@
-"""Downloads: the right bytes or a `DownloadError`, whatever the server does, and never half a file under its name."""
+"""Downloads give the right bytes or a `DownloadError`, whatever the server does, and never half a file."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import httpx
 import pytest
 import pytest_asyncio
 
-from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord, RetryPolicy
-from wiro_async._engine.downloads import download_retry as patience
-from wiro_async._engine.downloads.download_retry import Patience
-from wiro_async._transport import http
+from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord
+from wiro_async._engine.downloads.downloader import Downloader
+from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.network.tls import Tls
+from wiro_async._tuning import Tuning
 
 SIZE = 200_000
 DATA = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(SIZE // 32))
+HASTY = Tuning(download_pause=0.001, download_max_pause=0.002)
 TENTHS = [SIZE * tenth // 10 for tenth in range(11)]
 
 
 @attrs.frozen
 class Reply:
-    """What a server does with one request. `cut` sends only so many bytes of the body and hangs up."""
+    """What a server does with one request. With `cut` it closes the connection after so many bytes of the body."""
 
     status: int
     headers: Mapping[str, object]
@@ -45,7 +47,7 @@ Trick: TypeAlias = Callable[["FileServer", Headers], Reply]
 
 
 class FileServer:
-    """One file behind one URL. `tricks` are played once each, on one request after the other."""
+    """One file at one URL. Each of `tricks` is played once, on one request after the other."""
 
     def __init__(self) -> None:
         self.data = DATA
@@ -57,7 +59,7 @@ class FileServer:
         self.url = ""
 
     def normal(self, request: Headers) -> Reply:
-        """What a good server does."""
+        """The response of a correct server."""
         tag = {} if self.etag is None else {"ETag": self.etag}
         wanted = re.fullmatch(r"bytes=(\d+)-", request.get("range", "")) if self.ranges else None
         if wanted is None or request.get("if-range") not in (None, self.etag):
@@ -69,7 +71,7 @@ class FileServer:
         return Reply(206, {"Content-Range": span, "Content-Length": total - first, **tag}, self.data[first:])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take one request."""
+        """Handle one request."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             lines = [line.partition(": ") for line in head.split("\r\n")[1:] if line]
@@ -96,7 +98,7 @@ class FileServer:
 
 @pytest_asyncio.fixture
 async def server() -> AsyncIterator[FileServer]:
-    """A server that can be told to misbehave."""
+    """A server that misbehaves on demand."""
     behind = FileServer()
     listener = await asyncio.start_server(behind.serve, "127.0.0.1", 0)
     behind.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/ACCESSKEY/fox.bin"
@@ -105,20 +107,34 @@ async def server() -> AsyncIterator[FileServer]:
 
 
 @pytest_asyncio.fixture
-async def wiro(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncWiro]:
-    """A session that tries again at once."""
-    monkeypatch.setattr(patience, "PACE", RetryPolicy(base=0.001, cap=0.002))
-    async with AsyncWiro("the-secret-key", "the-secret-secret", base_url="http://127.0.0.1:9") as session:
+async def wiro() -> AsyncIterator[AsyncWiro]:
+    """A session that retries at once."""
+    options: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "tuning": HASTY}
+    async with AsyncWiro("the-secret-key", "the-secret-secret", **options) as session:
         yield session
 
 
-def output(wiro: AsyncWiro, url: str, size: int | None) -> Output:
+@pytest_asyncio.fixture
+async def http() -> AsyncIterator[HttpTransport]:
+    """The HTTP layer of a session."""
+    transport = HttpTransport(Tls(), Tuning())
+    yield transport
+    await transport.aclose()
+
+
+@pytest.fixture
+def downloader(http: HttpTransport) -> Downloader:
+    """A downloader that retries at once."""
+    return Downloader(http, "agent", 60.0, HASTY)
+
+
+def output(downloader: Downloader, url: str, size: int | None) -> Output:
     """An output at a URL."""
-    return Output(OutputRecord(url, "fox.bin", "", size, {}, {}), wiro._downloader)
+    return Output(OutputRecord(url, "fox.bin", "", size, {}, {}), downloader)
 
 
 def cut(at: int, *, reset: bool = False) -> Trick:
-    """Send so much of the file's own bytes (of the rest, if that was asked for), then hang up."""
+    """Send the file, or the part that was asked for, up to this byte, then close the connection."""
 
     def trick(server: FileServer, request: Headers) -> Reply:
         reply = server.normal(request)
@@ -129,7 +145,7 @@ def cut(at: int, *, reset: bool = False) -> Trick:
 
 
 def short_body(at: int) -> Trick:
-    """Say that the file ends here; an orderly answer, but not the file."""
+    """Send a complete response that is shorter than the file."""
 
     def trick(server: FileServer, request: Headers) -> Reply:
         return Reply(200, {"Content-Length": at}, server.data[:at])
@@ -138,7 +154,7 @@ def short_body(at: int) -> Trick:
 
 
 def without_length(at: int) -> Trick:
-    """Neither length nor chunks: the end of the connection is the end of the file, as far as one can see."""
+    """Send neither a length nor chunks: the client must take the end of the connection for the end of the file."""
 
     def trick(server: FileServer, request: Headers) -> Reply:
         return Reply(200, {"ETag": server.etag}, server.data[:at])
@@ -147,36 +163,36 @@ def without_length(at: int) -> Trick:
 
 
 def respond(status: int, **headers: object) -> Trick:
-    """An answer without a body."""
+    """A response without a body."""
     return lambda server, request: Reply(status, {"Content-Length": 0, **headers})
 
 
 def whole_again(server: FileServer, request: Headers) -> Reply:
-    """A 200 to a request for a part."""
+    """Respond to a range with a 200 and the whole file."""
     tag = {"ETag": server.etag} if server.etag else {}
     return Reply(200, {"Content-Length": len(server.data), **tag}, server.data)
 
 
 def changed_file(server: FileServer, request: Headers) -> Reply:
-    """Somebody has put another file there in the meantime."""
+    """Serve another file from now on."""
     server.data, server.etag = bytes(reversed(DATA)), '"v2"'
     return server.normal(request)
 
 
 def changed_unseen(server: FileServer, request: Headers) -> Reply:
-    """A server that does not know If-Range sends the rest of another file, with its tag."""
+    """Ignore If-Range: send the rest of another file, with its ETag."""
     server.data, server.etag = bytes(reversed(DATA)), '"v2"'
     return server.normal({**request, "if-range": '"v2"'})
 
 
 def wrong_range(server: FileServer, request: Headers) -> Reply:
-    """The rest from somewhere else."""
+    """Send another part than the requested one."""
     body = server.data[7:]
     return Reply(206, {"Content-Range": f"bytes 7-{SIZE - 1}/{SIZE}", "Content-Length": len(body)}, body)
 
 
 def nothing_left(server: FileServer, request: Headers) -> Reply:
-    """There is nothing behind the end."""
+    """Respond that the file has no such range."""
     return Reply(416, {"Content-Range": f"bytes */{SIZE}", "Content-Length": 0})
 
 
@@ -193,21 +209,23 @@ AFTER = {
 
 
 def is_clean(folder: Path, *names: str) -> bool:
-    """Whether a folder holds these files and nothing else."""
+    """Whether a directory holds these files and nothing else."""
     return sorted(path.name for path in folder.iterdir()) == sorted(names)
 
 
 @pytest.mark.parametrize("after", AFTER, ids=str)
 @pytest.mark.parametrize("etag", ['"v1"', None], ids=["etag", "no-etag"])
-async def test_cut_anywhere(server: FileServer, wiro: AsyncWiro, tmp_path: Path, after: str, etag: str | None) -> None:
-    """Cut at every tenth, by an end or a reset, and met by anything afterwards: the file is whole, or not there."""
+async def test_cut_anywhere(
+    server: FileServer, downloader: Downloader, tmp_path: Path, after: str, etag: str | None
+) -> None:
+    """A transfer is cut at every tenth, closed or reset, and anything follows: the file is complete or not there."""
     trick = AFTER[after]
     saved = []
     for number, at in enumerate(TENTHS):
         server.data, server.etag = DATA, etag
         server.tricks = [cut(at, reset=number % 2 == 0), *([trick] if trick else [])]
         try:
-            path = await output(wiro, server.url, SIZE if number % 3 else None).save(tmp_path / f"{at}.bin")
+            path = await output(downloader, server.url, SIZE if number % 3 else None).save(tmp_path / f"{at}.bin")
         except DownloadError:
             assert "range" not in server.requests[-1]
             assert trick in (wrong_range, nothing_left)
@@ -219,7 +237,7 @@ async def test_cut_anywhere(server: FileServer, wiro: AsyncWiro, tmp_path: Path,
 
 
 async def test_cut_at_every_tenth_of_one_download(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """It goes on nine times from near where it was: what waited in buffers when it was cut may come again."""
+    """It is resumed nine times, near the byte of the cut: bytes in buffers may be lost and sent again."""
     server.data = DATA * 20
     server.tricks = [cut(20 * at) for at in TENTHS[1:10]]
     path = await wiro.download(server.url, tmp_path / "fox.bin")
@@ -231,41 +249,43 @@ async def test_cut_at_every_tenth_of_one_download(server: FileServer, wiro: Asyn
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("trouble", ["no ranges", "no etag", "at the same byte"])
-async def test_cut_for_ever(server: FileServer, wiro: AsyncWiro, tmp_path: Path, trouble: str, reset: bool) -> None:
-    """What brings nothing new is given up after some attempts, and nothing is left of it."""
+async def test_a_download_without_progress(
+    server: FileServer, wiro: AsyncWiro, tmp_path: Path, trouble: str, reset: bool
+) -> None:
+    """It is given up after some attempts, and nothing is left of it."""
     server.ranges = trouble != "no ranges"
     server.etag = None if trouble == "no etag" else '"v1"'
     server.always = cut(TENTHS[3], reset=reset)
     with pytest.raises(DownloadError, match="could not be fetched whole"):
         await wiro.download(server.url, tmp_path / "fox.bin")
     assert is_clean(tmp_path)
-    assert len(server.requests) <= patience.MAX_FAILURES + 1
+    assert len(server.requests) <= HASTY.download_failures + 1
 
 
 @pytest.mark.parametrize("at", TENTHS[:10])
 @pytest.mark.parametrize("trick", [short_body, without_length], ids=["short", "no-length"])
 async def test_a_wrong_size(
-    server: FileServer, wiro: AsyncWiro, tmp_path: Path, at: int, trick: Callable[[int], Trick]
+    server: FileServer, downloader: Downloader, tmp_path: Path, at: int, trick: Callable[[int], Trick]
 ) -> None:
-    """An answer that ends in order, but not where the record says that the file ends."""
+    """A complete response that does not have the size of the record is not the file."""
     server.always = trick(at)
     with pytest.raises(DownloadError, match=f"should have {SIZE} bytes but has {at}"):
-        await output(wiro, server.url, SIZE).save(tmp_path / "fox.bin")
+        await output(downloader, server.url, SIZE).save(tmp_path / "fox.bin")
     assert is_clean(tmp_path)
     server.always, server.tricks = None, [trick(at)]
-    path = await output(wiro, server.url, SIZE).save(tmp_path / "fox.bin")
+    path = await output(downloader, server.url, SIZE).save(tmp_path / "fox.bin")
     assert path.read_bytes() == DATA
 
 
 @pytest.mark.parametrize("etag", ['"v1"', 'W/"v1"', None])
 @pytest.mark.parametrize("ranges", [True, False])
-async def test_streaming_over_a_cut(server: FileServer, wiro: AsyncWiro, etag: str | None, ranges: bool) -> None:
-    """A reader never gets a byte twice, nor bytes of another file: the rest of the same one, or an error."""
+async def test_streaming_over_a_cut(server: FileServer, downloader: Downloader, etag: str | None, ranges: bool) -> None:
+    """A reader gets the rest of the same file or an error, never a byte twice or bytes of another file."""
     for at in TENTHS:
         server.etag, server.ranges, server.tricks = etag, ranges, [cut(at)]
         received = bytearray()
         try:
-            async with output(wiro, server.url, SIZE).stream() as chunks:
+            async with output(downloader, server.url, SIZE).stream() as chunks:
                 async for chunk in chunks:
                     received += chunk
         except DownloadError:
@@ -276,66 +296,49 @@ async def test_streaming_over_a_cut(server: FileServer, wiro: AsyncWiro, etag: s
             assert etag == '"v1"' or at == 0 or at == SIZE
 
 
-async def test_reading_starts_over(server: FileServer, wiro: AsyncWiro) -> None:
-    """In memory the beginning can be thrown away."""
+async def test_reading_starts_over(server: FileServer, downloader: Downloader) -> None:
+    """`read` can discard what came before."""
     server.etag = None
     server.tricks = [cut(TENTHS[5])]
-    assert await output(wiro, server.url, SIZE).read() == DATA
+    assert await output(downloader, server.url, SIZE).read() == DATA
 
 
-async def test_a_stream_tells_before_it_begins(server: FileServer, wiro: AsyncWiro) -> None:
-    """A web app can still answer with an error."""
+async def test_a_stream_fails_on_entering(server: FileServer, downloader: Downloader) -> None:
+    """A web app can still respond with an error."""
     server.always = respond(403)
     with pytest.raises(DownloadError, match="HTTP 403"):
-        async with output(wiro, server.url, None).stream():
+        async with output(downloader, server.url, None).stream():
             pytest.fail("nothing to stream")
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("status", [404, 408, 425, 429, 500, 502, 503, 504, 520])
-async def test_a_file_that_is_late(server: FileServer, wiro: AsyncWiro, status: int) -> None:
-    """The same URL is asked again."""
+async def test_a_file_that_is_late(server: FileServer, downloader: Downloader, status: int) -> None:
+    """The same URL is requested again."""
     server.tricks = [respond(status)] * 12
-    assert await output(wiro, server.url, SIZE).read() == DATA
+    assert await output(downloader, server.url, SIZE).read() == DATA
     assert len(server.requests) == 13
 
 
 @pytest.mark.parametrize("status", [204, 206, 304, 400, 401, 403, 410, 416])
-async def test_a_file_that_is_refused(server: FileServer, wiro: AsyncWiro, status: int) -> None:
-    """Told at once."""
+async def test_a_file_that_is_refused(server: FileServer, downloader: Downloader, status: int) -> None:
+    """It fails at the first attempt."""
     server.always = respond(status)
     with pytest.raises(DownloadError, match=f"fox.bin answered HTTP {status}"):
-        await output(wiro, server.url, SIZE).read()
+        await output(downloader, server.url, SIZE).read()
     assert len(server.requests) == 1
 
 
-async def test_three_minutes_are_enough(server: FileServer, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then a file that is not there is given up."""
-    monkeypatch.setattr(patience, "LAG_SECONDS", 0.05)
+async def test_a_file_that_never_comes(server: FileServer, http: HttpTransport) -> None:
+    """After the time in which a file may be late, it is given up."""
+    downloader = Downloader(http, "agent", 60.0, attrs.evolve(HASTY, download_lag=0.05))
     server.always = respond(404)
     with pytest.raises(DownloadError, match="could not be fetched whole: HTTP 404"):
-        await output(wiro, server.url, SIZE).read()
+        await output(downloader, server.url, SIZE).read()
 
 
-def test_patience() -> None:
-    """Late files have three minutes, broken transfers some attempts; both begin anew when more has come."""
-    late = Patience(1000.0)
-    delays = [late.delay(now, 0, None, 0.0) for now in (1000, 1001, 1002, 1003, 1010, 1020, 1060, 1179, 1180)]
-    assert delays == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 1.0, None]
-    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=7.0) == 7.0
-    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=14.0) == 14.0
-    assert Patience(0.0).delay(0.0, 0, None, 0.0, asked=3600.0) == 180.0
-    broken = Patience(0.0)
-    attempts = [broken.delay(float(number), 0, SIZE, 1.0, weight=1) for number in range(8)]
-    assert [delay is None for delay in attempts] == [False] * 7 + [True]
-    assert broken.delay(100.0, SIZE // 50 - 1, SIZE, 0.0, weight=1) is None
-    assert broken.delay(100.0, SIZE // 50, SIZE, 0.0, weight=1) == 0.0
-    assert broken.delay(100.0, SIZE // 50, SIZE, 0.0, weight=1) == 0.25
-    assert broken.since == 100.0
-
-
-async def test_no_key_goes_along(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """Nor by way of a redirect, nor with another attempt."""
+async def test_no_credentials_are_sent(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
+    """Neither after a redirect nor with another attempt."""
     place = server.url.removesuffix("fox.bin")
     server.tricks = [respond(302, Location="/elsewhere/fox.bin"), cut(10), respond(307, Location=f"{place}moved.bin")]
     await wiro.with_options(headers={"x-team": "blue"}).download(server.url, tmp_path / "fox.bin")
@@ -345,51 +348,36 @@ async def test_no_key_goes_along(server: FileServer, wiro: AsyncWiro, tmp_path: 
     assert all(request["accept-encoding"] == "identity" for request in server.requests)
 
 
-@pytest.mark.parametrize(
-    "location", ["http://127.0.0.1:{port}/plain.bin", "//127.0.0.1:{port}/x", "file:///etc/passwd"]
-)
-async def test_never_from_https_to_http(location: str) -> None:
-    """What was asked for under protection is not fetched without it."""
-    from wiro_async._engine.downloads.fetch import _redirected
-
-    target = location.format(port=1)
-    if target.startswith("//"):
-        assert _redirected("https://127.0.0.1/a", target) == f"https:{target}"
-    else:
-        with pytest.raises(DownloadError, match="redirects from https"):
-            _redirected("https://127.0.0.1/SECRET/fox.bin", target)
-
-
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://", "http://[::1", "//[", ""])
 async def test_redirects_to_nowhere(server: FileServer, wiro: AsyncWiro, tmp_path: Path, location: str) -> None:
-    """An error of ours, whatever it says; nothing of this machine is read."""
+    """Each is a `DownloadError`, and no file of this machine is read."""
     server.always = respond(302, Location=location)
     with pytest.raises(DownloadError):
         await wiro.download(server.url, tmp_path / "fox.bin")
     assert is_clean(tmp_path)
 
 
-async def test_redirects_in_a_circle(server: FileServer, wiro: AsyncWiro) -> None:
-    """Five are followed."""
+async def test_redirects_in_a_circle(server: FileServer, downloader: Downloader) -> None:
+    """Five redirects are followed."""
     server.always = respond(301, Location=server.url)
     with pytest.raises(DownloadError, match="redirects more than 5 times"):
-        await output(wiro, server.url, None).read()
+        await output(downloader, server.url, None).read()
     assert len(server.requests) == 6
 
 
-async def test_a_body_that_came_compressed(server: FileServer, wiro: AsyncWiro) -> None:
-    """Though nobody asked for it: what counts is the file, and a size of it."""
+async def test_a_compressed_body(server: FileServer, downloader: Downloader) -> None:
+    """It is decompressed although it was not asked for, and the size of the record holds for the result."""
     packed = gzip.compress(DATA)
     headers = {"Content-Encoding": "gzip", "Content-Length": len(packed), "ETag": '"v1"'}
     server.tricks = [lambda _, request: Reply(200, headers, packed, cut=len(packed) // 2)]
     server.tricks.append(lambda _, request: Reply(200, headers, packed))
-    assert await output(wiro, server.url, SIZE).read() == DATA
+    assert await output(downloader, server.url, SIZE).read() == DATA
     assert "range" not in server.requests[1]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "bare deflate"])
-async def test_a_compressed_body_that_is_cut(server: FileServer, wiro: AsyncWiro, coding: str) -> None:
-    """Its server takes it for whole, and nobody knows the size: that its coding breaks off tells."""
+async def test_a_compressed_body_that_is_cut(server: FileServer, downloader: Downloader, coding: str) -> None:
+    """The size is unknown and the length matches, but the compressed data is incomplete."""
     packer = zlib.compressobj(wbits={"gzip": 31, "deflate": 15, "bare deflate": -15}[coding])
     packed = packer.compress(DATA) + packer.flush()
 
@@ -398,63 +386,60 @@ async def test_a_compressed_body_that_is_cut(server: FileServer, wiro: AsyncWiro
         return lambda _, request: Reply(200, headers, packed[:length])
 
     server.tricks = [answer(len(packed) // 2), answer(len(packed) - 1), answer(len(packed))]
-    assert await output(wiro, server.url, None).read() == DATA
+    assert await output(downloader, server.url, None).read() == DATA
     assert len(server.requests) == 3
     server.always = answer(len(packed) // 2)
     with pytest.raises(DownloadError, match="broke off within its content coding"):
-        await output(wiro, server.url, None).read()
+        await output(downloader, server.url, None).read()
 
 
-async def test_a_compressed_body_of_several_parts(server: FileServer, wiro: AsyncWiro) -> None:
-    """As gzip allows; a little one that holds much is unpacked piece by piece, and counted on the way."""
+async def test_a_compressed_body_of_several_parts(server: FileServer, downloader: Downloader) -> None:
+    """gzip allows them. A small body with a large content is decompressed piece by piece, and counted on the way."""
     packed = gzip.compress(DATA) + gzip.compress(bytes(40_000_000))
     headers = {"Content-Encoding": "gzip", "Content-Length": len(packed)}
     server.always = lambda _, request: Reply(200, headers, packed)
-    async with output(wiro, server.url, None).stream() as chunks:
+    async with output(downloader, server.url, None).stream() as chunks:
         pieces = [(len(chunk), hash(chunk)) async for chunk in chunks]
     assert sum(size for size, _ in pieces) == len(DATA) + 40_000_000
     assert max(size for size, _ in pieces) <= 2**20
     with pytest.raises(DownloadError, match="more than the 1000000 allowed"):
-        await output(wiro, server.url, None).read(max_bytes=1_000_000)
+        await output(downloader, server.url, None).read(max_bytes=1_000_000)
 
 
-async def test_a_coding_that_nobody_asked_for(server: FileServer, wiro: AsyncWiro) -> None:
-    """Told at once."""
+async def test_an_unknown_content_encoding(server: FileServer, downloader: Downloader) -> None:
+    """It fails at the first attempt."""
     server.always = lambda _, request: Reply(200, {"Content-Encoding": "br", "Content-Length": 3}, b"abc")
-    with pytest.raises(DownloadError, match="the coding 'br', which nobody asked for"):
-        await output(wiro, server.url, None).read()
+    with pytest.raises(DownloadError, match="the content coding 'br', which was not asked for"):
+        await output(downloader, server.url, None).read()
     assert len(server.requests) == 1
 
 
-async def test_waiting_in_line_costs_no_patience(
-    server: FileServer, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The minutes in which a file may be late begin when it is first asked for."""
-    monkeypatch.setattr(patience, "LAG_SECONDS", 2.0)
-    downloads = wiro._engine.http.downloads
-    for _ in range(http.MAX_DOWNLOADS):
-        downloads.acquire_nowait()
+async def test_waiting_for_a_turn_does_not_count(server: FileServer, http: HttpTransport) -> None:
+    """The time in which a file may be late begins with the first request."""
+    downloader = Downloader(http, "agent", 60.0, attrs.evolve(HASTY, download_lag=2.0))
+    for _ in range(HASTY.http_downloads):
+        http.downloads.acquire_nowait()
     server.tricks = [respond(404)]
-    reading = asyncio.create_task(output(wiro, server.url, SIZE).read())
+    reading = asyncio.create_task(output(downloader, server.url, SIZE).read())
     await asyncio.sleep(2.1)
     assert not server.requests
-    for _ in range(http.MAX_DOWNLOADS):
-        downloads.release()
+    for _ in range(HASTY.http_downloads):
+        http.downloads.release()
     assert await reading == DATA
 
 
-async def test_many_open_streams(server: FileServer, wiro: AsyncWiro) -> None:
-    """Whoever reads slowly keeps nobody else waiting, not even himself."""
+async def test_many_open_streams(server: FileServer, http: HttpTransport, downloader: Downloader) -> None:
+    """Streams that are read slowly hold up no other download."""
     async with AsyncExitStack() as stack:
-        for _ in range(http.MAX_DOWNLOADS + 5):
-            await stack.enter_async_context(output(wiro, server.url, SIZE).stream())
-        assert wiro.statistics().requests == http.MAX_DOWNLOADS + 5
-        assert await output(wiro, server.url, SIZE).read() == DATA
-    assert wiro.statistics().requests == 0
+        for _ in range(HASTY.http_downloads + 5):
+            await stack.enter_async_context(output(downloader, server.url, SIZE).stream())
+        assert http.in_flight == HASTY.http_downloads + 5
+        assert await output(downloader, server.url, SIZE).read() == DATA
+    assert http.in_flight == 0
 
 
-async def test_a_transport_that_does_not_count(tmp_path: Path) -> None:
-    """Where nobody else sees that a body is too short, it is seen here, and the rest is fetched."""
+async def test_a_transport_that_ignores_lengths(tmp_path: Path) -> None:
+    """The downloader notices a body that is too short, and fetches the rest."""
 
     def handler(request: httpx.Request) -> httpx.Response:
         start = int(request.headers.get("range", "bytes=0-")[6:-1])
@@ -469,9 +454,9 @@ async def test_a_transport_that_does_not_count(tmp_path: Path) -> None:
     assert path.read_bytes() == DATA
 
 
-async def test_the_most_bytes(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """Refused before a request where the record says how large it is, at the head of the answer, or on the way."""
-    known, unknown = output(wiro, server.url, SIZE), output(wiro, server.url, None)
+async def test_the_size_cap(server: FileServer, downloader: Downloader, tmp_path: Path) -> None:
+    """It applies before a request if the record has a size, else to the response's head, else on the way."""
+    known, unknown = output(downloader, server.url, SIZE), output(downloader, server.url, None)
     with pytest.raises(DownloadError, match=f"has {SIZE} bytes, more than the {SIZE - 1} allowed; raise max_bytes"):
         await known.save(tmp_path / "fox.bin", max_bytes=SIZE - 1)
     assert not server.requests
@@ -485,33 +470,41 @@ async def test_the_most_bytes(server: FileServer, wiro: AsyncWiro, tmp_path: Pat
     assert await unknown.read(max_bytes=SIZE) == DATA
 
 
-async def test_the_sessions_most_bytes(server: FileServer) -> None:
-    """Whatever a call allows."""
+async def test_the_size_cap_of_a_session(server: FileServer, downloader: Downloader, tmp_path: Path) -> None:
+    """It applies whatever a call allows, also in a view, and before a request if the record has a size."""
+    capped = attrs.evolve(downloader, max_bytes=1000)
+    with pytest.raises(DownloadError, match="more than the 1000 allowed"):
+        await output(capped, server.url, SIZE).read(max_bytes=SIZE)
+    with pytest.raises(DownloadError, match="more than the 10 allowed"):
+        await output(capped, server.url, SIZE).read(max_bytes=10)
+    assert not server.requests
     async with AsyncWiro("key", max_download_bytes=1000) as wiro:
         with pytest.raises(DownloadError, match="more than the 1000 allowed"):
-            await output(wiro, server.url, SIZE).read(max_bytes=SIZE)
+            await wiro.download(server.url, tmp_path / "x", max_bytes=SIZE)
         with pytest.raises(DownloadError, match="more than the 10 allowed"):
-            await output(wiro.with_options(), server.url, SIZE).read(max_bytes=10)
+            await wiro.with_options().download(server.url, tmp_path / "x", max_bytes=10)
 
 
-async def test_nobody_listens(wiro: AsyncWiro, unused_tcp_port: int) -> None:
-    """Tried some times, then told, with the cause and without the key in the path."""
+async def test_a_server_that_is_down(downloader: Downloader, unused_tcp_port: int) -> None:
+    """After some attempts the error names the cause, without the key in the path."""
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1/…/fox\.bin could not be fetched whole") as caught:
-        await output(wiro, f"http://127.0.0.1:{unused_tcp_port}/ACCESSKEY/fox.bin", None).read()
+        await output(downloader, f"http://127.0.0.1:{unused_tcp_port}/ACCESSKEY/fox.bin", None).read()
     assert "ACCESSKEY" not in f"{caught.value!r}"
 
 
-async def test_leaving_a_stream_frees_the_connection(server: FileServer, wiro: AsyncWiro) -> None:
-    """`break`, an error, or nothing read at all."""
+async def test_leaving_a_stream_frees_the_connection(
+    server: FileServer, http: HttpTransport, downloader: Downloader
+) -> None:
+    """After a `break` no request is left."""
     for _ in range(3):
-        async with output(wiro, server.url, SIZE).stream() as chunks:
+        async with output(downloader, server.url, SIZE).stream() as chunks:
             async for _ in chunks:
                 break
-    assert wiro.statistics().requests == 0
+    assert http.in_flight == 0
 
 
 async def test_cancelling_a_save_leaves_nothing(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """No part of a file, no connection."""
+    """No temporary file, no connection."""
     reached = asyncio.Event()
 
     def stall(server: FileServer, request: Headers) -> Reply:
@@ -528,22 +521,22 @@ async def test_cancelling_a_save_leaves_nothing(server: FileServer, wiro: AsyncW
     assert wiro.statistics().requests == 0
 
 
-async def test_the_name_of_a_url(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """The last part of its path, made safe; numbers for those that are there."""
+async def test_the_name_of_a_url(server: FileServer, wiro: AsyncWiro, downloader: Downloader, tmp_path: Path) -> None:
+    """A file is named after the last part of the path, made safe, with a number if the name is taken."""
     place = server.url.removesuffix("fox.bin")
     assert (await wiro.download(server.url, tmp_path)).name == "fox.bin"
     assert (await wiro.download(server.url, tmp_path)).name == "fox-2.bin"
     assert (await wiro.download(server.url, tmp_path, overwrite=True)).name == "fox.bin"
     assert (await wiro.download(f"{place}..%2F..%2Fb%C3%A4r.png?x=1", tmp_path)).name == "_.._bär.png"
     assert (await wiro.download(place, tmp_path)).name == "output"
-    assert (await wiro.download(output(wiro, server.url, SIZE), tmp_path / "new" / "x")).read_bytes() == DATA
+    assert (await wiro.download(output(downloader, server.url, SIZE), tmp_path / "new" / "x")).read_bytes() == DATA
 
 
 @pytest.mark.parametrize(
     "url", ["", "fox.bin", "ftp://x/y", "http://", "http://x:99999/", "http://[", "http://x:0/", "http://[::1]x/y"]
 )
-async def test_what_is_no_url(wiro: AsyncWiro, tmp_path: Path, url: str) -> None:
-    """Said so."""
+async def test_invalid_urls(wiro: AsyncWiro, tmp_path: Path, url: str) -> None:
+    """The error says so."""
     with pytest.raises(DownloadError, match="cannot be fetched"):
         await wiro.download(url, tmp_path / "x")
 
@@ -551,7 +544,7 @@ async def test_what_is_no_url(wiro: AsyncWiro, tmp_path: Path, url: str) -> None
 async def test_settings_that_cannot_work(
     server: FileServer, wiro: AsyncWiro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Told at once, in words that say what to change."""
+    """It fails at the first attempt, and the error says what to change."""
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
     with pytest.raises(
         DownloadError, match=r"fox\.bin cannot be fetched: http_proxy asks for a proxy of the kind socks5"

@@ -48,7 +48,7 @@ async def test_the_search_goes_through_all_pages(
     async with AsyncWiro(**emulator.options()) as other:
         for n in range(1, 6):
             await other.submit("emulator/sleeper", {**SHORT, "n": n})
-        assert (await lost).task.parameters["n"] == "0"
+        assert (await lost).info.parameters["n"] == "0"
     assert len(emulator.ledger.submissions) == 6
 
 

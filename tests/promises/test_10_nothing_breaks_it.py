@@ -89,6 +89,6 @@ async def test_10_a_strange_detail_is_taken(emulator: WiroEmulator, polling: Asy
     body = json.dumps({"result": "true", "errors": None, "total": None, "tasklist": [row, None]})
     emulator.faults.http("Task/Detail", Respond(200, body))
     result = await polling.task("token").result()
-    assert (result.task.id, result.cost, result.elapsed, result.outputs) == ("7", Decimal("0.5"), None, ())
-    assert result.task.parameters == {"a": "1"}
-    assert result.task.raw["mood"] == "good"
+    assert (result.info.id, result.cost, result.elapsed, result.outputs) == ("7", Decimal("0.5"), None, ())
+    assert result.info.parameters == {"a": "1"}
+    assert result.info.raw["mood"] == "good"

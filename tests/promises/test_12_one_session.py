@@ -50,6 +50,6 @@ async def test_12_another_loop_is_refused(wiro: AsyncWiro) -> None:
 async def test_12_hundreds_of_tasks_share_one_session(emulator: WiroEmulator, patient: AsyncWiro) -> None:
     """150 at once: no pool runs dry, one socket, two calls a run and at most one more."""
     results = await asyncio.gather(*(patient.run("emulator/sleeper", {"seconds": 40, "n": n}) for n in range(150)))
-    assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(150)]
+    assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(150)]
     assert len(emulator.ledger.sockets) == 1
     assert emulator.ledger.count() <= 450

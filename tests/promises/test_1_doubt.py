@@ -57,7 +57,7 @@ async def test_1_statuses_that_prove_no_refusal(
     timeouts = Timeouts(request=1.0)
     async with AsyncWiro(**emulator.options(), updates=mode, timeout=timeouts) as wiro:
         result = await wiro.run("emulator/sleeper", SHORT)
-    assert [result.task.id] == ids(emulator)
+    assert [result.info.id] == ids(emulator)
 
 
 @pytest.mark.parametrize("status, result", [(429, None), (200, False), (503, False), (401, False)])
@@ -196,7 +196,7 @@ async def test_1_odd_parameters_break_no_search(emulator: WiroEmulator, impatien
         await other.submit("emulator/sleeper", {**SHORT, "prompt": odd, "n": 1})
         emulator.faults.http("Run/*", ResetAfter())
         result = await impatient.run("emulator/sleeper", {**SHORT, "prompt": odd, "n": 2})
-    assert result.task.id == ids(emulator)[1]
+    assert result.info.id == ids(emulator)[1]
 
 
 async def test_1_what_was_refused_is_told_as_such(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

@@ -61,7 +61,7 @@ async def test_1_a_run_whose_answer_is_lost_is_found_and_not_sent_again(
     options: Any = {"timeout": Timeouts(request=0.3), "transport": transport and transport()}
     async with AsyncWiro(**emulator.options(), **options) as wiro:
         result = await wiro.run("emulator/sleeper", {**SHORT, "flag": True, "share": 0.5, "list": [1, "a"]})
-    assert [result.task.id] == ids(emulator)
+    assert [result.info.id] == ids(emulator)
     assert emulator.ledger.count("Run/*") == 1
 
 
@@ -82,7 +82,7 @@ async def test_1_a_lost_run_with_files_is_found(emulator: WiroEmulator, impatien
     emulator.faults.http("Run/*", ResetAfter())
     given = {**SHORT, "image": picture, "other": File(b"data", "data.bin")}
     result = await impatient.run("emulator/sleeper", given)
-    assert [result.task.id] == ids(emulator)
+    assert [result.info.id] == ids(emulator)
 
 
 async def test_1_a_lost_submit_is_found_too(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
@@ -138,7 +138,7 @@ async def test_1_identical_runs_do_not_steal_each_others_tasks(
     """Of six equal runs in flight some answers are lost: each run ends up with a task of its own."""
     emulator.faults.http("Run/*", ResetAfter(), times=lost, after=(6 - lost) // 2)
     results = await asyncio.gather(*(impatient.run("emulator/sleeper", SHORT) for _ in range(6)))
-    assert sorted(result.task.id for result in results) == ids(emulator)
+    assert sorted(result.info.id for result in results) == ids(emulator)
 
 
 async def test_1_an_equal_run_under_way_keeps_its_task(
@@ -150,14 +150,14 @@ async def test_1_an_equal_run_under_way_keeps_its_task(
     waiting = asyncio.create_task(impatient.run("emulator/sleeper", SHORT))
     await until(lambda: emulator.ledger.submissions)
     lost = await impatient.run("emulator/sleeper", SHORT)
-    assert [(await waiting).task.id, lost.task.id] == ids(emulator)
+    assert [(await waiting).info.id, lost.info.id] == ids(emulator)
 
 
 async def test_1_runs_of_different_parameters_are_told_apart(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
     """All answers are lost, yet everyone gets the task of their own parameters."""
     emulator.faults.http("Run/*", ResetAfter(), times=8)
     results = await asyncio.gather(*(impatient.run("emulator/sleeper", {**SHORT, "n": n}) for n in range(8)))
-    assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(8)]
+    assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(8)]
     assert len(emulator.ledger.submissions) == 8
 
 
@@ -169,7 +169,7 @@ async def test_1_an_older_equal_task_is_not_taken_for_the_lost_one(
     emulator.faults.http("Run/*", ResetBefore())
     with pytest.raises(SubmissionUnknownError):
         await impatient.run("emulator/sleeper", SHORT)
-    assert [before.task.id] == ids(emulator)
+    assert [before.info.id] == ids(emulator)
 
 
 async def test_1_tasks_that_could_be_somebody_elses_are_not_guessed_at(
@@ -191,7 +191,7 @@ async def test_1_a_callback_url_makes_the_search_exact(emulator: WiroEmulator, i
         await other.submit("emulator/sleeper", SHORT, callback_url=url)
         emulator.faults.http("Run/*", ResetAfter())
         result = await impatient.run("emulator/sleeper", SHORT, callback_url=url)
-    assert result.task.id == emulator.ledger.submissions[1].task_id
+    assert result.info.id == emulator.ledger.submissions[1].task_id
     assert all(made.callback_url.startswith(f"{url}&") for made in emulator.ledger.submissions)
 
 
@@ -243,7 +243,7 @@ async def test_1_a_429_is_sent_again_when_the_service_says(emulator: WiroEmulato
     result = await wiro.run("emulator/sleeper", SHORT)
     first, second = [call for call in emulator.ledger.calls if call.endpoint.startswith("Run/")]
     assert second.at - first.at >= 0.98
-    assert [result.task.id] == ids(emulator)
+    assert [result.info.id] == ids(emulator)
 
 
 async def test_1_a_429_with_an_upload_is_sent_again(emulator: WiroEmulator, impatient: AsyncWiro) -> None:

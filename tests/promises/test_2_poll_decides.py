@@ -70,7 +70,7 @@ async def test_2_a_bad_socket_costs_no_result(
     inputs = [{"prompt": f"fox {n}", "width": 16, "height": 16, "seconds": 5} for n in range(4)]
     with anyio.fail_after(20):
         results = await asyncio.gather(*(impatient.run("emulator/painter", given) for given in inputs))
-    assert [result.task.parameters["prompt"] for result in results] == [given["prompt"] for given in inputs]
+    assert [result.info.parameters["prompt"] for result in results] == [given["prompt"] for given in inputs]
     assert all(result.output.content_type == "image/png" for result in results)
     assert len(emulator.ledger.submissions) == 4
 
@@ -163,7 +163,7 @@ async def test_2_only_detail_ends_a_run(emulator: WiroEmulator, impatient: Async
     emulator.faults.socket(Lie())
     result = await impatient.run("emulator/sleeper", {"seconds": 15})
     assert result.output.name == "slept.txt"
-    assert emulator.ledger.tasks[result.task.id].finished
+    assert emulator.ledger.tasks[result.info.id].finished
 
 
 async def test_2_detail_may_lag_behind(emulator: WiroEmulator, impatient: AsyncWiro) -> None:

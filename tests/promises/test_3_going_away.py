@@ -111,7 +111,7 @@ async def test_3_nothing_is_sent_after_its_caller_left(emulator: WiroEmulator, w
 async def test_3_errors_of_the_listener_are_not_the_tasks(emulator: WiroEmulator, wiro: AsyncWiro, error: Any) -> None:
     """A listener may raise what this library raises, even about another task: this one is stopped."""
     other = await wiro.submit("emulator/sleeper", {"seconds": 1})
-    task = (await other.result()).task
+    task = (await other.result()).info
     raised = error if isinstance(error, WiroError) else error(task)
 
     def listener(event: object) -> None:

@@ -29,7 +29,7 @@ async def test_5_a_limit_is_learnt_and_kept(
     async with AsyncWiro(**poor.options()) as wiro:
         with anyio.fail_after(30):
             results = await asyncio.gather(*(wiro.run("emulator/sleeper", {**SHORT, "n": n}) for n in range(40)))
-    assert [result.task.parameters["n"] for result in results] == [str(n) for n in range(40)]
+    assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(40)]
     assert len(poor.ledger.submissions) == 40
     assert poor.ledger.count("Run/*") - 40 <= 50  # of the first 40 at once 35 are refused, afterwards hardly any
 

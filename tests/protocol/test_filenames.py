@@ -1,4 +1,4 @@
-"""File names: safe on every system, distinct on those that do not tell case apart."""
+"""File names are safe on every system, and distinct where case does not count."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ NASTY = st.one_of(
     ],
 )
 def test_safe_names(given: str, expected: str) -> None:
-    """What becomes of names that mean harm, or do harm."""
+    """Unsafe names are changed."""
     assert safe_name(given) == expected
 
 
 @given(NASTY)
 def test_every_name_is_safe_everywhere(name: str) -> None:
-    """One part of a path, of bytes that fit, with nothing that a system takes for something else."""
+    """A safe name is one part of a path, short enough, and means nothing special to any system."""
     safe = safe_name(name)
     assert PurePosixPath(safe).parts == PureWindowsPath(safe).parts == (safe,)
     assert not PureWindowsPath(safe).drive
@@ -82,7 +82,7 @@ def test_a_safe_name_stays_as_it_is(name: str) -> None:
 
 @given(st.lists(NASTY, max_size=12))
 def test_distinct_names(names: list[str]) -> None:
-    """No two are one file anywhere; names that clash with none are left alone."""
+    """No two are the same file on any system; names without a clash are left alone."""
     distinct = distinct_names(names)
     assert len(distinct) == len(names)
     assert len(set(map(same_file_key, distinct))) == len(distinct)
@@ -93,7 +93,7 @@ def test_distinct_names(names: list[str]) -> None:
 
 @given(names=st.lists(NASTY, min_size=1, max_size=5))
 def test_they_can_all_be_written(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """This system agrees."""
+    """This system accepts them."""
     folder = tmp_path_factory.mktemp("names")
     for name in distinct_names(names):
         (folder / name).write_bytes(b"")
@@ -101,28 +101,28 @@ def test_they_can_all_be_written(names: list[str], tmp_path_factory: pytest.Temp
 
 
 def test_clashing_names() -> None:
-    """The first keeps its name, the others get numbers that nobody has."""
+    """The first keeps its name, the others get free numbers."""
     assert distinct_names(["a.png", "A.PNG", "a-2.png", "a.png"]) == ["a.png", "A-3.PNG", "a-2.png", "a-4.png"]
     assert distinct_names(["straße", "STRASSE"]) == ["straße", "STRASSE-2"]
     assert distinct_names(["", ""]) == ["output", "output-2"]
 
 
 def test_very_many_equal_names() -> None:
-    """Each finds its number at once: thousands take no longer than they must."""
+    """Numbers are found without searching from the start."""
     with patch("wiro_async._protocol.files.filenames.numbered", wraps=numbered) as made:
         assert distinct_names(["a.png"] * 3000)[-1] == "a-3000.png"
     assert made.call_count < 10_000
 
 
 def test_long_names_keep_their_suffix() -> None:
-    """Cut in bytes, between characters."""
+    """The stem is cut in bytes, between characters."""
     name = safe_name("中" * 300 + ".png")
     assert name == "中" * ((MAX_BYTES - 4) // 3) + ".png"
     assert safe_name("x" * 300 + "." + "y" * 300) == "x" * MAX_BYTES
 
 
 def test_suffixes() -> None:
-    """What stands after the last dot, if it can be one."""
+    """The suffix follows the last dot, if it is short enough."""
     assert split_name("a.tar.gz") == ("a.tar", ".gz")
     assert split_name("no suffix") == ("no suffix", "")
     assert split_name("a." + "b" * 40) == ("a." + "b" * 40, "")
@@ -130,7 +130,7 @@ def test_suffixes() -> None:
 
 
 def test_names_made_unique() -> None:
-    """For uploads: the service takes no name twice."""
+    """Uploads need unique names."""
     assert salted("photo.JPG", "1a2b") == "photo-1a2b.JPG"
     assert salted("../", "1a2b") == "_-1a2b"
     assert salted("", "1a2b") == "file-1a2b"

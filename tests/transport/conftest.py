@@ -9,11 +9,14 @@ from typing import Protocol
 
 import attrs
 import httpx
+import httpx2
+import httpx_aiohttp
 import pytest
 import pytest_asyncio
 
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
+from wiro_async._tuning import Tuning
 
 
 @attrs.define
@@ -147,11 +150,17 @@ def no_proxies_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-@pytest_asyncio.fixture(params=["aiohttp", "httpx"])
+@pytest_asyncio.fixture(params=["default", "httpx", "aiohttp", "httpx2"])
 async def http(request: pytest.FixtureRequest, tls: Tls) -> AsyncIterator[HttpTransport]:
-    """The built-in backend, and one that a user might give."""
-    given = httpx.AsyncHTTPTransport(verify=tls.context) if request.param == "httpx" else None
-    transport = HttpTransport(tls, given)
+    """The default transport, and some that a user might give."""
+    given: httpx.AsyncBaseTransport | None = None
+    if request.param == "httpx":
+        given = httpx.AsyncHTTPTransport(verify=tls.context)
+    elif request.param == "aiohttp":
+        given = httpx_aiohttp.AiohttpTransport(verify=tls.context)
+    elif request.param == "httpx2":
+        given = httpx2.AsyncHTTPTransport(verify=tls.context)  # type: ignore[assignment]
+    transport = HttpTransport(tls, Tuning(), given)
     yield transport
     assert transport.in_flight == 0
     await transport.aclose()
@@ -159,8 +168,8 @@ async def http(request: pytest.FixtureRequest, tls: Tls) -> AsyncIterator[HttpTr
 
 @pytest_asyncio.fixture
 async def built_in(tls: Tls) -> AsyncIterator[HttpTransport]:
-    """The built-in backend only."""
-    transport = HttpTransport(tls)
+    """The default transport only."""
+    transport = HttpTransport(tls, Tuning())
     yield transport
     assert transport.in_flight == 0
     await transport.aclose()

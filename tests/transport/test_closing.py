@@ -6,14 +6,15 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from wiro_async import AsyncWiro, SessionClosedError
-from wiro_async._transport import with_aiohttp
-from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.with_aiohttp import AiohttpBackend, AiohttpExchange
+from wiro_async._transport.http import HttpTransport, transport
+from wiro_async._transport.network.tls import Tls
+from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
     from tests.conftest import Until
@@ -82,8 +83,6 @@ async def test_closing_ends_what_is_about_to_be_read(built_in: HttpTransport, se
     async def read() -> None:
         async with built_in.get(server.url + "/", {}, None) as answer:
             assert await anext(answer.chunks) == b"abc"
-            assert isinstance(built_in._backend, AiohttpBackend)
-            built_in._backend._open_exchanges.clear()
             await built_in.aclose()
             await anext(answer.chunks)
 
@@ -91,29 +90,28 @@ async def test_closing_ends_what_is_about_to_be_read(built_in: HttpTransport, se
         await read()
 
 
-async def test_closing_while_the_head_comes(
-    built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody begins to read such an answer: its end might never be told."""
-    server, send = await serve(stuck_in_the_body), AiohttpBackend.send
+async def test_closing_while_the_head_comes(tls: Tls) -> None:
+    """Nobody begins to read such a response: its end might never be told."""
 
-    async def send_and_close(backend: AiohttpBackend, *given: Any) -> AiohttpExchange:
-        exchange = await send(backend, *given)
-        await built_in.aclose()
-        return exchange
+    class Closing(httpx.MockTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await super().handle_async_request(request)
+            await http.aclose()
+            return response
 
-    monkeypatch.setattr(AiohttpBackend, "send", send_and_close)
+    http = HttpTransport(tls, Tuning(), Closing(lambda request: httpx.Response(200, content=b"x")))
     read = False
     with pytest.raises(SessionClosedError):
-        async with built_in.get(server.url + "/", {}, None):
+        async with http.get("http://api.test/", {}, None):
             read = True
     assert not read
+    assert http.in_flight == 0
 
 
 async def test_closing_while_it_opens(built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first call is not made any more, and what it needed is not left open."""
     server, go = await serve(stuck_in_the_body), threading.Event()
-    monkeypatch.setattr(with_aiohttp, "import_module", lambda name: go.wait(10))
+    monkeypatch.setattr(transport, "import_module", lambda name: go.wait(10))
     waiting = [asyncio.ensure_future(call(built_in, server.url + "/")) for _ in range(2)]
     await asyncio.sleep(0.02)
     closing = asyncio.ensure_future(built_in.aclose())

@@ -9,7 +9,7 @@ import pytest
 
 from wiro_async._errors import ConnectionFailedError, RequestTimeoutError
 from wiro_async._protocol.http.event_stream import ServerEvent
-from wiro_async._transport.http import Answer, HttpTransport
+from wiro_async._transport.http import HttpResponse, HttpTransport
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Conversation, Serve
@@ -149,7 +149,7 @@ async def test_events(http: HttpTransport, serve: Serve) -> None:
 
     server = await serve(stream)
     async with http.post_events(server.url + "/", {}, b"{}", 5.0) as answer:
-        assert not isinstance(answer, Answer)
+        assert not isinstance(answer, HttpResponse)
         assert [event async for event in answer] == [ServerEvent("start", '{"taskid":"1"}'), ServerEvent("done", "é")]
 
 
@@ -162,7 +162,7 @@ async def test_an_answer_instead_of_events(http: HttpTransport, serve: Serve) ->
         await peer.gone()
 
     async with http.post_events((await serve(refuse)).url + "/", {}, b"{}", 5.0) as answer:
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, HttpResponse)
         assert (answer.status, answer.body) == (504, b'{"result":false}')
 
 
@@ -174,7 +174,7 @@ async def test_events_that_break_off(http: HttpTransport, serve: Serve) -> None:
         await peer.send(STREAM.encode() + chunk(b"data: a\n\ndata: b"))
 
     async with http.post_events((await serve(half)).url + "/", {}, b"{}", 5.0) as answer:
-        assert not isinstance(answer, Answer)
+        assert not isinstance(answer, HttpResponse)
         assert await anext(answer) == ServerEvent("message", "a")
         with pytest.raises(ConnectionFailedError):
             await anext(answer)
@@ -190,7 +190,7 @@ async def test_events_that_are_left(http: HttpTransport, serve: Serve) -> None:
 
     server = await serve(stream)
     async with http.post_events(server.url + "/", {}, b"{}", 5.0) as answer:
-        assert not isinstance(answer, Answer)
+        assert not isinstance(answer, HttpResponse)
         async for _ in answer:
             break
     await asyncio.wait_for(server.conversations[0].ended.wait(), 5)

@@ -15,9 +15,10 @@ import httpx_aiohttp
 import pytest
 
 from wiro_async._errors import ConnectionFailedError, RequestTimeoutError, TransportError
-from wiro_async._transport.exchange import reason
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.reasons import reason
+from wiro_async._transport.network.tls import Tls
+from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Conversation, Handler, Serve
@@ -149,7 +150,7 @@ async def test_broken_answers(http: HttpTransport, serve: Serve, handler: Handle
 async def test_broken_answers_by_another_transport(tls: Tls, serve: Serve, handler: Handler) -> None:
     """One that calls a server that hung up a time-out of the connection: it is not believed."""
     server = await serve(handler)
-    http = HttpTransport(tls, httpx_aiohttp.AiohttpTransport(verify=tls.context))
+    http = HttpTransport(tls, Tuning(), httpx_aiohttp.AiohttpTransport(verify=tls.context))
     error = await refused(http, server.url + "/")
     assert (type(error), error.sent) == (ConnectionFailedError, True)
     assert len(server.conversations) == 1
@@ -158,7 +159,7 @@ async def test_broken_answers_by_another_transport(tls: Tls, serve: Serve, handl
 
 async def test_a_refused_connection_by_another_transport(tls: Tls, unused_port: int) -> None:
     """Its cause proves that nothing left."""
-    http = HttpTransport(tls, httpx_aiohttp.AiohttpTransport(verify=tls.context))
+    http = HttpTransport(tls, Tuning(), httpx_aiohttp.AiohttpTransport(verify=tls.context))
     error = await refused(http, f"http://127.0.0.1:{unused_port}/")
     assert (type(error), error.sent) == (ConnectionFailedError, False)
     await http.aclose()
@@ -173,7 +174,7 @@ async def test_transports_that_prove_nothing(tls: Tls, kind: type[Exception]) ->
     def fail(request: httpx.Request) -> httpx.Response:
         raise kind("somehow")
 
-    error = await refused(HttpTransport(tls, httpx.MockTransport(fail)), "http://api.test/")
+    error = await refused(HttpTransport(tls, Tuning(), httpx.MockTransport(fail)), "http://api.test/")
     assert error.sent
     assert isinstance(error, RequestTimeoutError) == issubclass(kind, httpx.TimeoutException)
 
@@ -186,7 +187,7 @@ async def test_without_the_libraries_that_prove_it(tls: Tls, monkeypatch: pytest
     def fail(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("somehow") from OSError("somehow")
 
-    error = await refused(HttpTransport(tls, httpx.MockTransport(fail)), "http://api.test/")
+    error = await refused(HttpTransport(tls, Tuning(), httpx.MockTransport(fail)), "http://api.test/")
     assert (type(error), error.sent) == (ConnectionFailedError, True)
 
 
@@ -200,7 +201,7 @@ async def test_a_pool_that_is_full(tls: Tls, serve: Serve) -> None:
             await peer.answer()
 
     server = await serve(slow)
-    http = HttpTransport(tls, httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1)))
+    http = HttpTransport(tls, Tuning(), httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1)))
     answers = await asyncio.gather(*(http.post(server.url + "/", {}, b"{}", 5.0) for _ in range(5)))
     assert [answer.status for answer in answers] == [200] * 5
     await http.aclose()

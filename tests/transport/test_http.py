@@ -12,9 +12,9 @@ import pytest
 import respx
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError, SessionClosedError
-from wiro_async._transport import http as http_module
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
+from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
     from tests.conftest import Until
@@ -170,10 +170,9 @@ async def test_what_is_no_header(built_in: HttpTransport, serve: Serve) -> None:
     assert not any(peer.heads for peer in server.conversations)
 
 
-async def test_only_so_many_at_a_time(tls: Tls, serve: Serve, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_at_a_time(tls: Tls, serve: Serve, until: Until) -> None:
     """The others wait here, and their time-outs do not run meanwhile."""
-    monkeypatch.setattr(http_module, "MAX_CALLS", 2)
-    http, now, most = HttpTransport(tls), 0, 0
+    http, now, most = HttpTransport(tls, Tuning(http_calls=2)), 0, 0
 
     async def slow(peer: Conversation) -> None:
         nonlocal now, most
@@ -201,7 +200,7 @@ async def test_closing(tls: Tls) -> None:
         async def aclose(self) -> None:
             closed.append(True)
 
-    for http in (HttpTransport(tls), HttpTransport(tls, Own(lambda request: httpx.Response(200)))):
+    for http in (HttpTransport(tls, Tuning()), HttpTransport(tls, Tuning(), Own(lambda request: httpx.Response(200)))):
         await http.aclose()
         await http.aclose()
         with pytest.raises(SessionClosedError):
@@ -215,7 +214,7 @@ async def test_mocked_transports(tls: Tls) -> None:
     with respx.mock(assert_all_called=True, using=None) as router:
         route = router.post("https://api.test/v1/Run/a/b").respond(json={"result": True})
         router.get("https://cdn.test/x").mock(return_value=httpx.Response(200, content=b"x"))
-        http = HttpTransport(tls, httpx.MockTransport(router.async_handler))
+        http = HttpTransport(tls, Tuning(), httpx.MockTransport(router.async_handler))
         answer = await http.post("https://api.test/v1/Run/a/b", {"x-api-key": "k"}, b'{"a":1}', 5.0)
         assert answer.body == b'{"result":true}'
         assert route.calls.last.request.content == b'{"a":1}'

@@ -19,7 +19,7 @@ from python_multipart.multipart import File as ParsedFile
 
 from wiro_async._errors import InvalidInputError
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.multipart import Multipart
+from wiro_async._transport.http.multipart import Multipart
 from wiro_async._types import File
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import pytest
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.proxies import proxy_for
-from wiro_async._transport.socket import connected
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.proxies import proxy_for
+from wiro_async._transport.network.tls import Tls
+from wiro_async._transport.websocket import connected
+from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Conversation, Serve
@@ -67,7 +68,7 @@ async def test_what_is_no_proxy(built_in: HttpTransport, monkeypatch: pytest.Mon
     monkeypatch.setenv("http_proxy", proxy)
     with pytest.raises(
         ConfigurationError,
-        match=r"http_proxy is not the address of a proxy; write it as http://host:port, with name:password@ ",
+        match=r"http_proxy is not the URL of a proxy; write it as http://host:port, with name:password@ ",
     ) as caught:
         await built_in.post("http://api.test/v1/x", {}, b"{}", 5.0)
     told = "".join(traceback.format_exception(caught.value))
@@ -127,9 +128,51 @@ async def test_sockets_by_a_proxy(tls: Tls, serve: Serve, monkeypatch: pytest.Mo
     server = await serve(refuse)
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
     with pytest.raises(ConnectionFailedError):
-        async with connected("wss://socket.test/v1", "us", tls, False):
+        async with connected("wss://socket.test/v1", "us", tls, False, Tuning()):
             pass
     assert server.conversations[0].heads[0].startswith("CONNECT socket.test:443 ")
+
+
+@pytest.mark.parametrize("end", ["hangs up", "is silent"])
+async def test_a_proxy_that_opens_no_tunnel(
+    built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Nothing of the request went through it, and that is known well before the timeout."""
+
+    async def no_tunnel(peer: Conversation) -> None:
+        await peer.head()
+        if end == "is silent":
+            await peer.gone()
+
+    server = await serve(no_tunnel)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
+    with pytest.raises(ConnectionFailedError, match=r"Could not connect to api\.test") as caught:
+        await built_in.post("https://api.test/v1/x", {}, b"{}", 0.6)
+    assert not caught.value.sent
+
+
+@pytest.mark.parametrize("network", ["127.0.0.0/8", "10.0.0.0/8"])
+async def test_networks_without_a_proxy(
+    built_in: HttpTransport, tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    """They mean the same for HTTP and for sockets."""
+
+    async def answer(peer: Conversation) -> None:
+        await peer.head()
+        await peer.answer(b"", "", "403 Forbidden")
+        await peer.gone()
+
+    server, proxy = await serve(answer), await serve(answer)
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("NO_PROXY", f"test.example, {network}")
+    await built_in.post(f"{server.url}/v1/x", {}, b"", 5.0)
+    with pytest.raises(ConnectionFailedError) as caught:
+        async with connected(f"ws://127.0.0.1:{server.port}/v1", "us", tls, False, Tuning()):
+            pass
+    assert not caught.value.sent
+    asked = [peer.heads[0].split(" ")[0] for peer in (*server.conversations, *proxy.conversations)]
+    assert asked == (["POST", "GET"] if network == "127.0.0.0/8" else ["POST", "CONNECT"])
+    assert bool(proxy.conversations) == (network == "10.0.0.0/8")
 
 
 @pytest.mark.parametrize("proxy", ["socks5://me:s3cret@127.0.0.1:1", "ftp://127.0.0.1:1", "http://me@127.0.0.1:1"])
@@ -139,7 +182,7 @@ async def test_sockets_by_a_proxy_that_cannot_be(tls: Tls, monkeypatch: pytest.M
     monkeypatch.setenv("SOCKS_PROXY", proxy)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConnectionFailedError) as caught:
-        async with connected("wss://socket.test/v1", "us", tls, False):
+        async with connected("wss://socket.test/v1", "us", tls, False, Tuning()):
             pass
     assert "s3cret" not in str(caught.value)
     assert "me@" not in str(caught.value)

@@ -14,9 +14,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from wiro_async._errors import ConnectionFailedError
-from wiro_async._transport import socket as socket_module
-from wiro_async._transport.socket import Socket, connected
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
+from wiro_async._transport.websocket import Socket, connected
+from wiro_async._tuning import Tuning
 
 Talk = Callable[[ServerConnection], Awaitable[None]]
 HANDSHAKE = (
@@ -74,7 +74,7 @@ async def test_frames_both_ways(tls: Tls, compression: bool) -> None:
         await peer.send("é")
         await peer.send(b"\x00\xff")
 
-    async with server_of(talk) as url, connected(url, "us", tls, compression) as socket:
+    async with server_of(talk) as url, connected(url, "us", tls, compression, Tuning()) as socket:
         await socket.send('{"type":"task_info"}')
         await socket.send(b"token|pcm")
         assert await received(socket) == ["é".encode(), b"\x00\xff"]
@@ -88,7 +88,7 @@ async def test_big_frames(tls: Tls) -> None:
     async def talk(peer: ServerConnection) -> None:
         await peer.send("x" * (10 * 1024 * 1024))
 
-    async with server_of(talk) as url, connected(url, "us", tls, False) as socket:
+    async with server_of(talk) as url, connected(url, "us", tls, False, Tuning()) as socket:
         assert [len(frame) for frame in await received(socket)] == [10 * 1024 * 1024]
 
 
@@ -100,7 +100,7 @@ async def test_a_refused_upgrade(tls: Tls) -> None:
 
     async with server_of(wait, process_request=refuse) as url:
         with pytest.raises(ConnectionFailedError, match="403"):
-            async with connected(url, "us", tls, False):
+            async with connected(url, "us", tls, False, Tuning()):
                 pass
 
 
@@ -112,21 +112,20 @@ async def test_nobody_there(tls: Tls, serve: Serve) -> None:
 
     server = await serve(hang_up)
     for url in ("ws://127.0.0.1:1/", f"ws://127.0.0.1:{server.port}/", f"wss://127.0.0.1:{server.port}/", "ws://a b/"):
-        with pytest.raises(ConnectionFailedError, match="no socket"):
-            async with connected(url, "us", tls, False):
+        with pytest.raises(ConnectionFailedError, match="Could not open the WebSocket"):
+            async with connected(url, "us", tls, False, Tuning()):
                 pass
 
 
-async def test_a_handshake_that_never_ends(tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_handshake_that_never_ends(tls: Tls, serve: Serve) -> None:
     """It is given up, and its connection dropped."""
-    monkeypatch.setattr(socket_module, "OPEN_SECONDS", 0.1)
 
     async def mute(peer: Conversation) -> None:
         await peer.gone()
 
     server = await serve(mute)
     with pytest.raises(ConnectionFailedError):
-        async with connected(f"ws://127.0.0.1:{server.port}/", "us", tls, False):
+        async with connected(f"ws://127.0.0.1:{server.port}/", "us", tls, False, Tuning(socket_open=0.1)):
             pass
     await asyncio.wait_for(server.conversations[0].ended.wait(), 5)
 
@@ -141,7 +140,7 @@ async def test_cancelling_the_handshake(tls: Tls, serve: Serve) -> None:
         await peer.gone()
 
     server = await serve(mute)
-    task = asyncio.create_task(connected(f"ws://127.0.0.1:{server.port}/", "us", tls, False).__aenter__())
+    task = asyncio.create_task(connected(f"ws://127.0.0.1:{server.port}/", "us", tls, False, Tuning()).__aenter__())
     await asyncio.wait_for(asked.wait(), 5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -156,38 +155,38 @@ async def test_an_abrupt_end(tls: Tls) -> None:
         await peer.send("last words")
         peer.transport.abort()
 
-    async with server_of(talk) as url, connected(url, "us", tls, False) as socket:
+    async with server_of(talk) as url, connected(url, "us", tls, False, Tuning()) as socket:
         assert await received(socket) == [b"last words"]
         with pytest.raises(ConnectionFailedError, match="closed"):
             await socket.send("too late")
 
 
-async def test_a_half_open_connection(tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_half_open_connection(tls: Tls, serve: Serve) -> None:
     """A peer that answers no ping is taken for gone, and leaving such a socket is quick."""
-    monkeypatch.setattr(socket_module, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(socket_module, "CLOSE_SECONDS", 0.1)
 
     async def dead(peer: Conversation) -> None:
         await shake_hands(peer)
         await peer.gone()
 
     server = await serve(dead)
-    async with connected(f"ws://127.0.0.1:{server.port}/", "us", tls, False) as socket:
+    async with connected(
+        f"ws://127.0.0.1:{server.port}/", "us", tls, False, Tuning(socket_ping=0.1, socket_close=0.1)
+    ) as socket:
         assert await asyncio.wait_for(received(socket), 5) == []
 
 
-async def test_a_peer_that_takes_nothing(tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_peer_that_takes_nothing(tls: Tls, serve: Serve) -> None:
     """Sending to it fails in time, and leaving does not wait for what can never be sent."""
-    monkeypatch.setattr(socket_module, "SEND_SECONDS", 0.1)
-    monkeypatch.setattr(socket_module, "CLOSE_SECONDS", 0.1)
 
     async def stuck(peer: Conversation) -> None:
         await shake_hands(peer)
         await asyncio.sleep(10)
 
     server = await serve(stuck)
-    async with connected(f"ws://127.0.0.1:{server.port}/", "us", tls, False) as socket:
-        with pytest.raises(ConnectionFailedError, match="took nothing"):
+    async with connected(
+        f"ws://127.0.0.1:{server.port}/", "us", tls, False, Tuning(socket_send=0.1, socket_close=0.1)
+    ) as socket:
+        with pytest.raises(ConnectionFailedError, match="send timed out after"):
             await flood(socket)
         start = time.monotonic()
     assert time.monotonic() - start < 2
@@ -202,7 +201,7 @@ async def test_closing_is_quick_and_polite(tls: Tls) -> None:
         codes.append(peer.close_code)
 
     async with server_of(talk) as url:
-        async with connected(url, "us", tls, False):
+        async with connected(url, "us", tls, False, Tuning()):
             start = time.monotonic()
         assert time.monotonic() - start < 0.5
     assert codes == [1000]
@@ -216,7 +215,7 @@ async def test_cancelling_a_reader_loses_nothing(tls: Tls) -> None:
         await go.wait()
         await peer.send("a")
 
-    async with server_of(talk) as url, connected(url, "us", tls, False) as socket:
+    async with server_of(talk) as url, connected(url, "us", tls, False, Tuning()) as socket:
         task = asyncio.create_task(received(socket))
         await asyncio.sleep(0.02)
         task.cancel()
@@ -230,7 +229,7 @@ async def test_tokens_stay_out_of_the_log(tls: Tls, caplog: pytest.LogCaptureFix
     """Even where everything is logged: the library would show every frame."""
     caplog.set_level(logging.DEBUG)
 
-    async with server_of(wait) as url, connected(url, "us", tls, False) as socket:
+    async with server_of(wait) as url, connected(url, "us", tls, False, Tuning()) as socket:
         await socket.send('{"tasktoken":"s3cret"}')
     ours = [record for record in caplog.records if not record.name.startswith("websockets.server")]
     assert not any("s3cret" in record.getMessage() for record in ours)

@@ -15,7 +15,8 @@ from wiro_async import AsyncWiro
 from wiro_async._errors import ConfigurationError, ConnectionFailedError
 from wiro_async._transport import clock
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.tls import Tls
+from wiro_async._transport.network.tls import Tls
+from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Conversation, Serve
@@ -100,7 +101,7 @@ async def test_plain_addresses_need_none(serve: Serve) -> None:
         await peer.answer()
 
     tls, server = Tls(), await serve(echo)
-    http = HttpTransport(tls)
+    http = HttpTransport(tls, Tuning())
     await http.post(server.url + "/", {}, b"{}", 5.0)
     assert "_context" not in vars(tls)
     with pytest.raises(ConnectionFailedError):

@@ -23,7 +23,7 @@ from wiro_async._version import __version__
 if TYPE_CHECKING:
     import httpx
 
-    from wiro_async._transport.tls import Verify
+    from wiro_async._transport.network.tls import Verify
 
 BASE_URL = "https://api.wiro.ai/v1"
 SOCKET_URL = "wss://socket.wiro.ai/v1"

@@ -15,8 +15,8 @@ from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
 from wiro_async._public import public
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.socket import Socket, connected
-from wiro_async._transport.tls import Tls, Verify
+from wiro_async._transport.network.tls import Tls, Verify
+from wiro_async._transport.websocket import Socket, connected
 from wiro_async._tuning import Tuning
 from wiro_async._types import UpdateMode
 
@@ -70,7 +70,7 @@ class Engine:
         self._tls = Tls(verify)
         self.user_agent = user_agent
         self.pace = Pace()
-        self.http = HttpTransport(self._tls, transport)
+        self.http = HttpTransport(self._tls, tuning, transport)
         self.background = BackgroundTasks(self._stop_all, self.http.aclose)
         self.tracker = Tracker(
             self.background, tuning, max_concurrency, self._connect, tasks_per_socket, polls_per_second
@@ -117,7 +117,7 @@ class Engine:
         self.tracker.fail_all(SessionClosedError("the session was closed while this was waited for"))
 
     def _connect(self) -> AbstractAsyncContextManager[Socket]:
-        return connected(self._socket_url, self.user_agent, self._tls, self._compression)
+        return connected(self._socket_url, self.user_agent, self._tls, self._compression, self.tuning)
 
     def _connect_realtime(self) -> AbstractAsyncContextManager[Socket]:
-        return connected(self._socket_url, self.user_agent, self._tls, compression=False, pings=False)
+        return connected(self._socket_url, self.user_agent, self._tls, False, self.tuning, pings=False)

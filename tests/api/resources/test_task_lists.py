@@ -39,7 +39,7 @@ async def test_a_limit(emulator: WiroEmulator) -> None:
 async def test_by_status(wiro: AsyncWiro) -> None:
     """One, or several."""
     queued = await made(wiro, 2)
-    done = (await wiro.run("emulator/sleeper", QUICK)).task.id
+    done = (await wiro.run("emulator/sleeper", QUICK)).info.id
     assert [task.id async for task in wiro.tasks.list(status="task_queue")] == queued[::-1]
     assert [task.id async for task in wiro.tasks.list(status="task_postprocess_end", limit=5)] == [done]
     both = [task.id async for task in wiro.tasks.list(status=["task_queue", "task_postprocess_end"])]
@@ -103,7 +103,7 @@ async def test_deleting_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     with pytest.raises(APIError, match="still running"):
         await wiro.tasks.delete_files(running)
     result = await handle
-    for ref in (handle, result.task, str(handle.id), str(handle.token)):
+    for ref in (handle, result.info, str(handle.id), str(handle.token)):
         await wiro.tasks.delete_files(ref)
     task = await handle.info()
     assert task is not None

@@ -45,7 +45,7 @@ async def test_a_service_that_serves_one_task_a_socket(
     emulator.faults.socket(MuteAfter(1))
     with caplog.at_level(logging.WARNING, "wiro_async"):
         results = await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 60, "n": n}) for n in range(5)))
-    assert [result.task.parameters["n"] for result in results] == list("01234")
+    assert [result.info.parameters["n"] for result in results] == list("01234")
     assert "one task a socket" in caplog.text
     tokens = [len(record.tokens) for record in emulator.ledger.sockets]
     assert tokens[0] == 5
@@ -356,7 +356,7 @@ async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: Tunin
         done = f'event: done\ndata: {{"tasklist":[{{"id":"{made.id}","status":"task_postprocess_end"}}]}}\n\n'
         body = "event: start\ndata: {}\n\n" + (output if tells == "output" else done)
         emulator.faults.http("Run/*", Respond(200, body, "text/event-stream"))
-        assert (await wiro.run("emulator/sleeper", SHORT)).task.id == made.id
+        assert (await wiro.run("emulator/sleeper", SHORT)).info.id == made.id
 
 
 async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried: Tuning) -> None:
@@ -368,7 +368,7 @@ async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried:
         made = await wiro.with_options(updates="polling").submit("emulator/sleeper", SHORT)
         body = json.dumps({"result": True, "errors": [], "taskid": made.id, "socketaccesstoken": made.token})
         emulator.faults.http("Run/*", Respond(200, body))
-        assert (await wiro.run("emulator/sleeper", SHORT)).task.id == made.id
+        assert (await wiro.run("emulator/sleeper", SHORT)).info.id == made.id
 
 
 async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:

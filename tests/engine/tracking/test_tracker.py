@@ -84,7 +84,7 @@ async def test_two_that_turn_out_to_be_one(emulator: WiroEmulator, wiro: AsyncWi
     """Watched by token and by id before anybody knew that it is one task: both get its result."""
     made = await wiro.submit("emulator/sleeper", LONG)
     by_token, by_id, again = await asyncio.gather(wiro.task(made.token), wiro.task(task_id=made.id), made)
-    assert {result.task.id for result in (by_token, by_id, again)} == {made.id}
+    assert {result.info.id for result in (by_token, by_id, again)} == {made.id}
     assert wiro.statistics().watched_tasks == 0
 
 

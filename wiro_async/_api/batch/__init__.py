@@ -9,12 +9,12 @@ from wiro_async._api.batch.batch_options import (
     Concurrency,
     OnError,
     Order,
-    ProgressListener,
     RetryIf,
 )
 from wiro_async._api.batch.budget import Estimator
-from wiro_async._api.batch.counters import BatchStats
 from wiro_async._api.batch.item_runs import Runs
+from wiro_async._api.batch_report.counters import BatchStats
+from wiro_async._api.batch_report.live_progress import ProgressListener
 
 __all__ = [
     "Batch",

@@ -33,10 +33,8 @@ def new_batch(
     wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
     if wanted is None or (model is None and inputs is not None):
         raise InvalidInputError(message="give batch(model, inputs), or batch(requests) without inputs")
-    timeouts = runner.timeouts(options.get("timeout"), options.get("queue_timeout"))
-    checked = BatchOptions.of(
-        **{name: value for name, value in options.items() if name not in ("timeout", "queue_timeout")}  # type: ignore[arg-type]
-    )
+    checked = BatchOptions.of(options)
+    timeouts = runner.timeouts(checked.timeout, checked.queue_timeout)
 
     async def plan(request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:
         spec = RunSpec(request.model, request.input, request.callback_url, request.project_id, on_cancel=on_exit)
@@ -50,7 +48,7 @@ def new_batch(
 
     engine = runner.engine
     runs = Runs(plan, runner.explaining, runner.context.within(timeouts), engine.submitter, checked.on_exit)
-    return Batch(runs, engine.background, engine.open, model, wanted, checked, estimate)
+    return Batch(runs, engine.background, engine.open, model, wanted, checked, estimate, engine.tuning)
 
 
 async def run_all(batch: Batch, return_exceptions: bool) -> list[TaskResult | Exception]:

@@ -30,7 +30,7 @@ class RunRequest:
     Args:
         model: "owner/model".
         input: its parameters.
-        key: your own name for it; given back with its `BatchItem`, and its name in the journal. A number becomes text.
+        key: your own name for it. It names its `BatchItem`, and the item in the journal. A number becomes text.
         timeout: seconds for the whole run, or `Timeouts`.
         callback_url: where the service reports its end.
         project_id: the project to bill.
@@ -51,14 +51,14 @@ class BatchItem:
 
     Attributes:
         index: its place among the inputs, from 0.
-        key: the request's key; else its name in the journal, if there is one; else the index as text.
-        input: what was asked.
-        request: the whole request; `wiro.batch(failed)`, of items, runs it anew.
-        result: what it gave.
-        error: why it gave nothing. `BudgetExceededError` marks an item that was skipped, not tried.
-        attempts: how many tasks were made for it, in an earlier process included.
-        saved: where its outputs lie, if the batch saves them.
-        save_error: why they could not be saved; the result stands, and can be saved again.
+        key: the request's key. Without one, its name in the journal, or the index as text if there is no journal.
+        input: the input of the request.
+        request: the whole request. `wiro.batch(failed)` runs items again.
+        result: the result of the run.
+        error: why there is no result. `BudgetExceededError` marks an item that was skipped, not tried.
+        attempts: how many tasks were made for it, also in earlier processes.
+        saved: where its outputs were saved, if the batch saves them.
+        save_error: why they could not be saved. The result is complete, and can be saved again.
     """
 
     __match_args__ = ("index", "key", "input", "result", "error", "attempts")
@@ -74,12 +74,12 @@ class BatchItem:
 
     @property
     def input(self) -> Input | None:
-        """What was asked."""
+        """The input of the request."""
         return self.request.input
 
 
 class Outcome(NamedTuple):
-    """What became of an item's last attempt."""
+    """The outcome of an item's last attempt."""
 
     result: TaskResult | None
     error: Exception | None

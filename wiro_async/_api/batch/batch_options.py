@@ -1,4 +1,4 @@
-"""The settings of a batch."""
+"""The options of a batch: what users pass, and the record that checks it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 import attrs
 
-from wiro_async._api.batch.counters import BatchStats
+from wiro_async._api.batch_report.live_progress import ProgressListener
 from wiro_async._errors import InvalidInputError, TaskFailedError
 from wiro_async._public import public
 from wiro_async._types import OnCancel, Timeouts
@@ -19,10 +19,7 @@ Order: TypeAlias = Literal["completed", "input"]
 OnError: TypeAlias = Literal["continue", "stop"]
 Concurrency: TypeAlias = int | Literal["auto"]
 RetryIf: TypeAlias = Callable[[TaskFailedError], Awaitable[bool] | bool]
-ProgressListener: TypeAlias = Callable[[BatchStats], Awaitable[None] | None]
-
-AUTO_WORKERS = 256  # for "auto": how many items stand ready for the session's limiter at most
-WINDOW_PER_WORKER = 4  # in input order, this many finished items a worker wait for a slow one before it
+Validator: TypeAlias = Callable[[object, "attrs.Attribute[Any]", Any], None]
 
 
 @public
@@ -75,84 +72,78 @@ class BatchSettings(TypedDict, total=False):
     queue_timeout: float | None
 
 
-@attrs.frozen
-class BatchOptions:
-    """The settings of a batch, checked."""
-
-    workers: int
-    window: int | None
-    retries: int
-    retry_if: RetryIf
-    stop_on_error: bool
-    on_exit: OnCancel
-    journal: Path | None
-    journal_grace: float
-    budget: Decimal | None
-    save_to: Path | None
-    progress: bool | ProgressListener
-
-    @classmethod
-    def of(
-        cls,
-        concurrency: Concurrency = "auto",
-        order: Order = "completed",
-        window: int | None = None,
-        retries: int = 0,
-        retry_if: RetryIf | None = None,
-        on_error: OnError = "continue",
-        on_exit: OnCancel = "stop",
-        journal: str | os.PathLike[str] | None = None,
-        journal_grace: float = 10.0,
-        budget: Decimal | int | str | None = None,
-        save_to: str | os.PathLike[str] | None = None,
-        progress: bool | ProgressListener | None = None,
-    ) -> BatchOptions:
-        """Check the settings. Raises `InvalidInputError`."""
-        _known("order", order, ("completed", "input"))
-        _known("on_error", on_error, ("continue", "stop"))
-        _known("on_exit", on_exit, ("stop", "leave"))
-        workers = AUTO_WORKERS if concurrency == "auto" else _least("concurrency", concurrency, 1, ", or 'auto'")
-        if window is not None:
-            _least("window", window, 1)
-        if not journal_grace >= 0:
-            raise InvalidInputError(message=f"journal_grace is {journal_grace!r}; give 0 or more seconds")
-        if not (retry_if is None or callable(retry_if)):
-            raise InvalidInputError(message=f"retry_if is {retry_if!r}; give a function of TaskFailedError")
-        if not (progress is None or isinstance(progress, bool) or callable(progress)):
-            raise InvalidInputError(message=f"progress is {progress!r}; give True, or a function of BatchStats")
-        return cls(
-            workers,
-            (window or workers * WINDOW_PER_WORKER) if order == "input" else None,
-            _least("retries", retries, 0),
-            retry_if or (lambda error: True),
-            on_error == "stop",
-            on_exit,
-            None if journal is None else Path(journal),
-            journal_grace,
-            _money(budget),
-            None if save_to is None else Path(save_to),
-            progress or False,
-        )
+def _wrong(name: str, value: object, wanted: str) -> InvalidInputError:
+    return InvalidInputError(message=f"{name} is {value!r}; give {wanted}")
 
 
-def _known(name: str, value: str, allowed: tuple[str, str]) -> None:
-    if value not in allowed:
-        raise InvalidInputError(message=f"{name} is {value!r}; give {allowed[0]!r} or {allowed[1]!r}")
+def _one_of(*allowed: str) -> Validator:
+    def validate(options: object, option: attrs.Attribute[Any], value: object) -> None:
+        if value not in allowed:
+            raise _wrong(option.name, value, " or ".join(map(repr, allowed)))
+
+    return validate
 
 
-def _least(name: str, value: object, least: int, else_: str = "") -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidInputError(message=f"{name} is {value!r}; give {least} or more{else_}")
-    return value
+def _count(least: int, other: str | None = None) -> Validator:
+    def validate(options: object, option: attrs.Attribute[Any], value: object) -> None:
+        if value != other and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise _wrong(option.name, value, f"{least} or more" + (f", or {other!r}" if other else ""))
+
+    return validate
 
 
-def _money(given: Decimal | int | str | None) -> Decimal | None:
-    if given is None:
-        return None
+def _function(of: str, *others: object) -> Validator:
+    def validate(options: object, option: attrs.Attribute[Any], value: object) -> None:
+        if not callable(value) and value not in (None, *others):
+            raise _wrong(option.name, value, f"a function of {of}")
+
+    return validate
+
+
+def _seconds(options: object, option: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, (int, float)) or not value >= 0:
+        raise _wrong(option.name, value, "0 or more seconds")
+
+
+def _money(given: Decimal | int | str) -> Decimal:
     try:
         amount = Decimal(given if not isinstance(given, float) else str(given))
     except (InvalidOperation, TypeError, ValueError):
         amount = Decimal("NaN")
     if not (amount.is_finite() and amount >= 0):
-        raise InvalidInputError(message=f"budget is {given!r}; give US dollars, such as Decimal('5.00')")
+        raise _wrong("budget", given, "US dollars, such as Decimal('5.00')")
     return amount
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    return Path(given)
+
+
+@attrs.frozen(kw_only=True)
+class BatchOptions:
+    """Checked options of a batch, with their defaults. `BatchSettings` documents them."""
+
+    concurrency: Concurrency = attrs.field(default="auto", validator=_count(1, "auto"))
+    order: Order = attrs.field(default="completed", validator=_one_of("completed", "input"))
+    window: int | None = attrs.field(default=None, validator=attrs.validators.optional(_count(1)))
+    retries: int = attrs.field(default=0, validator=_count(0))
+    retry_if: RetryIf | None = attrs.field(default=None, validator=_function("TaskFailedError"))
+    on_error: OnError = attrs.field(default="continue", validator=_one_of("continue", "stop"))
+    on_exit: OnCancel = attrs.field(default="stop", validator=_one_of("stop", "leave"))
+    journal: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
+    journal_grace: float = attrs.field(default=10.0, validator=_seconds)
+    budget: Decimal | None = attrs.field(default=None, converter=attrs.converters.optional(_money))
+    save_to: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
+    progress: bool | ProgressListener | None = attrs.field(
+        default=None, validator=_function("BatchStats, or True", True, False)
+    )
+    timeout: float | Timeouts | None = None
+    queue_timeout: float | None = None
+
+    @classmethod
+    def of(cls, settings: BatchSettings) -> BatchOptions:
+        """Check what a user has passed. Raises `InvalidInputError` with the name of the option that is wrong."""
+        if unknown := sorted(settings.keys() - BatchSettings.__annotations__.keys()):
+            known = ", ".join(BatchSettings.__annotations__)
+            raise InvalidInputError(message=f"a batch has no option {', '.join(unknown)}; it has {known}")
+        return cls(**settings)

@@ -1,4 +1,4 @@
-"""How a batch makes its runs: the engine's parts that it needs, wired by the session."""
+"""The seam between batches and the engine: how one batch makes, follows and finds its runs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Runs:
     """Sends, follows and finds the runs of one batch.
 
     Args:
-        plan: how a request becomes a run.
-        explaining: explains the service's refusal of an input.
+        plan: makes a plan of a request.
+    explaining: explains the service's refusal of an input.
         on_exit: what becomes of running tasks when the batch is left.
     """
 
@@ -39,15 +39,15 @@ class Runs:
     _in_flight: set[TrackedTask] = attrs.field(factory=set[TrackedTask], init=False)
 
     def queued(self) -> int:
-        """How many tasks in flight have not started yet, as far as is known."""
+        """Count the tasks in flight that are not known to have started."""
         return sum(not task.state.has_started for task in self._in_flight)
 
     async def plan(self, request: RunRequest, log: RunLog | None = None) -> RunPlan:
-        """What sending a request will be. Raises `InvalidInputError`."""
+        """Plan the run of a request. Raises `InvalidInputError`."""
         return await self._plan(request, self._on_exit, log)
 
     async def run(self, request: RunRequest, log: RunLog | None = None) -> TaskResult:
-        """Send a request and wait for its result; errors as of `AsyncWiro.run`."""
+        """Send a request and wait for its result. Errors as of `AsyncWiro.run`."""
         start = anyio.current_time()
         timeouts = self._timeouts(request)
         task: TrackedTask | None = None
@@ -63,14 +63,18 @@ class Runs:
         return await self._ended(task.ref, request.model, anyio.current_time(), start, timeouts)
 
     async def follow(self, request: RunRequest, ref: TaskRef) -> TaskResult:
-        """Wait for the result of a task that was made before; its time-outs begin anew."""
+        """Wait for the result of a task that was made before. Its timeouts start again."""
         return await self._ended(ref, request.model, None, anyio.current_time(), self._timeouts(request))
 
     async def seek(
         self, plan: RunPlan, began: float, grace: float, known: Collection[str], most: int
     ) -> TaskRef | None:
-        """The task that an earlier process may have made; arguments and errors as of `Submitter.seek`."""
+        """Search for the task that an earlier process may have made. Arguments and errors as of `Submitter.seek`."""
         return await self._submitter.seek(self._context.calls, plan.intent, began, grace, known, most)
+
+    def restored(self, task: TaskInfo) -> TaskResult:
+        """Return the result of a task that has ended before. Raises the error of one that has none."""
+        return self._context.result(task)
 
     async def _ended(
         self, ref: TaskRef, model: str, made_at: float | None, start: float, timeouts: Timeouts
@@ -86,7 +90,3 @@ class Runs:
 
     def _timeouts(self, request: RunRequest) -> Timeouts:
         return Timeouts.of(request.timeout, self._context.timeouts)
-
-    def restored(self, task: TaskInfo) -> TaskResult:
-        """The result of a task that has ended before. Raises the error of one that has none."""
-        return self._context.result(task)

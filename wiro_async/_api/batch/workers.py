@@ -2,67 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Literal, TypeAlias
 
 import anyio
 import attrs
+from anyio.abc import TaskGroup
 
-from wiro_async._api.batch.batch_inputs import Requests
+from wiro_async._api.batch.batch_inputs import BatchInputs, TakenInput
+from wiro_async._api.batch_report.counters import Counters
 
-# It waits for an input; has one of which nothing was sent; or sees to one that was sent, or has ended.
-Stage: TypeAlias = Literal["taking", "holding", "busy"]
+# A worker waits for an input; has one of which nothing was sent; or has one that was sent, or has ended.
+Stage: TypeAlias = Literal["taking", "holding", "committed"]
 
 
 class Halted(Exception):  # noqa: N818 - no error
-    """This item is not to be sent any more."""
+    """The item must not be sent any more."""
 
 
 @attrs.define(eq=False)
 class Worker:
-    """One that takes inputs and sees each to its end, one after the other."""
+    """Takes inputs and sees each to its end, one after the other."""
 
     scope: anyio.CancelScope
     stage: Stage = "taking"
 
+    def enter(self, stage: Stage) -> None:
+        """Enter the next stage of an item."""
+        self.stage = stage
 
-class Crew:
-    """All workers of a batch.
+
+Process: TypeAlias = Callable[[Worker, TakenInput], Awaitable[None]]
+
+
+class Workers:
+    """All workers of a batch. There is one more than inputs in work, up to a limit.
+
+    Stopping early must neither lose an item that may be billed nor wait for one that is not: workers are cancelled by
+    their stage, and committed ones finish.
 
     Attributes:
-        is_halted: whether nothing more is to be sent.
-        size: how many were hired.
+        failure: the first error that ended the batch: of the inputs, or of the journal.
     """
 
-    def __init__(self, requests: Requests) -> None:
-        self._requests = requests
+    def __init__(self, inputs: BatchInputs, limit: int, counters: Counters) -> None:
+        self._inputs = inputs
+        self._limit = limit
+        self._counters = counters
         self._workers: set[Worker] = set()
-        self.is_halted = False
-        self.size = 0
+        self._hired = 0
+        self._halted = False
+        self.failure: Exception | None = None
 
-    @contextmanager
-    def working(self) -> Generator[Worker]:
-        """One worker's time."""
+    async def run(self, process: Process) -> None:
+        """Process all inputs, and wait for the end of the last one."""
+        async with anyio.create_task_group() as group:
+            self._hire(group, process)
+
+    def check_running(self) -> None:
+        """Raise `Halted` if nothing more is to be sent."""
+        if self._halted:
+            raise Halted
+
+    def halt(self) -> None:
+        """Send nothing more: items that were not sent are dropped, the others are seen to their end."""
+        self._halted = True
+        self._stop("taking", "holding")
+
+    def close_inputs(self) -> None:
+        """Take no more inputs, also where a worker waits for one."""
+        self._stop("taking")
+
+    def _hire(self, group: TaskGroup, process: Process) -> None:
+        self._hired += 1
+        group.start_soon(self._work, group, process)
+
+    async def _work(self, group: TaskGroup, process: Process) -> None:
         with anyio.CancelScope() as scope:
             worker = Worker(scope)
             self._workers.add(worker)
             try:
-                yield worker
+                while (taken := await self._inputs.next()) is not None:
+                    if self._hired < self._limit:
+                        self._hire(group, process)
+                    worker.enter("holding")
+                    await process(worker, taken)
+                    worker.enter("taking")
+            except Exception as error:
+                self.failure = self.failure or error
+                if worker.stage != "taking":  # inputs that fail have ended; what was taken from them goes on
+                    self.halt()
             finally:
                 self._workers.discard(worker)
 
-    def halt(self) -> None:
-        """Send nothing more: what was taken and not sent is dropped, the rest is seen to its end."""
-        self.is_halted = True
-        self._free("taking", "holding")
-
-    def take_no_more(self) -> None:
-        """Take no more inputs, also where one is being waited for."""
-        self._free("taking")
-
-    def _free(self, *stages: Stage) -> None:
-        self._requests.close()
+    def _stop(self, *stages: Stage) -> None:
+        self._counters.stop()
+        self._inputs.close()
         for worker in self._workers:
             if worker.stage in stages:
                 worker.scope.cancel()

@@ -1,1 +1,1 @@
-"""How a batch went: live progress and the report."""
+"""How a batch goes: its counters, the live display, and the report."""

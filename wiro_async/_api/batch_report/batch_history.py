@@ -1,17 +1,25 @@
-"""What a report tells of a batch, kept in a bounded space however many items there are."""
+"""What a report shows of a batch, kept in bounded space.
+
+A batch may have a million items, and nobody knows before its end. So times are counted in buckets that double their
+width when they are full, and of the items every second one is dropped whenever there are too many.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import attrs
 
-from wiro_async._api.batch.batch_items import BatchItem
 from wiro_async._errors import BudgetExceededError, TaskFailedError
+
+if TYPE_CHECKING:
+    from wiro_async._api.batch.batch_items import BatchItem
 
 MOST_SPANS = 4000
 MOST_PICTURES = 60
@@ -26,9 +34,9 @@ class Span:
     """One item's time, in seconds since the batch began.
 
     Attributes:
-        submitted, ended: its run.
-        running: when the model began to work, as far as the service told.
-        done: when its outputs were saved, too.
+        submitted, ended: of its run.
+        running: when the model began to work, as far as the service reports it.
+        done: when its outputs were saved.
     """
 
     index: int
@@ -49,7 +57,7 @@ class Flow:
     ends: list[int] = attrs.field(factory=lambda: [0] * BUCKETS)
 
     def add(self, start: float, end: float) -> None:
-        """Count one run."""
+        """Count one run; its times are in seconds since the batch began."""
         while end >= self.width * BUCKETS:
             self.starts, self.ends = _halved(self.starts), _halved(self.ends)
             self.width *= 2
@@ -57,7 +65,7 @@ class Flow:
         self.ends[int(end / self.width)] += 1
 
     def levels(self) -> list[int]:
-        """How many were in flight in each bucket, as far as buckets can tell."""
+        """Return how many were in flight in each bucket, as exactly as buckets can show it."""
         levels: list[int] = []
         present = 0
         for starts, ends in zip(self.starts, self.ends, strict=True):
@@ -69,15 +77,20 @@ class Flow:
 class History:
     """Counts, samples and groups the ended items of a batch.
 
+    Args:
+        clock: returns a time in seconds.
+
     Attributes:
-        spans: some items' times; all, while there are few.
+        spans: the times of some items; of all, while there are few.
+        flow: tasks in flight over time.
         durations: ended runs by their length, in steps of a quarter of a doubling.
-        reasons: failures by what they say.
-        models: how many succeeded, and what they cost, by model.
+        reasons: failures by their messages.
+        models: how many runs succeeded, and what they cost, by model.
         pictures: the first saved ones, with their items' keys.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
         self._start = 0.0
         self._every = 1
         self.spans: list[Span] = []
@@ -88,14 +101,14 @@ class History:
         self.pictures: list[tuple[str, Path]] = []
 
     def begin(self) -> None:
-        """The batch begins."""
-        self._start = monotonic()
+        """Start the clock."""
+        self._start = self._clock()
 
     def add(self, item: BatchItem, began: float | None, ended: float) -> None:
-        """An item is over.
+        """Add an item that has ended.
 
         Args:
-            began, ended: loop times of its run; None for one that was read from the journal, or skipped.
+            began, ended: the times of its run. `began` is None if it came from the journal, or was skipped.
         """
         if item.result is not None:
             count, cost = self.models.get(item.request.model, (0, Decimal(0)))
@@ -106,19 +119,19 @@ class History:
             known = reason in self.reasons or len(self.reasons) < MOST_REASONS
             self.reasons[reason if known else "other reasons"] += 1
         if began is not None:
-            self._add_time(item, began - self._start, ended - self._start)
+            self._add_times(item, began - self._start, ended - self._start)
         for path in item.saved:
             if path.suffix.lower() in PICTURES and len(self.pictures) < MOST_PICTURES:
                 self.pictures.append((item.key, path))
 
-    def _add_time(self, item: BatchItem, submitted: float, ended: float) -> None:
+    def _add_times(self, item: BatchItem, submitted: float, ended: float) -> None:
         self.flow.add(submitted, ended)
         self.durations[step_of(ended - submitted)] += 1
         if item.index % self._every:
             return
         elapsed = (item.result.elapsed if item.result is not None else None) or 0.0
         running = max(submitted, ended - elapsed) if elapsed else submitted
-        done = monotonic() - self._start if item.saved else ended
+        done = self._clock() - self._start if item.saved else ended
         succeeded = item.result is not None
         self.spans.append(Span(item.index, item.key, submitted, running, ended, done, succeeded))
         if len(self.spans) > MOST_SPANS:
@@ -127,20 +140,20 @@ class History:
 
 
 def reason_of(error: Exception | None) -> str:
-    """What an error says, without what makes it different from its like."""
+    """Return what an error says, shortened so that equal failures have equal reasons."""
     if isinstance(error, TaskFailedError):
         lines = (error.info.error_log or error.info.log).strip().splitlines()
-        return lines[-1][:200] if lines else "failed without saying why"
+        return lines[-1][:200] if lines else "failed without a reason"
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def step_of(seconds: float) -> int:
-    """Which step of the histogram a duration falls into."""
+    """Return the step of the histogram that a duration belongs to."""
     return math.floor(math.log2(max(seconds, 1e-3)) * STEPS_PER_DOUBLING)
 
 
 def seconds_of(step: int) -> float:
-    """Where a step begins."""
+    """Return the shortest duration of a step."""
     return float(2 ** (step / STEPS_PER_DOUBLING))
 
 

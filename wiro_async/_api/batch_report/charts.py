@@ -1,4 +1,4 @@
-"""The graphics of a report, as coordinates that its template draws as SVG."""
+"""The charts of a report, as coordinates that its template draws as SVG."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ NICE = (1.0, 2.0, 5.0, 10.0)
 
 @attrs.frozen
 class Timeline:
-    """Paths of thick strokes, one for each phase; every item has a row.
+    """Paths of thick strokes, one path for each phase. Every item has a row.
 
     Attributes:
-        shown: how many items there are.
+        shown: how many items it shows.
         stroke: how thick a row is.
     """
 
@@ -50,7 +50,7 @@ class FlowChart:
 
 @attrs.frozen
 class Bar:
-    """One bar of the histogram, and what it says."""
+    """One bar of the histogram, with its texts."""
 
     x: float
     y: float
@@ -61,7 +61,7 @@ class Bar:
 
 
 def timeline(spans: Sequence[Span], elapsed: float) -> Timeline | None:
-    """Every item's way through queue, run and download; None where there is nothing to draw."""
+    """Draw every item's way through queue, run and download. None if there is nothing to draw."""
     if not spans:
         return None
     spans = sorted(spans, key=lambda span: (span.submitted, span.index))
@@ -79,7 +79,7 @@ def timeline(spans: Sequence[Span], elapsed: float) -> Timeline | None:
 
 
 def flow_chart(flow: Flow, elapsed: float) -> FlowChart | None:
-    """The tasks in flight over time; None where there is nothing to draw."""
+    """Draw the tasks in flight over time. None if there is nothing to draw."""
     levels = flow.levels()
     peak = max(levels)
     if not peak:
@@ -98,7 +98,7 @@ def flow_chart(flow: Flow, elapsed: float) -> FlowChart | None:
 
 
 def histogram(durations: Counter[int]) -> list[Bar]:
-    """How long the runs took, from their submit to their end."""
+    """Draw how long the runs took, from their submission to their end."""
     if not durations:
         return []
     steps = range(min(durations), max(durations) + 1)
@@ -114,19 +114,19 @@ def histogram(durations: Counter[int]) -> list[Bar]:
 
 
 def time_ticks(end: float) -> list[tuple[float, str]]:
-    """Some round times along an axis that ends at `end` seconds, and where they are."""
+    """Return some round times along an axis that ends at `end` seconds, with their places."""
     step = scale_top(end / 6)
     return [(number * step / end * WIDTH, short_time(number * step)) for number in range(int(end / step + 1e-9) + 1)]
 
 
 def scale_top(value: float) -> float:
-    """The next round number above."""
+    """Return the next round number above."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(nice * power for nice in NICE if nice * power >= value * (1 - 1e-9))
 
 
 def short_time(seconds: float) -> str:
-    """Seconds in few characters."""
+    """Return seconds as a short text with a unit."""
     if seconds >= 3600:
         return f"{seconds / 3600:.3g} h"
     if seconds >= 60:

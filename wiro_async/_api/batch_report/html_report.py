@@ -1,4 +1,4 @@
-"""One page that shows how a batch went: HTML with its pictures and graphics inside, to be read without a network."""
+"""One HTML page that shows how a batch went. Its pictures and charts are inside, so it needs no network."""
 
 from __future__ import annotations
 
@@ -12,38 +12,33 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from wiro_async._api.batch.counters import BatchStats
 from wiro_async._api.batch_report.batch_history import History
 from wiro_async._api.batch_report.charts import flow_chart, histogram, timeline
+from wiro_async._api.batch_report.counters import BatchStats
 from wiro_async._api.batch_report.live_progress import duration
 from wiro_async._errors import ConfigurationError
-from wiro_async._transport.files.atomic_file import filling
+from wiro_async._transport.files.atomic_file import atomic_file
 
 THUMBNAIL = 320
 QUALITY = 82
 
 
 async def write_report(path: Path, stats: BatchStats, history: History) -> Path:
-    """Write the page. Raises `ConfigurationError` if what it is made with is not installed."""
+    """Write the page. Raises `ConfigurationError` if the extra "report" is not installed."""
     page = await anyio.to_thread.run_sync(render, stats, history)
-    async with filling(path, overwrite=True) as file:
+    async with atomic_file(path, overwrite=True) as file:
         await file.write(page.encode(errors="replace"))
     return path
 
 
 def render(stats: BatchStats, history: History) -> str:
-    """The page."""
-    jinja2: Any = _needed("jinja2")
+    """Return the page. Raises `ConfigurationError` if the extra "report" is not installed."""
+    jinja2: Any = _imported("jinja2")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = resources.files("wiro_async._api.batch").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    page: str = environment.from_string(template).render(_facts(stats, history))
-    return page
-
-
-def _facts(stats: BatchStats, history: History) -> Mapping[str, object]:
+    template = resources.files("wiro_async._api.batch_report").joinpath("report.html.jinja").read_text(encoding="utf-8")
     ended = stats.succeeded + stats.failed + stats.skipped
-    pictures = [(key, _thumbnail(path)) for key, path in history.pictures]
-    return {
+    pictures = [(key, thumbnail(path)) for key, path in history.pictures]
+    facts: Mapping[str, object] = {
         "stats": stats,
         "ended": ended,
         "elapsed": duration(stats.elapsed) if stats.elapsed >= 60 else f"{stats.elapsed:.1f} s",
@@ -56,25 +51,29 @@ def _facts(stats: BatchStats, history: History) -> Mapping[str, object]:
         "histogram": histogram(history.durations),
         "pictures": [(key, picture) for key, picture in pictures if picture],
     }
+    page: str = environment.from_string(template).render(facts)
+    return page
 
 
-def _thumbnail(path: Path) -> str | None:
-    """A small picture as a data URL; None if the file is gone, or not a picture."""
-    image: Any = _needed("PIL.Image")
-    image_ops: Any = _needed("PIL.ImageOps")
+def thumbnail(path: Path) -> str | None:
+    """Return a small picture as a data URL; None if the file is gone, or is no picture."""
+    image: Any = _imported("PIL.Image")
+    image_ops: Any = _imported("PIL.ImageOps")
     try:
         with image.open(path) as picture:
             small = image_ops.exif_transpose(picture).convert("RGB")
         small.thumbnail((THUMBNAIL, THUMBNAIL))
         data = io.BytesIO()
         small.save(data, "JPEG", quality=QUALITY, optimize=True)
-    except Exception:  # its decoders raise whatever comes to their minds
+    except Exception:  # decoders raise errors of any kind, and one bad picture must not cost the report
         return None
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def _needed(module: str) -> object:
+def _imported(module: str) -> object:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f"a report needs {error.name}: pip install 'wiro-async[report]'") from error
+        raise ConfigurationError(
+            f"a report needs {error.name}, which is not installed: pip install 'wiro-async[report]'"
+        ) from error

@@ -1,4 +1,8 @@
-"""Shows how a batch goes, while it does."""
+"""Shows how a batch goes while it runs.
+
+A display must not cost the batch: one that fails is logged and not used again, and one that hangs is waited for only
+briefly at the end. It writes in threads, as a terminal or a pipe may block.
+"""
 
 from __future__ import annotations
 
@@ -6,188 +10,187 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
-from inspect import isawaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Protocol, Self, TextIO, TypeAlias
 
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from wiro_async._api.batch.batch_options import ProgressListener
-from wiro_async._api.batch.counters import BatchStats
+from wiro_async._api.batch_report.counters import BatchStats
+from wiro_async._engine.background.user_callback import call_user
+from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
 logger = logging.getLogger("wiro_async")
-LIVE_SECONDS = 0.1
-LINE_SECONDS = 5.0
-LAST_SECONDS = 2.0  # for the final state
+ProgressListener: TypeAlias = Callable[[BatchStats], Awaitable[None] | None]
 BAR = 30
 
 
 class Display(Protocol):
-    """Somewhere to show how a batch stands.
+    """Shows how far a batch has come.
 
     Attributes:
-        seconds: between two looks.
+        seconds: between two updates.
     """
 
     seconds: float
 
     async def show(self, stats: BatchStats) -> None:
-        """Show this."""
+        """Show these numbers."""
 
     async def close(self) -> None:
-        """Nothing more will be shown."""
+        """Leave the last numbers as they are: no more follow."""
 
 
-class Progress:
-    """An async context manager that keeps a display, if one is wanted, up to date.
+class LiveProgress:
+    """An async context manager that keeps a display up to date, if one is wanted.
 
-    Showing costs no batch its life: a display that fails is logged, and shown nothing any more; one that hangs is not
-    waited for longer than `LAST_SECONDS`.
+    Args:
+        stats: returns the present numbers.
+        wanted: True for a display on standard error, a function to call, or False or None.
     """
 
-    def __init__(self, stats: Callable[[], BatchStats], wanted: bool | ProgressListener) -> None:
+    def __init__(self, stats: Callable[[], BatchStats], wanted: bool | ProgressListener | None, tuning: Tuning) -> None:
         self._stats = stats
         self._wanted = wanted
+        self._tuning = tuning
         self._display: Display | None = None
-        self._is_broken = False
         self._group: TaskGroup
 
     async def __aenter__(self) -> Self:
-        if self._wanted is not False:
-            await self._guarded(self._make)
-        if self._display is not None:
-            self._group = anyio.create_task_group()
-            await self._group.__aenter__()
-            self._group.start_soon(self._keep_up, self._display)
+        if self._wanted is True:
+            await self._guarded(self._open_display)
+        elif self._wanted:
+            self._display = FunctionDisplay(self._wanted, self._tuning.progress_interval)
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        self._group.start_soon(self._update)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._display is None:
-            return
         self._group.cancel_scope.cancel()
         await self._group.__aexit__(None, None, None)
-        with anyio.move_on_after(LAST_SECONDS, shield=True) as scope:
-            await self._show(self._display)
-            await self._guarded(self._display.close)
+        if self._display is None:
+            return
+        seconds = self._tuning.progress_last
+        with anyio.move_on_after(seconds, shield=True) as scope:
+            await self._guarded(partial(self._display.show, self._stats()))
+            if self._display is not None:
+                await self._guarded(self._display.close)
         if scope.cancelled_caught:
-            logger.warning("the last progress was not taken within %s s", LAST_SECONDS)
+            logger.warning("the display did not take the last progress within %s s", seconds)
 
-    async def _make(self) -> None:
-        self._display = display() if self._wanted is True else Told(self._wanted) if self._wanted else None
+    async def _open_display(self) -> None:
+        self._display = display(self._tuning)
 
-    async def _keep_up(self, display: Display) -> None:
-        while not self._is_broken:
-            await self._show(display)
-            await anyio.sleep(display.seconds)
+    async def _update(self) -> None:
+        while self._display is not None:
+            seconds = self._display.seconds
+            await self._guarded(partial(self._display.show, self._stats()))
+            await anyio.sleep(seconds)
 
-    async def _show(self, display: Display) -> None:
-        if not self._is_broken:
-            await self._guarded(partial(display.show, self._stats()))
-
-    async def _guarded(self, act: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, use: Callable[[], Awaitable[None]]) -> None:
         try:
-            await act()
+            await use()
         except Exception:
-            if not self._is_broken:
-                logger.exception("progress is not told any more: that failed")
-            self._is_broken = True
+            logger.exception("the progress of a batch is no longer shown: its display failed")
+            broken, self._display = self._display, None
+            if broken is not None:  # a live table would leave the terminal without a cursor
+                with suppress(Exception):
+                    await broken.close()
 
 
-class Told:
+class FunctionDisplay:
     """Calls a function of the user's."""
 
-    seconds = LIVE_SECONDS
-
-    def __init__(self, listener: ProgressListener) -> None:
+    def __init__(self, listener: ProgressListener, seconds: float) -> None:
         self._listener = listener
+        self.seconds = seconds
 
     async def show(self, stats: BatchStats) -> None:
-        """Tell it."""
-        answer = self._listener(stats)
-        if isawaitable(answer):
-            await answer
+        """Call it."""
+        await call_user(self._listener, stats)
 
     async def close(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 class Lines:
-    """One line now and then, for logs and pipes."""
+    """Writes a line now and then, for logs and pipes."""
 
-    seconds = LINE_SECONDS
-
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, seconds: float) -> None:
         self._stream = stream
+        self.seconds = seconds
 
     async def show(self, stats: BatchStats) -> None:
         """Write a line."""
-        await anyio.to_thread.run_sync(self._write, line(stats), abandon_on_cancel=True)
+
+        def write() -> None:
+            self._stream.write(f"{line(stats)}\n")
+            self._stream.flush()
+
+        await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
 
     async def close(self) -> None:
-        """Nothing to do."""
-
-    def _write(self, text: str) -> None:
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        """Do nothing."""
 
 
 class LiveTable:
-    """A display that stays in its place on a terminal; what the program prints appears above it."""
+    """Stays in its place on a terminal. What the program prints appears above it."""
 
-    seconds = LIVE_SECONDS
-
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, seconds: float) -> None:
         self._live = live
+        self.seconds = seconds
 
     async def show(self, stats: BatchStats) -> None:
-        """Draw it anew."""
-        await anyio.to_thread.run_sync(self._draw, stats, abandon_on_cancel=True)
+        """Draw it again."""
+
+        def draw() -> None:
+            if not self._live.is_started:
+                self._live.start()
+            self._live.update(table(stats), refresh=True)
+
+        await anyio.to_thread.run_sync(draw, abandon_on_cancel=True)
 
     async def close(self) -> None:
-        """Leave the last state standing."""
+        """Leave the last numbers on the terminal."""
         await anyio.to_thread.run_sync(self._live.stop, abandon_on_cancel=True)
 
-    def _draw(self, stats: BatchStats) -> None:
-        if not self._live.is_started:
-            self._live.start()
-        self._live.update(table(stats), refresh=True)
 
+def display(tuning: Tuning) -> Display | None:
+    """Return a display for standard error: a live table on a terminal, lines elsewhere, or without rich.
 
-def display() -> Display | None:
-    """What suits the standard error stream: a live table on a terminal, lines elsewhere, or without rich.
-
-    None where there is no such stream, as in a program without a console.
+    None if there is no such stream, as in a program without a console.
     """
     stream: TextIO | None = sys.stderr
     if stream is None:
         return None
     if not stream.isatty():
-        return Lines(stream)
+        return Lines(stream, tuning.progress_line_interval)
     if importlib.util.find_spec("rich") is None:
-        logger.warning("for a live display of batches: pip install 'wiro-async[cli]'")
-        return Lines(stream)
+        logger.warning("a live display of batches needs rich, which is not installed: pip install 'wiro-async[cli]'")
+        return Lines(stream, tuning.progress_line_interval)
     from rich.console import Console
     from rich.live import Live
 
-    return LiveTable(Live(console=Console(stderr=True), auto_refresh=False))
+    return LiveTable(Live(console=Console(stderr=True), auto_refresh=False), tuning.progress_interval)
 
 
 def line(stats: BatchStats) -> str:
-    """All of it in one line."""
+    """Return all numbers in one line."""
     return "wiro: " + ", ".join(f"{value} {name}" if name else value for name, value in parts(stats))
 
 
 def table(stats: BatchStats) -> Table:
-    """All of it for a terminal: a bar, and what it is made of."""
+    """Return all numbers for a terminal: a bar, and its parts."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
@@ -200,18 +203,18 @@ def table(stats: BatchStats) -> Table:
 
 
 def parts(stats: BatchStats) -> list[tuple[str, str]]:
-    """What there is to tell, name and value."""
+    """Return the numbers to show, with their names."""
     of = "" if stats.total is None else f"/{stats.total}"
-    told = [("done", f"{stats.succeeded}{of}"), ("failed", str(stats.failed))]
-    told += [("skipped", str(stats.skipped))] if stats.skipped else []
-    told += [("in flight", str(stats.in_flight)), ("queued", str(stats.queued)), ("a second", f"{stats.rate:.1f}")]
-    told += [] if stats.eta is None else [("left", duration(stats.eta))]
-    told += [("", f"${stats.cost:.2f}" + ("" if stats.budget is None else f" of ${stats.budget:.2f}"))]
-    return told
+    shown = [("done", f"{stats.succeeded}{of}"), ("failed", str(stats.failed))]
+    shown += [("skipped", str(stats.skipped))] if stats.skipped else []
+    shown += [("in flight", str(stats.in_flight)), ("queued", str(stats.queued)), ("a second", f"{stats.rate:.1f}")]
+    shown += [] if stats.eta is None else [("left", duration(stats.eta))]
+    shown += [("", f"${stats.cost:.2f}" + ("" if stats.budget is None else f" of ${stats.budget:.2f}"))]
+    return shown
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: "0:42", "1:02:03"."""
+    """Return seconds as people write them: "0:42", "1:02:03"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

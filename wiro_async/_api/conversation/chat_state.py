@@ -69,7 +69,7 @@ class ChatState:
 
     def move_on(self, turn: TurnResult[Any]) -> None:
         """A turn ended well."""
-        self.token, self.sends_token = turn.task.token, _takes_turns(turn)
+        self.token, self.sends_token = turn.info.token, _takes_turns(turn)
         self.history.append(turn)
 
     @property
@@ -119,5 +119,5 @@ def _check_ids(given: set[str], pending: Sequence[ToolCall]) -> None:
 
 
 def _takes_turns(turn: TaskResult) -> bool:
-    told = as_texts(turn.task.raw.get("categories"))
+    told = as_texts(turn.info.raw.get("categories"))
     return TURNS in told if told else bool(turn.finish_reason or turn.segments)

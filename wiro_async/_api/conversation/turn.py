@@ -48,7 +48,7 @@ class Turn(Generic[T]):
     @property
     def tasks(self) -> list[TaskInfo]:
         """The runs so far."""
-        return [result.task for result in self.results]
+        return [result.info for result in self.results]
 
     def spec(self) -> RunSpec:
         """The run that comes next. Raises `InvalidInputError` if its input contradicts itself."""
@@ -93,7 +93,7 @@ class Turn(Generic[T]):
             self.open_outputs = outputs
             return False
         told = wire((output.call_id, output.output) for output in outputs)
-        self.given = continuation({**self.given, "previousTaskToken": result.task.token}, told)
+        self.given = continuation({**self.given, "previousTaskToken": result.info.token}, told)
         return True
 
     def finished(self) -> TurnResult[T]:
@@ -106,7 +106,7 @@ class Turn(Generic[T]):
     def tell_earlier_runs(self, error: WiroError) -> None:
         """Note in an error which runs of the turn went well before it, for they are paid for."""
         if self.results and not isinstance(error, AnswerError):
-            runs = ", ".join(str(result.task.id) for result in self.results)
+            runs = ", ".join(str(result.info.id) for result in self.results)
             error.add_note(f"before that, this turn had the model run and is paid for it: task {runs}")
 
     def _ours(self, calls: Sequence[ToolCall]) -> list[ToolCall]:

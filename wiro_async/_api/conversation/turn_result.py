@@ -36,7 +36,7 @@ class TurnResult(ParsedResult[T]):
         self.runs = tuple(runs)
         self.tool_outputs = tuple(tool_outputs)
         self.open_outputs = tuple(open_outputs)
-        super().__init__(runs[-1].task, downloader, form, [run.task for run in runs])
+        super().__init__(runs[-1].info, downloader, form, [run.info for run in runs])
 
     @property
     def pending_calls(self) -> tuple[ToolCall, ...]:

@@ -1,4 +1,4 @@
-"""What a journal knows of items, and how it is read."""
+"""What a journal knows of items, and the queries that read it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,35 @@ ROW = "state, attempts, digest, callback_url, intended_at, task_id, token, recor
 TAKE = "INSERT INTO taken VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET times = times + 1 RETURNING times"
 
 
+@attrs.frozen
+class Asked:
+    """What the journal is asked about: one request of a batch.
+
+    Attributes:
+        index: its place among the inputs.
+        own_key: the user's key for it.
+        digest: equal for equal requests.
+        input: its input as JSON, files only by their names.
+        is_repeated: whether an earlier request has the same key, where `JournalWriter.claim` was asked before.
+    """
+
+    index: int
+    own_key: str | None
+    digest: str
+    input: bytes = attrs.field(default=b"{}", repr=False)
+    is_repeated: bool | None = None
+
+
 @attrs.define(eq=False)
 class Entry:
     """What the journal knows of an item that was taken from the inputs.
 
     Attributes:
-        key: its name: the user's, else made from what it asks for.
-        given: its input as JSON; files only by their names.
-        is_repeated: whether this user's key was taken before by the same batch.
+        key: its name: the user's, else made from its request.
+        input: its input as JSON, files only by their names.
+        is_repeated: whether an earlier request of the same batch has this user's key.
         state: None if it was never sent.
-        attempts: tasks made for it.
+        attempts: how many tasks were made for it.
         ref: its task, if one is known.
         task: its last task, if that has ended.
         saved: where its outputs were saved.
@@ -39,7 +58,7 @@ class Entry:
 
     key: str
     digest: str
-    given: bytes = attrs.field(default=b"{}", repr=False)
+    input: bytes = attrs.field(default=b"{}", repr=False)
     is_repeated: bool = False
     state: State | None = None
     attempts: int = 0
@@ -59,6 +78,19 @@ class Entry:
         """Whether its last task has ended, or was never made."""
         return self.state not in ("undecided", "submitted")
 
+    def intend(self, callback_url: str | None, now: float) -> None:
+        """A run of it is about to be sent. A run that was refused was no attempt."""
+        self.attempts += self.ref is not None or not self.attempts
+        self.state, self.callback_url, self.intended_at, self.ref = "undecided", callback_url, now, None
+
+    def set_task(self, ref: TaskRef) -> None:
+        """The service has made a task for it."""
+        self.state, self.ref = "submitted", ref
+
+    def end(self, state: State) -> None:
+        """Its task has ended, or the service refused to make one."""
+        self.state = state
+
 
 @attrs.frozen
 class Spending:
@@ -66,7 +98,7 @@ class Spending:
 
     Attributes:
         total: US dollars.
-        runs: of which the cost is known.
+        runs: how many runs of known cost.
     """
 
     total: Decimal = Decimal(0)
@@ -82,7 +114,7 @@ class Equals:
 
     Attributes:
         task_ids: tasks that belong to other items, or to earlier attempts.
-        undecided: how many items left by the earlier process may claim a task that belongs to none.
+        undecided: how many items that the earlier process left may claim a task that belongs to none.
     """
 
     task_ids: Sequence[str]
@@ -90,69 +122,45 @@ class Equals:
 
 
 def times_taken(connection: Connection, stored_key: str) -> int:
-    """How often a key was taken by this batch, this time included."""
+    """Count one more use of a key in this batch, and return how many there are."""
     times: int = connection.execute(TAKE, (stored_key,)).fetchone()[0]
     return times
 
 
-def entered(
-    connection: Connection, index: int, own_key: str | None, digest: str, is_new: bool, is_repeated: bool | None
-) -> Entry:
-    """What `JournalWriter.enter` tells of an item; a file that was new has none. Raises `JournalError`."""
-    if own_key is None:
-        key = journal_keys.nth(digest, times_taken(connection, digest))
+def look_up(connection: Connection, asked: Asked, is_new: bool) -> Entry:
+    """Return the entry of a request; a file that `is_new` knows none. Raises `JournalError` for other requests."""
+    is_repeated = asked.is_repeated
+    if asked.own_key is None:
+        key = journal_keys.nth(asked.digest, times_taken(connection, asked.digest))
     else:
-        key = own_key
+        key = asked.own_key
         if is_repeated is None:
             is_repeated = times_taken(connection, journal_keys.storable(key)) > 1
-    entry = Entry(key, digest, is_repeated=bool(is_repeated))
-    if index == 0:
+    entry = Entry(key, asked.digest, asked.input, bool(is_repeated))
+    if asked.index == 0:
         _check_first(connection, entry.stored_key)
-    if not is_new and not entry.is_repeated:
-        row = connection.execute(f"SELECT {ROW} FROM items WHERE key = ?", (entry.stored_key,)).fetchone()
-        if row is not None:
-            _fill(entry, *row)
-    return entry
-
-
-def _fill(
-    entry: Entry,
-    state: State,
-    attempts: int,
-    digest: str,
-    callback_url: str | None,
-    intended_at: float,
-    task_id: str | None,
-    token: str | None,
-    record: str | None,
-    saved: str | None,
-) -> None:
-    if digest != entry.digest:
+    if is_new or entry.is_repeated:
+        return entry
+    row = connection.execute(f"SELECT {ROW} FROM items WHERE key = ?", (entry.stored_key,)).fetchone()
+    if row is None:
+        return entry
+    state, attempts, digest, callback_url, intended_at, task_id, token, record, saved = row
+    if digest != asked.digest:
         raise JournalError(
-            f"this journal was made for other requests: it knows the key {entry.key!r} with another model or input. "
+            f"this journal was made for other requests: it knows the key {key!r} with another model or input. "
             "Give this request another key, or the batch another journal"
         )
-    entry.state, entry.attempts = state, attempts
-    entry.callback_url, entry.intended_at = callback_url, intended_at
-    entry.ref = TaskRef(task_id, token) if task_id or token else None
+    ref = TaskRef(task_id, token) if task_id or token else None
     try:
-        entry.task = None if record is None else parse_task(as_dict(decode(record)))
-        entry.saved = paths_of(saved) if saved else ()
+        task = None if record is None else parse_task(as_dict(decode(record)))
+        paths = paths_of(saved) if saved else ()
     except (TypeError, ValueError) as error:
-        raise damage(f"item {entry.key!r}: {error}") from error
-
-
-def text_of(paths: Sequence[Path]) -> str:
-    """Paths as the file holds them."""
-    return encode([str(path) for path in paths]).decode()
-
-
-def paths_of(text: str) -> tuple[Path, ...]:
-    """The paths again."""
-    return tuple(map(Path, cast("list[str]", decode(text))))
+        raise damage(f"item {key!r}: {error}") from error
+    return Entry(key, digest, asked.input, False, state, attempts, callback_url, intended_at, ref, task, paths)
 
 
 def _check_first(connection: Connection, key: str) -> None:
+    """Compare the first request with the first one that the journal saw: the cheapest sign of other requests."""
     known = connection.execute("SELECT 1 FROM items WHERE key = ?", (key,)).fetchone()
     first = connection.execute("SELECT value FROM facts WHERE name = 'first'").fetchone()
     if first is None:
@@ -164,18 +172,29 @@ def _check_first(connection: Connection, key: str) -> None:
         )
 
 
+def text_of(paths: Sequence[Path]) -> str:
+    """Return paths as the file holds them."""
+    return encode([str(path) for path in paths]).decode()
+
+
+def paths_of(text: str) -> tuple[Path, ...]:
+    """Return the paths of a text of `text_of`."""
+    return tuple(map(Path, cast("list[str]", decode(text))))
+
+
 def equals(connection: Connection, fingerprint: bytes, before: float) -> Equals:
-    """What else could have made the tasks that look like an item; those that were sent later could not."""
+    """Find what else could have made tasks that look like an item's. Runs sent after `before` could not."""
     sql = "SELECT task_id FROM {} WHERE fingerprint = ? AND task_id IS NOT NULL"
     ids = [row[0] for table in ("items", "former") for row in connection.execute(sql.format(table), (fingerprint,))]
     sql = """SELECT count(*), count(DISTINCT digest) FROM items
         WHERE fingerprint = ? AND state = 'undecided' AND intended_at < ?"""
     undecided, kinds = connection.execute(sql, (fingerprint, before)).fetchone()
+    # Requests that differ only in what the service does not show cannot share its tasks: none may claim one.
     return Equals(ids, undecided if kinds == 1 else 0)
 
 
 def contents(connection: Connection) -> tuple[dict[str, Spending], bool]:
-    """What the items of each model have cost, and whether there is no item."""
+    """Return what the items of each model have cost, and whether there is no item."""
     sql = "SELECT model, cost, count(*) FROM items WHERE cost IS NOT NULL AND state = 'succeeded' GROUP BY model, cost"
     spendings: dict[str, Spending] = {}
     for model, cost, count in connection.execute(sql):

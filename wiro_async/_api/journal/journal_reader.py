@@ -1,4 +1,4 @@
-"""`Journal`: a look into what a batch has written down."""
+"""`Journal`: reads what a batch has written, also while it runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 
 import attrs
 
+from wiro_async._api.journal.journal_entries import paths_of
 from wiro_async._api.journal.journal_schema import State, check
 from wiro_async._errors import JournalError
 from wiro_async._protocol.tasks.records import TaskInfo, parse_task
@@ -19,6 +20,7 @@ from wiro_async._protocol.values.json import JSON, decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict
 from wiro_async._public import public
 from wiro_async._transport.sqlite import Connection, reader, rows, writing
+from wiro_async._tuning import Tuning
 
 COLUMNS = "key, model, input, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record"
 DECIDE = "UPDATE items SET state = ?, task_id = ?, token = ? WHERE key = ? AND state = 'undecided'"
@@ -35,14 +37,14 @@ class JournalItem:
         key: the user's name for it, else one made from its request.
         model: "owner/model".
         input: its parameters; files only by their names.
-        state: "undecided" (sent perhaps, no answer known), "submitted", "succeeded", "failed", "cancelled", or
-            "refused" (not sent, or not taken).
+        state: "undecided" (perhaps sent, no response known), "submitted", "succeeded", "failed", "cancelled", or
+            "refused" (not sent, or refused by the service).
         attempts: how many tasks were made for it.
         task_id, token: its last task, if one is known.
         intended_at, ended_at: unix times.
         cost: US dollars, once billed.
         error: why it failed.
-        saved: where its outputs lie.
+        saved: where its outputs were saved.
         task: the service's last record of it.
     """
 
@@ -61,7 +63,7 @@ class JournalItem:
     task: TaskInfo | None = attrs.field(repr=False)
 
     def as_json(self) -> dict[str, JSON]:
-        """What `Journal.export` writes: everything but the secret token and the service's record."""
+        """Return what `Journal.export` writes: everything but the secret token and the service's record."""
         return {
             "key": self.key,
             "model": self.model,
@@ -79,10 +81,10 @@ class JournalItem:
 
 @public
 class Journal:
-    """A journal to look at, also while a batch writes it: `with Journal.open("run.sqlite") as journal: …`.
+    """A reader of a journal, also while a batch writes it: `with Journal.open("run.sqlite") as journal: …`.
 
-    It reads in the calling thread; in an async program that matters only for journals of many thousands of items.
-    Every method raises `JournalError` if the file turns out to be damaged, or the journal was closed.
+    It reads in the calling thread. In an async program that matters only for journals of many thousands of items.
+    Every method raises `JournalError` if the file is damaged or the journal was closed.
     """
 
     def __init__(self, path: Path, connection: Connection) -> None:
@@ -94,9 +96,9 @@ class Journal:
         """Open a journal for reading.
 
         Raises:
-            JournalError: there is none, it is damaged, or the file is something else.
+            JournalError: there is no such file, it is damaged, or it is no journal.
         """
-        return cls(Path(path), reader(Path(path), check))
+        return cls(Path(path), reader(Path(path), check, Tuning().journal_busy))
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +109,7 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close it. Doing it twice is harmless."""
+        """Close it. Idempotent."""
         self._connection.close()
 
     def __len__(self) -> int:
@@ -118,73 +120,75 @@ class Journal:
 
     @property
     def counts(self) -> dict[State, int]:
-        """How many items are in each state; states without items are left out."""
+        """The number of items in each state. States without items are left out."""
         return dict(self._rows("SELECT state, count(*) FROM items GROUP BY state"))
 
     @property
     def cost(self) -> Decimal:
-        """US dollars billed for all items."""
+        """The US dollars billed for all items."""
         costs = self._rows("SELECT cost, count(*) FROM items GROUP BY cost")
         return sum(((as_decimal(cost) or 0) * count for cost, count in costs), Decimal(0))
 
     def items(self, state: State | None = None) -> Iterator[JournalItem]:
-        """The items in the order in which they were sent first, read as they are needed.
+        """Iterate over the items in the order in which they were first sent. Reads them as they are needed.
 
         Args:
-            state: only those in this state.
+            state: only items in this state.
         """
         where, values = ("", ()) if state is None else (" WHERE state = ?", (state,))
         return map(_item, self._rows(f"SELECT {COLUMNS} FROM items{where} ORDER BY rowid", values))
 
     def decide(self, key: str, task: TaskInfo | None) -> None:
-        """Say what became of an undecided item, when the service's list of tasks could not tell a batch.
+        """Decide what became of an undecided item, where the service's list of tasks does not show it.
 
         Args:
-            task: the one that was made for it, such as one of the `candidates` of its `SubmissionUnknownError`: the
-                next batch with this journal follows it. None says that none was made: it is submitted, and billed.
+            task: the task that was made for it, such as one of the `candidates` of its `SubmissionUnknownError`. The
+                next batch with this journal follows it. None: no task was made, so the item is submitted, and billed.
 
         Raises:
-            JournalError: there is no undecided item of that name, or a batch uses the journal at this moment.
+            JournalError: there is no undecided item with this key, or a batch uses the journal now.
         """
         state, ids = ("refused", (None, None)) if task is None else ("submitted", (task.id, task.token))
-        with writing(self.path) as connection:
+        with writing(self.path, Tuning().journal_busy) as connection:
             if connection.execute(DECIDE, (state, *ids, key)).rowcount != 1:
-                raise JournalError(f"the journal {self.path} has no undecided item {key!r}")
+                raise JournalError(
+                    f"the journal {self.path} has no undecided item {key!r}. Its `items('undecided')` lists them"
+                )
 
     def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write all items to a file: CSV if it ends in ".csv", JSON Lines if in ".jsonl". Tokens stay out.
+        """Write all items to a file: CSV if its name ends in ".csv", JSON Lines if in ".jsonl". Tokens are left out.
 
-        Where a spreadsheet would take a text of the CSV for a formula, an apostrophe stands before it.
+        In CSV, text that a spreadsheet would take for a formula gets an apostrophe before it.
 
         Raises:
-            JournalError: the file's name ends otherwise.
+            JournalError: the name has another ending.
         """
         path = Path(path)
         match path.suffix.lower():
             case ".csv":
-                self._export_csv(path)
+                with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+                    table: csv.DictWriter[str] = csv.DictWriter(file, SHOWN)
+                    table.writeheader()
+                    for item in self.items():
+                        row: dict[str, object] = {**item.as_json()}
+                        row["saved"] = " ".join(str(path) for path in item.saved)
+                        row["input"] = encode(dict(item.input)).decode()
+                        table.writerow({name: without_formula(value) for name, value in row.items()})
             case ".jsonl":
                 with path.open("wb") as lines:
                     lines.writelines(encode(item.as_json()) + b"\n" for item in self.items())
             case _:
-                raise JournalError(f"{path} ends in neither .csv nor .jsonl")
+                raise JournalError(
+                    f"cannot export to {path}: its name ends in neither .csv nor .jsonl. Give it one of these"
+                )
         return path
 
     def _rows(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[Any]:
         return rows(self._connection, self.path, sql, values)
 
-    def _export_csv(self, path: Path) -> None:
-        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            table: csv.DictWriter[str] = csv.DictWriter(file, SHOWN)
-            table.writeheader()
-            for item in self.items():
-                row: dict[str, object] = {**item.as_json()}
-                row["saved"] = " ".join(str(path) for path in item.saved)
-                row["input"] = encode(dict(item.input)).decode()
-                table.writerow({name: _defused(value) for name, value in row.items()})
 
-
-def _defused(value: object) -> object:
+def without_formula(value: object) -> object:
+    """Return a value that no spreadsheet takes for a formula, which could run commands there."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
@@ -202,6 +206,6 @@ def _item(row: tuple[object, ...]) -> JournalItem:
         cast("float | None", ended_at),
         as_decimal(cast("str | None", cost)),
         cast("str | None", error),
-        tuple(map(Path, cast("list[str]", decode(cast("str", saved))))) if saved else (),
+        paths_of(cast("str", saved)) if saved else (),
         parse_task(as_dict(decode(cast("str", record)))) if record else None,
     )

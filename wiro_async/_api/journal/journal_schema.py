@@ -1,4 +1,4 @@
-"""What a journal looks like on disk."""
+"""The tables of a journal on disk. They stay as they are: files of earlier versions must open."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ VERSION = 1
 
 State: TypeAlias = Literal["undecided", "submitted", "succeeded", "failed", "cancelled", "refused"]
 
+# SQLite keeps this text in the file, comments included.
 TABLES = f"""
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
@@ -49,31 +50,31 @@ CREATE TEMP TABLE taken (key TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT R
 
 
 def prepare(connection: Connection) -> None:
-    """Fill a new file; see whether an old one is a journal, and whole. Raises `JournalError`."""
+    """Fill a new file, or check an old one. Raises `JournalError`."""
     empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
     if empty and _number(connection, "application_id") == 0:
         connection.executescript(f"BEGIN; {TABLES} COMMIT;")
     check(connection)
     if connection.execute("SELECT EXISTS (SELECT 1 FROM items)").fetchone() == (1,):
-        connection.execute(EQUALS)  # only a restart asks for equals, and keeping it costs a tenth of all writing
+        connection.execute(EQUALS)  # only a restart needs it, and keeping it costs a tenth of all writing
     connection.execute(PLANNED)
     connection.executescript(PRESENT)
     connection.execute("INSERT OR REPLACE INTO facts VALUES ('opened', unixepoch())")
 
 
 def check(connection: Connection) -> None:
-    """See whether a file is a journal that this version can read, and whole. Raises `JournalError`."""
+    """Check that a file is a whole journal that this version can read. Raises `JournalError`."""
     if _number(connection, "application_id") != APPLICATION:
-        raise JournalError("this file is a database of something else, not a journal; name another file")
+        raise JournalError("this file is a database of something else, not a journal. Give the batch another path")
     if _number(connection, "user_version") > VERSION:
-        raise JournalError("this journal was made by a newer version of wiro_async; install that one")
+        raise JournalError("this journal was made by a newer version of wiro_async. Install that version to use it")
     problems = connection.execute("PRAGMA quick_check(1)").fetchone()
     if problems != ("ok",):
         raise damage(problems[0])
 
 
 def damage(what: object) -> JournalError:
-    """The error for a journal that cannot be right."""
+    """Return the error for a journal whose contents cannot be right."""
     return JournalError(
         f"this journal is damaged ({what}). Restore it from a copy; with a new journal everything would be submitted, "
         "and billed, again"

@@ -1,4 +1,9 @@
-"""What a batch writes into its journal, and reads back when it is started again."""
+"""What a batch writes into its journal, and reads back when it is started again.
+
+Order is what counts: the intent is on the disk before the run is sent, the token before anything else happens. So those
+two, and the plan of where outputs will lie, are awaited. Ends and saved paths are not: lost with the power, they are
+read from the service again.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from pathlib import Path
 import anyio
 
 from wiro_async._api.journal import journal_entries as entries
-from wiro_async._api.journal.journal_entries import Entry, Equals, Spending
+from wiro_async._api.journal.journal_entries import Asked, Entry, Equals, Spending
 from wiro_async._api.journal.journal_schema import State, prepare
 from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._errors import JournalError
@@ -26,7 +31,7 @@ UPDATE items SET state = 'undecided', attempts = attempts + ?, fingerprint = ?, 
     task_id = NULL, token = NULL, ended_at = NULL, cost = NULL, record = NULL, error = NULL, saved = NULL WHERE key = ?
 """
 REMEMBER = "INSERT INTO former SELECT fingerprint, task_id FROM items WHERE key = ? AND task_id IS NOT NULL"
-NOTE = "UPDATE items SET state = 'submitted', task_id = ?, token = ? WHERE key = ?"
+SUBMIT = "UPDATE items SET state = 'submitted', task_id = ?, token = ? WHERE key = ?"
 END = "UPDATE items SET state = ?, ended_at = ?, cost = ?, record = ?, error = ? WHERE key = ?"
 PLAN = "INSERT OR REPLACE INTO planned VALUES (?, ?)"
 SAVE = "UPDATE items SET saved = ? WHERE key = ?"
@@ -35,25 +40,29 @@ SAVE = "UPDATE items SET saved = ? WHERE key = ?"
 class JournalWriter:
     """A journal open for one batch.
 
+    Args:
+        busy_seconds: how long another program may lock the file before a write fails.
+
     Attributes:
         spendings: what earlier processes have spent, by model.
+        locked_at: the loop time from which on no other process could send runs.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path, prepare)
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self._database = Database(path, prepare, busy_seconds)
         self._holds = 0
         self._left = False
-        self._first = anyio.Event()
+        self._first_seen = anyio.Event()
         self._refusal: JournalError | None = None
-        self.opened_at = 0.0
+        self._opened_at = 0.0
         self.locked_at = 0.0
         self.spendings: Mapping[str, Spending] = {}
         self._is_new = False
 
     async def open(self) -> None:
-        """Lock it, check it, see what it holds; an error, or cancelling, leaves it free. Raises `JournalError`."""
+        """Lock the file, check it, read what it holds. Errors and cancelling leave it free. Raises `JournalError`."""
         await self._database.open()
-        self.opened_at, self.locked_at = clock.now(), anyio.current_time()
+        self._opened_at, self.locked_at = clock.now(), anyio.current_time()
         try:
             self.spendings, self._is_new = await self._database.do(entries.contents)
         except BaseException:
@@ -62,7 +71,7 @@ class JournalWriter:
             raise
 
     async def aclose(self) -> None:
-        """Close it, when the last run under way has been settled. Raises `JournalError` if not all was written."""
+        """Close the file once the last run in flight is settled. Raises `JournalError` if not all was written."""
         self._left = True
         if self._holds:
             self._database.linger()
@@ -70,102 +79,92 @@ class JournalWriter:
             await self._database.aclose()
 
     def hold(self) -> None:
-        """Keep it, and its lock, until a run that is being sent is settled."""
+        """Keep the file open, and locked, until a run that is being sent is settled."""
         self._holds += 1
 
     def release(self) -> None:
-        """That run is settled."""
+        """End one `hold`."""
         self._holds -= 1
         if self._left and not self._holds:
             self._database.close()
 
     async def claim(self, index: int, own_key: str) -> bool:
-        """Take a user's key, before what takes time; whether an earlier request of the batch has it."""
-        await self._turn(index)
-        return await self._database.do(
-            lambda connection: entries.times_taken(connection, journal_keys.storable(own_key)) > 1
-        )
+        """Claim a user's key before slow work. Return whether an earlier request of the batch has it."""
+        await self._wait_for_first(index)
+        stored_key = journal_keys.storable(own_key)
+        return await self._database.do(lambda connection: entries.times_taken(connection, stored_key) > 1)
 
-    async def enter(self, index: int, own_key: str | None, digest: str, is_repeated: bool | None = None) -> Entry:
-        """Look an item up.
-
-        Args:
-            is_repeated: what `claim` said of its key, if that was asked.
-
-        Raises:
-            JournalError: the journal was made for other requests.
-        """
-        await self._turn(index)
+    async def look_up(self, asked: Asked) -> Entry:
+        """Return the entry of a request. Raises `JournalError` if the journal was made for other requests."""
+        await self._wait_for_first(asked.index)
         if self._refusal is not None:
             raise self._refusal
         try:
-            return await self._database.do(
-                lambda connection: entries.entered(connection, index, own_key, digest, self._is_new, is_repeated)
-            )
+            return await self._database.do(lambda connection: entries.look_up(connection, asked, self._is_new))
         except JournalError as error:
             self._refusal = error
             raise
         finally:
-            self._first.set()
+            self._first_seen.set()
 
-    async def _turn(self, index: int) -> None:
-        """The first request tells whether this is their journal at all."""
+    async def _wait_for_first(self, index: int) -> None:
+        # The first request shows whether the journal belongs to these requests: the others wait for that.
         if index:
-            await self._first.wait()
+            await self._first_seen.wait()
 
     def pass_over(self, index: int) -> None:
-        """A request cannot be looked up; if it is the first, the others need not wait for it."""
+        """Note that a request cannot be looked up. If it is the first one, the others need not wait for it."""
         if index == 0:
-            self._first.set()
+            self._first_seen.set()
 
     async def intend(self, entry: Entry, model: str, intent: Intent) -> None:
-        """An item is about to be sent: returns once that is on the disk."""
-        key, now, again = entry.stored_key, clock.now(), entry.ref is not None
+        """Write that an item is about to be sent. Returns once that is on the disk."""
+        key, now = entry.stored_key, clock.now()
+        is_known, has_task = entry.state is not None, entry.ref is not None
         values = (journal_keys.short(intent.fingerprint), intent.callback_url, now)
 
         def write(connection: Connection) -> None:
-            if entry.state is None:
-                connection.execute(INTEND, (key, entry.digest, model, entry.given.decode(), *values))
-                return
-            connection.execute(REMEMBER, (key,))
-            connection.execute(INTEND_AGAIN, (again, *values, key))
+            if is_known:
+                connection.execute(REMEMBER, (key,))
+                connection.execute(INTEND_AGAIN, (has_task, *values, key))
+            else:
+                connection.execute(INTEND, (key, entry.digest, model, entry.input.decode(), *values))
 
         await self._database.do(write)
-        entry.attempts += again or not entry.attempts
-        entry.state, entry.callback_url, entry.intended_at, entry.ref = "undecided", intent.callback_url, now, None
+        entry.intend(intent.callback_url, now)
 
-    async def note(self, entry: Entry, ref: TaskRef) -> None:
-        """Its task is known: returns once that is on the disk."""
-        entry.state, entry.ref = "submitted", ref
-        await self._database.do(_statement(NOTE, (ref.task_id, ref.token, entry.stored_key)))
+    async def record_task(self, entry: Entry, ref: TaskRef) -> None:
+        """Write an item's task. Returns once that is on the disk."""
+        entry.set_task(ref)
+        await self._database.do(_statement(SUBMIT, (ref.task_id, ref.token, entry.stored_key)))
 
     def end(self, entry: Entry, state: State, task: TaskInfo | None, error: Exception | None) -> None:
-        """Its task has ended, or the service refused to make one."""
-        entry.state = state
+        """Write that an item's task has ended, or that the service refused to make one."""
+        entry.end(state)
         cost = None if task is None or task.cost is None else str(task.cost)
         record = None if task is None else encode(task.raw).decode()
-        told = None if error is None else journal_keys.storable(str(error))
-        values = (state, clock.now(), cost, record, told, entry.stored_key)
+        problem = None if error is None else journal_keys.storable(str(error))
+        values = (state, clock.now(), cost, record, problem, entry.stored_key)
         self._database.put(_statement(END, values))
 
     async def planned(self, entry: Entry) -> frozenset[Path]:
-        """Where outputs of this item were to lie: what lies there is its own."""
+        """Return where outputs of this item were to be saved: files that lie there belong to it."""
         sql, key = "SELECT paths FROM planned WHERE key = ?", entry.stored_key
         row = await self._database.do(lambda connection: connection.execute(sql, (key,)).fetchone())
         return frozenset(entries.paths_of(row[0]) if row else ())
 
     async def plan(self, entry: Entry, paths: Sequence[Path]) -> None:
-        """Its outputs are about to be saved: returns once that is on the disk."""
+        """Write where outputs are about to be saved. Returns once that is on the disk."""
         await self._database.do(_statement(PLAN, (entry.stored_key, entries.text_of(paths))))
 
     def save(self, entry: Entry, paths: Sequence[Path]) -> None:
-        """Its outputs were saved."""
+        """Write where outputs were saved."""
         self._database.put(_statement(SAVE, (entries.text_of(paths), entry.stored_key)))
 
     async def equals(self, intent: Intent) -> Equals:
-        """What else could have made the tasks that look like this item's."""
+        """Find what else could have made tasks that look like this item's."""
         fingerprint = journal_keys.short(intent.fingerprint)
-        return await self._database.do(lambda connection: entries.equals(connection, fingerprint, self.opened_at))
+        return await self._database.do(lambda connection: entries.equals(connection, fingerprint, self._opened_at))
 
 
 def _statement(sql: str, values: tuple[object, ...]) -> Callable[[Connection], None]:

@@ -13,7 +13,7 @@ from wiro_async._engine.calls.sender import Sender
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.files import stored_files
 from wiro_async._protocol.files.stored_files import Folder, UploadedFile
-from wiro_async._transport.files.file_reader import size_of
+from wiro_async._transport.files.upload_reader import size_of
 from wiro_async._types import File, OnProgress
 
 

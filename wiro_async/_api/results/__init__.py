@@ -1,1 +1,1 @@
-"""Results and outputs."""
+"""Results of runs, and their outputs."""

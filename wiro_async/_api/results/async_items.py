@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class AsyncCloseable(ABC):
-    """What `async with` leaves by its `aclose()`."""
+    """An async context manager that calls `aclose()` on leaving."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -25,14 +25,15 @@ class AsyncCloseable(ABC):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Free what it holds."""
+        """Free the resources that it holds."""
 
 
 @public
 class Items(AsyncCloseable, AsyncIterator[T], Generic[T]):
-    """What comes one after the other: `async for item in items`, which may be left at any time.
+    """Items that arrive one after the other: `async for item in items`. The loop may be left at any time.
 
-    Whatever it holds is freed at once by `async with items: …`, or by `aclose()`; else when it is collected as garbage.
+    `async with items: …` or `aclose()` frees its resources at once. Otherwise they are freed when it is collected as
+    garbage.
     """
 
     def __init__(self, items: AsyncGenerator[T, None]) -> None:
@@ -42,5 +43,5 @@ class Items(AsyncCloseable, AsyncIterator[T], Generic[T]):
         return await anext(self._items)
 
     async def aclose(self) -> None:
-        """Free what it holds; it gives nothing more. Doing it twice is harmless."""
+        """Free its resources, and end the iteration. Calling it again does nothing."""
         await self._items.aclose()

@@ -1,4 +1,4 @@
-"""Bytes as they come, for `async for`, and for `async with` where somebody may leave early."""
+"""Bytes that arrive over time."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from wiro_async._public import public
 
 @public
 class ByteStream(Items[bytes]):
-    """Bytes as they come: an async iterator, and an async context manager that begins and frees it.
+    """Bytes as they arrive: an async iterator, and an async context manager that starts it and frees its connection.
 
-    `async with` tells before the first byte whether there will be any. A loop over it without `async with` does as
-    well: its connection is freed at the end, by `aclose()`, or, after a `break`, once nobody holds it any more.
+    `async with` raises an error that occurs before the first byte. A loop without `async with` works as well: its
+    connection is freed at the end, by `aclose()`, or after a `break` once the stream is collected as garbage.
     """
 
     def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
         super().__init__(pieces)
         self._first: bytes | None = None
-        self._has_begun = False
+        self._is_started = False
 
     async def __aenter__(self) -> Self:
-        if not self._has_begun:
-            self._has_begun = True
+        if not self._is_started:
+            self._is_started = True
             self._first = await anext(self._items, None)
         return self
 
     async def __anext__(self) -> bytes:
-        self._has_begun = True
+        self._is_started = True
         piece, self._first = self._first, None
-        while not piece:  # an empty one only tells that it has begun
+        while not piece:  # an empty one means only that the server has begun to respond
             piece = await anext(self._items)
         return piece
 
     async def aclose(self) -> None:
-        """Leave it, and free its connection. Harmless to say twice."""
+        """Stop reading, and free the connection. Calling it again does nothing."""
         self._first = None
         await super().aclose()

@@ -1,4 +1,4 @@
-"""What a finished run gave."""
+"""The result of a finished run."""
 
 from __future__ import annotations
 
@@ -30,52 +30,54 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 EMPTY = TextSnapshot("", "")
-ZIP_EPOCH, ZIP_END = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # the times that a zip archive can tell
+ZIP_EPOCH, ZIP_END = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # the range of times in a zip archive
 
 
 @public
 class TaskResult:
-    """A finished run.
+    """The result of a finished run.
 
     Attributes:
-        task: the service's record of it.
-        outputs: what it made, in order.
+        info: the service's record of it.
+        outputs: the files or texts that it made, in order.
     """
 
-    def __init__(self, task: TaskInfo, downloader: Downloader) -> None:
-        self.task = task
-        self._ref = TaskRef(task.id or None, task.token)
-        self.outputs = tuple(Output(record, downloader, self._ref) for record in task.outputs)
+    def __init__(self, info: TaskInfo, downloader: Downloader) -> None:
+        self.info = info
+        self._ref = TaskRef(info.id or None, info.token)
+        self.outputs = tuple(Output(record, downloader, self._ref) for record in info.outputs)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(task={self.task!r}, outputs={list(self.outputs)!r})"
+        return f"{type(self).__name__}(info={self.info!r}, outputs={list(self.outputs)!r})"
 
     @property
     def output(self) -> Output:
         """The first output. Raises `DownloadError` if there is none."""
         if not self.outputs:
-            error = DownloadError(f"task {self.task.id} of {self.task.model} made no output")
+            error = DownloadError(
+                f"task {self.info.id} of {self.info.model} made no output; what it wrote is in result.text"
+            )
             raise error.with_task(self._ref.task_id, self._ref.token)
         return self.outputs[0]
 
     @property
     def succeeded(self) -> bool:
-        """Whether it finished with exit code 0; `await` and `run()` only give results that did."""
-        return self.task.succeeded
+        """Whether it finished with exit code 0. `run()` and `await handle` raise an error for one that did not."""
+        return self.info.succeeded
 
     @property
     def text(self) -> str:
-        """An LLM's answer; for other models what they wrote to their log."""
-        return join_surrogates(self._snapshot.answer) if self._snapshot.has_text else self.task.log
+        """An LLM's answer; for other models, their log."""
+        return join_surrogates(self._snapshot.answer) if self._snapshot.has_text else self.info.log
 
     @property
     def thinking(self) -> str:
-        """An LLM's thoughts before its answer."""
+        """An LLM's thoughts before its answer, "" if there are none."""
         return join_surrogates(self._snapshot.thinking)
 
     @property
     def segments(self) -> tuple[Mapping[str, JSON], ...]:
-        """The ordered timeline of thoughts, answers and tool calls, from models that tell one."""
+        """The ordered timeline of thoughts, answers and tool calls, from models that report one."""
         return self._snapshot.segments
 
     @property
@@ -90,55 +92,55 @@ class TaskResult:
 
     @property
     def asks_for_tools(self) -> bool:
-        """Whether its calls wait to be run: only then may they be, and of them the completed ones."""
+        """Whether the model waits for tool outputs. Only then run its `tool_calls`, and only the completed ones."""
         return self.finish_reason == ASKS and bool(self.tool_calls)
 
     @property
     def usage(self) -> Mapping[str, JSON]:
-        """An LLM's counted tokens: `input_tokens`, `output_tokens`, `total_tokens`."""
+        """An LLM's token counts: `input_tokens`, `output_tokens`, `total_tokens`."""
         return self._snapshot.usage
 
     @property
     def cost(self) -> Decimal | None:
         """What was billed, in US dollars."""
-        return self.task.cost
+        return self.info.cost
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds the model ran."""
-        return self.task.elapsed
+        """How long the model ran, in seconds."""
+        return self.info.elapsed
 
     def parse(self, kind: type[T]) -> T:
-        """An LLM's answer as a value: `result.parse(Weather)`. JSON between code fences will do.
+        """Read an LLM's answer as a value: `result.parse(Weather)`. JSON between code fences is accepted.
 
         Args:
-            kind: an attrs class, a dataclass, a TypedDict, a pydantic model, or such as `list[str]`.
+            kind: an attrs class, a dataclass, a TypedDict, a pydantic model, or a type such as `list[str]`.
 
         Raises:
-            ResponseFormatError: the answer does not fit; the error holds the text and the task.
+            ResponseFormatError: the answer does not match; the error holds the text and the task.
             ConfigurationError: the library for it is not installed: `pip install 'wiro-async[tools]'`.
         """
         from wiro_async._api.conversation import type_schemas as schemas
         from wiro_async._api.conversation.answer_reader import reading
 
-        return reading(partial(schemas.decoded_as, kind=kind), self.text, [self.task], self.finish_reason)
+        return reading(partial(schemas.decoded_as, kind=kind), self.text, [self.info], self.finish_reason)
 
     async def save(
         self, directory: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None
     ) -> list[Path]:
-        """Save all outputs into a directory, several at a time, and return where they lie, in order.
+        """Save all outputs into a directory, several at a time, and return their paths, in order.
 
-        Outputs whose names a file system could take for one another get numbers. Cancelling leaves those files that
-        were complete, and no parts of others.
+        Outputs whose names a file system could mistake for one another get numbers. Cancelling keeps the files that
+        are complete, and leaves no parts of others.
 
         Args:
             directory: made if it does not exist.
             overwrite: replace files of those names; otherwise numbers are added to the names.
-            max_bytes: the most that each may have; no limit but the session's, if not given.
+            max_bytes: the most bytes that each may have; by default only the session's limit counts.
 
         Raises:
-            DownloadError: at least one could not be fetched whole; the others were saved. If several failed, the
-                notes of the error tell of the rest.
+            DownloadError: at least one could not be fetched whole; the others were saved. If several failed, this is
+                the first one's error, and its notes name the others.
             OSError: at least one could not be written.
         """
         saved: dict[int, Path] = {}
@@ -153,21 +155,26 @@ class TaskResult:
         async with anyio.create_task_group() as group:
             for index, name in enumerate(self._names()):
                 group.start_soon(save, index, Path(directory, name))
-        _raise_first([failures[index] for index in sorted(failures)])
+        if failures:
+            first, *others = (failures[index] for index in sorted(failures))
+            for other in others:
+                first.add_note(f"and another one: {other}")
+            raise first
         return [saved[index] for index in range(len(self.outputs))]
 
     def zip_stream(self) -> ByteStream:
-        """A zip archive of all outputs, as it is made: `StreamingResponse(result.zip_stream(), …)`.
+        """Make a zip archive of all outputs, as a stream: `StreamingResponse(result.zip_stream(), …)`.
 
-        It takes constant memory: each file is passed on as it is fetched. If you may leave it early, use it as
-        `async with result.zip_stream() as chunks`, or close it (`aclose()`).
+        It takes constant memory: each file is passed on as it arrives. If you may leave it early, use
+        `async with result.zip_stream() as chunks`, or call `aclose()`.
 
         Raises:
-            DownloadError: on entering or while iterating: one could not be fetched whole. What came is no archive then.
+            DownloadError: on entering or while iterating: an output could not be fetched whole. The bytes so far are
+                no valid archive.
         """
         from wiro_async._api.results.zip_archive import zipped
 
-        ended = self.task.ended_at
+        ended = self.info.ended_at
         made_at = (ended.year, ended.month, ended.day, ended.hour, ended.minute, ended.second) if ended else ZIP_EPOCH
         made_at = min(max(made_at, ZIP_EPOCH), ZIP_END)
         return ByteStream(zipped(zip(self._names(), self.outputs, strict=True), made_at))
@@ -177,19 +184,19 @@ class TaskResult:
 
     @cached_property
     def _snapshot(self) -> TextSnapshot:
-        snapshots = (TextSnapshot.from_wire(record.content, is_last=True) for record in self.task.outputs)
+        snapshots = (TextSnapshot.from_wire(record.content, is_last=True) for record in self.info.outputs)
         return next(filter(None, snapshots), EMPTY)
 
 
 @public
 class ParsedResult(TaskResult, Generic[T]):
-    """A finished run whose answer was asked for by `response_model`, and fits."""
+    """The result of a run with a `response_model`, whose answer matches it."""
 
     def __init__(
-        self, task: TaskInfo, downloader: Downloader, form: AnswerForm[T], tasks: Sequence[TaskInfo] | None = None
+        self, info: TaskInfo, downloader: Downloader, form: AnswerForm[T], tasks: Sequence[TaskInfo] | None = None
     ) -> None:
-        super().__init__(task, downloader)
-        self._tasks = tasks or [task]
+        super().__init__(info, downloader)
+        self._tasks = tasks or [info]
         self._values = [] if self.asks_for_tools else [form.read(self.text, self._tasks, self.finish_reason)]
 
     @property
@@ -203,17 +210,10 @@ class ParsedResult(TaskResult, Generic[T]):
 @public
 @attrs.frozen
 class TaskFinished(TaskEvent):
-    """The task is over and was not cancelled: the last event.
+    """The task has ended and was not cancelled. This is the last event.
 
     Attributes:
-        result: what it gave; `result.succeeded` tells how it ended.
+        result: its result; `result.succeeded` says whether the run succeeded.
     """
 
     result: TaskResult
-
-
-def _raise_first(failures: Sequence[Exception]) -> None:
-    for failure in failures[:1]:
-        for other in failures[1:]:
-            failure.add_note(f"and another one: {other}")
-        raise failure

@@ -1,30 +1,27 @@
-"""A zip archive as a stream: nothing is kept but the piece that is just being sent."""
+"""Make a zip archive as a stream: no more than one chunk of it is in memory.
+
+Outputs are pictures, films and sound, which do not get smaller, so nothing is compressed. The entries are marked as
+"deflated" all the same, in stored blocks: the size of an entry is known only after its bytes, and readers that cannot
+seek refuse such an entry if it is marked as stored.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import anyio.to_thread
 
 from wiro_async._api.results.output import Output
 
-if TYPE_CHECKING:
-    from zipfile import ZipFile, ZipInfo
-
 Moment: TypeAlias = tuple[int, int, int, int, int, int]
-LARGE = 2**31 - 1  # from here on a zip needs the 64-bit fields that the oldest readers do not know
+LARGE = 2**31 - 1  # from here on an entry needs the 64-bit fields that the oldest readers do not know
 
 
 async def zipped(entries: Iterable[tuple[str, Output]], made_at: Moment) -> AsyncGenerator[bytes, None]:
-    """The bytes of an archive of some outputs, one after the other.
-
-    Pictures, films and sound do not get smaller, so nothing is compressed; the entries are "deflated" all the same,
-    in stored blocks, as readers that cannot seek refuse stored entries whose sizes come after them.
-    """
+    """Yield the bytes of an archive of some outputs, which are downloaded one after the other."""
     await anyio.to_thread.run_sync(import_module, "zipfile")
     from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -34,23 +31,17 @@ async def zipped(entries: Iterable[tuple[str, Output]], made_at: Moment) -> Asyn
             info = ZipInfo(name, made_at)
             info.compress_type = ZIP_DEFLATED
             setattr(info, "_compresslevel", 0)  # noqa: B010  # there is no public name for it before Python 3.13
-            async with aclosing(_entry(archive, info, output, sink)) as pieces:
-                async for piece in pieces:
-                    yield piece
-    yield sink.taken()
-
-
-async def _entry(archive: ZipFile, info: ZipInfo, output: Output, sink: _Sink) -> AsyncGenerator[bytes, None]:
-    is_large = output.size is None or output.size > LARGE
-    async with output.stream() as chunks:
-        with archive.open(info, "w", force_zip64=is_large) as entry:
-            async for chunk in chunks:
-                entry.write(chunk)
-                yield sink.taken()
+            is_large = output.size is None or output.size > LARGE
+            async with output.stream() as chunks:
+                with archive.open(info, "w", force_zip64=is_large) as entry:
+                    async for chunk in chunks:
+                        entry.write(chunk)
+                        yield sink.take()
+    yield sink.take()
 
 
 class _Sink(io.RawIOBase):
-    """What an archive is written into, to be taken out again at once. It cannot seek, and says so."""
+    """What the archive is written into. It cannot seek, and `ZipFile` notices that."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -59,6 +50,7 @@ class _Sink(io.RawIOBase):
         self._pieces.append(bytes(data))
         return len(data)
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)

@@ -141,7 +141,7 @@ class Runner:
         form = await AnswerForm.of(wanted)
         await self.check_form(spec.model, spec.validate)
         result = await self.run(attrs.evolve(spec, input=form.asked_for(spec.input)), timeouts, on_event)
-        return ParsedResult(result.task, self.context.downloader, form)
+        return ParsedResult(result.info, self.context.downloader, form)
 
     def validates(self, validate: bool | None) -> bool:
         """Whether inputs are validated: the call's own option, else the session's."""

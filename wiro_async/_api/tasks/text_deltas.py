@@ -42,7 +42,7 @@ class TextSoFar:
     def corrections(self, result: TaskResult) -> list[TextDelta | TextReset]:
         """What makes it the result's text, which may come from elsewhere than the model's outputs."""
         told: dict[TextKind, str] = {"thinking": result.thinking, "answer": result.text}
-        events, status = list[TextDelta | TextReset](), result.task.status
+        events, status = list[TextDelta | TextReset](), result.info.status
         for kind in KINDS:
             if told[kind] != self._read[kind].text:
                 events += [TextReset(kind, status=status)] if self._read[kind] else []

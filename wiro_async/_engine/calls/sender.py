@@ -21,7 +21,7 @@ from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_dict
 from wiro_async._redaction import strip_userinfo
 from wiro_async._transport import clock
-from wiro_async._transport.http import Answer, HttpTransport
+from wiro_async._transport.http import HttpResponse, HttpTransport
 
 logger = logging.getLogger("wiro_async")
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -177,23 +177,23 @@ class Sender:
         async with _body(request, departure) as (content, kind):
             headers = {**self._headers(kind), "Accept": "text/event-stream"}
             async with self.http.post_events(self._url(request), headers, content, self.timeout) as answer:
-                yield self._told(answer, _secrets(request, headers)) if isinstance(answer, Answer) else answer
+                yield self._told(answer, _secrets(request, headers)) if isinstance(answer, HttpResponse) else answer
 
     async def _attempt(self, request: Request) -> dict[str, JSON]:
         return self._parsed(*await self._exchanged(request, Departure()))
 
-    async def _exchanged(self, request: Request, departure: Departure) -> tuple[Answer, tuple[str, ...]]:
+    async def _exchanged(self, request: Request, departure: Departure) -> tuple[HttpResponse, tuple[str, ...]]:
         await self.pace.wait()
         async with _body(request, departure) as (content, kind):
             headers = self._headers(kind)
             answer = await self.http.post(self._url(request), headers, content, self.timeout)
         return answer, _secrets(request, headers)
 
-    def _told(self, answer: Answer, sent: tuple[str, ...]) -> dict[str, JSON]:
+    def _told(self, answer: HttpResponse, sent: tuple[str, ...]) -> dict[str, JSON]:
         told = as_dict(decode_or_none(answer.body))
         return told if Submitted.from_wire(told) else self._parsed(answer, sent)
 
-    def _parsed(self, answer: Answer, sent: tuple[str, ...]) -> dict[str, JSON]:
+    def _parsed(self, answer: HttpResponse, sent: tuple[str, ...]) -> dict[str, JSON]:
         self.pace.note_date(answer.headers.get("date"))
         secrets = (*self.credentials.secrets, *sent)
         return parse_envelope(answer.status, answer.headers, answer.body, clock.now(), secrets)
@@ -213,7 +213,7 @@ async def _body(
         departure.has_begun = departure.is_complete = True
         yield request.body, JSON_TYPE
         return
-    from wiro_async._transport.multipart import Multipart
+    from wiro_async._transport.http.multipart import Multipart
 
     body = await Multipart.of(request.parts)
     async with aclosing(body.chunks()) as chunks, aclosing(departure.watch(chunks)) as watched:

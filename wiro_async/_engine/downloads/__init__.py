@@ -1,1 +1,1 @@
-"""Downloads of output files."""
+"""The download of output files."""

@@ -35,7 +35,7 @@ from wiro_async._protocol.tasks.events import CostUpdate, TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_state import TaskState
 from wiro_async._transport import clock
-from wiro_async._transport.socket import Socket
+from wiro_async._transport.websocket import Socket
 from wiro_async._types import Timeouts
 
 logger = logging.getLogger("wiro_async")

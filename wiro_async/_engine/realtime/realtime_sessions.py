@@ -13,7 +13,7 @@ from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import ConnectionFailedError, SessionClosedError
-from wiro_async._transport.socket import Socket
+from wiro_async._transport.websocket import Socket
 from wiro_async._types import Timeouts
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
 from wiro_async._errors import ConnectionFailedError
 from wiro_async._protocol.messages.frames import Message, parse_frame, registration
 from wiro_async._transport import clock
-from wiro_async._transport.socket import Socket
+from wiro_async._transport.websocket import Socket
 from wiro_async._tuning import Tuning
 
 logger = logging.getLogger("wiro_async")
@@ -235,7 +235,7 @@ class SocketConnection:
                             self._take(frame)
                     group.cancel_scope.cancel()
         except ConnectionFailedError as error:
-            logger.info("%s", error)
+            logger.info("%s Runs are polled meanwhile.", error)
         finally:
             self._closed()
 

@@ -1,1 +1,1 @@
-"""Names of files, files that the service keeps, and ranges of downloads."""
+"""Files: their names, the ones that the service keeps, and every decision about downloading them."""

@@ -1,6 +1,6 @@
-"""File names that are safe on every system, whatever the service or a model calls its outputs.
+"""Make file names that are safe on every system, whatever the service or a model calls its outputs.
 
-https://learn.microsoft.com/windows/win32/fileio/naming-a-file tells what Windows reserves.
+Names that Windows reserves: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from unicodedata import category, normalize
 
-MAX_BYTES = 200  # of 255, so that a number and a suffix for the time of writing fit as well
+MAX_BYTES = 200  # of 255, so that a number fits as well
 MAX_SUFFIX_BYTES = 20
 FALLBACK = "output"
 UNSAFE = re.compile(r'[<>:"/\\|?*]')
@@ -18,20 +18,22 @@ HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # controls, text
 
 
 def safe_name(name: str, fallback: str = FALLBACK) -> str:
-    """A name for a file that stays in its directory, can be written, and shows what it is, on every system.
+    """Return a name that stays in its directory, can be written, and shows what it is, on every system.
 
     Args:
-        fallback: taken where nothing usable is left.
+        fallback: used if nothing usable is left.
     """
     name = "".join(map(_safe_character, normalize("NFC", name)))
     name = normalize("NFC", name).strip(" .") or fallback
     stem, suffix = split_name(name)
-    name = _cut(stem, MAX_BYTES - len(suffix.encode())) + suffix
+    data, room = stem.encode(), MAX_BYTES - len(suffix.encode())
+    if len(data) > room:
+        name = data[:room].decode(errors="ignore").rstrip(" .") + suffix
     return f"_{name}" if RESERVED.fullmatch(name.partition(".")[0].strip()) else name
 
 
 def distinct_names(names: Iterable[str], fallback: str = FALLBACK) -> list[str]:
-    """Safe names that no file system takes for one another; the second of two equal ones gets a number."""
+    """Return safe names that no file system mistakes for one another. The second of two equal ones gets a number."""
     safe = [safe_name(name, fallback) for name in names]
     taken = set(map(same_file_key, safe))
     seen: set[str] = set()
@@ -50,19 +52,19 @@ def distinct_names(names: Iterable[str], fallback: str = FALLBACK) -> list[str]:
 
 
 def numbered(name: str, number: int) -> str:
-    """The name with a number before its suffix."""
+    """Put a number before the name's suffix."""
     stem, suffix = split_name(name)
     return f"{stem}-{number}{suffix}"
 
 
 def salted(name: str, salt: str) -> str:
-    """The name, safe, with something unique before its suffix."""
+    """Make the name safe, and put something unique before its suffix."""
     stem, suffix = split_name(safe_name(name, "file"))
     return f"{stem}-{salt}{suffix}"
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The stem and the suffix; what is too long to be a suffix is none."""
+    """Return the stem and the suffix, "" for one that is too long to be a suffix."""
     stem, dot, ending = name.rpartition(".")
     if not stem.strip(" .") or len(ending.encode()) >= MAX_SUFFIX_BYTES:
         return name, ""
@@ -70,7 +72,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def same_file_key(name: str) -> str:
-    """Equal for names that some file system takes for the same file."""
+    """Return a key that is equal for names which some file system takes for the same file."""
     return normalize("NFKC", normalize("NFD", name).casefold())
 
 
@@ -79,8 +81,3 @@ def _safe_character(character: str) -> str:
     if kind in HIDDEN_CATEGORIES:
         return "" if kind == "Cf" else "_"
     return " " if kind == "Zs" else "_" if UNSAFE.match(character) else character
-
-
-def _cut(text: str, size: int) -> str:
-    data = text.encode()
-    return text if len(data) <= size else data[:size].decode(errors="ignore").rstrip(" .")

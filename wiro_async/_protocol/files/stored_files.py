@@ -28,10 +28,10 @@ class UploadedFile:
     """A file that was uploaded.
 
     Attributes:
-        name: the service's name for it, which is not quite the one it was given: names must be unique there.
-        url: where it lies, for everybody who knows the URL; give it to a run instead of the file.
+        name: the service's name for it. It differs from the given one: names must be unique there.
+        url: its URL, which everybody who knows it can read. Give it to a run instead of the file.
         size: in bytes.
-        folder_id: the folder it is in, None for none.
+        folder_id: the folder that it is in, None for none.
         raw: the service's own record.
     """
 
@@ -51,7 +51,7 @@ class Folder:
     """A folder for uploaded files.
 
     Attributes:
-        parent_id: the folder it is in, None for none.
+        parent_id: the folder that it is in, None for none.
         raw: the service's own record.
     """
 
@@ -62,7 +62,7 @@ class Folder:
 
 
 def given_file(file: object) -> File:
-    """A path, an open binary file or a `File` as the latter. Raises `InvalidInputError` for anything else."""
+    """Turn a path, an open binary file or a `File` into a `File`. Raise `InvalidInputError` for anything else."""
     if is_file(file):
         return as_file(file)
     remedy = "give a Path, an open file, or a File"
@@ -72,7 +72,7 @@ def given_file(file: object) -> File:
 
 
 def upload(file: File, folder_id: str | None, salt: str) -> Request:
-    """`File/Upload`, under a name that `salt` makes unique: a name that is taken fails, or gives the old file."""
+    """Make a `File/Upload` request. `salt` makes the name unique: one that is taken fails, or gives the old file."""
     named = attrs.evolve(file, name=salted(os.path.basename(file.name) or "file", salt))
     folder = () if folder_id is None else (("folderid", folder_id),)
     return Request("File/Upload", b"", (*folder, ("file", named)), repeatable=False)
@@ -88,7 +88,7 @@ def check_size(name: str, size: int | None, limit: int) -> None:
 
 
 def folder_create(name: str, parent_id: str | None) -> Request:
-    """`File/FolderCreate`. Raises `InvalidInputError` for a name that the service refuses."""
+    """Make a `File/FolderCreate` request. Raise `InvalidInputError` for a name that the service refuses."""
     given: object = name
     if not isinstance(given, str) or not FOLDER_NAME.fullmatch(given):
         raise InvalidInputError(message=f"name is {name!r}; a folder's name has letters, digits, - and _ only")
@@ -97,7 +97,7 @@ def folder_create(name: str, parent_id: str | None) -> Request:
 
 
 def uploaded(answer: Mapping[str, JSON]) -> UploadedFile:
-    """The file of an answer. Raises `DecodingError` if it holds none."""
+    """Read the uploaded file from a response. Raise `DecodingError` if there is none."""
     entry = _first(answer)
     return UploadedFile(
         id=as_text(entry.get("id")),
@@ -112,7 +112,7 @@ def uploaded(answer: Mapping[str, JSON]) -> UploadedFile:
 
 
 def created(answer: Mapping[str, JSON]) -> Folder:
-    """The folder of an answer. Raises `DecodingError` if it holds none."""
+    """Read the new folder from a response. Raise `DecodingError` if there is none."""
     entry = _first(answer)
     return Folder(as_text(entry.get("id")), as_text(entry.get("name")), as_text_or_none(entry.get("parentid")), entry)
 

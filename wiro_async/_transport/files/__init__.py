@@ -1,1 +1,1 @@
-"""Files of this machine: read in threads, written atomically."""
+"""Local files: written atomically, read for uploads, in threads."""

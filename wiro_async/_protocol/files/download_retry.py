@@ -1,0 +1,103 @@
+"""Decide whether and when a download is attempted again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+import attrs
+
+from wiro_async._protocol.files.transfer import Broken, Complete, Failure, Late, Refused, Wrong
+
+if TYPE_CHECKING:
+    from wiro_async._tuning import Tuning
+
+
+@attrs.frozen
+class Done:
+    """The file is complete."""
+
+
+@attrs.frozen
+class Retry:
+    """Send another request.
+
+    Attributes:
+        wait: seconds until then.
+    """
+
+    reason: str
+    wait: float
+
+
+@attrs.frozen
+class GiveUp:
+    """The file cannot be had.
+
+    Attributes:
+        problem: the end of a sentence that begins with the file's URL.
+    """
+
+    problem: str
+
+
+Action: TypeAlias = Done | Retry | GiveUp
+
+
+@attrs.define
+class RetryBudget:
+    """How long, and how often, a download may go on without progress.
+
+    Two things run out: the time in which a file may be late, and the number of failures. Both start again whenever
+    clearly more of the file has arrived than ever before: a long download over a bad network is finished, one that
+    gets nowhere is given up.
+
+    Args:
+        since: the time of the first request.
+    """
+
+    tuning: Tuning
+    since: float
+    _furthest: int = attrs.field(default=0, init=False)
+    _attempts: int = attrs.field(default=0, init=False)
+    _failures: int = attrs.field(default=0, init=False)
+
+    def extend(self, seconds: float) -> None:
+        """Do not count so much time: the download waited for its turn and sent no request."""
+        self.since += seconds
+
+    def decide(
+        self, outcome: Complete | Failure, received: int, total: int | None, now: float, random: float
+    ) -> Action:
+        """Decide what follows an attempt.
+
+        Args:
+            received: bytes of the file that have arrived.
+            total: bytes that it has, if known.
+            now: the time, by the clock of `since`.
+            random: from 0 to 1, for the jitter of the wait.
+        """
+        match outcome:
+            case Complete():
+                return Done()
+            case Refused(problem):
+                return GiveUp(problem)
+            case Late(reason, retry_after):
+                cost, least_wait = 0, retry_after or 0.0
+            case Broken(reason):
+                cost, least_wait = 1, 0.0
+            case Wrong(reason):  # a server that names wrong sizes seldom comes to name the right ones
+                cost, least_wait = 3, 0.0
+            case _:
+                assert_never(outcome)
+        step = min(self.tuning.download_step_bytes, self.tuning.download_step_share * (total or 0))
+        if received - self._furthest >= max(1.0, step):
+            self.since, self._furthest, self._attempts, self._failures = now, received, 0, 0
+            return Retry(reason, 0.0)
+        self._attempts += 1
+        self._failures += cost
+        left = self.since + self.tuning.download_lag - now
+        if left <= 0 or self._failures >= self.tuning.download_failures:
+            return GiveUp(f"could not be fetched whole: {reason}; try the download again later")
+        backoff = min(self.tuning.download_max_pause, self.tuning.download_pause * 2.0 ** min(self._attempts - 1, 30))
+        backoff *= 1 - random / 2
+        return Retry(reason, min(left, max(backoff, least_wait)))

@@ -1,0 +1,248 @@
+"""Connections for httpcore, straight on asyncio.
+
+httpcore's own go through anyio, whose cancel scopes and checkpoints cost more than the request itself, and they send
+the head of a request and its body in two packets. This one collects what is written until the event loop runs again,
+which makes it one system call, and knows without a system call whether the server has hung up.
+
+A server may respond before it has read the whole request, for instance to refuse a large upload. Then httpcore should
+stop writing and read the response. It does so after a `WriteError`, so that is what writing raises in this case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import httpcore
+
+HAPPY_EYEBALLS_SECONDS = 0.25  # then the host's next address is tried as well
+LARGE_WRITE = 64 * 1024  # bytes that are sent at once, while the writer waits until the system has taken them
+MAX_UNREAD = 512 * 1024  # bytes; with more of them, nothing is received until some were read
+
+
+class TcpBackend(httpcore.AsyncNetworkBackend):
+    """Opens connections for one transport, one after the other.
+
+    Args:
+        tunnel_handshakes: how many TLS handshakes a tunnel through a proxy takes; 0 without a tunnel.
+
+    Attributes:
+        stream: the latest connection.
+    """
+
+    def __init__(self, tunnel_handshakes: int) -> None:
+        self.stream: TcpStream | None = None
+        self._tunnel_handshakes = tunnel_handshakes
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect. Raises `httpcore.ConnectError` or `httpcore.ConnectTimeout`."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                _, self.stream = await loop.create_connection(
+                    partial(TcpStream, self._tunnel_handshakes, timeout),
+                    host,
+                    port,
+                    happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS,
+                )
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("timed out") from error
+        except (OSError, ValueError) as error:  # the latter for a host name that cannot be looked up
+            raise httpcore.ConnectError(str(error)) from error
+        return self.stream
+
+
+class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
+    """One connection, plain or with TLS. It has one reader and one writer at a time.
+
+    Until a tunnel through a proxy is complete, nothing of a request can have left: failures are those of connecting.
+    """
+
+    def __init__(self, tunnel_handshakes: int, connect_timeout: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tunnel_handshakes = tunnel_handshakes  # that are still to come
+        self._connect_timeout = connect_timeout
+        self._transport: asyncio.Transport
+        self._unread: deque[bytes] = deque()
+        self._unread_bytes = 0
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._source: asyncio.Timeout | None = None
+        self._is_full = False  # the system takes nothing to send for now
+        self._is_ended = False  # the server sends nothing more
+        self._lost: Exception | None = None  # why nothing can be sent any more
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """The next bytes, in pieces as they came, however long; b"" at the end."""
+        if not self._unread and self._lost is None:
+            self._reader = self._loop.create_future()
+            try:
+                async with asyncio.timeout(self._connect_timeout if self._tunnel_handshakes else timeout):
+                    await self._reader
+            except TimeoutError as error:
+                if self._tunnel_handshakes:
+                    raise httpcore.ConnectTimeout("the proxy timed out") from error
+                raise httpcore.ReadTimeout("timed out") from error
+            finally:
+                self._reader = None
+        if self._unread:
+            chunk = self._unread.popleft()
+            if self._unread_bytes >= MAX_UNREAD and self._lost is None:
+                self._transport.resume_reading()
+            self._unread_bytes -= len(chunk)
+            return chunk
+        if self._tunnel_handshakes:
+            raise httpcore.ConnectError("the proxy closed the connection") from self._lost
+        if not self._is_ended:
+            raise httpcore.ReadError(str(self._lost)) from self._lost
+        return b""
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send bytes. Small ones leave together with those that are written right after them."""
+        self._check_writable()
+        if not buffer:
+            return
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(buffer)
+        self._unsent_bytes += len(buffer)
+        if self._unsent_bytes < LARGE_WRITE:
+            return
+        self._flush()
+        if not self._is_full:
+            await asyncio.sleep(0)  # a source that never waits must not stop the event loop
+            return
+        self._writer = self._loop.create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._writer
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout("timed out") from error
+        finally:
+            self._writer = None
+        self._check_writable()
+
+    @asynccontextmanager
+    async def until_response(self) -> AsyncGenerator[None, None]:
+        """Run a block that waits for a piece of the request. It is cancelled if the server responds before."""
+        self._check_writable()
+        try:
+            async with asyncio.timeout(None) as self._source:
+                yield
+        except TimeoutError:
+            self._check_writable()
+            raise  # it is not ours
+        finally:
+            self._source = None
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        """Shake hands. Raises `httpcore.ConnectError` or `httpcore.ConnectTimeout`; then it is closed."""
+        try:
+            async with asyncio.timeout(timeout):
+                transport = await self._loop.start_tls(
+                    self._transport, self, ssl_context, server_hostname=server_hostname
+                )
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("timed out") from error
+        except (OSError, ValueError) as error:  # the latter for a name that no certificate can have
+            raise httpcore.ConnectError(str(error)) from error
+        assert transport is not None
+        self._transport = transport
+        self._tunnel_handshakes = max(0, self._tunnel_handshakes - 1)
+        return self
+
+    async def aclose(self) -> None:
+        """Close it, also under its reader and its writer."""
+        self.abort()
+        await asyncio.sleep(0)  # asyncio closes the socket then
+
+    def abort(self) -> None:
+        """Close it without waiting until the socket is closed."""
+        self._lose(ConnectionAbortedError("it was closed by the client"))
+        self._transport.abort()
+
+    def get_extra_info(self, info: str) -> Any:
+        """What httpcore asks for: whether the server hung up, and facts of TLS and addresses."""
+        if info == "is_readable":  # an idle connection on which something arrives is of no use
+            return bool(self._unread) or self._lost is not None
+        names = {"client_addr": "sockname", "server_addr": "peername"}
+        return self._transport.get_extra_info(names.get(info, info))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio has connected."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio has received something."""
+        self._unread.append(data)
+        self._unread_bytes += len(data)
+        if self._unread_bytes >= MAX_UNREAD:
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        """The server has sent everything. asyncio closes the connection."""
+        self._is_ended = True
+        self._lose(ConnectionResetError("the server closed it"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio has closed the connection."""
+        self._is_ended = self._is_ended or (exc is None and self._lost is None)
+        self._lose(exc or ConnectionResetError("the server closed it"))
+
+    def pause_writing(self) -> None:
+        """The system takes nothing more for now."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """The system takes more again."""
+        self._is_full = False
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(None)
+
+    def _lose(self, error: Exception) -> None:
+        self._lost = self._lost or error
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let the reader look, and the writer too if it may write no more."""
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+        if self._lost is None and not self._has_response:
+            return
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(None)
+        if self._source is not None and not self._source.expired():
+            self._source.reschedule(self._loop.time())
+
+    @property
+    def _has_response(self) -> bool:
+        return bool(self._unread) and not self._unread[0].startswith(b"HTTP/1.1 1")  # 100 is no response yet
+
+    def _check_writable(self) -> None:
+        if self._lost is not None:
+            raise httpcore.WriteError(str(self._lost)) from self._lost
+        if self._has_response:
+            raise httpcore.WriteError("the server responded before the end of the request")
+
+    def _flush(self) -> None:
+        unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        if unsent and self._lost is None:
+            self._transport.writelines(unsent)

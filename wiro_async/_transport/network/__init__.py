@@ -1,0 +1,1 @@
+"""What HTTP and WebSockets share: certificates, proxies, and how a failed connection is described."""

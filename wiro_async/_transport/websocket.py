@@ -1,0 +1,153 @@
+"""WebSockets, the only place that imports the websockets library."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+
+from wiro_async._errors import ConfigurationError, ConnectionFailedError
+from wiro_async._transport.network.proxies import proxy_for
+from wiro_async._transport.network.reasons import reason
+from wiro_async._transport.network.tls import Tls
+from wiro_async._tuning import Tuning
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+MAX_MESSAGE = 64 * 1024 * 1024
+NORMAL_CLOSURE = 1000
+
+
+class Discreet(logging.LoggerAdapter[logging.Logger]):
+    """A logger without DEBUG, at which the library logs every frame, and with them the tokens."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        """Whether a level is logged."""
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+logger = Discreet(logging.getLogger("wiro_async.socket"), {})
+
+
+class Socket:
+    """An open socket. Sending raises `ConnectionFailedError` when it is lost."""
+
+    def __init__(self, connection: ClientConnection, send_timeout: float) -> None:
+        self._connection = connection
+        self._send_timeout = send_timeout
+
+    async def send(self, frame: str | bytes) -> None:
+        """Send one frame. Cancelling it may have sent it."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            with anyio.fail_after(self._send_timeout):
+                await self._connection.send(frame)
+        except ConnectionClosed as error:
+            raise ConnectionFailedError(f"The WebSocket is closed: {error}.") from error
+        except TimeoutError as error:
+            raise ConnectionFailedError(f"The WebSocket send timed out after {self._send_timeout:g} s.") from error
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether the other side answers a ping within so many seconds."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            with anyio.move_on_after(seconds):
+                await (await self._connection.ping())
+                return True
+        except ConnectionClosed:
+            pass
+        return False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been closed, as far as is known."""
+        return self._connection.close_code is None
+
+    @property
+    def closed_politely(self) -> bool:
+        """Whether the other side closed it, and as one does when all is said."""
+        return self._connection.close_code == NORMAL_CLOSURE
+
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        """The frames received, text as UTF-8, until the socket is closed by either side."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            while True:
+                yield await self._connection.recv(decode=False)
+        except ConnectionClosed:
+            return
+
+
+@asynccontextmanager
+async def connected(
+    url: str, user_agent: str, tls: Tls, compression: bool, tuning: Tuning, pings: bool = True
+) -> AsyncGenerator[Socket, None]:
+    """Open a socket, and close it on leaving.
+
+    It goes through the same proxy, and trusts the same certificates, as HTTP does.
+
+    Args:
+        pings: whether the socket is lost if a ping is not answered in time. False for a reader that may be slow on
+            purpose: the answers wait behind what it did not read. `Socket.answers` asks in that case.
+
+    Raises:
+        ConnectionFailedError: it cannot be opened.
+    """
+    secure = url.startswith("wss")
+    try:
+        proxy = await anyio.to_thread.run_sync(_prepare, url, tls, secure)
+    except (ConfigurationError, ValueError) as error:  # the latter for a URL without meaning
+        raise ConnectionFailedError(f"Could not open the WebSocket: {reason(error)[0]}.", sent=False) from None
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import WebSocketException
+
+    proxy_tls: dict[str, Any] = (
+        {"proxy_ssl": tls.context} if proxy is not None and proxy.lower().startswith("https:") else {}
+    )
+    try:
+        connection = await connect(
+            url,
+            ssl=tls.context if secure else None,
+            proxy=proxy,
+            user_agent_header=user_agent,
+            compression="deflate" if compression else None,
+            max_size=MAX_MESSAGE,
+            open_timeout=tuning.socket_open,
+            close_timeout=tuning.socket_close,
+            ping_interval=tuning.socket_ping if pings else None,
+            ping_timeout=tuning.socket_ping,
+            logger=logger,
+            **proxy_tls,
+        )
+    except (OSError, WebSocketException, ValueError) as error:  # the last one for odd proxies and URLs
+        text, cause = reason(error)
+        raise ConnectionFailedError(f"Could not open the WebSocket: {text}.", sent=False) from cause
+    try:
+        yield Socket(connection, tuning.socket_send)
+    finally:
+        try:
+            # The library's own timeout begins when the close frame was sent, which may be never.
+            with anyio.move_on_after(2 * tuning.socket_close, shield=True):
+                await connection.close()
+        finally:
+            connection.transport.abort()
+
+
+def _prepare(url: str, tls: Tls, secure: bool) -> str | None:
+    """Do what takes long, in a thread: the imports, the TLS context, and looking up the proxy."""
+    import_module("websockets.asyncio.client")
+    import_module("msgspec.json")  # decodes the messages
+    parts = urlsplit(url)
+    proxy = proxy_for("https" if secure else "http", parts.hostname or "", parts.port or (443 if secure else 80))
+    _ = tls.context if secure or proxy is not None else None
+    return proxy
