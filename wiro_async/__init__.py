@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from wiro_async._api.batch import (
         Batch,
         BatchItem,
-        BatchSettings,
+        BatchOptions,
         BatchStats,
         Concurrency,
         Inputs,
@@ -119,7 +119,7 @@ __all__ = [
     "Batch",
     "BatchFailedError",
     "BatchItem",
-    "BatchSettings",
+    "BatchOptions",
     "BatchStats",
     "BudgetExceededError",
     "ByteStream",
@@ -317,7 +317,7 @@ _HOMES = {
     "_api.batch": (
         "Batch",
         "BatchItem",
-        "BatchSettings",
+        "BatchOptions",
         "BatchStats",
         "Concurrency",
         "Inputs",

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
 from wiro_async._api.batch.batch_factory import new_batch, run_all
-from wiro_async._api.batch.batch_options import BatchSettings
+from wiro_async._api.batch.batch_options import BatchOptions
 from wiro_async._api.options import check_options, documented
 from wiro_async._api.resources.model_catalog import Models
 from wiro_async._api.resources.model_lookup import ModelLookup
@@ -315,20 +315,20 @@ class AsyncWiro:
         return await output.save(to, overwrite=overwrite, max_bytes=max_bytes)
 
     @overload
-    def batch(self, model_or_requests: str, inputs: Inputs, **options: Unpack[BatchSettings]) -> Batch: ...
+    def batch(self, model_or_requests: str, inputs: Inputs, **options: Unpack[BatchOptions]) -> Batch: ...
     @overload
     def batch(
         self,
         model_or_requests: Iterable[RunRequest | BatchItem] | AsyncIterable[RunRequest | BatchItem],
         inputs: None = None,
-        **options: Unpack[BatchSettings],
+        **options: Unpack[BatchOptions],
     ) -> Batch: ...
-    @documented(BatchSettings)
+    @documented(BatchOptions)
     def batch(
         self,
         model_or_requests: str | Iterable[RunRequest | BatchItem] | AsyncIterable[RunRequest | BatchItem],
         inputs: Inputs | None = None,
-        **options: Unpack[BatchSettings],
+        **options: Unpack[BatchOptions],
     ) -> Batch:
         """Run many inputs at a time: `async with wiro.batch(…) as batch: async for item in batch: …`.
 
@@ -336,7 +336,7 @@ class AsyncWiro:
             model_or_requests: one model for all `inputs`, or an iterable of `RunRequest`s, or of items of an earlier
                 batch, which are run again under their keys.
             inputs: a sync or async iterable of parameter mappings (or `RunRequest`s), taken one by one.
-            **options: see `BatchSettings`.
+            **options: see `BatchOptions`.
 
         Raises:
             InvalidInputError: an option is wrong. Errors of single items come with the items.
@@ -345,15 +345,15 @@ class AsyncWiro:
 
     @overload
     async def map(
-        self, model: str, inputs: Inputs, *, return_exceptions: Literal[False] = ..., **options: Unpack[BatchSettings]
+        self, model: str, inputs: Inputs, *, return_exceptions: Literal[False] = ..., **options: Unpack[BatchOptions]
     ) -> list[TaskResult]: ...
     @overload
     async def map(
-        self, model: str, inputs: Inputs, *, return_exceptions: bool, **options: Unpack[BatchSettings]
+        self, model: str, inputs: Inputs, *, return_exceptions: bool, **options: Unpack[BatchOptions]
     ) -> list[TaskResult | Exception]: ...
-    @documented(BatchSettings)
+    @documented(BatchOptions)
     async def map(
-        self, model: str, inputs: Inputs, *, return_exceptions: bool = False, **options: Unpack[BatchSettings]
+        self, model: str, inputs: Inputs, *, return_exceptions: bool = False, **options: Unpack[BatchOptions]
     ) -> list[TaskResult] | list[TaskResult | Exception]:
         """Run many inputs and return their results, in the order of the inputs. Cancelling stops the running tasks.
 
@@ -361,7 +361,7 @@ class AsyncWiro:
             model: "owner/model".
             inputs: as in `batch`.
             return_exceptions: put errors into the list instead of raising one at the end.
-            **options: see `BatchSettings`.
+            **options: see `BatchOptions`.
 
         Raises:
             BatchFailedError: all runs have ended and some failed. Its `items` hold every result that was paid for.

@@ -406,7 +406,6 @@ async def test_no_inputs(emulator: WiroEmulator, wiro: AsyncWiro, inputs: Any) -
         {"journal_grace": -1},
         {"journal_grace": "long"},
         {"progress": "yes"},
-        {"concurency": 4},
     ],
     ids=str,
 )

@@ -20,7 +20,7 @@ import attrs
 
 from wiro_async._api.batch.batch_inputs import BatchInputs, Inputs, ReorderBuffer, TakenInput
 from wiro_async._api.batch.batch_items import BatchItem
-from wiro_async._api.batch.batch_options import BatchOptions
+from wiro_async._api.batch.batch_options import CheckedBatchOptions
 from wiro_async._api.batch.budget import Budget, Estimator
 from wiro_async._api.batch.item_run import BatchContext, EndedItem, ItemRun
 from wiro_async._api.batch.item_runs import Runs
@@ -57,7 +57,7 @@ class Batch:
         ready: Callable[[], Awaitable[None]],
         model: str | None,
         inputs: Inputs,
-        options: BatchOptions,
+        options: CheckedBatchOptions,
         estimator: Estimator,
         tuning: Tuning,
     ) -> None:

@@ -9,7 +9,7 @@ import attrs
 from wiro_async._api.batch.batch import Batch
 from wiro_async._api.batch.batch_inputs import Inputs
 from wiro_async._api.batch.batch_items import BatchItem, RunRequest
-from wiro_async._api.batch.batch_options import BatchOptions, BatchSettings
+from wiro_async._api.batch.batch_options import BatchOptions, CheckedBatchOptions
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.options import check_options
 from wiro_async._api.results.task_result import TaskResult
@@ -24,16 +24,16 @@ def new_batch(
     runner: Runner,
     model_or_requests: str | Iterable[RunRequest | BatchItem] | AsyncIterable[RunRequest | BatchItem],
     inputs: Inputs | None,
-    options: BatchSettings,
+    options: BatchOptions,
     function: str = "batch",
 ) -> Batch:
     """Make a batch. Raises `InvalidInputError` for wrong options."""
-    check_options(function, options, BatchSettings)
+    check_options(function, options, BatchOptions)
     model = model_or_requests if isinstance(model_or_requests, str) else None
     wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
     if wanted is None or (model is None and inputs is not None):
         raise InvalidInputError(message="give batch(model, inputs), or batch(requests) without inputs")
-    checked = BatchOptions.of(options)
+    checked = CheckedBatchOptions.of(options)
     timeouts = runner.timeouts(checked.timeout, checked.queue_timeout)
 
     async def plan(request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:

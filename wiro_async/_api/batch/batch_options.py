@@ -23,7 +23,7 @@ Validator: TypeAlias = Callable[[object, "attrs.Attribute[Any]", Any], None]
 
 
 @public
-class BatchSettings(TypedDict, total=False):
+class BatchOptions(TypedDict, total=False):
     """The keyword arguments of `AsyncWiro.batch`. All are optional.
 
     Args:
@@ -120,8 +120,8 @@ def _path(given: str | os.PathLike[str]) -> Path:
 
 
 @attrs.frozen(kw_only=True)
-class BatchOptions:
-    """Checked options of a batch, with their defaults. `BatchSettings` documents them."""
+class CheckedBatchOptions:
+    """Checked options of a batch, with their defaults. `BatchOptions` documents them."""
 
     concurrency: Concurrency = attrs.field(default="auto", validator=_count(1, "auto"))
     order: Order = attrs.field(default="completed", validator=_one_of("completed", "input"))
@@ -141,9 +141,6 @@ class BatchOptions:
     queue_timeout: float | None = None
 
     @classmethod
-    def of(cls, settings: BatchSettings) -> BatchOptions:
+    def of(cls, settings: BatchOptions) -> CheckedBatchOptions:
         """Check what a user has passed. Raises `InvalidInputError` with the name of the option that is wrong."""
-        if unknown := sorted(settings.keys() - BatchSettings.__annotations__.keys()):
-            known = ", ".join(BatchSettings.__annotations__)
-            raise InvalidInputError(message=f"a batch has no option {', '.join(unknown)}; it has {known}")
         return cls(**settings)
