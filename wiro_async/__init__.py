@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
     from wiro_async._api.conversation.answer_reader import ResponseModel
-    from wiro_async._api.conversation.chat_options import ChatSettings, TurnSettings
+    from wiro_async._api.conversation.chat_settings import ChatSettings, TurnSettings
     from wiro_async._api.conversation.realtime_session import RealtimeSession
     from wiro_async._api.journal import Journal, JournalItem
     from wiro_async._api.results.async_items import Items
@@ -329,7 +329,7 @@ _HOMES = {
     ),
     "_api.journal": ("Journal", "JournalItem"),
     "_api.conversation": ("Conversation", "TurnResult", "TurnStream"),
-    "_api.conversation.chat_options": ("ChatSettings", "TurnSettings"),
+    "_api.conversation.chat_settings": ("ChatSettings", "TurnSettings"),
     "_api.conversation.answer_reader": ("ResponseModel",),
     "_api.conversation.realtime_session": ("RealtimeSession",),
 }

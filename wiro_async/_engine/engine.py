@@ -9,7 +9,7 @@ import attrs
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.sender import Pace
-from wiro_async._engine.realtime.realtime_sessions import Realtime
+from wiro_async._engine.realtime.realtime_connections import RealtimeConnections
 from wiro_async._engine.submission.submitter import Submitter
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
@@ -76,7 +76,7 @@ class Engine:
             self.background, tuning, max_concurrency, self._connect, tasks_per_socket, polls_per_second
         )
         self.limiter = self.tracker.limiter
-        self.realtime = Realtime(self.background, self.tracker, self._connect_realtime)
+        self.realtime = RealtimeConnections(tuning, self.background, self.tracker, self._connect_realtime)
         self.submitter = Submitter(self.background, self.limiter, self.tracker)
 
     def statistics(self) -> Statistics:

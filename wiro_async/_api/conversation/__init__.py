@@ -1,7 +1,7 @@
 """Conversations with LLMs."""
 
 from wiro_async._api.conversation.chat import Conversation
-from wiro_async._api.conversation.chat_options import ChatSettings
+from wiro_async._api.conversation.chat_settings import ChatSettings
 from wiro_async._api.conversation.turn_result import TurnResult
 from wiro_async._api.conversation.turn_stream import TurnStream
 

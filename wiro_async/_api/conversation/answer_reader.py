@@ -1,4 +1,4 @@
-"""Answers of a given form: what is asked for, and reading it. https://wiro.ai/docs/run-a-model"""
+"""Structured answers: the request for one, and reading it. https://wiro.ai/docs/run-a-model"""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ NAME = "response_format"
 
 @attrs.frozen
 class AnswerForm(Generic[T]):
-    """What an answer must be.
+    """The form that an answer must have.
 
     Attributes:
-        format: what asks for it.
+        format: the parameter that requests it.
     """
 
     format: Mapping[str, JSON]
@@ -35,54 +35,54 @@ class AnswerForm(Generic[T]):
 
     @classmethod
     async def of(cls, wanted: ResponseModel[T]) -> AnswerForm[T]:
-        """From a class, or from a JSON schema. Raises `InvalidInputError` for anything else."""
+        """Make a form from a class or a JSON schema. Raises `InvalidInputError` for anything else."""
         if isinstance(wanted, Mapping):
-            await schemas.load(validation=True)
+            await schemas.load_validation()
             given = {str(name): to_json(value, f"response_model[{name!r}]") for name, value in wanted.items()}
             form = response_format(str(given.get("title") or "answer"), given)
-            return cls(form, partial(_checked, schemas.validator(schema_in(form), "response_model")))  # type: ignore[arg-type]
-        await schemas.load()
+            check = schemas.validator(schema_in(form), "response_model")
+
+            def read(text: str) -> JSON:
+                value = decode(text)
+                check(value)
+                return value
+
+            return cls(form, read)  # type: ignore[arg-type]  # T is JSON here
         name = getattr(wanted, "__name__", str(wanted))
         schema = strict(schemas.schema_of(wanted, f"response_model {name}"))
-        return cls(response_format(name, schema), partial(schemas.decoded_as, kind=wanted))
+        return cls(response_format(name, schema), partial(schemas.decode_as, kind=wanted))
 
     @classmethod
     def none(cls) -> AnswerForm[None]:
-        """Any text will do."""
+        """Any text."""
         return AnswerForm({}, lambda text: None)
 
-    def asked_for(self, given: Input | None) -> dict[str, object]:
-        """An input with it. Raises `InvalidInputError` if the input asks for another one."""
+    def add_to(self, given: Input | None) -> dict[str, object]:
+        """An input that requests this form. Raises `InvalidInputError` if the input requests another one."""
         if given and given.get(NAME):
             raise InvalidInputError(message=f"{NAME} is in the input, and response_model is given; give one of them")
         return {**(given or {}), NAME: self.format}
 
     def read(self, text: str, tasks: Sequence[TaskInfo] = (), finish_reason: str | None = None) -> T:
         """The value in an answer. Raises `ResponseFormatError`."""
-        return reading(self._read, text, tasks, finish_reason)
+        return read_answer(self._read, text, tasks, finish_reason)
 
 
-def reading(read: Callable[[str], T], text: str, tasks: Sequence[TaskInfo], finish_reason: str | None) -> T:
-    """What `read` makes of the JSON in an answer. Raises `ResponseFormatError` for any error."""
+def read_answer(read: Callable[[str], T], text: str, tasks: Sequence[TaskInfo], finish_reason: str | None) -> T:
+    """The value that `read` makes of the JSON in an answer. Raises `ResponseFormatError` for any error."""
     try:
         return read(json_text(text))
-    except Exception as error:  # whatever a class of the caller's raises, the answer is paid for
+    except Exception as error:  # a class of the caller may raise anything, and the answer is paid for
         why = f" (the model stopped by {finish_reason!r})" if finish_reason not in (None, "stop") else ""
         raise ResponseFormatError(text, f"{error}{why}", tasks) from error
 
 
 def check_form(model: Model | None) -> None:
-    """See whether a model can be asked for a form. Raises `InvalidInputError` if it is known that it cannot."""
+    """Raise `InvalidInputError` for a model that is known not to take a form."""
     if model is None or not model.parameters or model.takes_turns:
         return
     if all(parameter.id != NAME for parameter in model.parameters):
         raise InvalidInputError(
-            message=f"{model.slug} takes no {NAME}, so response_model cannot be asked of it; nothing was sent. "
+            message=f"{model.slug} takes no {NAME}, so response_model cannot be used with it. Nothing was sent. "
             "Describe the form in the prompt, and read the answer with result.parse(…)"
         )
-
-
-def _checked(check: Callable[[JSON], None], text: str) -> JSON:
-    value = decode(text)
-    check(value)
-    return value

@@ -1,4 +1,4 @@
-"""Tools that a model may call: functions that are run here, and schemas of what the caller runs."""
+"""Tools that a model may call: functions, which are run here, and schemas of tools that the caller runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FunctionTool:
     """A function that a model may call.
 
     Attributes:
-        declaration: what the model is told of it.
+        declaration: describes it to the model.
     """
 
     name: str
@@ -39,8 +39,21 @@ class FunctionTool:
 
     @classmethod
     def of(cls, function: Function) -> FunctionTool:
-        """From its name, docstring and type hints. Raises `InvalidInputError` where these do not do."""
-        name = _name_of(function)
+        """Make a tool from the name, docstring and type hints of a function.
+
+        Raises:
+            InvalidInputError: they do not suffice, or it is no function.
+        """
+        if not callable(function):
+            raise InvalidInputError(
+                message=f"a tool is {function!r}; give a function with type hints, or a tool's schema"
+            )
+        named: object = schemas.without_partials(function)
+        name = str(getattr(named, "__name__", type(named).__name__))
+        if name == "<lambda>":
+            raise InvalidInputError(
+                message="a tool is a lambda, which has no name; write a function: def look(city: str): …"
+            )
         arguments = schemas.arguments_of(function, name)
         schema = schemas.schema_of(arguments, f"tool {name}")
         described: dict[str, JSON] = {"name": name, "description": inspect.getdoc(function) or ""}
@@ -48,15 +61,19 @@ class FunctionTool:
         return cls(name, function, {"type": "function", "function": {**described, "parameters": parameters}}, arguments)
 
     async def run(self, arguments: str) -> JSON:
-        """Call it with a model's arguments. Raises whatever is wrong with these, or whatever it raises."""
+        """Call the function with the arguments of a model. Raises what the function raises, or what is wrong with them.
+
+        A plain function runs in a thread, so that it cannot block the event loop.
+        """
         call = partial(self.function, **schemas.arguments_in(arguments or "{}", self._arguments))
-        if _is_coroutine_function(self.function):
-            given = call()
+        function: object = schemas.without_partials(self.function)
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+            output = call()
         else:
-            given = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
-        if inspect.isawaitable(given):
-            given = await given
-        return schemas.plain(given, f"what {self.name} returned")
+            output = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+        if inspect.isawaitable(output):
+            output = await output
+        return schemas.to_plain(output, f"what {self.name} returned")
 
 
 @attrs.frozen
@@ -64,39 +81,37 @@ class Toolbox:
     """All tools of a turn.
 
     Attributes:
-        functions: those that are run here, by name.
-        declarations: what the model is told of all of them.
+        functions: the tools that are run here, by name.
+        declarations: describe all tools to the model.
     """
 
     functions: Mapping[str, FunctionTool]
     declarations: Sequence[Mapping[str, object]]
 
     @classmethod
-    async def of(cls, tools: Tools) -> Toolbox:
-        """Check tools. Raises `InvalidInputError`, and `ConfigurationError` if a library is missing."""
-        if any(not isinstance(tool, Mapping) for tool in tools):
-            await schemas.load()
+    def of(cls, tools: Tools) -> Toolbox:
+        """Check tools, and describe functions. Raises `InvalidInputError`."""
         ours = {id(tool): FunctionTool.of(tool) for tool in tools if not isinstance(tool, Mapping)}
-        told = [tool if isinstance(tool, Mapping) else ours[id(tool)].declaration for tool in tools]
-        names = tool_names(told)
+        declarations = [tool if isinstance(tool, Mapping) else ours[id(tool)].declaration for tool in tools]
+        names = tool_names(declarations)
         twice = {name for name in names if name and names.count(name) > 1}
         if twice:
             raise InvalidInputError(
-                message=f"two tools are called {' and two '.join(sorted(twice))}; names tell them apart"
+                message=f"two tools are called {' and two '.join(sorted(twice))}; give each tool its own name"
             )
-        return cls({tool.name: tool for tool in ours.values()}, told)
+        return cls({tool.name: tool for tool in ours.values()}, declarations)
 
     def runs(self, call: ToolCall, declared: Sequence[str]) -> bool:
-        """Whether a call is answered here: it is of a function, or of nothing that was declared."""
+        """Whether a call is answered here: of a function, or of a tool that does not exist."""
         return call.name in self.functions or call.name not in declared
 
     async def run(
         self, calls: Sequence[ToolCall], on_error: OnToolError, tasks: Sequence[TaskInfo] = ()
     ) -> list[ToolOutput]:
-        """Run calls at the same time. Cancelling cancels them all; threads of plain functions are left to end.
+        """Run calls at the same time. Cancelling cancels all of them. Threads of plain functions are left to end.
 
         Raises:
-            ToolError: one failed, if that is wanted; the others are cancelled.
+            ToolError: one failed, and `on_error` is "raise". The others are cancelled.
         """
         given: dict[int, ToolOutput] = {}
         failed: list[tuple[ToolCall, Exception]] = []
@@ -108,14 +123,14 @@ class Toolbox:
                 failed.append((call, error))
                 if on_error == "raise":
                     group.cancel_scope.cancel()
-                given[index] = ToolOutput(call.call_id, call.name, f"Error: {_told(error)}", failed=True)
+                given[index] = ToolOutput(call.call_id, call.name, f"Error: {_describe(error)}", failed=True)
 
         async with anyio.create_task_group() as group:
             for index, call in enumerate(calls):
                 group.start_soon(run, index, call)
         if failed and on_error == "raise":
             call, error = failed[0]
-            raise ToolError(call.name, call.call_id, _told(error), tasks) from error
+            raise ToolError(call.name, call.call_id, _describe(error), tasks) from error
         return [given[index] for index in range(len(calls))]
 
     async def _output(self, call: ToolCall) -> ToolOutput:
@@ -125,30 +140,13 @@ class Toolbox:
         try:
             return ToolOutput(call.call_id, call.name, await tool.run(call.arguments))
         except asyncio.CancelledError as error:
+            # A tool may cancel itself, or wait for something that is cancelled. That is an error of the tool. If this
+            # task is being cancelled, it is the caller who gives up.
             here = asyncio.current_task()
             if here is None or here.cancelling():
                 raise
             raise RuntimeError(f"{call.name} was cancelled by itself, or by what it waited for") from error
 
 
-def _name_of(function: Function) -> str:
-    given: object = function
-    if not callable(given):
-        raise InvalidInputError(message=f"a tool is {given!r}; give a function with type hints, or a tool's schema")
-    while isinstance(given, partial):
-        given = given.func
-    if getattr(given, "__name__", "") == "<lambda>":
-        raise InvalidInputError(
-            message="a tool is a lambda, which has no name; write a function: def look(city: str): …"
-        )
-    return str(getattr(given, "__name__", type(given).__name__))
-
-
-def _is_coroutine_function(function: Function) -> bool:
-    while isinstance(function, partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-
-
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

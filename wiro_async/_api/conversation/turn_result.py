@@ -1,4 +1,4 @@
-"""What a turn of a conversation gave."""
+"""The result of a turn of a conversation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wiro_async._api.conversation.answer_reader import AnswerForm
 from wiro_async._api.results.task_result import ParsedResult, T, TaskResult
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
-from wiro_async._protocol.conversations.usage import summed
+from wiro_async._protocol.conversations.usage import add_usage
 from wiro_async._protocol.values.json import JSON
 from wiro_async._public import public
 
@@ -20,9 +20,9 @@ class TurnResult(ParsedResult[T]):
     """A finished turn: the result of its last run, with `usage`, `cost` and `elapsed` of all of them.
 
     Attributes:
-        runs: the results of all runs of the turn, in order; more than one if tools were run.
-        tool_outputs: what the tools that were run here gave, in order.
-        open_outputs: those of them that the model does not know yet, as it waits for outputs of yours too.
+        runs: the results of all runs of the turn, in order. More than one if tools were run.
+        tool_outputs: the outputs of the tools that were run here, in order.
+        open_outputs: those that the model does not know yet, because it waits for outputs of yours too.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class TurnResult(ParsedResult[T]):
 
     @property
     def pending_calls(self) -> tuple[ToolCall, ...]:
-        """The completed calls that wait for outputs of yours: `chat.send(tool_outputs={call.call_id: …})`."""
+        """The completed calls that wait for your outputs: `chat.send(tool_outputs={call.call_id: …})`."""
         if not self.asks_for_tools:
             return ()
         answered = {output.call_id for output in self.open_outputs}
@@ -48,17 +48,17 @@ class TurnResult(ParsedResult[T]):
 
     @property
     def usage(self) -> Mapping[str, JSON]:
-        """The counted tokens of all runs: `input_tokens`, `output_tokens`, `total_tokens`."""
-        return reduce(summed, (run.usage for run in self.runs), {})
+        """The token counters of all runs: `input_tokens`, `output_tokens`, `total_tokens`."""
+        return reduce(add_usage, (run.usage for run in self.runs), {})
 
     @property
     def cost(self) -> Decimal | None:
-        """What all runs were billed, in US dollars; None if none of them tells."""
+        """The cost of all runs in US dollars. None if it is known of none of them."""
         costs = [run.cost for run in self.runs if run.cost is not None]
         return sum(costs, Decimal(0)) if costs else None
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds the model ran."""
+        """Seconds that the model ran."""
         times = [run.elapsed for run in self.runs if run.elapsed is not None]
         return sum(times) if times else None

@@ -1,9 +1,10 @@
-"""A turn of a conversation while it happens."""
+"""A turn of a conversation as it is written."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Generic, Self, TypeAlias
 
@@ -18,10 +19,9 @@ from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._api.tasks.text_deltas import TextSoFar
 from wiro_async._engine.background.background_tasks import BackgroundTask
 from wiro_async._engine.tracking.tracked_task import TrackedTask
-from wiro_async._errors import WiroError
+from wiro_async._errors import UsageError, WiroError
 from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._public import public
 
 TurnEvent: TypeAlias = TextDelta | TextReset | ToolCall | ToolOutput
@@ -29,63 +29,67 @@ TurnEvent: TypeAlias = TextDelta | TextReset | ToolCall | ToolOutput
 
 @public
 class TurnStream(Generic[T]):
-    """Submits on entering, gives events while iterated, stops the run when it is left before the end.
+    """Submits on entering, gives events while iterated, and stops the run if it is left before the end.
 
-    The events are `TextDelta` and, rarely, `TextReset`; `ToolCall` when the model has completed a call; and, if tools
-    are run here, `ToolOutput` for each of them, after which the text of the next run follows. Tools run in the
-    background: a reader that is cancelled while it waits does not disturb them, leaving the stream cancels them.
-    Entering it once more would be another turn, so it raises `WiroError`.
+    The events are `TextDelta`, rarely `TextReset`, and `ToolCall` when the model has completed a call. If tools are run
+    here, a `ToolOutput` follows for each of them, then the text of the next run. Tools run in the background: leaving
+    the stream cancels them, cancelling a reader does not. Entering the stream again would be another turn, so it raises
+    `UsageError`.
     """
 
+    # A turn alternates between a run, whose events are read, and what follows it in the background: its tools, and the
+    # submit of the next run. These attributes say where it is: `_exit` whether it was entered, `_events` which run is
+    # read, `_job` what follows it, `_outcome` how the turn has ended.
+    _exit: AsyncExitStack | None = None
     _turn: Turn[T]
     _task: TrackedTask | None = None
     _handle: TaskHandle | None = None
     _events: EventStream | None = None
     _job: BackgroundTask | None = None
-    _result: TurnResult[T] | None = None
-    _broken: Exception | None = None
-    _entered = _left = _being_read = False
+    _outcome: TurnResult[T] | WiroError | None = None
+    _is_iterated = False
 
     def __init__(self, state: ChatState, prepare: Callable[[], Awaitable[Turn[T]]]) -> None:
         self._state = state
         self._prepare = prepare
-        self._told = deque[TurnEvent]()
+        self._unread = deque[TurnEvent]()
         self._text = TextSoFar()
 
     @property
     def handle(self) -> TaskHandle:
-        """The run at present."""
+        """The current run."""
         if self._handle is None:
             raise _not_entered()
         return self._handle
 
     @property
     def text_so_far(self) -> str:
-        """The present run's answer, as far as it was read from this stream."""
+        """The answer of the current run, as far as it was read from this stream."""
         return self._text.answer
 
     @property
     def thinking_so_far(self) -> str:
-        """The present run's thoughts, as far as they were read from this stream."""
+        """The thoughts of the current run, as far as they were read from this stream."""
         return self._text.thinking
 
     @property
     def is_over(self) -> bool:
-        """Whether the present run is known to be over, also when there is text left to read, or tools are run."""
+        """Whether the current run is known to be over, also while there is text left to read, or tools run."""
         return self._events is not None and self._events.is_over
 
     async def __aenter__(self) -> Self:
-        if self._entered:
-            raise WiroError("this stream was entered before; each chat.stream(…) is one turn")
-        self._state.begin()
-        self._entered = True
+        if self._exit is not None:
+            raise UsageError("this stream was entered before; each chat.stream(…) is one turn")
+        stack = AsyncExitStack()
+        stack.enter_context(self._state.turn())
+        self._exit = stack
         try:
             self._turn = await self._prepare()
-            await self._start()
+            await self._start_run()
         except BaseException:
-            self._left = True
-            self._state.end()
+            await stack.aclose()
             raise
+        stack.push_async_callback(self._stop)
         return self
 
     async def __aexit__(
@@ -94,115 +98,122 @@ class TurnStream(Generic[T]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """The same as leaving it, for `contextlib.aclosing`; harmless if it was not entered, or is left."""
-        if self._left or not self._entered:
-            return
-        self._left = True
-        try:
-            if self._job is not None:
-                await self._job.cancel(self._turn.runner.engine.tuning.stop_wait)
-            await self._stop()
-        finally:
-            self._state.end()
+        """Leave the stream, for `contextlib.aclosing`. Harmless if it was not entered, or was left before."""
+        if self._exit is not None:
+            await self._exit.aclose()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> TurnEvent:
-        if self._being_read:
-            raise WiroError("somebody reads this stream already: one loop reads it, and matches on the events' types")
-        self._being_read = True
+        if self._is_iterated:
+            raise UsageError(
+                "this stream is already being iterated: use one loop, and match on the types of its events"
+            )
+        self._is_iterated = True
         try:
-            while not self._told:
-                await self._go_on()
+            while not self._unread:
+                await self._advance()
         finally:
-            self._being_read = False
-        event = self._told.popleft()
+            self._is_iterated = False
+        event = self._unread.popleft()
         self._text.note(event)
         return event
 
     async def result(self) -> TurnResult[T]:
-        """Wait for the end of the turn; what was not read yet is skipped. Errors as of `Conversation.send`.
+        """Wait for the end of the turn. Events that were not read are skipped. Errors as of `Conversation.send`.
 
-        Cancelling ends the wait only; leaving the stream stops the turn.
+        Cancelling ends the wait only. Leaving the stream stops the turn.
         """
         async for _ in self:
             pass
-        if self._result is None:
-            raise _left_early()
-        return self._result
+        assert isinstance(self._outcome, TurnResult)  # the iteration ends with nothing else
+        return self._outcome
 
-    async def _start(self) -> None:
+    async def _start_run(self) -> None:
         turn, start = self._turn, anyio.current_time()
-        task = self._task = await turn.runner.start(turn.spec(), turn.timeouts)
+        task = self._task = await turn.runner.start(turn.next_run(), turn.timeouts)
         handle = self._handle = turn.runner.handle(task, turn.timeouts)
-        if turn.options.on_cancel == "stop":
+        if turn.on_cancel == "stop":
             task.own()
         self._events = events_since(handle, start, turn.timeouts)
         self._text = TextSoFar()
 
     async def _stop(self) -> None:
-        assert self._events is not None
+        """Cancel what runs in the background, and stop the run."""
+        if self._job is not None:
+            await self._job.cancel(self._turn.runner.engine.tuning.stop_wait)  # it may have started the next run
         assert self._task is not None
+        assert self._events is not None
         is_over = self._events.is_over
         self._events.close()
         if self._task.disown() and not is_over:
             await self._task.stop()
+        if self._outcome is None:
+            self._outcome = _left_early()
 
-    async def _go_on(self) -> None:
-        """Wait for the next event, or for what comes after a run. Raises StopAsyncIteration after all of it."""
+    async def _advance(self) -> None:
+        """Wait for the next event, or for what follows a run.
+
+        Raises:
+            StopAsyncIteration: the turn has ended well, and everything was read.
+        """
         if self._events is None:
             raise _not_entered()
-        if self._broken is not None:
-            raise WiroError("this turn has ended by an error: leave the stream, then send it again") from self._broken
-        if self._result is not None:
+        if isinstance(self._outcome, TurnResult):
             raise StopAsyncIteration
+        if (ended_by := self._outcome) is not None:
+            raise WiroError(
+                f"this turn has ended by an error ({ended_by}): leave the stream, then send it again"
+            ) from ended_by
         try:
             if self._events.over is None:
                 await self._read(self._events)
             else:
-                await self._await_errand(self._events.over)
-        except StopAsyncIteration:
-            self._broken = _left_early()
-            raise self._broken from None
+                await self._follow(self._events)
         except WiroError as error:
-            self._broken = error
-            self._turn.tell_earlier_runs(error)
+            self._outcome = error
+            self._turn.note_earlier_runs(error)
             raise
 
     async def _read(self, events: EventStream) -> None:
-        event = await anext(events)
+        """Read the next event of a run."""
+        try:
+            event = await anext(events)
+        except StopAsyncIteration:
+            raise _left_early() from None  # otherwise the last event comes first
         match event:
             case TextDelta() | TextReset() | ToolCall():
-                self._told.append(event)
+                self._unread.append(event)
             case TaskFinished(result=result) if result.succeeded:
-                self._told += self._text.corrections(result)
+                self._unread += self._text.corrections(result)
 
-    async def _await_errand(self, over: TaskInfo) -> None:
-        """A run is over: run tools and start the next one, or end the turn. Who waits for that may come again."""
-        runner = self._turn.runner
-        if self._job is None:
+    async def _follow(self, events: EventStream) -> None:
+        """Wait for what follows a run that is over. A reader that is cancelled meanwhile may come again."""
+        if (job := self._job) is None:
             if self._task is not None:
                 self._task.disown()
-            self._job = runner.engine.background.start(self._after, over)
-        await self._job.wait()
-        self._job = None
-        if self._left:
-            raise _left_early()
+            job = self._job = self._turn.runner.engine.background.start(self._continue, events)
+        await job.wait()
+        if self._job is job:
+            raise _left_early()  # the job was cancelled: at its end it clears itself
 
-    async def _after(self, over: TaskInfo) -> None:
+    async def _continue(self, events: EventStream) -> None:
+        """Run the tools that a run asks for and start the next one, or end the turn."""
         turn = self._turn
+        assert events.over is not None
         known = len(turn.outputs)
-        goes_on = await turn.goes_on(turn.runner.context.result(over))
-        self._told += turn.outputs[known:]
+        goes_on = await turn.continue_after(turn.runner.context.result(events.over))
+        self._unread += turn.outputs[known:]
         if goes_on:
-            await self._start()
+            await self._start_run()
         else:
-            self._result = turn.finished()
+            self._outcome = turn.finish()
+        self._job = None
 
 
-def _not_entered() -> WiroError:
-    return WiroError("this stream was not entered: async with chat.stream(…) as stream")
+def _not_entered() -> UsageError:
+    return UsageError("this stream was not entered: async with chat.stream(…) as stream")
 
 
 def _left_early() -> WiroError:

@@ -121,9 +121,9 @@ class TaskResult:
             ConfigurationError: the library for it is not installed: `pip install 'wiro-async[tools]'`.
         """
         from wiro_async._api.conversation import type_schemas as schemas
-        from wiro_async._api.conversation.answer_reader import reading
+        from wiro_async._api.conversation.answer_reader import read_answer
 
-        return reading(partial(schemas.decoded_as, kind=kind), self.text, [self.info], self.finish_reason)
+        return read_answer(partial(schemas.decode_as, kind=kind), self.text, [self.info], self.finish_reason)
 
     async def save(
         self, directory: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None

@@ -140,7 +140,7 @@ class Runner:
 
         form = await AnswerForm.of(wanted)
         await self.check_form(spec.model, spec.validate)
-        result = await self.run(attrs.evolve(spec, input=form.asked_for(spec.input)), timeouts, on_event)
+        result = await self.run(attrs.evolve(spec, input=form.add_to(spec.input)), timeouts, on_event)
         return ParsedResult(result.info, self.context.downloader, form)
 
     def validates(self, validate: bool | None) -> bool:

@@ -26,8 +26,9 @@ class BoundedQueue(Generic[T]):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._items: deque[tuple[T, int]] = deque()
-        self._writers: deque[anyio.Event] = deque()
-        self._admitted = 0  # writers that were woken and have not put their item yet
+        self._writers: deque[tuple[anyio.Event, int]] = deque()  # each with the size of its item
+        self._admitted = 0  # writers that were woken and have not put their item yet,
+        self._reserved = 0  # and the size of those items
         self._filled = Change()
         self._closed = False
         self._error: Exception | None = None
@@ -38,13 +39,13 @@ class BoundedQueue(Generic[T]):
 
     @property
     def is_blocked(self) -> bool:
-        """Whether a writer waits for room."""
-        return bool(self._writers)
+        """Whether a writer waits: for room, or for its turn to put its item where there is room again."""
+        return bool(self._writers) or self._admitted > 0
 
     async def put(self, item: T, size: int = 1) -> None:
         """Wait for room, then add an item; after `close` it is dropped. Cancelled, it is not added."""
         if self._writers or not self._has_room():
-            await self._wait_for_room()
+            await self._wait_for_room(size)
         if not self._closed:
             self._items.append((item, size))
             self.size += size
@@ -91,24 +92,30 @@ class BoundedQueue(Generic[T]):
             self._admit()
 
     def _has_room(self) -> bool:
-        return self._closed or self.size + self._admitted < self._limit
+        return self._closed or self.size + self._reserved < self._limit
 
     def _admit(self) -> None:
         while self._writers and self._has_room():
+            turn, size = self._writers.popleft()
             self._admitted += 1
-            self._writers.popleft().set()
+            self._reserved += size
+            turn.set()
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self, size: int) -> None:
         turn = anyio.Event()
-        self._writers.append(turn)
+        self._writers.append((turn, size))
         try:
             await turn.wait()
         except BaseException:
             if turn.is_set():
                 # The turn was given but is not used: pass it on, or the next writer waits for nothing.
-                self._admitted -= 1
+                self._leave(size)
                 self._admit()
             else:
-                self._writers.remove(turn)
+                self._writers.remove((turn, size))
             raise
+        self._leave(size)
+
+    def _leave(self, size: int) -> None:
         self._admitted -= 1
+        self._reserved -= size

@@ -1,8 +1,9 @@
-"""Audio on its way out: cut into frames, in the order of the calls, paced if wanted."""
+"""The sending half of a realtime session: audio cut into frames, in the order of the calls."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 
 import anyio
 
@@ -14,57 +15,76 @@ class AudioSender:
     """Sends audio of any sizes in frames of one size.
 
     Args:
-        transmit: sends one frame; what it raises goes to the caller.
-        check: raises if nothing can be sent.
-        rest: sleeps; raises if nothing can be sent any more.
+        transmit: sends one frame. What it raises goes to the caller.
+        check: raises if nothing can be sent. Its argument says whether the sending of this audio has begun: the end
+            of the session waits for that.
 
     Attributes:
-        sent: bytes of audio that have left.
+        sent: bytes of audio that were sent.
     """
 
     def __init__(
-        self,
-        token: str,
-        transmit: Callable[[bytes], Awaitable[None]],
-        check: Callable[[], None],
-        rest: Callable[[float], Awaitable[None]],
+        self, token: str, transmit: Callable[[bytes], Awaitable[None]], check: Callable[[bool], Awaitable[None]]
     ) -> None:
         self._prefix = audio_prefix(token)
         self._transmit = transmit
         self._check = check
-        self._rest = rest
-        self._chunker, self._pacer, self._turn = Chunker(), Pacer(), anyio.Lock()
+        self._chunker, self._pacer = Chunker(), Pacer()
+        self._turn = anyio.Lock()  # first come, first served: audio is sent in the order of the calls
+        self._waiting = set[anyio.CancelScope]()
+        self._is_closed = False
         self.sent = 0
 
     async def send(self, pcm: memoryview, pace: bool) -> None:
-        """Send audio in full frames. Cancelling it may have sent a part; the rest is dropped."""
+        """Send audio in full frames. Cancelling it may have sent a part, and the rest is dropped."""
+        await self._check(False)
         async with self._turn:
-            self._check()
             try:
                 for chunk in self._chunker.feed(pcm):
                     if pace:
-                        await self._rest(self._pacer.delay(clock.loop_time(), len(chunk)))
-                    self._check()
-                    await self._send(chunk, self._transmit)
+                        with self.until_closed():
+                            await anyio.sleep(self._pacer.delay(clock.loop_time(), len(chunk)))
+                    await self._check(not pace)  # paced audio is cut short by the end
+                    await self._send_chunk(chunk, self._transmit)
             except BaseException:
+                # A later call must not begin with the end of audio whose middle is missing.
                 self._chunker.clear()
                 raise
 
     async def flush(self) -> None:
         """Send what does not fill a frame."""
+        await self._check(False)
         async with self._turn:
-            self._check()
             await self._flush(self._transmit)
 
-    async def finish(self, transmit: Callable[[bytes], Awaitable[None]]) -> None:
-        """The same, after what is being sent, also where nothing else can be sent any more."""
+    async def finish(self, last: str, transmit: Callable[[str | bytes], Awaitable[None]]) -> None:
+        """Send the rest of the audio of all calls before this one, then a last frame. The input may be closed."""
         async with self._turn:
             await self._flush(transmit)
+            await transmit(last)
+
+    def close(self) -> None:
+        """Stop waiting for audio: for its time, where it is paced, or for its source."""
+        self._is_closed = True
+        for scope in self._waiting:
+            scope.cancel()
+
+    @contextmanager
+    def until_closed(self) -> Generator[None]:
+        """Leave the block silently when the input is closed, also if it is closed already."""
+        with anyio.CancelScope() as scope:
+            self._waiting.add(scope)
+            if self._is_closed:
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self._waiting.discard(scope)
 
     async def _flush(self, transmit: Callable[[bytes], Awaitable[None]]) -> None:
         if left := self._chunker.flush():
-            await self._send(left, transmit)
+            await self._send_chunk(left, transmit)
 
-    async def _send(self, chunk: bytes, transmit: Callable[[bytes], Awaitable[None]]) -> None:
+    async def _send_chunk(self, chunk: bytes, transmit: Callable[[bytes], Awaitable[None]]) -> None:
         await transmit(self._prefix + chunk)
         self.sent += len(chunk)

@@ -1,447 +1,416 @@
-"""One realtime session: a task on a socket of its own, from its registration until it is over."""
+"""One realtime session: a task on a socket of its own, from its registration until it is over.
+
+Several things happen at once: frames arrive, audio is sent, Task/Detail is polled, timeouts pass, the caller leaves,
+the socket breaks. Each of them may come first. So none of them decides anything here: each is reported as an event to
+the session's phase (`realtime_phases`, pure), which says what phase follows and what to do. `run` is the loop around
+it: it lives until the phase is `Closed`, and takes care of phases that must not last.
+
+Two sides that both wait until the other one reads would wait indefinitely: we stop reading while our caller does not
+read, and the service may stop reading while we do not. So while a caller of ours waits, more is read than usual.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager
 from decimal import Decimal
+from typing import assert_never
 
 import anyio
 import attrs
 
-from wiro_async._engine.background.background_tasks import BackgroundTasks
+from wiro_async._engine.background.bounded_queue import BoundedQueue
 from wiro_async._engine.background.change import Change
-from wiro_async._engine.calls.task_calls import TaskCalls, TaskRef
 from wiro_async._engine.realtime.audio_sender import AudioSender
-from wiro_async._engine.realtime.inbox import Inbox
+from wiro_async._engine.realtime.realtime_socket import RealtimeSocket
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._engine.tracking.tracker import Tracker
-from wiro_async._errors import ConnectionFailedError, RealtimeClosedError, TaskTimeoutError
+from wiro_async._errors import ConnectionFailedError, RealtimeClosedError, SessionClosedError, TaskTimeoutError
+from wiro_async._protocol.conversations import realtime_phases as phases
 from wiro_async._protocol.conversations.realtime_audio import (
     AudioChunk,
-    Command,
     Transcript,
     TurnEnded,
     audio_prefix,
     command,
     is_about,
-    told_by,
+    parse_events,
 )
-from wiro_async._protocol.messages.frames import parse_frame, registration
+from wiro_async._protocol.conversations.realtime_phases import Action, EndReason
+from wiro_async._protocol.messages.frames import parse_frame
 from wiro_async._protocol.tasks import status as states
 from wiro_async._protocol.tasks.events import CostUpdate, TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_state import TaskState
-from wiro_async._transport import clock
-from wiro_async._transport.websocket import Socket
+from wiro_async._tuning import Tuning
 from wiro_async._types import Timeouts
 
 logger = logging.getLogger("wiro_async")
 
-END_SECONDS = 5.0  # for a session that is left to end by itself, before its task is stopped
-LOST_SECONDS = 5.0  # for the service to notice that a socket is gone, which ends the session
-LAST_WORDS = 1.0  # a task is over: so long without a frame, and none is on the way any more
-RELIEF_SECONDS = 0.25  # who waits so long to send may wait for a server that waits for us to read
-PULSE_SECONDS = 20.0  # between two looks whether anybody is there, and for the answer
 
-
-@attrs.frozen
-class OpenSocket:
-    """A socket, and what closes it."""
-
-    socket: Socket
-    exit: AsyncExitStack
-
-
-class RealtimeLine:
-    """Reads its socket into an inbox, sends audio, learns from Task/Detail when its task is over.
-
-    Everything it starts runs in the session's nursery; `close` ends all of it.
+class RealtimeConnection:
+    """Reads its socket into a queue, sends audio, and learns from Task/Detail when its task is over.
 
     Attributes:
-        inbox: what came and was not read yet.
-        ready: the model takes audio.
-        received: bytes of audio.
-        transcripts: as told so far.
-        error: what went wrong.
+        unread: events that were not read yet. While it is full, the socket is not read.
+        audio: the sending half.
+        received: bytes of audio that came.
+        transcripts: of all that was said so far, read or not.
     """
-
-    _tracked: TrackedTask
-    _connect: Callable[[], Awaitable[OpenSocket]]
 
     def __init__(
         self,
+        tuning: Tuning,
         tracker: Tracker,
-        calls: TaskCalls,
-        ref: TaskRef,
-        opened: OpenSocket,
+        task: TrackedTask,
+        socket: RealtimeSocket,
         timeouts: Timeouts,
         start: float,
     ) -> None:
-        self._tracker, self._calls = tracker, calls
-        self._ref, self._token = ref, ref.token or ""
-        self._opened, self._timeouts, self._start = opened, timeouts, start
+        task.own()
+        self._task = tracker.follow(task.calls, task.ref, task.model, "polling", task.made_at)
+        tracker.feed_began(self._task)
+        self._tuning, self._tracker, self._token = tuning, tracker, task.ref.token or ""
         self._prefix = audio_prefix(self._token)
+        self._socket, self._timeouts, self._start = socket, timeouts, start
+        self._phase: phases.Phase = phases.Connecting()
+        self._changed = Change()
+        self._group, self._reading = anyio.create_task_group(), anyio.CancelScope()
+        # What the messages on the socket say, in their order. The tracker's state merges them with polls.
         self._state = TaskState()
-        self._group, self._listening = anyio.create_task_group(), anyio.CancelScope()
-        self._news, self._stopped, self._closed = anyio.Event(), anyio.Event(), anyio.Event()
-        self._over = self._done = self._gone = self._lost = False
-        self._ending = self._closing = self._taking = self._sated = False
-        self._senders = set[anyio.CancelScope]()
         self._frames = 0
-        self._why = "the socket was closed"
-        self.inbox = Inbox()
-        self.audio = AudioSender(self._token, self._transmit, self.check_open, self._rest)
-        self.ready = False
+        self._waiting = 0  # callers that wait until the service reads, or ends the session
+        self._reported_cost: Decimal | None = None
+        self.unread = BoundedQueue[TaskEvent](tuning.realtime_unread)
+        self.audio = AudioSender(self._token, self._transmit, self._check_input)
         self.received = 0
         self.transcripts: list[Transcript] = []
-        self._cost: Decimal | None = None
-        self.error: Exception | None = None
-        self.on_closed: Callable[[RealtimeLine], None] = lambda line: None
-
-    @property
-    def task(self) -> TaskInfo | None:
-        """The task's last state, if it was told."""
-        return self._tracked.state.info
 
     @property
     def cost(self) -> Decimal | None:
-        """What was billed once the task is over, before that what the service has told."""
-        task = self.task
-        return self._cost if task is None or not task.is_over or task.cost is None else task.cost
+        """What was billed once the task is over, before that what the service has reported."""
+        info = self._task.state.info
+        return self._reported_cost if info is None or not info.is_over or info.cost is None else info.cost
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more can be sent."""
-        return self._over or self._done
+        """Whether nothing more can be sent. There may be something to read."""
+        return isinstance(self._phase, (phases.Draining, phases.Closed))
+
+    @property
+    def was_open(self) -> bool:
+        """Whether the model takes audio, or ever did."""
+        return phases.was_open(self._phase)
+
+    @property
+    def error(self) -> Exception | None:
+        """What went wrong, for those who read or send."""
+        match self._phase:
+            case phases.Closed(reason=EndReason.LOST, error=cause):
+                return self._closed_error(cause)
+            case phases.Ending() | phases.Disconnected() | phases.Closed():
+                return self._phase.error
+            case phases.Connecting() | phases.Queued() | phases.Open() | phases.Draining():
+                return None
+            case _:
+                assert_never(self._phase)
 
     def outcome(self) -> TaskInfo | None:
         """The task, if it is known to be over. Raises what went wrong instead."""
-        if self.error is not None:
-            raise self.error
-        return self._tracked.outcome() if self._over else None
+        if (error := self.error) is not None:
+            raise error
+        return self._task.outcome() if self._task.is_over else None
 
-    def begin(self, background: BackgroundTasks, model: str, connect: Callable[[], Awaitable[OpenSocket]]) -> None:
-        """Own the task from this moment on."""
-        self._background, self._connect = background, connect
-        self._tracked = self._tracker.follow(self._calls, self._ref, model, "polling", clock.loop_time())
-        self._tracked.own()
-        self._tracker.feed_began(self._tracked)
-        background.start(self._run)
-
-    async def until_ready(self) -> None:
-        """Wait until audio can be sent, or there is nothing more to wait for.
+    async def until_open(self) -> None:
+        """Wait until audio can be sent, or the session is closed.
 
         Raises:
-            TaskTimeoutError: the queue time-out passed.
+            TaskTimeoutError: the queue timeout passed.
         """
         queue = self._timeouts.queue
-        self.inbox.relieve()  # nobody reads yet
-        with anyio.CancelScope(deadline=float("inf") if queue is None else self._start + queue) as scope:
-            await self._until(lambda: self.ready or self._done or self.error is not None)
-        self.inbox.tighten()
+        deadline = float("inf") if queue is None else self._start + queue
+        with self._reading_more(), anyio.CancelScope(deadline=deadline) as scope:  # nobody reads yet
+            await self._changed.until(lambda: self.was_open or isinstance(self._phase, phases.Closed))
         if scope.cancelled_caught:
             raise self._timed_out("queue", queue or 0.0)
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await self._news.wait()
+    # The loop around the phases
 
-    def _tell_news(self) -> None:
-        news, self._news = self._news, anyio.Event()
-        news.set()
+    async def run(self) -> None:
+        """Be the connection, until it is closed and its task is over or stopped."""
+        try:
+            await self._serve()
+            if self._task.disown():
+                await self._task.stop()
+        finally:
+            # If every task of the loop is cancelled, this one is too, and those who read or send must not hang. The
+            # task stays owned then, so that closing the session stops it.
+            self._apply(phases.Aborted(SessionClosedError("the session was closed meanwhile")))
+            self._tracker.unfollow(self._task)
+            await self._socket.aclose()
 
-    def _timed_out(self, phase: str, seconds: float) -> TaskTimeoutError:
-        state, ref = self._tracked.state, self._ref
-        return TaskTimeoutError(
-            phase, seconds, info=state.info, last_status=state.status or None, task_id=ref.task_id, token=ref.token
-        )
-
-    # What comes
-
-    async def _run(self) -> None:
+    async def _serve(self) -> None:
         try:
             async with self._group:
-                self._group.start_soon(self._keep_time)
-                self._group.start_soon(self._watch)
-                await self._listen()
-                if self._gone:
-                    await self._find_out()
+                for work in (self._listen, self._follow_task, self._keep_timeouts, self._check_pulse):
+                    self._group.start_soon(work)
+                while not isinstance(phase := self._phase, phases.Closed):
+                    await self._pass(phase)
                 self._group.cancel_scope.cancel()
         except Exception as error:
-            self.fail(error)
-        finally:
-            self._finish()
-            self._tracker.feed_ended(self._tracked)
-            await self._opened.exit.aclose()
-            self._stopped.set()
+            self._apply(phases.Aborted(error))
 
-    def _finish(self) -> None:
-        self._done = True
-        self.inbox.close(self.error)
-        self._be_sated()
+    async def _pass(self, phase: phases.Phase) -> None:
+        """Wait until a phase is over. A phase that must not last ends by itself."""
+        match phase:
+            case phases.Ending(reason=EndReason.ENDED):
+                seconds = float("inf")  # `end` has a timeout of its own
+            case phases.Ending():
+                seconds = self._tuning.realtime_end
+            case phases.Draining():
+                seconds = self._tuning.realtime_last_words
+            case phases.Disconnected():
+                seconds = self._tuning.realtime_lost
+            case phases.Connecting() | phases.Queued() | phases.Open() | phases.Closed():
+                seconds = float("inf")
+            case _:
+                assert_never(phase)
+        with anyio.move_on_after(seconds):
+            await self._changed.until(lambda: self._phase is not phase)
+        # A frame that waits for room in the queue is no silence: only the reader can end that.
+        if self._phase is phase and not self.unread.is_blocked:
+            self._apply(phases.TimeUp())
 
-    def fail(self, error: Exception) -> None:
-        """What went wrong, for all who read or send."""
-        self.error = self.error or error
-        self.inbox.close(self.error)
-        self._be_sated()
+    def _apply(self, event: phases.Event) -> None:
+        """Go to the phase that follows an event, and take its actions."""
+        before = self._phase
+        self._phase, actions = before.next(event)
+        for action in actions:
+            match action:
+                case Action.CLOSE_INPUT:
+                    self.audio.close()
+                case Action.SEND_END:
+                    self._group.start_soon(self._send_end)
+                case Action.CLOSE_OUTPUT:
+                    self.unread.close(self.error)
+                case Action.DISCARD_OUTPUT:
+                    self.unread.close()
+                    self.unread.replace([])
+                case Action.STOP_READING:
+                    self._reading.cancel()
+                case _:
+                    assert_never(action)
+        if self._phase is not before:
+            logger.debug("task %s: realtime session: %s", self._task.ref.task_id, type(self._phase).__name__)
+            self._changed.notify()
 
-    async def _keep_time(self) -> None:
-        """Time-outs count, whatever is being waited for."""
-        try:
-            await self._tracked.pause(Change(), lambda: False, self._start, attrs.evolve(self._timeouts, queue=None))
-        except TaskTimeoutError as error:
-            if not (self._closing or self.is_over):
-                self.fail(error)
+    # What happens to it
 
     async def _listen(self) -> None:
+        """Register the task, and read until the socket is closed or given up."""
+        error = ConnectionFailedError("the socket was closed")
         try:
-            with self._listening:
-                await self._register()
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self._feel_pulse)
-                    await self._read()
-                    group.cancel_scope.cancel()
-                self._gone = True
-        except ConnectionFailedError as error:
-            self._gone, self._why = True, str(error)
-
-    async def _register(self) -> None:
-        if not self._opened.socket.is_open:  # the submit took long
-            await self._opened.exit.aclose()
-            self._opened = await self._connect()
-        await self._opened.socket.send(registration(self._token))
-
-    async def _read(self) -> None:
-        async with aclosing(self._opened.socket.frames()) as frames:
-            async for frame in frames:
-                self._listening.deadline, self._taking = float("inf"), True
-                self._frames += 1
-                await self._take(frame)
-                self._taking = False
-                self._wind_up()
+            with self._reading:
+                await self._socket.register(self._token)
+                self._apply(phases.Registered())
+                async with aclosing(self._socket.frames()) as frames:
+                    async for frame in frames:
+                        self._frames += 1
+                        await self._take(frame)
+                        self._apply(phases.FrameRead(self._state.reported_over))
+        except ConnectionFailedError as failure:
+            error = failure
+        finally:
+            self._tracker.feed_ended(self._task)  # the task is polled from now on
+        self._lose(error)
+        await self._socket.aclose()  # so that the service notices, if it has not
 
     async def _take(self, frame: bytes) -> None:
         if frame.startswith(self._prefix):
-            await self._take_audio(frame[len(self._prefix) :])
+            data = frame[len(self._prefix) :]
+            self._task.touch()
+            self.received += len(data)
+            # Audio, and the other events of a turn, come from an open session only: its readiness may be missed where
+            # the response to the submit was slow.
+            self._apply(phases.Ready())
+            await self.unread.put(AudioChunk(data, status=self._state.status), len(data))
             return
         message = parse_frame(frame)
-        if message is None or not is_about(message, self._ref.task_id, self._token):
-            logger.debug("task %s: a frame of %d bytes is not for it", self._ref.task_id, len(frame))
+        if message is None or not is_about(message, self._task.ref.task_id, self._token):
+            logger.debug("task %s: a frame of %d bytes is not for it", self._task.ref.task_id, len(frame))
             return
-        events = told_by(message, self._state)
-        self._tracker.apply(self._tracked, message)
+        events = parse_events(message, self._state)
+        self._tracker.apply(self._task, message)
+        if any(isinstance(e, (Transcript, TurnEnded, CostUpdate)) for e in events):
+            self._apply(phases.Ready())
         for event in events:
-            self._note(event)
-            await self.inbox.put(event, len(frame))
+            if isinstance(event, Transcript):
+                self.transcripts.append(event)
+            elif isinstance(event, CostUpdate) and event.total is not None:
+                self._reported_cost = event.total
+            await self.unread.put(event, len(frame))
 
-    async def _take_audio(self, data: bytes) -> None:
-        self._tracked.touch()
-        self.received += len(data)
-        self._be_ready()
-        await self.inbox.put(AudioChunk(data, status=self._state.status), len(data))
+    async def _follow_task(self) -> None:
+        """Report what Task/Detail says."""
+        task, state = self._task, self._task.state
+        while not task.is_over:
+            if states.READY in (state.status, state.info and state.info.status):
+                self._apply(phases.Ready())
+            await task.changed.wait()
+        if task.error is None:  # otherwise it could not be polled any more, and may still run
+            task.disown()
+        self._apply(phases.TaskEnded(self._state.reported_over and not self.unread.is_blocked))
 
-    def _be_ready(self) -> None:
-        """Who speaks is ready, even if it was not heard to say so."""
-        if not self.ready:
-            self.ready = True
-            self._tell_news()
-
-    def _note(self, event: TaskEvent) -> None:
-        if isinstance(event, (Transcript, TurnEnded, CostUpdate)):
-            self._be_ready()
-        if isinstance(event, Transcript):
-            self.transcripts.append(event)
-        elif isinstance(event, CostUpdate):
-            self._cost = self._cost if event.total is None else event.total
-
-    async def _watch(self) -> None:
-        while True:
-            self._heed()
-            await self._tracked.changed.wait()
-
-    def _heed(self) -> None:
-        state = self._tracked.state
-        if states.READY in (state.status, state.info and state.info.status):
-            self.ready = True
-        if self._tracked.is_over and not self._over:
-            self._over = True
-            if self._tracked.error is None:
-                self._tracked.disown()
-            self._wind_up()
-            self._be_sated()
-        self._tell_news()
-
-    def _wind_up(self) -> None:
-        """A task that is over has nothing more to say: hear what is still on the way, and no longer."""
-        if self._over and not self._taking:
-            self._listening.deadline = clock.loop_time() + (0.0 if self._state.reported_over else LAST_WORDS)
-
-    async def _feel_pulse(self) -> None:
-        while True:
-            await anyio.sleep(PULSE_SECONDS)
-            frames = self._frames
-            if not await self._opened.socket.answers(PULSE_SECONDS) and frames == self._frames and not self.inbox.held:
-                self._lose(f"nobody answered for {PULSE_SECONDS:g} s")
-
-    def _lose(self, why: str) -> None:
-        if not self._gone:
-            self._gone, self._why = True, why
-            self._listening.cancel()
-
-    async def _find_out(self) -> None:
-        """The socket is gone, and what that means is for Task/Detail to say."""
-        was_to_end = self._over or self._ending or self._state.reported_over or self._opened.socket.closed_politely
-        self._tracker.feed_ended(self._tracked)
-        await self._opened.exit.aclose()  # so that the service notices, if it has not
-        with anyio.move_on_after(LOST_SECONDS):
-            await self._until(lambda: self._over or self._closing)
-        if self._closing or (self._over and was_to_end):
-            return
-        self._lost = True
-        self.fail(self.closed_error())
-        self._finish()
-        if self._tracked.disown():
-            await self._tracked.stop()
-
-    # What is sent
-
-    async def tell(self, kind: Command) -> None:
-        """Send a command; it does not wait for audio that is being sent."""
-        self.check_open()
-        await self._transmit(command(kind, self._token))
-
-    async def _transmit(self, frame: str | bytes) -> None:
-        relief = asyncio.get_running_loop().call_later(RELIEF_SECONDS, self.inbox.relieve)
+    async def _keep_timeouts(self) -> None:
+        """The run and idle timeouts count whatever the caller is doing."""
         try:
-            await self._opened.socket.send(frame)
-        except ConnectionFailedError as error:
-            unread = f"; {self.inbox.size} bytes that came wait to be read" if self.inbox.held else ""
-            self._lose(f"{error}{unread}")
-            await self._until(lambda: self._done)
-            raise self.error or self.closed_error() from error
-        finally:
-            relief.cancel()
-            self.inbox.tighten()
+            timeouts = attrs.evolve(self._timeouts, queue=None)
+            await self._task.pause(self._task.changed, lambda: False, self._start, timeouts)
+        except TaskTimeoutError as error:
+            self.fail(EndReason.TIMED_OUT, error)
 
-    def check_open(self) -> None:
-        """Raises `RealtimeClosedError`, or what went wrong, if nothing can be sent any more."""
-        if self.is_over or self._ending or self._closing or self.error is not None:
-            raise self.error or self.closed_error()
+    async def _check_pulse(self) -> None:
+        """Notice a connection that is dead and does not say so.
 
-    @contextmanager
-    def while_wanted(self) -> Generator[anyio.CancelScope]:
-        """Cut short what waits to send audio, once no more is wanted."""
-        with anyio.CancelScope() as scope:
-            self._senders.add(scope)
-            if self._sated:
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._senders.discard(scope)
-
-    async def _rest(self, seconds: float) -> None:
-        with self.while_wanted() as scope:
-            await anyio.sleep(seconds)
-        if scope.cancelled_caught:
-            raise self.error or self.closed_error()
-
-    def _be_sated(self) -> None:
-        self._sated = True
-        for scope in self._senders:
-            scope.cancel()
-        self._tell_news()
-
-    def closed_error(self) -> RealtimeClosedError:
-        """What to tell who wants more of the session than there is."""
-        what = f"was lost: {self._why}" if self._lost else "is over, or about to be, and takes no more audio"
-        sent, received = self.audio.sent, self.received
-        return RealtimeClosedError(
-            f"task {self._ref.task_id}: the realtime session {what}; "
-            f"{sent} bytes of audio were sent, {received} received",
-            lost=self._lost,
-            transcripts=self.transcripts,
-            sent=sent,
-            received=received,
-            cost=self.cost,
-            info=self.task,
-            task_id=self._ref.task_id,
-            token=self._token,
-        )
-
-    # How it ends
-
-    async def ask_to_end(self) -> None:
-        """Send the rest of the audio and ask the service to end the session. Harmless to ask twice.
-
-        Audio that waits for its time, or for its source, is no more waited for.
+        The socket's own pings cannot do that: their responses wait behind frames that our reader leaves unread on
+        purpose.
         """
-        self._be_sated()
-        if not self._ending and not self.is_over:
-            await self.audio.finish(self._transmit)
-        if not self._ending and not self.is_over:
-            self._ending = True
-            await self._transmit(command("task_session_end", self._token))
+        pulse = self._tuning.realtime_pulse
+        while True:
+            await anyio.sleep(pulse)
+            frames = self._frames
+            if not await self._socket.is_alive(pulse) and frames == self._frames and not self.unread.is_blocked:
+                self._lose(ConnectionFailedError(f"no response within {pulse:g} s"))
+
+    def fail(self, reason: EndReason, error: Exception) -> None:
+        """End the session with an error for those who read or send. Does not wait."""
+        self._apply(phases.Failed(reason, error))
+
+    def leave(self) -> None:
+        """End the session, whose caller reads and sends no more. Does not wait."""
+        self._apply(phases.Left())
+
+    def _lose(self, error: ConnectionFailedError) -> None:
+        is_expected = self._state.reported_over or self._socket.closed_normally or self._task.is_over
+        self._apply(phases.SocketLost(error, is_expected))
+
+    # What the caller does
+
+    async def interrupt(self) -> None:
+        """Have the model stop speaking, and forget its audio that was not read. Does not wait for audio being sent."""
+        await self._check_input()
+        await self._transmit(command("task_session_interrupt", self._token))
+        kept = [(event, size) for event, size in self.unread.snapshot() if not isinstance(event, AudioChunk)]
+        self.unread.replace(kept)
+
+    def request_end(self) -> None:
+        """Send the rest of the audio and ask the service to end the session. Does not wait. Repeating is harmless.
+
+        Audio that waits for its time, or for its source, is no longer waited for.
+        """
+        self._apply(phases.EndRequested())
 
     async def end(self, seconds: float) -> None:
-        """The same, and wait until it has. What came meanwhile can still be read.
+        """Request the end, and wait for it. All that came can still be read.
 
         Raises:
-            TaskTimeoutError: it did not in so many seconds.
+            TaskTimeoutError: it did not end within so many seconds.
         """
-        with anyio.move_on_after(seconds):
-            await self.ask_to_end()
-            self.inbox.relieve()
-            await self._until(lambda: self.is_over or self.error is not None)
+        self.request_end()
+        with self._reading_more(), anyio.move_on_after(seconds):
+            await self._changed.until(lambda: self.is_over or self.error is not None)
+        if (error := self.error) is not None:
+            raise error
         if not self.is_over:
-            raise self.error or self._timed_out("end", seconds)
+            raise self._timed_out("end", seconds)
 
     def start(self, feed: Callable[[], Awaitable[None]]) -> None:
-        """Run something in the background while the session goes on; what it raises goes to the reader."""
-        self.check_open()
+        """Run something in the background while the session goes on. Its error ends the session."""
+        if not isinstance(self._phase, phases.Open):
+            raise self.error or self._closed_error()
         self._group.start_soon(self._feed, feed)
 
     async def _feed(self, feed: Callable[[], Awaitable[None]]) -> None:
         try:
             await feed()
         except Exception as error:
-            self.fail(error)
+            self.fail(EndReason.FAILED, error)
 
-    async def close(self) -> None:
-        """End the session in `END_SECONDS`, else stop its task; shielded. It goes on if this is cancelled."""
-        if not self._closing:
-            self._closing = True
-            self._be_sated()
-            self._background.start(self._close)
-        with anyio.CancelScope(shield=True):
-            await self._closed.wait()
-
-    async def _close(self) -> None:
-        self.inbox.discard()
+    async def _send_end(self) -> None:
         try:
-            with anyio.move_on_after(END_SECONDS):
-                await self._see_out()
-            if self._tracked.disown():
-                await self._tracked.stop()
-        finally:
-            self._listening.cancel()
-            self._tracker.unfollow(self._tracked)
-            self._tracked.disown()
-            with anyio.CancelScope(shield=True):
-                await self._stopped.wait()
-            self.on_closed(self)
-            self._closed.set()
+            await self.audio.finish(command("task_session_end", self._token), self._send)
+        except ConnectionFailedError as error:
+            self._lose(error)
 
-    async def _see_out(self) -> None:
-        if not self.ready or self._lost:  # what is still queued has no end, and is stopped
-            return
-        if not self._ending and not self.is_over:
-            self._ending = True
-            with suppress(ConnectionFailedError):
-                await self.audio.finish(self._opened.socket.send)
-                await self._opened.socket.send(command("task_session_end", self._token))
-        await self._until(lambda: self._over)
+    async def _check_input(self, has_begun: bool = False) -> None:
+        """Raise what went wrong, or a `RealtimeClosedError`, if nothing can be sent any more."""
+        if isinstance(self._phase, phases.Disconnected):
+            await self._until_closed()  # only then it is known whether this is a loss
+        match self._phase:
+            case phases.Open():
+                return
+            case phases.Ending(reason=EndReason.ENDED) if has_begun:
+                return  # what was being sent when the end was requested is part of the session
+        raise self.error or self._closed_error()
+
+    async def _transmit(self, frame: str | bytes) -> None:
+        """Send a frame for a caller, who gets the error of a lost session once it is known what that means."""
+        try:
+            await self._send(frame)
+        except ConnectionFailedError as error:
+            unread = f"; {self.unread.size} received bytes wait to be read" if self.unread.is_blocked else ""
+            self._lose(ConnectionFailedError(f"{str(error).rstrip('.')}{unread}"))
+            await self._until_closed()
+            raise self.error or self._closed_error() from error
+
+    async def _send(self, frame: str | bytes) -> None:
+        with self._reading_more(after=self._tuning.realtime_relief):
+            await self._socket.send(frame)
+
+    @contextmanager
+    def _reading_more(self, after: float = 0.0) -> Generator[None]:
+        """Read more than usual while a caller waits for the service, which may wait until we read."""
+        loop, tuning = asyncio.get_running_loop(), self._tuning
+        timer = loop.call_later(after, self.unread.set_limit, tuning.realtime_unread_relieved)
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._waiting -= 1
+            if not self._waiting:
+                self.unread.set_limit(tuning.realtime_unread)
+
+    async def _until_closed(self) -> None:
+        await self._changed.until(lambda: isinstance(self._phase, phases.Closed))
+
+    def _timed_out(self, phase: str, seconds: float) -> TaskTimeoutError:
+        state, ref = self._task.state, self._task.ref
+        return TaskTimeoutError(
+            phase,
+            seconds,
+            info=state.info,
+            last_status=state.status or None,
+            model=self._task.model,
+            task_id=ref.task_id,
+            token=ref.token,
+        )
+
+    def _closed_error(self, cause: Exception | None = None) -> RealtimeClosedError:
+        """The error for those who want more of the session than there is. With a cause, it was lost."""
+        what = f"was lost: {str(cause).rstrip('.')}" if cause else "has ended or is ending, and takes no more audio"
+        sent, received = self.audio.sent, self.received
+        return RealtimeClosedError(
+            f"task {self._task.ref.task_id}: the realtime session {what}; "
+            f"{sent} bytes of audio were sent, {received} received",
+            task_id=self._task.ref.task_id,
+            token=self._token,
+            lost=cause is not None,
+            transcripts=self.transcripts,
+            sent=sent,
+            received=received,
+            cost=self.cost,
+            info=self._task.state.info,
+        )

@@ -1,4 +1,4 @@
-"""Answers of a given form: how a model is asked for JSON of a schema, and where the JSON is in its answer."""
+"""Structured answers: the request for JSON of a schema, and where the JSON is in an answer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from wiro_async._protocol.values.json import JSON, decode, encode
 from wiro_async._protocol.values.parsing import as_dict, as_text
 
 FENCED: Final = re.compile(r"```(?:json\b|[\w-]*\n)?(.*?)```", re.DOTALL | re.IGNORECASE)
-WIDELY_FENCED: Final = re.compile(FENCED.pattern.replace(".*?", ".*"), FENCED.flags)  # JSON may hold fences itself
+WIDELY_FENCED: Final = re.compile(FENCED.pattern.replace(".*?", ".*"), FENCED.flags)  # JSON may contain fences
 ODD: Final = re.compile(r"[^A-Za-z0-9_-]+")
 REF: Final = "#/$defs/"
-NAMED: Final = ("properties", "$defs")  # mappings of names, which are no schemas themselves
+NAMED: Final = ("properties", "$defs")  # these map names to schemas, and are not schemas themselves
 
 
 def response_format(name: str, schema: Mapping[str, JSON]) -> dict[str, JSON]:
-    """What asks for an answer of a JSON schema; one that is such a request already stays as it is."""
+    """The `response_format` parameter for a JSON schema. A value that is one already stays as it is."""
     if schema.get("type") == "json_schema":
         return dict(schema)
     described: dict[str, JSON] = {"name": ODD.sub("_", name).strip("_")[:64] or "answer", "schema": dict(schema)}
@@ -25,12 +25,12 @@ def response_format(name: str, schema: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def schema_in(form: Mapping[str, JSON]) -> dict[str, JSON]:
-    """The JSON schema in what asks for it."""
+    """The JSON schema in a `response_format` parameter."""
     return as_dict(as_dict(form.get("json_schema")).get("schema"))
 
 
 def strict(schema: Mapping[str, JSON]) -> dict[str, JSON]:
-    """A schema that leaves the model no choice: all properties are required, and there are no others."""
+    """Make a schema strict: all properties are required, and no others are allowed."""
     closed: dict[str, JSON] = {}
     for key, value in schema.items():
         if key in NAMED and isinstance(value, dict):
@@ -44,19 +44,19 @@ def strict(schema: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def rooted(schema: Mapping[str, JSON]) -> dict[str, JSON]:
-    """The same schema with an object at its root, not a reference to one."""
+    """Put an object at the root of a schema, in place of a reference to one."""
     definitions = dict(as_dict(schema.get("$defs")))
     reference = as_text(schema.get("$ref"))
     root = definitions.get(reference.removeprefix(REF))
     if not isinstance(root, dict):
         return dict(schema)
-    if encode(reference) not in encode(definitions):  # unless it holds itself
+    if encode(reference) not in encode(definitions):  # unless the schema refers to itself
         del definitions[reference.removeprefix(REF)]
     return {**root, "$defs": definitions} if definitions else root
 
 
 def json_text(answer: str) -> str:
-    """The JSON in an answer: the whole of it, or what stands between code fences, or else what comes closest."""
+    """The JSON in an answer: all of it, or the part between code fences, or else the text that comes closest."""
     text = answer.strip()
     if _is_json(text):
         return text

@@ -1,4 +1,4 @@
-"""Realtime sessions: audio frames both ways, and what a session's messages say. https://wiro.ai/docs/realtime-voice"""
+"""The wire format of realtime sessions: audio frames, commands and messages. https://wiro.ai/docs/realtime-voice"""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from wiro_async._public import public
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-SAMPLE_RATE: Final = 24_000  # a second, each a signed 16-bit little-endian number, mono
+SAMPLE_RATE: Final = 24_000  # samples a second: signed 16-bit little-endian, mono
 SAMPLE_BYTES: Final = 2
 FRAME_BYTES: Final = 9_600  # 4,800 samples, 200 ms
 BYTES_PER_SECOND: Final = SAMPLE_RATE * SAMPLE_BYTES
-CATCH_UP_SECONDS = 1.0  # who is later than this with a paced frame does not hurry to make up for it
+CATCH_UP_SECONDS = 1.0  # paced audio that is late by more than this starts a new schedule instead of catching up
 
 Role: TypeAlias = Literal["user", "assistant"]
 Command: TypeAlias = Literal["task_session_interrupt", "task_session_end"]
-PCM: TypeAlias = "Buffer"  # what can be sent as audio: bytes, or an array of 16-bit numbers
+PCM: TypeAlias = "Buffer"  # audio to send: bytes, or an array of 16-bit numbers
 SPEAKERS: Final[dict[str, Role]] = {"TRANSCRIPT_USER:": "user", "TRANSCRIPT_AI:": "assistant"}
 FORMATS = frozenset(("B", "b", "c", "h", "<h", "=h", "@h"))
 
@@ -37,25 +37,25 @@ class AudioChunk(TaskEvent):
     """Audio of a realtime model.
 
     Attributes:
-        data: PCM, signed 16-bit little-endian mono at 24 kHz; mostly 200 ms of it.
+        data: PCM, signed 16-bit little-endian mono at 24 kHz, usually 200 ms.
     """
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
 
     @property
     def seconds(self) -> float:
-        """How long it plays."""
+        """Its duration."""
         return len(self.data) / BYTES_PER_SECOND
 
 
 @public
 @attrs.frozen
 class Transcript(TaskEvent):
-    """What somebody said, in words.
+    """What the user or the model said, in words.
 
     Attributes:
-        role: "user" for what was sent, "assistant" for what the model said.
-        text: exactly as it came.
+        role: "user" for the audio that was sent, "assistant" for the model.
+        text: exactly as it was received.
     """
 
     role: Role
@@ -65,7 +65,7 @@ class Transcript(TaskEvent):
 @public
 @attrs.frozen
 class TurnEnded(TaskEvent):
-    """The model has said all that it had to say for now."""
+    """The model has finished its turn."""
 
 
 @attrs.define
@@ -75,7 +75,7 @@ class Chunker:
     _rest: bytes = b""
 
     def feed(self, pcm: memoryview) -> Iterable[bytes]:
-        """The frames that are full now; what is left over is kept."""
+        """The frames that are full now. The rest is kept for the next ones."""
         rest, cut = self._rest, FRAME_BYTES - len(self._rest)
         if len(pcm) < cut:
             self._rest = rest + bytes(pcm)
@@ -85,24 +85,24 @@ class Chunker:
         return chain([rest + pcm[:cut]], (bytes(pcm[end - FRAME_BYTES : end]) for end in ends[1:]))
 
     def flush(self) -> bytes:
-        """The whole samples that are left over; half a sample stays."""
+        """The whole samples of the rest. Half a sample stays."""
         whole = len(self._rest) // SAMPLE_BYTES * SAMPLE_BYTES
         out, self._rest = self._rest[:whole], self._rest[whole:]
         return out
 
     def clear(self) -> None:
-        """Forget what is left over."""
+        """Forget the rest."""
         self._rest = b""
 
 
 @attrs.define
 class Pacer:
-    """Tells when audio is due, so that it leaves no faster than it is spoken. Times are given by the caller."""
+    """Schedules audio so that it is sent no faster than it is spoken. The caller gives the times."""
 
     _due: float = 0.0
 
     def delay(self, now: float, size: int) -> float:
-        """Seconds until so many bytes may leave; they count as sent then."""
+        """Seconds to wait before this many bytes may be sent. They count as sent then."""
         if now - self._due > CATCH_UP_SECONDS:
             self._due = now
         wait = max(0.0, self._due - now)
@@ -111,36 +111,36 @@ class Pacer:
 
 
 def pcm_view(audio: object) -> memoryview:
-    """The bytes of audio. Raises `InvalidInputError` for what holds none, or holds numbers that are not 16-bit."""
+    """The bytes of audio. Raises `InvalidInputError` unless it is bytes or 16-bit numbers."""
     try:
-        view = memoryview(audio)  # type: ignore[arg-type]  # it is to be found out whether it has a buffer
+        view = memoryview(audio)  # type: ignore[arg-type]  # whether it has a buffer is the question
     except TypeError:
-        raise _no_audio(f"a {type(audio).__name__}") from None
+        raise _not_audio(f"a {type(audio).__name__}") from None
     if view.format not in FORMATS:
-        raise _no_audio(f"a {type(audio).__name__} of numbers in the format {view.format!r}")
+        raise _not_audio(f"a {type(audio).__name__} of numbers in the format {view.format!r}")
     if not view.c_contiguous or view.ndim != 1:
-        raise _no_audio(f"a {type(audio).__name__} with {view.ndim} dimensions, or with gaps")
+        raise _not_audio(f"a {type(audio).__name__} with {view.ndim} dimensions, or with gaps")
     return view.cast("B")
 
 
-def _no_audio(given: str) -> InvalidInputError:
+def _not_audio(given: str) -> InvalidInputError:
     return InvalidInputError(
         message=f"{given} is not audio; give PCM bytes: signed 16-bit, little-endian, mono, 24 kHz"
     )
 
 
 def audio_prefix(token: str) -> bytes:
-    """What stands before the audio in every frame of a task."""
+    """The beginning of every audio frame of a task."""
     return token.encode() + b"|"
 
 
 def command(kind: Command, token: str) -> str:
-    """The frame that tells a session something."""
+    """The frame of a command."""
     return encode({"type": kind, "tasktoken": token}).decode()
 
 
 def is_about(message: Message, task_id: str | None, token: str) -> bool:
-    """Whether a message on a session's own socket is about its task; some carry neither an id nor a token."""
+    """Whether a message is about the task of this socket. Some messages carry neither an id nor a token."""
     return (
         message.type != "connected"
         and message.token in ("", token)
@@ -148,17 +148,16 @@ def is_about(message: Message, task_id: str | None, token: str) -> bool:
     )
 
 
-def told_by(message: Message, state: TaskState) -> list[TaskEvent]:
-    """The events of a message of a realtime task."""
-    return [_in_words(event) for event in state.apply_message(message)]
-
-
-def _in_words(event: TaskEvent) -> TaskEvent:
-    match event:
-        case LogLine(text=text):
-            for prefix, role in SPEAKERS.items():
-                if text.startswith(prefix):
-                    return Transcript(role, text[len(prefix) :], status=event.status, raw=event.raw)
-        case UnknownEvent(type="task_stream_end"):
-            return TurnEnded(status=event.status, raw=event.raw)
-    return event
+def parse_events(message: Message, state: TaskState) -> list[TaskEvent]:
+    """The events of a message of a realtime task. Log lines that hold transcripts become `Transcript`."""
+    events = list[TaskEvent]()
+    for event in state.apply_message(message):
+        match event:
+            case LogLine(text=text) if (prefix := next(filter(text.startswith, SPEAKERS), None)) is not None:
+                said = text[len(prefix) :]
+                events.append(Transcript(SPEAKERS[prefix], said, status=event.status, raw=event.raw))
+            case UnknownEvent(type="task_stream_end"):
+                events.append(TurnEnded(status=event.status, raw=event.raw))
+            case _:
+                events.append(event)
+    return events

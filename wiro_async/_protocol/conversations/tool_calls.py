@@ -1,4 +1,4 @@
-"""What an LLM asks for beyond text: calls of tools. https://wiro.ai/docs/run-a-model"""
+"""Tool calls of LLMs, and the outputs of tools. https://wiro.ai/docs/run-a-model"""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ASKS = "tool_calls"  # the finish reason of a run whose completed calls may be r
 @public
 @attrs.frozen(kw_only=True)
 class ToolCall(TaskEvent):
-    """A call that an LLM asks for: in `result.tool_calls`, and as an event once it is complete.
+    """A tool call that an LLM asks for: in `result.tool_calls`, and as an event once it is complete.
 
-    Run it only when its run has ended with the finish reason "tool_calls".
+    Run the tool only when the run has ended with the finish reason "tool_calls".
 
     Attributes:
-        call_id: what its output must be sent back under; its `id`, where the model tells none.
+        call_id: the id to send its output with. Equals `id` where the model gives none.
         name: the tool.
-        arguments: JSON text (for a custom tool its plain input).
-        status: the call's own; only a "completed" call may be run.
+        arguments: JSON text, or the plain input of a custom tool.
+        status: of the call. Only a "completed" call may be run.
     """
 
     id: str
@@ -43,20 +43,20 @@ class ToolCall(TaskEvent):
 
     @property
     def key(self) -> str:
-        """What tells it apart from others of its run: its id, or else what it asks."""
+        """What identifies it within its run: its id, else its name and arguments."""
         return self.call_id or f"{self.name} {self.arguments}"
 
 
 @public
 @attrs.frozen
 class ToolOutput(TaskEvent):
-    """What a tool gave for a call: as an event of a conversation's stream, and in `turn.tool_outputs`.
+    """The output of a tool for a call: an event of a conversation's stream, also in `turn.tool_outputs`.
 
     Attributes:
         call_id: of the call.
         name: the tool.
-        output: what the model is told.
-        failed: whether that is an error's text.
+        output: what is sent to the model.
+        failed: whether that is the text of an error.
     """
 
     call_id: str
@@ -66,28 +66,24 @@ class ToolOutput(TaskEvent):
 
 
 def calls_in(segments: Iterable[Mapping[str, JSON]]) -> tuple[ToolCall, ...]:
-    """The calls of a timeline, complete or not, in order; one that is told again stays as it was first complete."""
+    """The calls of a timeline, complete or not, in order. A repeated call stays as it was first complete."""
     calls: dict[str, ToolCall] = {}
     for segment in segments:
         if segment.get("type") in CALL_TYPES:
-            call = _call(segment)
+            own_id = as_text(segment.get("id"))
+            call = ToolCall(
+                id=own_id,
+                call_id=as_text(segment.get("call_id")) or own_id,
+                name=as_text(segment.get("name")),
+                arguments=_json_text(segment.get("arguments")) or _json_text(segment.get("input")),
+                status=as_text(segment.get("status")),
+                raw=segment,
+            )
             if call.key not in calls or not calls[call.key].is_complete:
                 calls[call.key] = call
     return tuple(calls.values())
 
 
-def _call(segment: Mapping[str, JSON]) -> ToolCall:
-    own = as_text(segment.get("id"))
-    return ToolCall(
-        id=own,
-        call_id=as_text(segment.get("call_id")) or own,
-        name=as_text(segment.get("name")),
-        arguments=_json_text(segment.get("arguments")) or _json_text(segment.get("input")),
-        status=as_text(segment.get("status")),
-        raw=segment,
-    )
-
-
 def _json_text(value: JSON) -> str:
-    """JSON text as it is, and an object as JSON text, so that a tool is never called without what was meant for it."""
+    """JSON text as it is, other JSON as text: some models send the arguments as an object."""
     return encode(value).decode() if isinstance(value, (dict, list)) else as_text(value)

@@ -1,4 +1,4 @@
-"""WAV files, read and written in threads, a piece at a time."""
+"""WAV files, read and written in threads, piece by piece."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from wiro_async._errors import ConfigurationError, InvalidInputError
 from wiro_async._protocol.conversations.realtime_audio import BYTES_PER_SECOND, PCM, SAMPLE_BYTES, SAMPLE_RATE, pcm_view
 from wiro_async._transport.audio.wav_header import as_plain
 
-# What the standard library raises of files that are damaged, or none of its kind.
+# The errors of the standard library for files that are damaged, or no WAV files.
 BROKEN = (wave.Error, EOFError, RuntimeError, ValueError, struct.error)
 PIECE_SECONDS = 1  # of audio, read at a time
-PIECE_BYTES = BYTES_PER_SECOND  # gathered before they are written
+PIECE_BYTES = BYTES_PER_SECOND  # collected before they are written
 
 
 class Convert(Protocol):
     """Turns audio of another shape into 16-bit mono at 24 kHz."""
 
     def __call__(self, pcm: bytes, *, last: bool) -> bytes:
-        """The audio of a piece, which may come out with a later one."""
+        """The converted audio of a piece. Some of it may come with a later piece."""
         ...
 
 
 async def read_wav(path: str | os.PathLike[str]) -> AsyncGenerator[bytes, None]:
-    """The audio of a WAV file as realtime sessions take it, a second at a time: `session.send_stream(read_wav(path))`.
+    """The audio of a WAV file, as realtime sessions take it: `session.send_stream(read_wav(path))`.
 
-    Files with other rates, more channels or other sample widths are converted, which needs the extra `audio`. It takes
-    constant memory.
+    It comes a second at a time, in constant memory. Files with other rates, more channels or other sample widths are
+    converted, which needs the extra `audio`.
 
     Raises:
-        InvalidInputError: that is no WAV file, or its samples are compressed or floating point.
+        InvalidInputError: it is not a WAV file, or its samples are compressed or floating point.
         ConfigurationError: it must be converted, and the extra is not installed.
         OSError: it cannot be opened.
     """
@@ -47,72 +47,67 @@ async def read_wav(path: str | os.PathLike[str]) -> AsyncGenerator[bytes, None]:
         while piece := await anyio.to_thread.run_sync(reader.read):
             yield piece
     finally:
-        await _surely(reader.close)
+        await _shielded(reader.close)
 
 
 async def write_wav(path: str | os.PathLike[str], chunks: PCM | Iterable[PCM] | AsyncIterable[PCM]) -> float:
     """Write audio of a realtime session to a WAV file as it comes, 24 kHz mono 16-bit. Returns its length in seconds.
 
-    Whatever ends it, an error and cancellation included, the file is complete and has what came until then. A file of
-    that name is replaced. A generator is closed in the end.
+    The file is complete even after an error or cancellation: it has the audio that came until then. A file of that name
+    is replaced. If `chunks` is a generator, it is closed at the end.
 
     Args:
-        chunks: PCM, such as `session.audio()`: all that `session.send_audio` takes, at once or in pieces.
+        chunks: PCM, such as `session.audio()`. Everything that `session.send_audio` takes, at once or in pieces.
 
     Raises:
-        InvalidInputError: that is no audio; if none came before, no file was made or replaced.
+        InvalidInputError: that is not audio. If no audio came before, no file was made or replaced.
         OSError: it cannot be written.
     """
-    _check_source(chunks)
+    pieces = _pieces_of(chunks)
     writer = _Writer(path)
     try:
         await anyio.to_thread.run_sync(writer.open)
-        async for chunk in _pieces(chunks):
+        async for chunk in pieces:
             writer.add(pcm_view(chunk))
             if writer.waiting >= PIECE_BYTES:
                 await anyio.to_thread.run_sync(writer.write)
     except InvalidInputError:
-        writer.spares = True
+        writer.keep_untouched()
         raise
     finally:
-        await _surely(writer.close)
+        await _shielded(writer.close)
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()
     return writer.seconds
 
 
-async def _surely(close: Callable[[], None]) -> None:
+async def _shielded(close: Callable[[], None]) -> None:
     with anyio.CancelScope(shield=True):
         await anyio.to_thread.run_sync(close)
 
 
-def _check_source(chunks: object) -> None:
-    """Raises `InvalidInputError` for what neither is audio nor gives any."""
-    if isinstance(chunks, str) or not isinstance(chunks, (AsyncIterable, Iterable)) or _has_buffer(chunks):
-        pcm_view(chunks)
-
-
-def _has_buffer(chunks: object) -> bool:
-    try:
-        memoryview(chunks)  # type: ignore[arg-type]  # that is the question
-    except TypeError:
-        return False
-    return True
-
-
-async def _pieces(chunks: PCM | Iterable[PCM] | AsyncIterable[PCM]) -> AsyncGenerator[PCM, None]:
+def _pieces_of(chunks: PCM | Iterable[PCM] | AsyncIterable[PCM]) -> AsyncIterable[PCM]:
+    """Audio in pieces, however it is given. Raises `InvalidInputError` at once if it is not audio."""
     if isinstance(chunks, AsyncIterable):
-        async for chunk in chunks:
-            yield chunk
-    elif _has_buffer(chunks):
-        yield cast("PCM", chunks)
-    else:
-        for chunk in cast("Iterable[PCM]", chunks):
-            yield chunk
+        return chunks
+    try:
+        memoryview(chunks)  # type: ignore[arg-type]  # whether it has a buffer is the question
+        is_one_piece = True
+    except TypeError:
+        is_one_piece = isinstance(chunks, str) or not isinstance(chunks, Iterable)
+    if is_one_piece:
+        pcm_view(chunks)
+    pieces = [chunks] if is_one_piece else chunks
+
+    async def iterate() -> AsyncGenerator[PCM, None]:
+        for piece in cast("Iterable[PCM]", pieces):
+            yield piece
+
+    return iterate()
 
 
 class _Reader:
-    """A WAV file that is read; opened by the first `read`. A thread that is late finds it closed."""
+    """A WAV file that is read in threads. The first `read` opens it. A thread that is late finds it closed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
@@ -123,14 +118,18 @@ class _Reader:
         self._ended = False
 
     def read(self) -> bytes:
-        """The next piece; empty at the end."""
+        """The next piece. Empty at the end."""
         with self._lock:
             try:
                 while not self._ended:
-                    if piece := self._next():
+                    file = self._file or self._open()
+                    raw = file.readframes(PIECE_SECONDS * file.getframerate())
+                    self._ended = not raw
+                    if piece := raw if self._convert is None else self._convert(raw, last=self._ended):
                         return piece
             except BROKEN as error:
-                raise self._unreadable(str(error)) from error
+                name, why = os.path.basename(self._path), str(error) or "it is damaged"
+                raise InvalidInputError(message=f"{name} is not a WAV file with PCM samples: {why}") from error
         return b""
 
     def close(self) -> None:
@@ -140,26 +139,25 @@ class _Reader:
             if self._opened is not None:
                 self._opened.close()
 
-    def _next(self) -> bytes:
-        if self._file is None:
-            self._opened = open(self._path, "rb")  # noqa: SIM115, PTH123 - closed by `close`
-            self._file = wave.open(as_plain(self._opened), "rb")  # noqa: SIM115
-            self._convert = _converter(self._path, self._file)
-        raw = self._file.readframes(PIECE_SECONDS * self._file.getframerate())
-        self._ended = not raw
-        return raw if self._convert is None else self._convert(raw, last=self._ended)
-
-    def _unreadable(self, why: str) -> InvalidInputError:
-        name = os.path.basename(self._path)
-        return InvalidInputError(message=f"{name} is not a WAV file with PCM samples: {why or 'it is damaged'}")
+    def _open(self) -> wave.Wave_read:
+        self._opened = open(self._path, "rb")  # noqa: SIM115, PTH123 - closed by `close`
+        file = self._file = wave.open(as_plain(self._opened), "rb")  # noqa: SIM115
+        rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
+        if (rate, channels, width) == (SAMPLE_RATE, 1, SAMPLE_BYTES):
+            return file
+        try:
+            from wiro_async._transport.audio.resampling import Converter
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"{os.path.basename(self._path)} has {rate} Hz, {channels} channel(s) and {8 * width} bit. Realtime "
+                f"audio has {SAMPLE_RATE} Hz, 1 channel and 16 bit. To convert it: pip install 'wiro-async[audio]'"
+            ) from error
+        self._convert = Converter(rate, channels, width)
+        return file
 
 
 class _Writer:
-    """A WAV file that grows. A thread that is late finds it closed.
-
-    Attributes:
-        spares: whether a file in which nothing was written is left as it was.
-    """
+    """A WAV file that is written in threads. A thread that is late finds it closed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
@@ -170,7 +168,7 @@ class _Writer:
         self._pending = bytearray()
         self._written = 0
         self._is_new = False
-        self.spares = False
+        self._keeps_untouched = False
 
     @property
     def waiting(self) -> int:
@@ -179,35 +177,42 @@ class _Writer:
 
     @property
     def seconds(self) -> float:
-        """How long it plays."""
+        """Its duration."""
         return self._written / BYTES_PER_SECOND
 
     def open(self) -> None:
-        """Make the file, or open it as it is."""
+        """Create the file, or open it as it is."""
         with self._lock:
             if not self._closed:
                 self._is_new = not Path(self._path).exists()
                 self._opened = open(self._path, "xb" if self._is_new else "r+b")  # noqa: SIM115, PTH123 - see `close`
 
     def add(self, chunk: memoryview) -> None:
-        """Take audio, of any size."""
+        """Collect audio of any size."""
         self._pending += chunk
 
     def write(self) -> None:
-        """Write the whole samples that there are."""
+        """Write the whole samples that were collected."""
         with self._lock:
             if self._opened is not None and not self._closed:
-                self._file = self._file or _emptied(self._opened)
+                if self._file is None:
+                    self._opened.truncate(0)
+                    self._file = wave.open(self._opened, "wb")  # noqa: SIM115 - closed by `close`
+                    self._file.setparams((1, SAMPLE_BYTES, SAMPLE_RATE, 0, "NONE", "not compressed"))
                 whole = bytes(self._pending[: self.waiting // SAMPLE_BYTES * SAMPLE_BYTES])
                 del self._pending[: len(whole)]
                 self._file.writeframesraw(whole)
                 self._written += len(whole)
 
+    def keep_untouched(self) -> None:
+        """Have `close` leave a file alone to which nothing was written."""
+        self._keeps_untouched = True
+
     def close(self) -> None:
         """Write the rest and the final header."""
-        is_spared = self.spares and self._file is None and not self._pending
+        is_untouched = self._keeps_untouched and self._file is None and not self._pending
         try:
-            if not is_spared:
+            if not is_untouched:
                 self.write()
         finally:
             with self._lock:
@@ -216,27 +221,5 @@ class _Writer:
                     with self._opened:
                         if self._file is not None:
                             self._file.close()
-                    if is_spared and self._is_new:
+                    if is_untouched and self._is_new:
                         Path(self._path).unlink()
-
-
-def _emptied(opened: BinaryIO) -> wave.Wave_write:
-    opened.truncate(0)
-    file = wave.open(opened, "wb")  # noqa: SIM115 - closed by `close`
-    file.setparams((1, SAMPLE_BYTES, SAMPLE_RATE, 0, "NONE", "not compressed"))
-    return file
-
-
-def _converter(path: str, file: wave.Wave_read) -> Convert | None:
-    shape = (file.getframerate(), file.getnchannels(), file.getsampwidth())
-    if shape == (SAMPLE_RATE, 1, SAMPLE_BYTES):
-        return None
-    try:
-        from wiro_async._transport.audio.resampling import Converter
-    except ModuleNotFoundError as error:
-        rate, channels, width = shape
-        raise ConfigurationError(
-            f"{os.path.basename(path)} has {rate} Hz, {channels} channel(s) and {8 * width} bit, realtime audio has "
-            f"{SAMPLE_RATE} Hz, 1 channel and 16 bit; to have it converted: pip install 'wiro-async[audio]'"
-        ) from error
-    return Converter(*shape)

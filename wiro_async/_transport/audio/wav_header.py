@@ -1,4 +1,4 @@
-"""WAV files whose format is "extensible", which the standard library reads from Python 3.12 on only."""
+"""WAV files whose format is "extensible". The standard library reads them from Python 3.12 on only."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ from typing import BinaryIO, cast
 
 EXTENSIBLE, PLAIN = struct.pack("<H", 0xFFFE), struct.pack("<H", 1)
 PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
-GUID_PLACE = 24  # within the format chunk
+FIRST_CHUNK = 12  # after the header of the file
+GUID_OFFSET = 24  # within the format chunk
 
 
 def as_plain(file: BinaryIO) -> BinaryIO:
-    """The file, from its beginning; one whose extensible format is PCM as one that says so plainly."""
-    place = _place_of_tag(file)
-    file.seek(0)
-    return file if place is None else cast("BinaryIO", _Retagged(file, place))
-
-
-def _place_of_tag(file: BinaryIO) -> int | None:
-    """Where such a file tells its format."""
-    place = 12
+    """The file, from its beginning. If its format is extensible PCM, it reads as plain PCM."""
+    place = FIRST_CHUNK
     while True:
         file.seek(place)
-        head = file.read(8)
-        if len(head) < 8:
-            return None
-        name, size = struct.unpack("<4sI", head)
-        place += len(head)
+        header = file.read(8)
+        if len(header) < 8:
+            break
+        name, size = struct.unpack("<4sI", header)
+        place += len(header)
         if name == b"fmt ":
-            form = file.read(GUID_PLACE + len(PCM_GUID))
-            return place if form.startswith(EXTENSIBLE) and form[GUID_PLACE:] == PCM_GUID else None
-        place += size + size % 2
+            form = file.read(GUID_OFFSET + len(PCM_GUID))
+            if form.startswith(EXTENSIBLE) and form[GUID_OFFSET:] == PCM_GUID:
+                file.seek(0)
+                return cast("BinaryIO", _Retagged(file, place))
+            break
+        place += size + size % 2  # chunks begin at even places
+    file.seek(0)
+    return file
 
 
 class _Retagged:
@@ -42,7 +41,7 @@ class _Retagged:
         self.seek, self.tell, self.close = file.seek, file.tell, file.close
 
     def read(self, size: int = -1) -> bytes:
-        """As of every file."""
+        """Read, with the tag replaced."""
         at = self._place - self._file.tell()
         data = self._file.read(size)
         return data[:at] + PLAIN + data[at + len(PLAIN) :] if 0 <= at <= len(data) - len(PLAIN) else data

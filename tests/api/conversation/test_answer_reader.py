@@ -1,4 +1,4 @@
-"""Answers of a given form: `response_model`, `parsed`, `parse`."""
+"""Structured answers: `response_model`, `parsed`, `parse`."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ CITY: dict[str, Any] = {
 
 
 def sent(emulator: WiroEmulator) -> Any:
-    """What the last run asked its answer to be."""
+    """The form that the last run has requested."""
     return emulator.ledger.submissions[-1].parameters["response_format"]
 
 
 async def test_an_attrs_class(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """All fields are asked for, and nothing else; the answer is an instance."""
+    """Exactly its fields are requested, and the answer is an instance."""
     result = await wiro.run(MODEL, ASK, response_model=Weather)
     assert result.parsed == Weather("Rome", 3, True)
     assert result.parse(Weather) == result.parsed
@@ -96,7 +96,7 @@ async def test_an_attrs_class(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     ],
 )
 async def test_other_classes(wiro: AsyncWiro, kind: type[Any], parsed: object) -> None:
-    """Dataclasses, typed dictionaries, pydantic models, generic types."""
+    """Dataclasses, typed dictionaries, pydantic models and generic types work, too."""
     result = await wiro.run(MODEL, ASK, response_model=kind)
     assert result.parsed == parsed
     assert result.parse(kind) == parsed
@@ -104,7 +104,7 @@ async def test_other_classes(wiro: AsyncWiro, kind: type[Any], parsed: object) -
 
 @pytest.mark.parametrize("whole", [False, True])
 async def test_a_json_schema(emulator: WiroEmulator, wiro: AsyncWiro, whole: bool) -> None:
-    """As it is, or as a whole request; the answer is plain JSON."""
+    """A schema or a whole response_format can be given. The answer is plain JSON."""
     form = {"type": "json_schema", "json_schema": {"name": "Town", "schema": CITY, "strict": True}}
     result = await wiro.run(MODEL, ASK, response_model=form if whole else CITY)
     assert result.parsed == {"city": "Rom"}
@@ -112,15 +112,15 @@ async def test_a_json_schema(emulator: WiroEmulator, wiro: AsyncWiro, whole: boo
 
 
 async def test_code_fences(wiro: AsyncWiro) -> None:
-    """Models like them."""
+    """JSON between code fences is read."""
     result = await wiro.run(MODEL, {**ASK, "fenced": True}, response_model=Weather)
     assert "```json" in result.text
     assert result.parsed.city == "Rome"
 
 
 @pytest.mark.parametrize("response_model", [Weather, CITY])
-async def test_an_answer_that_is_no_json(wiro: AsyncWiro, response_model: Any) -> None:
-    """The error holds the text, and the run, which is paid for; it travels."""
+async def test_an_answer_that_is_not_json(wiro: AsyncWiro, response_model: Any) -> None:
+    """The error has the text and the run, which is billed. It pickles."""
     with pytest.raises(ResponseFormatError) as caught:
         await wiro.run(MODEL, {**ASK, "malformed": True}, response_model=response_model)
     error = caught.value
@@ -134,13 +134,13 @@ async def test_an_answer_that_is_no_json(wiro: AsyncWiro, response_model: Any) -
 
 
 async def test_an_answer_that_was_cut(wiro: AsyncWiro) -> None:
-    """The error tells why."""
+    """The error names the finish reason."""
     with pytest.raises(ResponseFormatError, match="the model stopped by 'length'"):
         await wiro.run(MODEL, {**ASK, "finish": "length"}, response_model=Weather)
 
 
 async def test_an_answer_that_does_not_fit(wiro: AsyncWiro) -> None:
-    """What is wrong, and where."""
+    """The error says what is wrong, and where."""
     result = await wiro.run(MODEL, ASK, response_model=CITY)
     with pytest.raises(ResponseFormatError, match=r"missing required field `degrees`") as caught:
         result.parse(Weather)
@@ -163,7 +163,7 @@ async def test_an_answer_that_does_not_fit(wiro: AsyncWiro) -> None:
         (7, {}, "response_model 7 has no JSON schema"),
     ],
 )
-async def test_what_cannot_be_asked_for(
+async def test_forms_that_are_refused(
     emulator: WiroEmulator, wiro: AsyncWiro, response_model: Any, given: dict[str, Any], words: str
 ) -> None:
     """Nothing is sent."""
@@ -173,7 +173,7 @@ async def test_what_cannot_be_asked_for(
 
 
 async def test_references_are_never_fetched(wiro: AsyncWiro) -> None:
-    """Of a schema that refers to elsewhere, nothing is asked on the network: the answer just cannot be checked."""
+    """A schema with a remote reference causes no request: the answer cannot be checked."""
     elsewhere = {"type": "object", "properties": {"city": {"$ref": "http://127.0.0.1:9/schema"}}, "required": ["city"]}
     with pytest.raises(ResponseFormatError, match="Unresolvable"):
         await wiro.run(MODEL, ASK, response_model=elsewhere)
@@ -189,7 +189,7 @@ async def test_a_model_that_takes_no_form(emulator: WiroEmulator, wiro: AsyncWir
 
 
 async def test_tools_come_first(wiro: AsyncWiro) -> None:
-    """A model that asks for tools has not answered yet; the result is there nevertheless."""
+    """A model that calls tools has not answered yet. The result is there nevertheless."""
     tools = [{"type": "function", "function": {"name": "look"}}]
     result = await wiro.run(MODEL, {**ASK, "tools": tools}, response_model=Weather)
     assert result.tool_calls[0].name == "look"

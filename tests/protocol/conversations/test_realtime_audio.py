@@ -1,4 +1,4 @@
-"""Audio frames, pacing, and what a realtime session's messages say."""
+"""Audio frames, pacing, and messages of realtime sessions."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from wiro_async._protocol.conversations.realtime_audio import (
     audio_prefix,
     command,
     is_about,
+    parse_events,
     pcm_view,
-    told_by,
 )
 from wiro_async._protocol.messages.frames import Message, parse_frame
 from wiro_async._protocol.tasks.task_state import TaskState
@@ -32,7 +32,7 @@ SIZES = st.lists(st.one_of(st.integers(0, 20), st.integers(9_500, 9_700), st.int
 
 @given(SIZES, st.binary(min_size=1, max_size=64))
 def test_any_sizes_become_frames_of_one_size(sizes: list[int], pattern: bytes) -> None:
-    """Joined, the frames are what was given; only the last is shorter, and only half a sample is left."""
+    """The joined frames are the input. Only the last is shorter, and only half a sample is left."""
     total = sum(sizes)
     pcm = (pattern * (total // len(pattern) + 1))[:total]
     chunker, frames, start = Chunker(), list[bytes](), 0
@@ -48,8 +48,8 @@ def test_any_sizes_become_frames_of_one_size(sizes: list[int], pattern: bytes) -
     assert b"".join([*chunker.feed(memoryview(b"\0" * FRAME_BYTES))])[: total % 2] == pcm[total // 2 * 2 :]
 
 
-def test_frames_that_are_not_taken_are_dropped() -> None:
-    """A sender that was cancelled in the middle of a piece goes on after it."""
+def test_frames_that_are_not_consumed_are_dropped() -> None:
+    """A sender that was cancelled within a piece continues after it."""
     chunker = Chunker()
     next(iter(chunker.feed(memoryview(b"a" * 3 * FRAME_BYTES + b"b"))))
     assert chunker.feed(memoryview(b"c")) == ()
@@ -58,7 +58,7 @@ def test_frames_that_are_not_taken_are_dropped() -> None:
 
 @given(st.lists(st.floats(0, 0.5), min_size=2, max_size=30))
 def test_paced_audio_is_never_early(pauses: list[float]) -> None:
-    """Whatever the caller does in between, each frame leaves when those before it have been spoken, or later."""
+    """Each frame is due when the earlier ones have been spoken, or later, whatever pauses there are."""
     pacer, now, sent = Pacer(), 100.0, list[float]()
     for pause in pauses:
         now += pause
@@ -71,7 +71,7 @@ def test_paced_audio_is_never_early(pauses: list[float]) -> None:
 
 
 def test_a_long_pause_is_not_made_up_for() -> None:
-    """Who comes back after a minute starts anew."""
+    """After a minute the schedule starts again."""
     pacer = Pacer()
     assert pacer.delay(100.0, FRAME_BYTES) == 0.0
     assert pacer.delay(160.0, FRAME_BYTES) == 0.0
@@ -81,7 +81,7 @@ def test_a_long_pause_is_not_made_up_for() -> None:
 @pytest.mark.parametrize(
     "audio", [b"\1\2", bytearray(b"\1\2"), memoryview(b"\1\2"), array("h", [513]), memoryview(array("h", [513]))]
 )
-def test_what_is_audio(audio: Any) -> None:
+def test_values_that_are_audio(audio: Any) -> None:
     """Bytes, and arrays of 16-bit numbers."""
     assert bytes(pcm_view(audio)) == b"\1\2"
 
@@ -97,31 +97,31 @@ def test_what_is_audio(audio: Any) -> None:
         (memoryview(bytes(8))[::2], "gaps"),
     ],
 )
-def test_what_is_not(audio: Any, words: str) -> None:
-    """The error says what was given and what is wanted."""
+def test_values_that_are_not_audio(audio: Any, words: str) -> None:
+    """The error says what was given, and what is expected."""
     with pytest.raises(InvalidInputError, match=words) as caught:
         pcm_view(audio)
     assert "16-bit, little-endian, mono, 24 kHz" in str(caught.value)
 
 
 def message(kind: str, payload: Any = None, **extra: Any) -> Message:
-    """A message as it comes."""
+    """A message as it is received."""
     parsed = parse_frame(json.dumps({"type": kind, "id": "7", "message": payload, "result": True, **extra}))
     assert parsed is not None
     return parsed
 
 
 def test_a_session_in_messages() -> None:
-    """Each becomes the event that it is; words are kept as they came."""
+    """Each becomes its event. Transcripts are kept as they came."""
     state = TaskState()
     told = [
-        *told_by(message("task_stream_ready"), state),
-        *told_by(message("task_output", "Loading weights"), state),
-        *told_by(message("task_output", "TRANSCRIPT_USER: What is this?"), state),
-        *told_by(message("task_output", 'TRANSCRIPT_AI:{"a": 1}'), state),
-        *told_by(message("task_stream_end"), state),
-        *told_by(message("task_cost", turnCost="0.1", cumulativeCost=0.3, usage={"input_tokens": 3}), state),
-        *told_by(message("task_smell", "roses"), state),
+        *parse_events(message("task_stream_ready"), state),
+        *parse_events(message("task_output", "Loading weights"), state),
+        *parse_events(message("task_output", "TRANSCRIPT_USER: What is this?"), state),
+        *parse_events(message("task_output", 'TRANSCRIPT_AI:{"a": 1}'), state),
+        *parse_events(message("task_stream_end"), state),
+        *parse_events(message("task_cost", turnCost="0.1", cumulativeCost=0.3, usage={"input_tokens": 3}), state),
+        *parse_events(message("task_smell", "roses"), state),
     ]
     kinds = [StatusChanged, StatusChanged, LogLine, Transcript, Transcript, TurnEnded, CostUpdate, UnknownEvent]
     assert [type(event) for event in told] == kinds
@@ -148,12 +148,12 @@ JSON = st.recursive(
     JSON,
 )
 def test_nothing_is_raised(kind: str, payload: Any) -> None:
-    """Whatever a message holds."""
-    told_by(message(kind, payload, turnCost=payload, cumulativeCost=payload), TaskState())
+    """No content of a message raises an error."""
+    parse_events(message(kind, payload, turnCost=payload, cumulativeCost=payload), TaskState())
 
 
 def test_whose_message_it_is() -> None:
-    """One that names another task is not ours; one that names none is."""
+    """A message that names another task is not for this one. A message without a name is."""
     assert is_about(message("task_cost"), "7", "token")
     assert is_about(message("task_cost"), None, "token")
     assert is_about(Message("task_cost", "", "", {}), "7", "token")
@@ -164,13 +164,13 @@ def test_whose_message_it_is() -> None:
 
 
 def test_frames_and_commands() -> None:
-    """As the service wants them."""
+    """They have the format of the service."""
     assert audio_prefix("a-T.o_k:en") == b"a-T.o_k:en|"
     assert json.loads(command("task_session_end", "t")) == {"type": "task_session_end", "tasktoken": "t"}
 
 
 def test_an_audio_chunk() -> None:
-    """It knows how long it plays, and does not show its bytes."""
+    """It knows its duration, and does not show its bytes."""
     chunk = AudioChunk(bytes(FRAME_BYTES))
     assert chunk.seconds == pytest.approx(0.2)
     assert repr(chunk) == "AudioChunk(status='', data=<9600 bytes>)"

@@ -1,4 +1,4 @@
-"""What follows a turn, and how its calls are found."""
+"""Continuations of turns, tool calls and usage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from wiro_async import File, ToolCall
 from wiro_async._protocol.conversations.tool_calls import calls_in
 from wiro_async._protocol.conversations.turn_rules import continuation, tool_names
-from wiro_async._protocol.conversations.usage import summed
+from wiro_async._protocol.conversations.usage import add_usage
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_state import TaskState
@@ -25,7 +25,7 @@ def said(*segments: dict[str, Any]) -> Message:
 
 
 def test_a_turn_of_outputs_has_nothing_new() -> None:
-    """All that is new goes, and so do files; the rest stays as it was."""
+    """What is new is removed, and so are files. The rest stays."""
     turn: dict[str, Any] = {
         "prompt": "hi",
         "messages": [],
@@ -62,12 +62,12 @@ def test_a_turn_of_outputs_has_nothing_new() -> None:
     ],
 )
 def test_names_of_tools(tools: object, names: list[str]) -> None:
-    """In either spelling, as JSON text too, and never an error."""
+    """Both spellings are read, also in JSON text. Nothing raises."""
     assert tool_names(tools) == names
 
 
 def test_calls_of_both_kinds() -> None:
-    """Functions have JSON arguments, custom tools plain input; text is no call."""
+    """Functions have JSON arguments, custom tools plain input. Text is no call."""
     custom = {"type": "custom_tool_call", "call_id": "c2", "name": "sql", "input": "SELECT 1", "status": "incomplete"}
     first, second = calls_in([{"type": "answer", "text": "so"}, CALL, custom])
     assert (first.id, first.call_id, first.name, first.arguments, first.is_complete) == ("f1", "c1", "look", "{}", True)
@@ -75,7 +75,7 @@ def test_calls_of_both_kinds() -> None:
 
 
 def test_a_call_becomes_an_event_once_it_is_complete() -> None:
-    """Not before, not twice, in spite of repeats; who comes late is told."""
+    """It comes once, in spite of repeats, also for a late listener."""
     state = TaskState()
     growing = {**CALL, "status": "in_progress", "arguments": "{"}
     messages = [said(growing), said(CALL), said(growing), said(CALL), said(CALL, {**CALL, "call_id": "c2"})]
@@ -85,14 +85,14 @@ def test_a_call_becomes_an_event_once_it_is_complete() -> None:
 
 
 def test_calls_without_ids_become_events_once() -> None:
-    """Each of them, though only what they ask tells them apart."""
+    """Each comes once, although only their arguments differ."""
     state = TaskState()
     one, other = {**CALL, "id": "", "call_id": None}, {**CALL, "id": "", "call_id": None, "arguments": '{"x":1}'}
     messages = [said(one), said(one), said(one, other), said(one, other, one)]
     assert [sum(isinstance(e, ToolCall) for e in state.apply_message(message)) for message in messages] == [1, 0, 1, 0]
 
 
-def test_a_call_that_only_the_snapshot_tells() -> None:
+def test_a_call_that_only_the_snapshot_has() -> None:
     """Without a socket the event comes with the end."""
     content = {"segments": [CALL], "finishreason": "tool_calls"}
     record: dict[str, Any] = {
@@ -105,7 +105,7 @@ def test_a_call_that_only_the_snapshot_tells() -> None:
 
 
 def test_sums_of_usage() -> None:
-    """Counters are added by name, details too; what is no number stays."""
+    """Counters are added by name, nested ones too. Other values stay."""
     one: dict[str, Any] = {
         "input_tokens": 3,
         "output_tokens_details": {"reasoning_tokens": 1},
@@ -118,8 +118,8 @@ def test_sums_of_usage() -> None:
         "output_tokens_details": {"reasoning_tokens": 2},
         "tier": "slow",
     }
-    assert summed({}, one) == one
-    assert summed(one, other) == {
+    assert add_usage({}, one) == one
+    assert add_usage(one, other) == {
         "input_tokens": 7,
         "output_tokens": 2,
         "output_tokens_details": {"reasoning_tokens": 3},
@@ -129,7 +129,7 @@ def test_sums_of_usage() -> None:
 
 
 def test_counters_that_come_as_text() -> None:
-    """They are numbers too, whole ones exactly; other text stays what it is."""
+    """They are numbers, and whole ones stay exact. Other text stays as it is."""
     one: dict[str, Any] = {
         "total_tokens": "9007199254740993",
         "details": {"cached": "1"},
@@ -137,6 +137,6 @@ def test_counters_that_come_as_text() -> None:
         "share": "0.5",
     }
     other: dict[str, Any] = {"total_tokens": 2, "details": {"cached": "2"}, "tier": "fast", "share": "0.25"}
-    summed_up = summed(summed({}, one), other)
+    summed_up = add_usage(add_usage({}, one), other)
     assert summed_up == {"total_tokens": 9007199254740995, "details": {"cached": 3}, "tier": "fast", "share": 0.75}
-    assert isinstance(summed({}, one)["total_tokens"], int)
+    assert isinstance(add_usage({}, one)["total_tokens"], int)

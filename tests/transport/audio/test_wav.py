@@ -44,7 +44,7 @@ async def read(path: Path) -> bytes:
 
 @pytest.mark.parametrize("size", [0, 2, BYTES_PER_SECOND, 3 * BYTES_PER_SECOND + 502])
 async def test_a_round_trip(tmp_path: Path, size: int) -> None:
-    """What is written is read, and is what others write."""
+    """A file that was written can be read, and is a usual WAV file."""
     pcm = os.urandom(size)
     assert await write_wav(tmp_path / "a.wav", pcm) == size / BYTES_PER_SECOND
     assert (tmp_path / "a.wav").read_bytes() == make(tmp_path / "b.wav", pcm).read_bytes()
@@ -59,7 +59,7 @@ async def pieces(pcm: bytes, size: int) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("size", [1, 3, 9600, 100_001])
 async def test_chunks_of_any_size(tmp_path: Path, size: int) -> None:
-    """Also where they cut samples in two; half a sample at the end is dropped."""
+    """They may cut samples in two. Half a sample at the end is dropped."""
     pcm = os.urandom(60_001 if size == 1 else 200_001)
     seconds = await write_wav(tmp_path / "a.wav", pieces(pcm, size))
     assert content(tmp_path / "a.wav") == ((SAMPLE_RATE, 1, 2), pcm[:-1])
@@ -70,7 +70,7 @@ async def test_chunks_of_any_size(tmp_path: Path, size: int) -> None:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
 async def test_a_recording_that_is_cut_short(tmp_path: Path, error: type[BaseException]) -> None:
-    """It can be played as far as it came, and its source is closed."""
+    """The file is valid up to that point, and the source is closed."""
     closed = False
 
     async def source() -> AsyncIterator[bytes]:
@@ -98,7 +98,7 @@ async def test_leaving_early_closes_the_file(tmp_path: Path, open_files: Callabl
 
 
 async def test_constant_memory(tmp_path: Path) -> None:
-    """A long file is never held whole."""
+    """A long file is never in memory as a whole."""
     make(tmp_path / "a.wav", bytes(30_000_000))
     tracemalloc.start()
     try:
@@ -126,7 +126,7 @@ ENCODERS: dict[int, Callable[[float], bytes]] = {
 @pytest.mark.parametrize("rate", [8000, 16_000, 24_000, 44_100, 48_000])
 @pytest.mark.parametrize("channels,width", [(1, 2), (2, 2), (1, 1), (2, 3), (6, 4)])
 async def test_other_shapes_are_converted(tmp_path: Path, rate: int, channels: int, width: int) -> None:
-    """The same note comes out: as long, as loud, as high."""
+    """The note keeps its length, volume and pitch."""
     pcm = b"".join(ENCODERS[width](value) * channels for value in sine(rate, 1.5))
     samples = array("h", await read(make(tmp_path / "a.wav", pcm, rate, channels, width)))
     assert abs(len(samples) - 36_000) <= 1
@@ -137,7 +137,7 @@ async def test_other_shapes_are_converted(tmp_path: Path, rate: int, channels: i
 
 
 async def test_loud_audio_is_not_wrapped(tmp_path: Path) -> None:
-    """Resampling overshoots; that is cut, not turned into its opposite."""
+    """Resampling overshoots. The samples are clipped and do not wrap around."""
     pcm = b"".join(ENCODERS[2](1.0 if value >= 0 else -1.0) for value in sine(44_100, 0.5))
     samples = array("h", await read(make(tmp_path / "a.wav", pcm, 44_100)))
     assert max(samples) == 32767
@@ -148,7 +148,7 @@ async def test_loud_audio_is_not_wrapped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"RIFF", b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\3\0\1\0" + bytes(20), b"\x89PNG\r\n\x1a\n" * 9]
 )
-async def test_what_is_no_wav_file(tmp_path: Path, data: bytes) -> None:
+async def test_files_that_are_not_wav(tmp_path: Path, data: bytes) -> None:
     """The error names the file."""
     (tmp_path / "odd.wav").write_bytes(data)
     with pytest.raises(InvalidInputError, match=r"odd\.wav is not a WAV file with PCM samples"):
@@ -158,7 +158,7 @@ async def test_what_is_no_wav_file(tmp_path: Path, data: bytes) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=80))
 def test_no_header_breaks_it(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    """Whatever stands in a file, it is read or refused."""
+    """Every file is either read or refused."""
     path = tmp_path_factory.mktemp("wav") / "odd.wav"
     path.write_bytes(b"RIFF\x24\0\0\0WAVE" + data)
 
@@ -170,7 +170,7 @@ def test_no_header_breaks_it(tmp_path_factory: pytest.TempPathFactory, data: byt
 
 
 async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """As everywhere in Python."""
+    """It raises the usual error of Python."""
     with pytest.raises(FileNotFoundError):
         await read(tmp_path / "none.wav")
     with pytest.raises(FileNotFoundError):
@@ -178,7 +178,7 @@ async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 async def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What needs no conversion is read; for the rest the error says what to install, and what the file is like."""
+    """A file that needs no conversion is read. For others the error describes the file, and says what to install."""
     monkeypatch.delitem(sys.modules, "wiro_async._transport.audio.resampling", raising=False)
     monkeypatch.setitem(sys.modules, "numpy", None)
     assert await read(make(tmp_path / "a.wav", b"\1\2")) == b"\1\2"
@@ -192,7 +192,7 @@ PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
 
 
 def extensible(path: Path, pcm: bytes, width: int, guid: bytes = PCM_GUID, before: bytes = b"") -> Path:
-    """A WAV file whose format is told by a GUID, as recorders of 24 bit and many channels write it."""
+    """A WAV file with an extensible format, as recorders of 24 bit and many channels write it."""
     size = SAMPLE_RATE * width
     form = struct.pack("<HHIIHHHHI", 0xFFFE, 1, SAMPLE_RATE, size, width, 8 * width, 22, 8 * width, 4) + guid
     body = b"WAVE" + before + b"fmt " + struct.pack("<I", len(form)) + form
@@ -201,8 +201,8 @@ def extensible(path: Path, pcm: bytes, width: int, guid: bytes = PCM_GUID, befor
     return path
 
 
-async def test_formats_that_are_told_by_a_guid(tmp_path: Path) -> None:
-    """Those that are PCM are read as such, wherever the format stands; others are refused."""
+async def test_extensible_formats(tmp_path: Path) -> None:
+    """PCM is read, wherever the format is in the file. Others are refused."""
     pcm = os.urandom(3 * BYTES_PER_SECOND)
     assert await read(extensible(tmp_path / "a.wav", pcm, 2)) == pcm
     assert await read(extensible(tmp_path / "b.wav", pcm, 2, before=b"LIST\3\0\0\0abc\0")) == pcm
@@ -213,8 +213,8 @@ async def test_formats_that_are_told_by_a_guid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: array("h", data)])
-async def test_whatever_holds_audio_is_written(tmp_path: Path, kind: Callable[[bytes], Any]) -> None:
-    """At once, or in pieces: all that can be sent can be written."""
+async def test_all_kinds_of_audio_are_written(tmp_path: Path, kind: Callable[[bytes], Any]) -> None:
+    """Everything that can be sent can be written, at once or in pieces."""
     pcm = os.urandom(1000)
     await write_wav(tmp_path / "a.wav", kind(pcm))
     await write_wav(tmp_path / "b.wav", [kind(pcm[:400]), kind(pcm[400:])])
@@ -228,8 +228,8 @@ async def broken() -> AsyncIterator[Any]:
 
 
 @pytest.mark.parametrize("source", [5, "text", None, ["text"], [5], broken, array("d", [0.5])])
-async def test_what_is_no_audio_replaces_nothing(tmp_path: Path, source: Any) -> None:
-    """A file of that name is still what it was, and none is made."""
+async def test_a_file_is_not_replaced_by_what_is_not_audio(tmp_path: Path, source: Any) -> None:
+    """A file of that name stays as it was, and none is made."""
     (tmp_path / "a.wav").write_bytes(b"precious")
     for name in ("a.wav", "b.wav"):
         given: Any = source() if callable(source) else source
@@ -240,7 +240,7 @@ async def test_what_is_no_audio_replaces_nothing(tmp_path: Path, source: Any) ->
 
 
 async def test_a_longer_file_is_replaced(tmp_path: Path) -> None:
-    """Wholly, also by nothing; and what came before something that is no audio is kept."""
+    """It is replaced completely, also by nothing. Audio before something that is not audio is kept."""
     path = make(tmp_path / "a.wav", bytes(1000))
     with pytest.raises(InvalidInputError):
         await write_wav(path, [b"\1\2", "text"])  # type: ignore[list-item]

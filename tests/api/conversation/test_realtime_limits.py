@@ -1,4 +1,4 @@
-"""Realtime sessions keep to their times, whatever else they are doing, and end for all who wait."""
+"""Timeouts and ends of realtime sessions, whatever their callers are doing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -25,33 +26,36 @@ from wiro_async import (
 from wiro_async.testing import ModelScript, Script, Step, Voice, WiroEmulator
 from wiro_async.testing._scripts import OPENING
 
+if TYPE_CHECKING:
+    from tests.conftest import Until
+
 ECHO = "emulator/echo"
 MINUTE = bytes(60 * 48_000)
 
 
 class Brief(Voice):
-    """Ends the session when it is spoken to, at a price."""
+    """Ends the session at the first audio, and has a cost."""
 
     def hear(self, pcm: bytes) -> None:
-        """Be done."""
+        """End the session."""
         self.line.end_turn(Decimal("0.02"))
         self.line.finish()
 
 
 def brief(slug: str, exit_code: str = "0") -> ModelScript:
-    """A model of that kind."""
+    """A model with that voice."""
     steps = (*(Step(stage) for stage in OPENING), Step("task_stream_ready", after=0.5, stored=True))
     return ModelScript(slug, lambda given: Script(steps, exit_code=exit_code, cost=Decimal(0), realtime=Brief))
 
 
 async def silence() -> AsyncIterator[bytes]:
-    """A microphone that says one thing, and nothing more."""
+    """A microphone that gives one frame, then nothing."""
     yield bytes(9600)
     await anyio.sleep_forever()
 
 
 async def test_an_end_does_not_wait_for_paced_audio(wiro: AsyncWiro) -> None:
-    """What of it has not left is dropped, its sender learns why, and the session ends at once."""
+    """Audio that was not sent is dropped, its sender gets an error, and the session ends at once."""
     async with wiro.realtime(ECHO) as session:
         sending = asyncio.create_task(session.send_audio(MINUTE, pace=True))
         await anyio.wait_all_tasks_blocked()
@@ -64,24 +68,9 @@ async def test_an_end_does_not_wait_for_paced_audio(wiro: AsyncWiro) -> None:
         assert (await session.result()).succeeded
 
 
-async def test_an_end_in_time(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit counts for the rest of the audio too, where the network takes none."""
-    async with wiro.realtime(ECHO) as session:
-        line = session._line
-        assert line is not None
-        monkeypatch.setattr(line._opened.socket, "send", lambda frame: anyio.sleep_forever())
-        sending = asyncio.create_task(session.send_audio(bytes(9600)))
-        await anyio.wait_all_tasks_blocked()
-        with pytest.raises(TaskTimeoutError) as caught, anyio.fail_after(20):
-            await session.end(timeout=0.05)
-        assert caught.value.phase == "end"
-        sending.cancel()
-        monkeypatch.undo()
-
-
 @pytest.mark.parametrize("pace", [True, False])
-async def test_a_time_out_while_only_sending(wiro: AsyncWiro, emulator: WiroEmulator, pace: bool) -> None:
-    """It is not only for who reads: the sender learns of it, and so does everybody after that."""
+async def test_a_timeout_while_only_sending(wiro: AsyncWiro, emulator: WiroEmulator, pace: bool) -> None:
+    """The sender gets the timeout, and so does every later call."""
 
     async def talk(session: RealtimeSession) -> None:
         while True:
@@ -100,15 +89,26 @@ async def test_a_time_out_while_only_sending(wiro: AsyncWiro, emulator: WiroEmul
     assert all(task.status in ("task_cancel", "task_postprocess_end") for task in emulator.ledger.tasks.values())
 
 
-async def test_a_time_out_while_a_source_is_silent(wiro: AsyncWiro) -> None:
-    """Neither the source nor the end is waited for."""
+async def test_a_timeout_ends_the_session(wiro: AsyncWiro, emulator: WiroEmulator, until: Until) -> None:
+    """It does not go on, and cost money, until its caller leaves it."""
+    async with wiro.realtime(ECHO, timeout=0.5) as session:
+        with pytest.raises(TaskTimeoutError):
+            async for _ in session:
+                pass
+        await until(lambda: [task.status for task in emulator.ledger.tasks.values()] == ["task_postprocess_end"])
+        with pytest.raises(TaskTimeoutError):
+            await session.result()
+
+
+async def test_a_timeout_while_a_source_is_silent(wiro: AsyncWiro) -> None:
+    """The timeout does not wait for the source."""
     async with wiro.realtime(ECHO, timeout=0.5) as session:
         with pytest.raises(TaskTimeoutError), anyio.fail_after(20):
             await session.send_stream(silence())
 
 
-async def test_a_time_out_while_audio_pours_in(wiro: AsyncWiro) -> None:
-    """A reader who always has something to read learns of it all the same, after what came before it."""
+async def test_a_timeout_while_audio_pours_in(wiro: AsyncWiro) -> None:
+    """A reader that always has something to read gets the timeout, after what came before it."""
     async with wiro.realtime(ECHO, timeout=Timeouts(run=0.5)) as session:
 
         async def talk() -> None:
@@ -128,7 +128,7 @@ async def test_a_time_out_while_audio_pours_in(wiro: AsyncWiro) -> None:
 
 
 async def test_a_silent_source_when_the_session_ends(hurried: Tuning) -> None:
-    """Sending returns, though the source still has nothing to say, and closes it."""
+    """`send_stream` returns although the source is silent, and closes it."""
     closed = False
 
     async def source() -> AsyncIterator[bytes]:
@@ -148,7 +148,7 @@ async def test_a_silent_source_when_the_session_ends(hurried: Tuning) -> None:
 
 
 async def test_a_silent_source_when_somebody_ends_the_session(wiro: AsyncWiro) -> None:
-    """The same; and with `transcripts` the loop is over, too."""
+    """`send_stream` returns, and the loop over `transcripts` ends."""
     async with wiro.realtime(ECHO) as session, anyio.create_task_group() as group:
         group.start_soon(session.send_stream, silence())
         await anyio.wait_all_tasks_blocked()
@@ -162,8 +162,8 @@ async def test_a_silent_source_when_somebody_ends_the_session(wiro: AsyncWiro) -
             assert [said async for said in words] == session.transcript
 
 
-async def test_a_bill_of_nothing(hurried: Tuning) -> None:
-    """A failed session costs nothing, whatever was told while it ran."""
+async def test_a_failed_session_costs_nothing(hurried: Tuning) -> None:
+    """A failed session costs nothing, whatever costs were reported while it ran."""
     with WiroEmulator(speed=50, models=[brief("my/failing", exit_code="1")]) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime("my/failing") as session:
             await session.send_audio(bytes(9600))
@@ -177,7 +177,7 @@ async def test_a_bill_of_nothing(hurried: Tuning) -> None:
 
 
 async def test_leaving_sends_the_rest(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """What fills no frame is heard as well, before the end."""
+    """Audio that fills no frame is sent before the end."""
     async with wiro.realtime(ECHO) as session:
         await session.send_audio(bytes(9600 + 1000))
     assert emulator.ledger.sockets[-1].heard == [9600, 1000]
@@ -185,7 +185,7 @@ async def test_leaving_sends_the_rest(emulator: WiroEmulator, wiro: AsyncWiro) -
 
 
 async def test_leaving_while_paced_audio_is_sent(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It is not waited for, and the session ends gracefully."""
+    """Leaving does not wait for it, and the session ends gracefully."""
     async with wiro.realtime(ECHO) as session:
         sending = asyncio.create_task(session.send_audio(MINUTE, pace=True))
         await anyio.wait_all_tasks_blocked()
@@ -195,7 +195,7 @@ async def test_leaving_while_paced_audio_is_sent(emulator: WiroEmulator, wiro: A
 
 
 async def test_closing_instead_of_leaving(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Sessions, and what is picked of their events, are closed as generators are, as often as one likes."""
+    """Sessions and their parts can be closed like generators, any number of times."""
     async with contextlib.aclosing(wiro.realtime(ECHO)):
         pass
     assert not emulator.ledger.calls

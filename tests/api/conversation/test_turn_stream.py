@@ -1,4 +1,4 @@
-"""Streams of turns: whatever their reader does, each run and each tool is run once."""
+"""Streams of turns: each run and each tool runs once, whatever the reader does."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from wiro_async import (
     ToolCall,
     ToolOutput,
     Tuning,
+    UsageError,
     WiroError,
 )
 from wiro_async.testing import ModelScript, RawOutput, Respond, RunInput, Script, Step, WiroEmulator, timeline
@@ -76,7 +77,7 @@ async def cashier(*calls: dict[str, Any]) -> AsyncGenerator[tuple[WiroEmulator, 
     ],
 )
 async def test_each_call_is_run_once(hurried: Tuning, calls: list[dict[str, Any]], paid: list[int]) -> None:
-    """However often it is told, and in whatever shape; with the arguments that it has."""
+    """Calls may be reported repeatedly and in several shapes. Each is run once, with its arguments."""
     till = Till()
     async with cashier(*calls) as (emulator, wiro):
         chat = wiro.conversation("my/cashier", tools=[till.pay], run_tools=True)
@@ -96,7 +97,7 @@ async def test_a_stream_is_one_turn(emulator: WiroEmulator, wiro: AsyncWiro) -> 
     stream = chat.stream("How is Rome?")
     async with stream:
         await stream.result()
-    with pytest.raises(WiroError, match="entered before"):
+    with pytest.raises(UsageError, match="entered before"):
         async with stream:
             pytest.fail("not reached")
     assert len(emulator.ledger.submissions) == len(chat.history) == 1
@@ -104,7 +105,7 @@ async def test_a_stream_is_one_turn(emulator: WiroEmulator, wiro: AsyncWiro) -> 
 
 
 async def test_a_reader_with_a_heartbeat(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Who waits for a moment at a time disturbs neither the tools nor the run that comes after them."""
+    """A reader that waits for short times disturbs neither the tools nor the next run."""
     called = list[str]()
 
     async def look(city: str) -> str:
@@ -130,7 +131,7 @@ async def test_a_reader_with_a_heartbeat(emulator: WiroEmulator, wiro: AsyncWiro
 
 
 async def test_leaving_while_tools_run(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """They are cancelled, and have ended when the stream is left; nothing more is sent; the conversation is free."""
+    """They are cancelled and have ended when the stream is left. The conversation takes another turn."""
     started, ended = asyncio.Event(), False
 
     async def wait(city: str) -> None:
@@ -155,7 +156,7 @@ async def test_leaving_while_tools_run(emulator: WiroEmulator, wiro: AsyncWiro) 
 
 
 async def test_closing_the_session_while_tools_run(wiro: AsyncWiro) -> None:
-    """The reader learns of it."""
+    """The reader gets the error."""
     started = asyncio.Event()
 
     async def wait(city: str) -> None:
@@ -172,18 +173,18 @@ async def test_closing_the_session_while_tools_run(wiro: AsyncWiro) -> None:
 
 
 async def test_two_readers(wiro: AsyncWiro) -> None:
-    """The second would steal from the first, so it is told off."""
+    """The second would take events from the first, so it is refused."""
     chat = wiro.conversation(MODEL, input={"seconds": 500})
     async with chat.stream("How is it in Rome?") as stream, anyio.create_task_group() as group:
         group.start_soon(stream.result)
         await anyio.wait_all_tasks_blocked()
-        with pytest.raises(WiroError, match="reads"):
+        with pytest.raises(UsageError, match="already being iterated"):
             await anext(stream)
         group.cancel_scope.cancel()
 
 
 async def test_a_turn_that_is_over_is_not_stopped(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """Also where its text was not read to the end."""
+    """Not even if its text was not read to the end."""
     chat = wiro.conversation(MODEL, input={"seconds": 2})
     async with chat.stream("How is Rome?") as stream:
         await anext(stream)
@@ -192,7 +193,7 @@ async def test_a_turn_that_is_over_is_not_stopped(emulator: WiroEmulator, wiro: 
 
 
 async def test_closing_instead_of_leaving(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """`aclose` does the same, as often as it is called; before the stream was entered there is nothing to do."""
+    """`aclose` leaves the stream, any number of times. Before entering there is nothing to do."""
     chat = wiro.conversation(MODEL, input={"seconds": 500})
     async with contextlib.aclosing(chat.stream("never sent")):
         pass
@@ -206,7 +207,7 @@ async def test_closing_instead_of_leaving(emulator: WiroEmulator, wiro: AsyncWir
 
 
 async def test_a_text_that_only_the_log_holds(hurried: Tuning) -> None:
-    """As with other streams: the deltas are the result's text, of both kinds."""
+    """The joined deltas are the text of the result, for both kinds."""
     said = {"thinking": ["hm"], "answer": ["Once"]}
     steps = [Step("task_output", said), Step("task_output", {**said, "answer": ["Once upon"]}, log="Once upon a time")]
     model = ModelScript("text/forgetful", lambda given: Script(timeline(20, steps)))
@@ -227,10 +228,8 @@ async def test_a_text_that_only_the_log_holds(hurried: Tuning) -> None:
 
 
 @pytest.mark.parametrize("how", ["send", "stream"])
-async def test_a_later_run_that_fails_tells_of_the_earlier_ones(
-    emulator: WiroEmulator, wiro: AsyncWiro, how: str
-) -> None:
-    """They are paid for, and here to be looked up."""
+async def test_a_later_run_that_fails_names_the_earlier_ones(emulator: WiroEmulator, wiro: AsyncWiro, how: str) -> None:
+    """A note names them, because they are billed."""
 
     async def look(city: str) -> str:
         emulator.faults.http("Run/*", Respond(200, '{"result":false,"errors":[{"code":97,"message":"balance"}]}'))
@@ -253,7 +252,7 @@ async def test_a_later_run_that_fails_tells_of_the_earlier_ones(
 
 
 async def test_a_first_run_that_fails(wiro: AsyncWiro) -> None:
-    """There is nothing more to tell."""
+    """Its error has no note."""
     chat = wiro.conversation("emulator/failing", input={"seconds": 1})
     with pytest.raises(TaskFailedError) as caught:
         await chat.send("x")

@@ -1,4 +1,4 @@
-"""Calls of tools, however a timeline tells them."""
+"""Tool calls in all shapes that timelines have."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ CALL = {"type": "function_call", "id": "f1", "call_id": "c1", "name": "look", "a
     ],
 )
 def test_arguments_are_json_text(arguments: Any, text: str) -> None:
-    """Also where they come as an object; nothing that is no text ever becomes no arguments."""
+    """Arguments that come as an object become text. They are never lost."""
     [call] = calls_in([{**CALL, "arguments": arguments}])
     assert call.arguments == text
 
 
 def test_the_input_of_a_custom_tool() -> None:
-    """Mostly text; an object is written as JSON."""
+    """It is text. An object becomes JSON text."""
     custom = {**CALL, "type": "custom_tool_call", "arguments": None}
     told: list[dict[str, Any]] = [{**custom, "input": "SELECT 1"}, {**custom, "call_id": "c2", "input": {"x": 1}}]
     assert [call.arguments for call in calls_in(told)] == ["SELECT 1", '{"x":1}']
 
 
-def test_a_call_that_is_told_twice() -> None:
+def test_a_repeated_call() -> None:
     """It is one call, as it was when it was first complete."""
     growing = {**CALL, "arguments": "{", "status": "in_progress"}
     assert [call.arguments for call in calls_in([growing, CALL, {**CALL, "arguments": '{"x":1}'}, growing])] == ["{}"]
@@ -45,7 +45,7 @@ def test_a_call_that_is_told_twice() -> None:
 
 
 def test_calls_without_a_call_id() -> None:
-    """They go by their own id; those that have none are told apart by what they ask."""
+    """They have their own id, else their name and arguments identify them."""
     bare = {**CALL, "call_id": None}
     assert [call.call_id for call in calls_in([bare, bare, {**bare, "id": "f2"}])] == ["f1", "f2"]
     nameless = {**bare, "id": ""}

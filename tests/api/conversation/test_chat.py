@@ -1,4 +1,4 @@
-"""Conversations: what goes from turn to turn, tools that are run, streams, money, and ways out."""
+"""Conversations: turns, tools, streams, costs and cancellation."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from wiro_async import (
     ToolError,
     ToolOutput,
     TurnLimitError,
+    UsageError,
     WiroError,
 )
 from wiro_async.testing import ModelScript, RawOutput, ResetAfter, RunInput, Script, Step, WiroEmulator, timeline
@@ -45,7 +46,7 @@ class Weather:
 
 
 async def get_weather(city: str, days: int = 1) -> dict[str, object]:
-    """Tell the weather."""
+    """Report the weather."""
     return {"city": city, "degrees": 21, "days": days}
 
 
@@ -70,15 +71,15 @@ def tokens(emulator: WiroEmulator) -> list[str]:
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
-    """How all tasks stand."""
+    """The statuses of all tasks."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
 # What goes from turn to turn
 
 
-async def test_turns_go_on_from_one_another(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Each names the one before, all have one session; the conversation keeps them and their costs."""
+async def test_turns_continue_one_another(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Each names the previous one, and all have one session. The conversation keeps them and their costs."""
     chat = wiro.conversation(MODEL, input={**QUICK, "system_instructions": "Be brief."})
     turns = [await chat.send("How is Rome?"), await chat.send("And Paris?", input={"user_id": "u"})]
     first, second = sent(emulator)
@@ -99,7 +100,7 @@ async def test_turns_go_on_from_one_another(emulator: WiroEmulator, wiro: AsyncW
 
 
 async def test_messages(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A list instead of text, in its own place or by name."""
+    """Messages instead of text, as the prompt or by name."""
     messages = [{"role": "user", "content": "How is Rome?"}]
     chat = wiro.conversation(MODEL, input=QUICK)
     assert "How is Rome?" in (await chat.send(messages)).text
@@ -107,8 +108,8 @@ async def test_messages(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     assert [turn["messages"] for turn in sent(emulator)] == [messages, messages]
 
 
-async def test_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Another process goes on with the session and the last token."""
+async def test_resuming_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Another process resumes it with the session and the last token."""
     chat = wiro.conversation(MODEL, "my session", input=QUICK)
     await chat.send("How is Rome?")
     async with AsyncWiro(**emulator.options()) as other:
@@ -139,7 +140,7 @@ async def test_older_chat_models(emulator: WiroEmulator, wiro: AsyncWiro) -> Non
 
 
 async def test_a_repr_without_secrets(wiro: AsyncWiro) -> None:
-    """Neither of the conversation nor of what it keeps."""
+    """Neither the conversation nor its parts show any."""
     chat = wiro.conversation(MODEL, "s", previous_task_token="very-secret-token")
     assert repr(chat) == "Conversation('emulator/assistant', session_id='s', turns=0)"
     assert "very-secret" not in repr(vars(chat))
@@ -164,13 +165,13 @@ async def test_a_repr_without_secrets(wiro: AsyncWiro) -> None:
     ],
 )
 def test_settings_that_are_wrong(settings: dict[str, Any], words: str) -> None:
-    """Found at once."""
+    """They are refused at once."""
     with pytest.raises(InvalidInputError, match=words):
         AsyncWiro("key").conversation(MODEL, **settings)
 
 
-async def test_settings_that_nobody_knows(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """As everywhere in Python, with the name that was meant."""
+async def test_unknown_settings(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """They are a TypeError that suggests the right name."""
     given: dict[str, Any] = {"max_turn": 3}
     for use in (lambda: wiro.conversation(MODEL, **given), lambda: wiro.conversation(MODEL).stream("x", **given)):
         with pytest.raises(TypeError, match=r"there is no setting max_turn; did you mean max_turns\?"):
@@ -220,7 +221,7 @@ async def test_turns_that_contradict_themselves(
 
 
 async def test_tools_that_are_run(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """All calls of a run are made, their outputs go back with nothing new, and the model answers with them."""
+    """All calls of a run are run, and their outputs are sent back. Then the model answers."""
     chat = wiro.conversation(MODEL, input=QUICK, tools=[get_weather, get_time], run_tools=True, tool_choice="auto")
     turn = await chat.send("How is it in Rome?", parallel_tool_calls=True)
     assert 'get_weather says {"city":"Rome","degrees":21,"days":1}; get_time says noon in Rome' in turn.text
@@ -240,15 +241,15 @@ async def test_tools_that_are_run(emulator: WiroEmulator, wiro: AsyncWiro) -> No
 
 
 async def test_files_go_along_once(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The run that brings outputs does not upload again; other parameters stay."""
+    """A continuation does not upload the files again. Other parameters stay."""
     chat = wiro.conversation(MODEL, input={**QUICK, "doc": File(b"x", "x.txt")}, tools=[get_time], run_tools=True)
     assert (await chat.send("What is it?")).succeeded
     first, second = emulator.ledger.submissions
     assert [(len(run.files), run.parameters["seconds"]) for run in (first, second)] == [(1, "0.1"), (0, 0.1)]
 
 
-async def test_calls_are_yours_if_you_do_not_say_otherwise(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """They come back; what you send is checked against them."""
+async def test_calls_are_left_to_the_caller_by_default(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """They are left to the caller, whose outputs are checked against them."""
     chat = wiro.conversation(MODEL, input=QUICK, tools=[get_weather, RAW])
     turn = await chat.send("How is it in Rome?")
     assert (turn.finish_reason, turn.tool_outputs) == ("tool_calls", ())
@@ -269,7 +270,7 @@ async def test_calls_are_yours_if_you_do_not_say_otherwise(emulator: WiroEmulato
 
 
 async def test_functions_and_schemas_side_by_side(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """What can be run is run; the rest comes back, and all outputs go to the model together."""
+    """Functions are run, other calls are left to the caller, and all outputs are sent together."""
     chat = wiro.conversation(MODEL, input=QUICK, tools=[get_time, RAW], run_tools=True)
     turn = await chat.send("How is it in Rome?")
     assert [call.name for call in turn.pending_calls] == ["raw"]
@@ -280,7 +281,7 @@ async def test_functions_and_schemas_side_by_side(emulator: WiroEmulator, wiro: 
 
 
 async def test_outputs_from_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A conversation that was picked up sends them on trust."""
+    """A conversation that was resumed does not know the calls, and sends any outputs."""
     chat = wiro.conversation(MODEL, input=QUICK, tools=[RAW])
     call = (await chat.send("How is it in Rome?")).pending_calls[0]
     again = wiro.conversation(MODEL, chat.session_id, previous_task_token=chat.previous_task_token, input=QUICK)
@@ -291,7 +292,7 @@ async def test_outputs_from_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro) -
 async def test_incomplete_calls_are_never_run(
     emulator: WiroEmulator, wiro: AsyncWiro, incomplete: int, runs: int
 ) -> None:
-    """Completed ones beside them are."""
+    """Completed calls beside them are run."""
     called = list[str]()
 
     def one(city: str) -> str:
@@ -312,7 +313,7 @@ async def test_incomplete_calls_are_never_run(
 
 
 async def test_completed_calls_of_a_turn_that_did_not_ask() -> None:
-    """Without the finish reason "tool_calls" nothing is run, however complete a call looks."""
+    """Without the finish reason "tool_calls" no call is run, even if it is complete."""
     call = {"type": "function_call", "id": "f", "call_id": "c", "name": "get_time", "arguments": '{"city":"x"}'}
 
     def script(given: RunInput) -> Script:
@@ -327,8 +328,8 @@ async def test_completed_calls_of_a_turn_that_did_not_ask() -> None:
             assert len(emulator.ledger.submissions) == 1
 
 
-async def test_what_a_tool_raises_is_told_to_the_model(wiro: AsyncWiro) -> None:
-    """By default; and so is what is wrong with its arguments."""
+async def test_an_error_of_a_tool_is_sent_to_the_model(wiro: AsyncWiro) -> None:
+    """That is the default, also for wrong arguments."""
     chat = wiro.conversation(MODEL, input=QUICK, tools=[fail], run_tools=True)
     turn = await chat.send("How is it in Rome?")
     assert "fail says Error: KeyError: 'Rome'" in turn.text
@@ -337,8 +338,8 @@ async def test_what_a_tool_raises_is_told_to_the_model(wiro: AsyncWiro) -> None:
     assert "the arguments do not fit" in turn.text
 
 
-async def test_what_a_tool_raises_may_be_raised(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """With the run that asked for it; the conversation stays where it was."""
+async def test_an_error_of_a_tool_can_be_raised(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The error has the run, and the conversation stays where it was."""
     chat = wiro.conversation(MODEL, input=QUICK, tools=[fail], run_tools=True, on_tool_error="raise")
     with pytest.raises(ToolError, match="tool 'fail' failed: KeyError: 'Rome'") as caught:
         await chat.send("How is it in Rome?")
@@ -349,7 +350,7 @@ async def test_what_a_tool_raises_may_be_raised(emulator: WiroEmulator, wiro: As
 
 
 async def test_a_model_that_never_stops_asking(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The limit is kept, the last calls are not made, the error holds all runs."""
+    """The last calls are not run, and the error has all runs."""
     called = list[str]()
 
     def look(city: str) -> str:
@@ -371,7 +372,7 @@ async def test_a_model_that_never_stops_asking(emulator: WiroEmulator, wiro: Asy
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "error"])
 async def test_finish_reasons(emulator: WiroEmulator, wiro: AsyncWiro, reason: str) -> None:
-    """They are there to be seen; those that are named raise, with what there is."""
+    """They are in the result. Those that are named raise an error with the text so far."""
     chat = wiro.conversation(MODEL, input={**QUICK, "finish": reason})
     turn = await chat.send("How is Rome?")
     assert turn.finish_reason == reason
@@ -383,7 +384,7 @@ async def test_finish_reasons(emulator: WiroEmulator, wiro: AsyncWiro, reason: s
 
 
 async def test_typed_answers(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Also after tools; the run that brings outputs does not ask for the form again."""
+    """They work with tools, too. A continuation does not request the form again."""
     chat = wiro.conversation(MODEL, input=QUICK, tools=[get_time], run_tools=True)
     turn = await chat.send("How is it in Rome?", response_model=Weather)
     assert turn.parsed == Weather("Rome")
@@ -392,7 +393,7 @@ async def test_typed_answers(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 
 
 async def test_an_answer_of_the_wrong_form(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The error has all runs of the turn; the conversation stays where it was, and knows what it cost."""
+    """The error has all runs of the turn. The conversation stays where it was, and counts the cost."""
     chat = wiro.conversation(MODEL, input={**QUICK, "malformed": True}, tools=[get_time], run_tools=True)
     with pytest.raises(ResponseFormatError) as caught:
         await chat.send("How is it in Rome?", response_model=Weather)
@@ -412,7 +413,7 @@ async def test_a_form_that_a_model_does_not_take(emulator: WiroEmulator, wiro: A
 
 
 async def test_a_stream_without_a_socket(polling: AsyncWiro) -> None:
-    """Calls and text come with what the polls tell."""
+    """Calls and text come from polls."""
     chat = polling.conversation(MODEL, input=QUICK, tools=[get_time], run_tools=True)
     async with chat.stream("How is it in Rome?") as stream:
         events = [event async for event in stream]
@@ -420,7 +421,7 @@ async def test_a_stream_without_a_socket(polling: AsyncWiro) -> None:
 
 
 async def test_a_stream_of_a_turn(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Text, calls, what the tools gave, text again; the result is that of `send`."""
+    """It gives text, calls, outputs of tools and text again. The result is that of `send`."""
     chat = wiro.conversation(MODEL, input={"seconds": 5}, tools=[get_weather, get_time], run_tools=True)
     async with chat.stream("How is it in Rome?") as stream:
         events = [event async for event in stream]
@@ -437,7 +438,7 @@ async def test_a_stream_of_a_turn(emulator: WiroEmulator, wiro: AsyncWiro) -> No
 
 
 async def test_a_stream_with_a_form(wiro: AsyncWiro) -> None:
-    """The result is parsed; reading is not needed for it."""
+    """The result is parsed, also if the stream is not read."""
     chat = wiro.conversation(MODEL, input=QUICK)
     async with chat.stream("How is it in Rome?", response_model=Weather) as stream:
         assert (await stream.result()).parsed == Weather("Rome")
@@ -447,7 +448,7 @@ async def test_a_stream_with_a_form(wiro: AsyncWiro) -> None:
 async def test_leaving_a_stream_stops_its_run(
     emulator: WiroEmulator, wiro: AsyncWiro, error: type[BaseException]
 ) -> None:
-    """The conversation stays where it was, and is free again."""
+    """The conversation stays where it was, and takes another turn."""
     chat = wiro.conversation(MODEL, input=QUICK)
     await chat.send("How is Rome?")
 
@@ -465,7 +466,7 @@ async def test_leaving_a_stream_stops_its_run(
 
 
 async def test_errors_within_a_stream(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """They come while it is read, once; what was run is not run again."""
+    """Reading raises them once. Nothing is run again."""
     chat = wiro.conversation(MODEL, input=QUICK, tools=[fail], run_tools=True, on_tool_error="raise")
     async with chat.stream("How is it in Rome?") as stream:
         with pytest.raises(ToolError):
@@ -477,7 +478,7 @@ async def test_errors_within_a_stream(emulator: WiroEmulator, wiro: AsyncWiro) -
 
 
 async def test_a_reader_that_is_cancelled_while_tools_run(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """They go on, are not run twice, and who reads on gets what they gave."""
+    """The tools go on and are run once. The next reader gets their outputs."""
     called, started, wanted = list[str](), asyncio.Event(), asyncio.Event()
 
     async def wait(city: str) -> str:
@@ -500,7 +501,7 @@ async def test_a_reader_that_is_cancelled_while_tools_run(emulator: WiroEmulator
 
 
 async def test_a_stream_that_takes_back_its_text() -> None:
-    """A reset comes as such."""
+    """The reset is an event."""
 
     def said(text: str) -> Step:
         return Step("task_output", {"type": "answer", "raw": text, "answer": [text], "thinking": []})
@@ -519,9 +520,9 @@ async def test_a_stream_that_was_not_entered(emulator: WiroEmulator, wiro: Async
     """It says how to use it."""
     stream = wiro.conversation(MODEL).stream("x")
     for use in (lambda: anext(stream), stream.result):
-        with pytest.raises(WiroError, match="async with"):
+        with pytest.raises(UsageError, match="async with"):
             await use()
-    with pytest.raises(WiroError, match="async with"):
+    with pytest.raises(UsageError, match="async with"):
         _ = stream.handle
     assert not emulator.ledger.calls
 
@@ -530,7 +531,7 @@ async def test_a_stream_that_was_not_entered(emulator: WiroEmulator, wiro: Async
 
 
 async def test_one_turn_at_a_time(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """A second one is refused at once; conversations side by side are not."""
+    """A second turn is refused at once. Other conversations can run at the same time."""
     chat = wiro.conversation(MODEL, input={"seconds": 20})
     running = asyncio.create_task(chat.send("How is Rome?"))
     await until(lambda: emulator.ledger.submissions)
@@ -559,7 +560,7 @@ async def test_cancelling_a_turn_stops_its_run(emulator: WiroEmulator, wiro: Asy
 
 
 async def test_cancelling_while_tools_run(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It reaches them, and nothing more is sent."""
+    """The tools are cancelled, and nothing more is sent."""
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(city: str) -> None:
@@ -582,8 +583,8 @@ async def test_cancelling_while_tools_run(emulator: WiroEmulator, wiro: AsyncWir
     assert chat.history == ()
 
 
-async def test_a_turn_out_of_time(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Its run is stopped; a stream's when it is left."""
+async def test_a_turn_that_times_out(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Its run is stopped. That of a stream is stopped when the stream is left."""
     chat = wiro.conversation(MODEL, input={"seconds": 500}, timeout=0.5)
     with pytest.raises(TaskTimeoutError):
         await chat.send("How is Rome?")
@@ -594,8 +595,8 @@ async def test_a_turn_out_of_time(emulator: WiroEmulator, wiro: AsyncWiro) -> No
     assert chat.history == ()
 
 
-async def test_a_run_that_somebody_else_stops(wiro: AsyncWiro) -> None:
-    """The turn fails; the next one goes on from the last good one."""
+async def test_a_run_that_is_stopped_elsewhere(wiro: AsyncWiro) -> None:
+    """The turn fails, and the next one continues from the last good one."""
     chat = wiro.conversation(MODEL, input={"seconds": 500})
     async with chat.stream("How is Rome?") as stream:
         await anext(stream)
@@ -606,7 +607,7 @@ async def test_a_run_that_somebody_else_stops(wiro: AsyncWiro) -> None:
 
 
 async def test_a_lost_answer_costs_no_second_run(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The run with tools, and the one that brings their outputs, are found again by what they were given."""
+    """Both the run with tools and its continuation are found by their inputs."""
     chat = wiro.conversation(MODEL, input=QUICK, tools=[get_weather], run_tools=True)
     emulator.faults.http("Run/*", ResetAfter(), times=2)
     assert "get_weather says" in (await chat.send("How is it in Rome?")).text

@@ -1,4 +1,4 @@
-"""Tools: what a model is told of them, and how they are run."""
+"""Tools: how they are described to a model, and how they run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import msgspec
 import pydantic
 import pytest
 
-from wiro_async import ConfigurationError, InvalidInputError, ToolCall, ToolError, WiroError
+from wiro_async import ConfigurationError, InvalidInputError, ToolCall, ToolError
 from wiro_async._api.conversation import type_schemas as schemas
 from wiro_async._api.conversation.tools import FunctionTool, Toolbox
 
@@ -49,7 +49,7 @@ async def get_weather(
     days: int = 1,
     tags: list[str] = ["a"],  # noqa: B006
 ) -> dict[str, object]:
-    """Tell the weather of a city.
+    """Report the weather of a city.
 
     It is always fine.
     """
@@ -67,7 +67,7 @@ class Counter:
     count = 0
 
     def add(self, number: int) -> int:
-        """Add to what there is."""
+        """Add to the count."""
         self.count += number
         return self.count
 
@@ -76,24 +76,24 @@ class Counter:
 
 
 def call(name: str, arguments: str = "{}", call_id: str = "c1") -> ToolCall:
-    """What a model asks for."""
+    """A call of a model."""
     return ToolCall(id="f1", call_id=call_id, name=name, arguments=arguments, status="completed")
 
 
 async def output(function: Callable[..., object], arguments: str = "{}") -> Any:
-    """What one call of one tool gives."""
-    toolbox = await Toolbox.of([function])
+    """The output of one call of one tool."""
+    toolbox = Toolbox.of([function])
     [given] = await toolbox.run([call(next(iter(toolbox.functions)), arguments)], "tell")
     return given.output
 
 
-def test_what_the_model_is_told() -> None:
-    """Name, docstring, types, descriptions, defaults, what is required."""
+def test_a_declaration() -> None:
+    """It has the name, docstring, types, descriptions, defaults and required parameters."""
     assert FunctionTool.of(get_weather).declaration == {
         "type": "function",
         "function": {
             "name": "get_weather",
-            "description": "Tell the weather of a city.\n\nIt is always fine.",
+            "description": "Report the weather of a city.\n\nIt is always fine.",
             "parameters": {
                 "type": "object",
                 "properties": {
@@ -111,7 +111,7 @@ def test_what_the_model_is_told() -> None:
 
 
 def test_methods_partials_and_callables() -> None:
-    """Anything that can be called by name."""
+    """They can be tools, too."""
     tools = [FunctionTool.of(tool) for tool in (Counter().add, partial(near, kind="café"), Counter())]
     assert [tool.name for tool in tools] == ["add", "near", "Counter"]
     described = [tool.declaration["function"] for tool in tools]
@@ -134,30 +134,30 @@ def test_methods_partials_and_callables() -> None:
 async def test_what_cannot_be_a_tool(tool: Any, words: str) -> None:
     """The error names the tool and the remedy."""
     with pytest.raises(InvalidInputError, match=words):
-        await Toolbox.of([tool])
+        Toolbox.of([tool])
 
 
 async def test_types_that_have_no_schema() -> None:
-    """Neither foreign classes nor names that nobody knows."""
+    """Other classes and undefined names are refused."""
 
     def odd(thing: Counter) -> None: ...
 
     def lost(thing: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     with pytest.raises(InvalidInputError, match=r"tool odd has no JSON schema: .*Counter"):
-        await Toolbox.of([odd])
+        Toolbox.of([odd])
     with pytest.raises(InvalidInputError, match="tool lost: name 'Nowhere'"):
-        await Toolbox.of([lost])
+        Toolbox.of([lost])
 
 
 async def test_two_tools_of_one_name() -> None:
-    """Nobody could tell which one is meant."""
+    """They are refused: the calls could not be expected apart."""
     with pytest.raises(InvalidInputError, match="two tools are called near"):
-        await Toolbox.of([near, {"type": "function", "function": {"name": "near"}}])
+        Toolbox.of([near, {"type": "function", "function": {"name": "near"}}])
 
 
-async def test_arguments_become_what_the_types_say() -> None:
-    """Enums, attrs classes and defaults; the result is plain JSON."""
+async def test_arguments_are_converted_to_their_types() -> None:
+    """They become enums, attrs classes and defaults. The result is plain JSON."""
     assert await output(get_weather, '{"city": "Paris", "unit": "fahrenheit"}') == {
         "city": "Paris",
         "unit": "fahrenheit",
@@ -169,7 +169,7 @@ async def test_arguments_become_what_the_types_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "result,told",
+    "result,expected",
     [
         (None, None),
         ([1, 2.5, "x"], [1, 2.5, "x"]),
@@ -179,14 +179,14 @@ async def test_arguments_become_what_the_types_say() -> None:
         (Counter(), "Error: TypeError: a Counter cannot be written as JSON"),
     ],
 )
-async def test_results_become_plain_json(result: object, told: object) -> None:
-    """Or an error that the model is told."""
+async def test_results_become_plain_json(result: object, expected: object) -> None:
+    """Results that cannot be JSON become errors for the model."""
 
     def give() -> object:
         return result
 
     given = await output(give)
-    assert given == told or (isinstance(told, str) and given.startswith(told))
+    assert given == expected or (isinstance(expected, str) and given.startswith(expected))
 
 
 @pytest.mark.parametrize(
@@ -200,33 +200,33 @@ async def test_results_become_plain_json(result: object, told: object) -> None:
     ],
 )
 async def test_bad_arguments_go_back_to_the_model(arguments: str, words: str) -> None:
-    """It is told what is wrong; the function is not called."""
+    """The output says what is wrong, and the function is not called."""
     assert words in await output(get_weather, arguments)
 
 
-async def test_a_tool_that_nobody_has() -> None:
-    """The model is told which there are."""
-    toolbox = await Toolbox.of([near])
+async def test_a_tool_that_does_not_exist() -> None:
+    """The output names the tools that exist."""
+    toolbox = Toolbox.of([near])
     [given] = await toolbox.run([call("far")], "tell")
     assert (given.failed, given.output) == (True, "Error: LookupError: there is no tool 'far', only near")
 
 
 async def test_calls_run_at_the_same_time() -> None:
-    """Each waits for the other; outputs come in the order of the calls."""
+    """Each waits for the other. Outputs are in the order of the calls."""
     barrier = asyncio.Barrier(2)
 
     async def meet(name: str) -> str:
         await barrier.wait()
         return name
 
-    toolbox = await Toolbox.of([meet])
+    toolbox = Toolbox.of([meet])
     calls = [call("meet", '{"name": "a"}', "c1"), call("meet", '{"name": "b"}', "c2")]
     given = await toolbox.run(calls, "tell")
     assert [(one.call_id, one.output) for one in given] == [("c1", "a"), ("c2", "b")]
 
 
 async def test_plain_functions_run_in_threads() -> None:
-    """So that they never hold up the loop."""
+    """They do not block the event loop."""
 
     def where() -> bool:
         return threading.current_thread() is threading.main_thread()
@@ -235,7 +235,7 @@ async def test_plain_functions_run_in_threads() -> None:
 
 
 async def test_cancelling_reaches_the_tools() -> None:
-    """All of them, whatever they wait for."""
+    """All of them are cancelled."""
     started, cancelled = asyncio.Event(), list[str]()
 
     async def wait(name: str) -> None:
@@ -246,7 +246,7 @@ async def test_cancelling_reaches_the_tools() -> None:
             cancelled.append(name)
             raise
 
-    toolbox = await Toolbox.of([wait])
+    toolbox = Toolbox.of([wait])
     running = asyncio.create_task(
         toolbox.run([call("wait", '{"name": "a"}'), call("wait", '{"name": "b"}', "c2")], "tell")
     )
@@ -258,7 +258,7 @@ async def test_cancelling_reaches_the_tools() -> None:
 
 
 async def test_a_tool_that_cancels_itself() -> None:
-    """Nobody asked it to: that is an error like any other, and the others go on."""
+    """That is an error like any other, and the other tools go on."""
 
     async def give_up() -> None:
         raise asyncio.CancelledError("enough")
@@ -271,7 +271,7 @@ async def test_a_tool_that_cancels_itself() -> None:
     async def fine() -> str:
         return "fine"
 
-    toolbox = await Toolbox.of([give_up, wait, fine])
+    toolbox = Toolbox.of([give_up, wait, fine])
     calls = [call("give_up", call_id="c1"), call("wait", call_id="c2"), call("fine", call_id="c3")]
     first, second, third = await toolbox.run(calls, "tell")
     assert (first.failed, second.failed, third.output) == (True, True, "fine")
@@ -281,7 +281,7 @@ async def test_a_tool_that_cancels_itself() -> None:
 
 
 async def test_an_error_that_is_to_be_raised() -> None:
-    """With the tool's own error as the cause; other calls are cancelled."""
+    """The cause is the tool's own error. Other calls are cancelled."""
 
     async def fail() -> None:
         raise KeyError("Paris")
@@ -289,27 +289,23 @@ async def test_an_error_that_is_to_be_raised() -> None:
     async def wait() -> None:
         await asyncio.sleep(60)
 
-    toolbox = await Toolbox.of([fail, wait])
+    toolbox = Toolbox.of([fail, wait])
     with pytest.raises(ToolError, match="tool 'fail' failed: KeyError: 'Paris'") as caught:
         await toolbox.run([call("wait", call_id="c2"), call("fail")], "raise")
     assert isinstance(caught.value.__cause__, KeyError)
     assert (caught.value.name, caught.value.call_id) == ("fail", "c1")
 
 
-@pytest.mark.parametrize("validation", [False, True])
-async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, validation: bool) -> None:
+async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names what to install."""
-    monkeypatch.setitem(sys.modules, "jsonschema" if validation else "msgspec", None)
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'wiro-async\[tools\]'"):
-        await schemas.load(validation=validation)
+        await schemas.load_validation()
 
 
-async def test_raw_schemas_need_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are passed on as they are, and never run."""
-    monkeypatch.setitem(sys.modules, "msgspec", None)
+def test_raw_schemas() -> None:
+    """They are passed on as they are, and are never run."""
     raw = {"type": "function", "function": {"name": "far"}}
-    toolbox = await Toolbox.of([raw])
+    toolbox = Toolbox.of([raw])
     assert toolbox.declarations == [raw]
     assert not toolbox.runs(call("far"), ["far"])
-    with pytest.raises(WiroError):
-        await Toolbox.of([near])

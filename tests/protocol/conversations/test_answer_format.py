@@ -1,4 +1,4 @@
-"""JSON schemas that leave no choice, and JSON in answers."""
+"""Strict JSON schemas, and JSON in answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NUMBER = {"type": "integer", "default": 3}
 
 
 def test_strict_schemas() -> None:
-    """Every object requires all it has and nothing else; defaults go, properties of that name stay."""
+    """Every object requires exactly its properties. Defaults are removed, properties of that name stay."""
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {"default": NUMBER, "list": {"type": "array", "items": {"$ref": "#/$defs/Inner"}}},
@@ -51,13 +51,13 @@ def test_strict_schemas() -> None:
         ({"$ref": "#/elsewhere"}, {"$ref": "#/elsewhere"}),
     ],
 )
-def test_what_is_at_the_root(schema: dict[str, Any], root: dict[str, Any]) -> None:
-    """Never a mere reference, unless to somewhere unknown; a schema that holds itself stays defined."""
+def test_the_root_of_a_schema(schema: dict[str, Any], root: dict[str, Any]) -> None:
+    """The root is no reference, unless to an unknown place. A recursive schema keeps its definition."""
     assert rooted(schema) == root
 
 
 def test_the_request() -> None:
-    """Names are made fit; what is a request already stays."""
+    """Names are made valid. A complete response_format stays as it is."""
     form = response_format("Page[int]", {"type": "object"})
     assert form == {
         "type": "json_schema",
@@ -88,5 +88,5 @@ def test_the_request() -> None:
     ],
 )
 def test_the_json_in_an_answer(answer: str, text: str) -> None:
-    """With or without code fences, which may stand within the JSON too."""
+    """It is found with or without code fences, which may also be inside the JSON."""
     assert json_text(answer) == text
