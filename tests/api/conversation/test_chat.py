@@ -174,9 +174,9 @@ async def test_unknown_settings(emulator: WiroEmulator, wiro: AsyncWiro) -> None
     """They are a TypeError that suggests the right name."""
     given: dict[str, Any] = {"max_turn": 3}
     for use in (lambda: wiro.conversation(MODEL, **given), lambda: wiro.conversation(MODEL).stream("x", **given)):
-        with pytest.raises(TypeError, match=r"there is no setting max_turn; did you mean max_turns\?"):
+        with pytest.raises(TypeError, match=r"has no option 'max_turn'; did you mean 'max_turns'\?"):
             use()
-    with pytest.raises(TypeError, match="there is no setting bogus"):
+    with pytest.raises(TypeError, match=r"send\(\) has no option 'bogus'"):
         await wiro.conversation(MODEL).send("x", bogus=1)  # type: ignore[call-overload]
     assert not emulator.ledger.calls
 

@@ -13,7 +13,6 @@ from wiro_async._api.conversation.chat_settings import (
     ChatSettings,
     Messages,
     TurnSettings,
-    check_names,
     check_values,
     settings_of_turn,
 )
@@ -22,6 +21,7 @@ from wiro_async._api.conversation.tools import Toolbox
 from wiro_async._api.conversation.turn import Turn
 from wiro_async._api.conversation.turn_result import TurnResult
 from wiro_async._api.conversation.turn_stream import TurnStream
+from wiro_async._api.options import check_options
 from wiro_async._api.tasks.runner import Runner
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.conversations.turn_rules import SESSION_BYTES, continuation
@@ -69,7 +69,7 @@ class Conversation:
         user_id: str | None,
         settings: ChatSettings,
     ) -> None:
-        check_names(settings, ChatSettings)
+        check_options("conversation", settings, ChatSettings)
         check_values(settings)
         if session_id is None:
             if previous_task_token is not None:
@@ -150,7 +150,7 @@ class Conversation:
             ResponseFormatError, FinishReasonError, ToolError, TurnLimitError: with all runs that are billed.
             WiroError: others as of `AsyncWiro.run`.
         """
-        check_names(settings, TurnSettings)
+        check_options("send", settings, TurnSettings)
         with self._state.turn():
             return await (await self._turn(prompt, response_model, settings)).run()
 
@@ -178,7 +178,7 @@ class Conversation:
         Arguments and errors as in `send`. Leaving the stream before its end stops the run, and leaves the conversation
         where it was.
         """
-        check_names(settings, TurnSettings)
+        check_options("stream", settings, TurnSettings)
         return TurnStream(self._state, lambda: self._turn(prompt, response_model, settings))
 
     async def _turn(

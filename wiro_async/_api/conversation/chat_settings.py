@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import TypeAlias, TypedDict
 
 from wiro_async._api.conversation.tools import OnToolError, Tools
@@ -45,15 +44,6 @@ class TurnSettings(ChatSettings, total=False):
 
     messages: Messages | None
     tool_outputs: ToolOutputs | None
-
-
-def check_names(given: Mapping[str, object], kind: type) -> None:
-    """Raise TypeError for a name that the TypedDict does not have: type checkers do, but not everybody uses one."""
-    known = kind.__annotations__
-    for name in given.keys() - known.keys():
-        similar = get_close_matches(name, known, 1)
-        hint = f"did you mean {similar[0]}?" if similar else f"these are all: {', '.join(known)}"
-        raise TypeError(f"there is no setting {name}; {hint}")
 
 
 def check_values(settings: ChatSettings) -> None:
