@@ -1,29 +1,27 @@
-"""The wall time of a batch: 2,000 runs of half a second, 200 in flight, next to the ideal, the floor and the recipe.
+"""The wall time of a batch next to the ideal, the floor and the usual recipe: 2,000 runs of 0.5 s, 200 in flight.
 
     python benchmarks/batch_wall.py [--runs 2000] [--in-flight 200] [--rounds 3] [--plot docs/batch-wall.png]
 
-Every client has a process of its own, and so has the emulator; clients take turns, medians count.
+Each client has its own process, and so has the emulator. Clients take turns, and medians count.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import math
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-HERE = Path(__file__).parent
-SECONDS = 0.5
-EVENTS = 12
-LIMIT = 1.15
-MODEL = "emulator/sleeper"
+from harness import EVENTS, MODEL, SECONDS, Client, alone, emulator, parser, turns
+
+MAX_RATIO = 1.15
 NAMES = {
     "floor": "hand-written aiohttp",
     "batch": "wiro.batch",
@@ -33,7 +31,7 @@ NAMES = {
 
 
 async def by_batch(options: dict[str, Any], runs: int, in_flight: int, journal: str | None = None) -> int:
-    """How many runs failed in this library's batch."""
+    """Make the runs with the SDK's batch, and return how many failed."""
     from wiro_async import AsyncWiro
 
     inputs = ({"seconds": SECONDS, "events": EVENTS, "number": number} for number in range(runs))
@@ -45,10 +43,8 @@ async def by_batch(options: dict[str, Any], runs: int, in_flight: int, journal: 
 
 
 async def by_hand(name: str, options: dict[str, Any], runs: int, in_flight: int) -> int:
-    """How many runs failed with the floor, or with the recipe that everybody writes."""
-    import runpy
-
-    client = runpy.run_path(str(HERE / f"{name}.py"))["client"]
+    """Make the runs with a semaphore and a gather, and return how many failed."""
+    client: Client = import_module(f"clients.{name}").client
     semaphore = asyncio.Semaphore(in_flight)
     async with client(options) as run:
 
@@ -61,9 +57,7 @@ async def by_hand(name: str, options: dict[str, Any], runs: int, in_flight: int)
 
 
 async def timed(name: str, options: dict[str, Any], runs: int, in_flight: int) -> dict[str, float]:
-    """Seconds and failures of one client."""
-    import tempfile
-
+    """Return the seconds and failures of one client."""
     start = time.perf_counter()
     if name == "batch":
         failed = await by_batch(options, runs, in_flight)
@@ -71,44 +65,29 @@ async def timed(name: str, options: dict[str, Any], runs: int, in_flight: int) -
         with tempfile.TemporaryDirectory() as folder:
             failed = await by_batch(options, runs, in_flight, f"{folder}/run.sqlite")
     else:
-        failed = await by_hand({"floor": "floor", "recipe": "naive"}[name], options, runs, in_flight)
+        failed = await by_hand(name, options, runs, in_flight)
     return {"wall": time.perf_counter() - start, "failed": failed}
 
 
-def alone(name: str, options: str, runs: int, in_flight: int) -> dict[str, float]:
-    """The same in a process of its own."""
-    command = [sys.executable, __file__, "--client", name, "--options", options]
-    command += ["--runs", str(runs), "--in-flight", str(in_flight)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    taken: dict[str, float] = json.loads(done.stdout)
-    return taken
-
-
 def measure(runs: int = 2000, in_flight: int = 200, rounds: int = 3, names: Sequence[str] = tuple(NAMES)) -> Any:
-    """Median wall times, failures, and the ratio that counts."""
+    """Return median wall times, failures, and the ratio of the batch to the best."""
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    command = [sys.executable, "-m", "wiro_async.testing", "--no-secret", "--balance", "1000000"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdin
-        assert server.stdout
-        options = server.stdout.readline()
-        for turn in range(rounds):
-            for name in [*names[turn % len(names) :], *names[: turn % len(names)]]:
-                taken[name].append(alone(name, options, runs, in_flight))
-        server.stdin.close()
+    load = ["--runs", str(runs), "--in-flight", str(in_flight)]
+    with emulator("--balance", "1000000") as options:
+        for name in turns(names, rounds):
+            taken[name].append(alone("batch_wall.py", "--client", name, *load, given=options))
     walls = {name: median(one["wall"] for one in of) for name, of in taken.items()}
     ideal = math.ceil(runs / in_flight) * SECONDS
-    best = max(ideal, walls.get("floor", 0.0))
     return {
         "ideal": ideal,
         "walls": walls,
         "failed": {name: sum(one["failed"] for one in of) for name, of in taken.items()},
-        "ratio": walls["batch"] / best,
+        "ratio": walls["batch"] / max(ideal, walls.get("floor", 0.0)),
     }
 
 
 def plot(figures: Any, path: Path) -> None:
-    """A bar for each client, and a line for the ideal."""
+    """Draw a bar for each client, and a line for the ideal."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -135,26 +114,25 @@ def plot(figures: Any, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--in-flight", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--plot", type=Path, help="where to draw them; needs matplotlib")
-    parser.add_argument("--client", choices=tuple(NAMES), help=argparse.SUPPRESS)
-    parser.add_argument("--options", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--runs", type=int, default=2000)
+    arguments.add_argument("--in-flight", type=int, default=200)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--plot", type=Path, help="write a chart to this file; needs matplotlib")
+    arguments.add_argument("--client", choices=tuple(NAMES), help="only measure this client; options on standard input")
+    given = arguments.parse_args()
     if given.client:
-        told = asyncio.run(timed(given.client, json.loads(given.options), given.runs, given.in_flight))
-        sys.stdout.write(json.dumps(told))
+        figures = asyncio.run(timed(given.client, json.load(sys.stdin), given.runs, given.in_flight))
+        sys.stdout.write(json.dumps(figures))
         return
     figures = measure(given.runs, given.in_flight, given.rounds)
     print(f"{given.runs} runs of {SECONDS} s, {given.in_flight} in flight; ideal {figures['ideal']:.1f} s")
     for name, wall in figures["walls"].items():
         print(f"  {NAMES[name]:28} {wall:7.2f} s   {figures['failed'][name]:.0f} failed")
-    print(f"  wiro.batch takes {figures['ratio']:.2f} of the ideal or of the floor (at most {LIMIT})")
+    print(f"  wiro.batch takes {figures['ratio']:.2f} × the ideal or the floor (at most {MAX_RATIO})")
     if given.plot:
         plot(figures, given.plot)
-    sys.exit(figures["ratio"] > LIMIT)
+    sys.exit(figures["ratio"] > MAX_RATIO)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""One client in a process of its own: runs a load, and prints what it took as JSON."""
+"""One client under load, in its own process. Prints its wall time, CPU time and errors as JSON.
+
+python benchmarks/client.py sdk --options JSON [--runs 600] [--in-flight 200] [--profile]
+
+The options are those that `python -m wiro_async.testing` prints.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +12,20 @@ import asyncio
 import cProfile
 import json
 import pstats
-import runpy
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
-MODEL = "emulator/sleeper"
+from harness import EVENTS, MODEL, SECONDS, Client, Run, parser
+
+CLIENTS = ("floor", "sdk", "sdk_aiohttp", "recipe")
 WARM_UP = 5
-Run = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 
 class Load:
-    """So many runs, so many at a time; errors are counted, not raised."""
+    """Runs of one kind. Errors are counted, not raised."""
 
     def __init__(self, run: Run, seconds: float, events: int) -> None:
         self.run = run
@@ -34,8 +38,8 @@ class Load:
         except Exception as error:
             self.errors[type(error).__name__] += 1
 
-    async def carry(self, runs: int, in_flight: int) -> None:
-        """As many tasks as runs if all may be in flight, else that many workers."""
+    async def make(self, runs: int, in_flight: int) -> None:
+        """Make runs: all at once from one gather, or with as many workers as runs may be in flight."""
         if in_flight >= runs:
             await asyncio.gather(*(self.one() for _ in range(runs)))
             return
@@ -49,15 +53,15 @@ class Load:
 
 
 async def measure(given: argparse.Namespace) -> dict[str, Any]:
-    client = runpy.run_path(str(Path(__file__).with_name(f"{given.client}.py")))["client"]
+    client: Client = import_module(f"clients.{given.client}").client
     async with client(json.loads(given.options)) as run:
         load = Load(run, given.seconds, given.events)
-        await load.carry(given.warm_up, given.warm_up)
+        await load.make(given.warm_up, given.warm_up)
         profile = cProfile.Profile() if given.profile else None
         wall, cpu = time.perf_counter(), time.process_time()
         if profile:
             profile.enable()
-        await load.carry(given.runs, given.in_flight)
+        await load.make(given.runs, given.in_flight)
         if profile:
             profile.disable()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -68,16 +72,16 @@ async def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("client", choices=("floor", "sdk", "sdk_aiohttp", "naive"))
-    parser.add_argument("--options", required=True, help="the emulator's connection options, as JSON")
-    parser.add_argument("--runs", type=int, default=600)
-    parser.add_argument("--in-flight", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=0.5)
-    parser.add_argument("--events", type=int, default=12)
-    parser.add_argument("--warm-up", type=int, default=WARM_UP)
-    parser.add_argument("--profile", action="store_true", help="where the time goes, to standard error")
-    sys.stdout.write(json.dumps(asyncio.run(measure(parser.parse_args()))) + "\n")
+    arguments = parser(__doc__)
+    arguments.add_argument("client", choices=CLIENTS)
+    arguments.add_argument("--options", required=True, help="the emulator's connection options, as JSON")
+    arguments.add_argument("--runs", type=int, default=600)
+    arguments.add_argument("--in-flight", type=int, default=200)
+    arguments.add_argument("--seconds", type=float, default=SECONDS)
+    arguments.add_argument("--events", type=int, default=EVENTS)
+    arguments.add_argument("--warm-up", type=int, default=WARM_UP)
+    arguments.add_argument("--profile", action="store_true", help="print where the time goes to standard error")
+    sys.stdout.write(json.dumps(asyncio.run(measure(arguments.parse_args()))) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,32 +1,31 @@
-"""Do processes that share an account share its limit? Throughput next to the ideal, and refusals for each run.
+"""How processes that share an account share its limit: throughput next to the ideal, and refusals for each run.
 
-python benchmarks/fairness.py [--clients 3] [--items 150] [--seconds 2] [--limit 20] [--only naive]
+    python benchmarks/fairness.py [--clients 1 3] [--items 150] [--seconds 2] [--limit 20] [--only naive]
 
-Every client is a process with a batch of its own, `concurrency="auto"`; none knows of the others. The ideal has as
-many tasks in flight as the account allows from the first to the last. "naive" tries again after a jittered back-off.
+Each client is a process with its own batch, `concurrency="auto"`, and knows nothing of the others. The ideal has as
+many tasks in flight as the account allows, from the first task to the last. "naive" retries after a jittered backoff.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import contextlib
 import heapq
 import json
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Generator
 from random import Random, random
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import attrs
 
+from harness import emulator, parser
 from wiro_async import AsyncWiro
 from wiro_async._engine.submission.limiter import Limiter, Slot
 
-TARGETS = {1: (0.97, 0.16), 3: (0.94, 0.16)}  # clients: least share of the ideal, most refusals a run
+TARGETS = {1: (0.97, 0.16), 3: (0.94, 0.16)}  # by clients: minimum share of the ideal, maximum refusals a run
 BACKOFF, BACKOFF_CAP = 0.5, 8.0
 
 
@@ -37,25 +36,22 @@ class Figures:
     seconds: list[float]
 
 
-class NaiveLimiter(Limiter):
-    """Everybody at once; who is refused sleeps, each time for longer, and tries again."""
+def be_naive() -> None:
+    """Let all sessions of this process submit everything at once, and retry refused runs after a growing pause."""
+    tries: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+    empty: Any = {field.name: 0 for field in attrs.fields(Slot) if field.default is attrs.NOTHING}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._tries: dict[object, int] = {}
-
-    async def acquire(self, *, refused: bool = False) -> Slot:
+    async def acquire(limiter: Limiter, **retry: object) -> Slot:
         caller = asyncio.current_task()
-        if refused:
-            self._tries[caller] = tries = self._tries.get(caller, 0) + 1
-            await asyncio.sleep(random() * min(BACKOFF_CAP, BACKOFF * 2.0**tries))
-        else:
-            self._tries[caller] = 0
-        return Slot(0)
+        tries[caller] = tries.get(caller, 0) + 1 if any(retry.values()) else 0
+        if tries[caller]:
+            await asyncio.sleep(random() * min(BACKOFF_CAP, BACKOFF * 2.0 ** tries[caller]))
+        return Slot(**empty)
 
-    def start(self, slot: Slot) -> None: ...
-    def end(self, slot: Slot) -> None: ...
-    def refuse(self, slot: Slot, limit: int | None) -> None: ...
+    def ignore(limiter: Limiter, *arguments: object) -> None: ...
+
+    for name, method in {"acquire": acquire, "start": ignore, "end": ignore, "refuse": ignore}.items():
+        setattr(Limiter, name, method)
 
 
 def durations(client: int, items: int, seconds: float) -> list[float]:
@@ -64,11 +60,11 @@ def durations(client: int, items: int, seconds: float) -> list[float]:
 
 
 async def client(number: int, items: int, seconds: float, options: dict[str, Any], naive: bool) -> None:
-    """Wait for the word, run the batch, tell when it was done."""
+    """Wait for the signal, run the batch, print the time of its end."""
     inputs = [{"prompt": f"{number}/{n}", "seconds": s} for n, s in enumerate(durations(number, items, seconds))]
+    if naive:
+        be_naive()
     async with AsyncWiro(**options) as wiro:
-        if naive:
-            wiro._engine.limiter = wiro._engine.submitter._limiter = wiro._engine.running._limiter = NaiveLimiter()
         await wiro.run("emulator/sleeper", {"prompt": "warm-up", "seconds": 0})
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
@@ -78,20 +74,9 @@ async def client(number: int, items: int, seconds: float, options: dict[str, Any
     print(time.time(), flush=True)
 
 
-@contextlib.contextmanager
-def emulator(limit: int) -> Generator[dict[str, Any]]:
-    """The service in a process of its own; its limit follows from the balance."""
-    command = [sys.executable, "-m", "wiro_async.testing", "--balance", str(10 * limit + 9)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-        process.stdin.close()
-
-
 def trial(clients: int, items: int, seconds: float, limit: int, naive: bool) -> Figures:
-    """Let them all run at once."""
-    with emulator(limit) as options:
+    """Run all clients at once."""
+    with emulator("--balance", str(10 * limit + 9)) as options:  # the balance sets the limit
         command = [sys.executable, __file__, "--options", json.dumps(options), "--items", str(items)]
         command += ["--seconds", str(seconds), *(["--only", "naive"] if naive else [])]
         running = [
@@ -104,7 +89,11 @@ def trial(clients: int, items: int, seconds: float, limit: int, naive: bool) -> 
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
         start = time.time()
-        ends = [float(process.communicate("go\n")[0]) for process in _told(running)]
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        ends = [float(process.communicate()[0]) for process in running]
         with urllib.request.urlopen(options["base_url"].removesuffix("/v1") + "/_emulator/ledger") as answer:
             ledger = json.load(answer)
     made = len(ledger["submissions"])
@@ -115,16 +104,8 @@ def trial(clients: int, items: int, seconds: float, limit: int, naive: bool) -> 
     return Figures(best / (max(ends) - start), refused / (clients * items), [end - start for end in ends])
 
 
-def _told(running: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
-    for process in running:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return running
-
-
 def ideal(tasks: list[float], limit: int) -> float:
-    """Seconds that the account needs for these tasks, in this order, with no gap between them."""
+    """Return the seconds that the account needs for these tasks in this order, without gaps."""
     free = [0.0] * limit
     for task in tasks:
         heapq.heapreplace(free, free[0] + task)
@@ -132,17 +113,17 @@ def ideal(tasks: list[float], limit: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clients", type=int, nargs="*", default=[1, 3], help="how many processes")
-    parser.add_argument("--items", type=int, default=150, help="runs of each")
-    parser.add_argument(
-        "--seconds", type=float, default=2.0, help="what a run takes, half as much to half as much again"
+    arguments = parser(__doc__)
+    arguments.add_argument("--clients", type=int, nargs="*", default=[1, 3], help="number of processes")
+    arguments.add_argument("--items", type=int, default=150, help="runs of each process")
+    arguments.add_argument(
+        "--seconds", type=float, default=2.0, help="mean duration of a run; runs take 0.5 to 1.5 times as long"
     )
-    parser.add_argument("--limit", type=int, default=20, help="how many tasks the account may run")
-    parser.add_argument("--only", choices=("wiro", "naive"))
-    parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--options", type=json.loads, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    arguments.add_argument("--limit", type=int, default=20, help="number of tasks that the account may run at a time")
+    arguments.add_argument("--only", choices=("wiro", "naive"))
+    arguments.add_argument("--client", type=int, help="only run this client")
+    arguments.add_argument("--options", type=json.loads, help="only run this client")
+    given = arguments.parse_args()
     if given.client is not None:
         asyncio.run(client(given.client, given.items, given.seconds, given.options, given.only == "naive"))
         return

@@ -28,13 +28,13 @@ GRACE = 1.0
 
 
 def inputs(items: int) -> Iterator[dict[str, Any]]:
-    """Every third input has an equal, so that keys must tell equals apart, and lost runs must be told from them."""
+    """Yield inputs, of which every third equals another one: keys and searches must tell equal runs apart."""
     for number in range(items):
         yield {"seconds": RUN_SECONDS, "events": 9, "number": number - (number % 3 == 1)}
 
 
 async def child(options: dict[str, Any], journal: str, items: int) -> None:
-    """One life of the batch; says when it is ready and, if it lives to the end, what it got."""
+    """Run the batch in this process. Print when it is ready and, at the end, its results."""
     ended: Counter[str] = Counter()
     async with AsyncWiro(**options) as wiro:
         batch = wiro.batch(
@@ -50,8 +50,10 @@ async def child(options: dict[str, Any], journal: str, items: int) -> None:
     print(json.dumps({"keys": len(keys), **others}), flush=True)
 
 
-def life(emulator: WiroEmulator, journal: Path, items: int, kill_at: int | None, pause: float) -> dict[str, int] | None:
-    """Start the batch; kill it a little after so many submissions, or let it end. What it got, if it ended."""
+def attempt(
+    emulator: WiroEmulator, journal: Path, items: int, kill_at: int | None, pause: float
+) -> dict[str, int] | None:
+    """Start the batch. Kill it shortly after `kill_at` submissions, or return its results."""
     command = [sys.executable, __file__, "--child", json.dumps(emulator.options()), str(journal)]
     with subprocess.Popen([*command, "--items", str(items)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -64,22 +66,22 @@ def life(emulator: WiroEmulator, journal: Path, items: int, kill_at: int | None,
         lines = process.stdout.read().splitlines()
     if process.returncode or not lines:
         raise RuntimeError(f"the batch ended with {process.returncode}")
-    told: dict[str, int] = json.loads(lines[-1])
-    return told
+    results: dict[str, int] = json.loads(lines[-1])
+    return results
 
 
 def round_of(items: int, dice: random.Random, kills: int = 1) -> dict[str, Any]:
-    """One batch, killed some times, and what came of it."""
+    """Run one batch, kill it some times, and return the figures."""
     with tempfile.TemporaryDirectory() as folder, WiroEmulator(speed=SPEED, api_secret=None) as emulator:
-        emulator.faults.http("Run/*", DelayAnswer(0.02), times=None)  # longer in doubt
+        emulator.faults.http("Run/*", DelayAnswer(0.02), times=None)  # a kill leaves more runs undecided
         journal = Path(folder) / "run.sqlite"
         moments = sorted(dice.sample(range(1, items + 1), kills))
         undecided = 0
         for moment in moments:
-            life(emulator, journal, items, moment, dice.random() * 0.03)
+            attempt(emulator, journal, items, moment, dice.random() * 0.03)
             with Journal.open(journal) as seen:
                 undecided += seen.counts.get("undecided", 0)
-        got = life(emulator, journal, items, None, 0.0)
+        got = attempt(emulator, journal, items, None, 0.0)
         with Journal.open(journal) as seen:
             done = seen.counts
         submissions = len(emulator.ledger.submissions)
@@ -96,7 +98,7 @@ def round_of(items: int, dice: random.Random, kills: int = 1) -> dict[str, Any]:
 
 
 def measure(rounds: int = 50, items: int = 400, seed: int = 1) -> dict[str, Any]:
-    """So many rounds; `right` tells in how many every item was submitted once and had its result."""
+    """Return the figures of all rounds. `right` counts those in which each item has one submission and one result."""
     dice = random.Random(seed)
     done = []
     for number in range(rounds):
@@ -106,18 +108,18 @@ def measure(rounds: int = 50, items: int = 400, seed: int = 1) -> dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--items", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--child", nargs=2, metavar=("OPTIONS", "JOURNAL"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--rounds", type=int, default=50)
+    arguments.add_argument("--items", type=int, default=400)
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--child", nargs=2, metavar=("OPTIONS", "JOURNAL"), help="only run the batch")
+    given = arguments.parse_args()
     if given.child:
         asyncio.run(child(json.loads(given.child[0]), given.child[1], given.items))
         return
-    told = measure(given.rounds, given.items, given.seed)
-    print(f"{told['right']} of {told['rounds']} rounds: every item submitted once, every result there")
-    sys.exit(told["right"] != told["rounds"])
+    figures = measure(given.rounds, given.items, given.seed)
+    print(f"{figures['right']} of {figures['rounds']} rounds: each item has one submission and one result")
+    sys.exit(figures["right"] != figures["rounds"])
 
 
 if __name__ == "__main__":

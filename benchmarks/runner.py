@@ -1,14 +1,12 @@
-"""What the batch runner itself costs an item, in time and memory: runs that end at once, no network.
+"""The cost of the batch runner for an item, in time and memory: runs that end at once, without a network.
 
-python benchmarks/runner.py [--items 20000] [--million] [--only plain journal million]
+python benchmarks/runner.py [--items 20000] [--million 1000000]
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +17,7 @@ from statistics import median
 from typing import Any
 from unittest.mock import patch
 
+from harness import alone, parser
 from wiro_async import AsyncWiro
 from wiro_async._api.batch import Batch, RunRequest, Runs
 from wiro_async._api.results.task_result import TaskResult
@@ -27,7 +26,7 @@ from wiro_async._engine.submission.submitter import RunLog
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.records import parse_task
 
-psutil: Any = import_module("psutil")  # it has no types
+psutil: Any = import_module("psutil")  # has no types
 CONCURRENCY = 100
 MEGABYTE = 2**20
 LIMITS = {"plain_us": 40.0, "journal_us": 250.0, "million_mb": 30.0}
@@ -49,12 +48,12 @@ INTENT = Intent("owner/model", "a fingerprint", None, frozenset())
 
 
 def instant(waits: bool) -> Callable[[Runs, RunRequest, RunLog], Awaitable[TaskResult]]:
-    """Replace `Runs.run`: runs end in the moment in which they are sent, and are written into the journal.
+    """Return a replacement of `Runs.run` whose runs end at once. The journal records them like real ones.
 
-    The cost of a run itself, with or without a journal, is left out: its plan, and with that its fingerprint.
+    The cost of a run itself, such as its fingerprint, is left out.
 
     Args:
-        waits: once, as every submission does. A journal waits by itself.
+        waits: yield to the loop once, as a request does. A journal does so by itself.
     """
 
     async def run(runs: Runs, request: RunRequest, log: RunLog) -> TaskResult:
@@ -73,8 +72,8 @@ def inputs(items: int) -> Iterator[dict[str, Any]]:
         yield {"prompt": "A lighthouse at dusk", "seed": number}
 
 
-async def carry(items: int, journal: Path | None = None, watch: Callable[[int], None] = lambda done: None) -> float:
-    """Microseconds an item."""
+async def run_batch(items: int, journal: Path | None = None, watch: Callable[[int], None] = lambda done: None) -> float:
+    """Return the microseconds an item takes."""
     with patch.object(Runs, "run", instant(waits=journal is None)):
         async with AsyncWiro("key") as wiro:
             batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
@@ -94,21 +93,21 @@ async def timed(batch: Batch, items: int, watch: Callable[[int], None]) -> float
 
 
 def plain(items: int, rounds: int = 5) -> float:
-    return median(asyncio.run(carry(items)) for _ in range(rounds))
+    return median(asyncio.run(run_batch(items)) for _ in range(rounds))
 
 
 def journaled(items: int, rounds: int = 3) -> float:
     def once() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            return asyncio.run(carry(items, Path(folder) / "run.sqlite"))
+            return asyncio.run(run_batch(items, Path(folder) / "run.sqlite"))
 
     return median(once() for _ in range(rounds))
 
 
 def grown(items: int) -> float:
-    """By how many megabytes the process grew at most, after a warm-up of a hundredth."""
+    """Return by how many megabytes the process grew at most, after a warm-up."""
     process = psutil.Process()
-    asyncio.run(carry(max(1000, items // 100)))
+    asyncio.run(run_batch(max(1000, items // 100)))
     start = peak = process.memory_info().rss
 
     def watch(done: int) -> None:
@@ -116,32 +115,25 @@ def grown(items: int) -> float:
         if done % 500 == 0:
             peak = max(peak, process.memory_info().rss)
 
-    asyncio.run(carry(items, None, watch))
+    asyncio.run(run_batch(items, None, watch))
     return float(max(peak, process.memory_info().rss) - start) / MEGABYTE
 
 
-def alone(part: str, items: int) -> float:
-    """A part in a process of its own, so that none warms or fattens another."""
-    command = [sys.executable, __file__, "--part", part, "--items", str(items)]
-    figure: float = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return figure
-
-
 def measure(items: int = 20_000, million: int = 1_000_000) -> dict[str, float]:
-    """The figures of `LIMITS`."""
+    """Return the figures of `LIMITS`. Each part has its own process."""
     return {
-        "plain_us": alone("plain", items),
-        "journal_us": alone("journaled", items),
-        "million_mb": alone("grown", million),
+        "plain_us": alone("runner.py", "--part", "plain", "--items", str(items)),
+        "journal_us": alone("runner.py", "--part", "journaled", "--items", str(items)),
+        "million_mb": alone("runner.py", "--part", "grown", "--items", str(million)),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=20_000)
-    parser.add_argument("--million", type=int, default=1_000_000, help="items of the memory figure")
-    parser.add_argument("--part", choices=("plain", "journaled", "grown"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--items", type=int, default=20_000)
+    arguments.add_argument("--million", type=int, default=1_000_000, help="items for the memory figure")
+    arguments.add_argument("--part", choices=("plain", "journaled", "grown"), help="only measure this part")
+    given = arguments.parse_args()
     if given.part:
         sys.stdout.write(json.dumps(globals()[given.part](given.items)))
         return

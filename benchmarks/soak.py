@@ -1,55 +1,41 @@
-"""Does a session that lives long grow? Many thousand runs in one session, its memory sampled on the way.
+"""The memory of a session that lives long: many thousand runs in one session.
 
-python benchmarks/soak.py [--runs 20000] [--in-flight 100] [--types]
+    python benchmarks/soak.py [--runs 20000] [--in-flight 100] [--types]
 
-The emulator has a process of its own. A tenth of the runs is streamed text, a tenth is followed by its events, a
-hundredth is cancelled. The slope is that of a line through the samples after the first tenth (least squares). What a
-session knows of its last 10,000 tasks, a megabyte, is there from the start, so that it does not look like a leak.
+The emulator has its own process. A tenth of the runs streams text, a tenth is followed by its events, a hundredth is
+cancelled. The slope is that of a line through the samples after the first tenth (least squares). The session remembers
+few ended tasks, and the warm-up fills that memory, so that it does not look like a leak.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
-import json
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from statistics import linear_regression
 from typing import Any
 
 import attrs
 
-from wiro_async import AsyncWiro
-from wiro_async._engine.submission.reconciler import MAX_KNOWN
+from harness import emulator, parser
+from wiro_async import AsyncWiro, Tuning
 
-psutil: Any = import_module("psutil")  # it has no types
+psutil: Any = import_module("psutil")  # has no types
 
 WARM_UP = 0.1
 SAMPLES = 200
-SLOPE = 100.0  # most KB that 1,000 runs may add: far less than any object kept for each of them
+MAX_SLOPE = 100.0  # KB that 1,000 runs may add: far less than one object kept for each of them
+TUNING = Tuning(max_known_tasks=500)
 ENDLESS = 1e6
-Sample = tuple[int, float]  # runs done, KB held
-
-
-@contextmanager
-def emulator() -> Generator[dict[str, Any]]:
-    """The service in a process of its own."""
-    command = [sys.executable, "-m", "wiro_async.testing", "--no-secret", "--speed", "20"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-        process.stdin.close()
+Sample = tuple[int, float]  # completed runs, KB of memory
 
 
 async def one(wiro: AsyncWiro, number: int) -> None:
-    """One of the things that people do."""
+    """Make one run, of one of several kinds."""
     given = {"prompt": f"intent {number}", "seconds": 1}
     if number % 10 == 1:
         async with wiro.stream("emulator/writer", given) as stream:
@@ -70,7 +56,7 @@ async def one(wiro: AsyncWiro, number: int) -> None:
 
 
 async def soak(wiro: AsyncWiro, runs: int, in_flight: int) -> list[Sample]:
-    """Make the runs, and sample."""
+    """Make the runs, and sample the memory."""
     process = psutil.Process()
     samples: list[Sample] = []
     numbers = iter(range(runs))
@@ -96,43 +82,40 @@ def types() -> Counter[str]:
 
 
 def slope(samples: Sequence[Sample], runs: int) -> float:
-    """KB that 1,000 runs add, once warm."""
+    """Return the KB that 1,000 runs add after the warm-up."""
     warm = [sample for sample in samples if sample[0] > WARM_UP * runs]
     return 1000 * linear_regression(*zip(*warm, strict=True)).slope
 
 
 async def measured(options: dict[str, Any], runs: int, in_flight: int, show_types: bool) -> bool:
-    """Soak, print, and say whether all is well."""
+    """Run the benchmark, print the figures, and return whether all targets are met."""
     start = time.perf_counter()
-    async with AsyncWiro(**options) as wiro:
-        known = wiro._engine.submitter._reconciler
-        for number in range(MAX_KNOWN):
-            known._know(f"9{number:06}")
-        await soak(wiro, in_flight, in_flight)
+    async with AsyncWiro(**options, tuning=TUNING) as wiro:
+        await soak(wiro, max(in_flight, TUNING.max_known_tasks), in_flight)
         before = types() if show_types else Counter[str]()
         samples = await soak(wiro, runs, in_flight)
         after = types() if show_types else before
         for name, count in (after - before).most_common(15):
             print(f"  {count:+6} {name}")
     seconds = time.perf_counter() - start
-    growth = slope(samples, runs)
+    added = slope(samples, runs)
     sockets = len(psutil.Process().net_connections("inet"))
     tasks = len(asyncio.all_tasks()) - 1
     held = sum(attrs.astuple(wiro.statistics()))
     print(f"{runs:,} runs in {seconds:.0f} s, {in_flight} in flight")
     print(f"memory: {samples[0][1] / 1024:.1f} MB at first, {samples[-1][1] / 1024:.1f} MB at the end")
-    print(f"slope:  {growth:+.1f} KB for 1,000 runs (at most {SLOPE:.0f})")
-    print(f"left after closing: {sockets} sockets, {tasks} tasks, {held} things in the session's statistics")
-    return growth <= SLOPE and not (sockets or tasks or held)
+    print(f"slope:  {added:+.1f} KB for 1,000 runs (at most {MAX_SLOPE:.0f})")
+    print(f"left after closing: {sockets} sockets, {tasks} tasks, {held} entries in the session's statistics")
+    return added <= MAX_SLOPE and not (sockets or tasks or held)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=20_000)
-    parser.add_argument("--in-flight", type=int, default=100)
-    parser.add_argument("--types", action="store_true", help="show which objects there are more of")
-    given = parser.parse_args()
-    with emulator() as options:
+    arguments = parser(__doc__)
+    arguments.add_argument("--runs", type=int, default=20_000)
+    arguments.add_argument("--in-flight", type=int, default=100)
+    arguments.add_argument("--types", action="store_true", help="show which types of objects became more")
+    given = arguments.parse_args()
+    with emulator("--speed", "20") as options:
         well = asyncio.run(measured(options, given.runs, given.in_flight, given.types))
     sys.exit(not well)
 

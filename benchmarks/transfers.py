@@ -1,51 +1,53 @@
-"""Files up and down beside bare httpx, on one emulator, in one run: throughput as a ratio, and what memory they take.
+"""Uploads and downloads next to bare httpx, on one emulator: throughput as a ratio, memory and loop lag.
 
     python benchmarks/transfers.py [--up 100] [--down 500] [--rounds 3]
 
-The same bytes, each client in a process of its own, and so the emulator; clients take turns, medians count.
-"save" is the file on disk, flushed (`fsync`) on both sides; "stream" only reads; "upload" is one multipart POST.
+Each client has its own process, and so has the emulator. Both transfer the same bytes. Clients take turns, and medians
+count. "upload" is one multipart POST (httpx: `files=`), "stream" only reads (httpx: `aiter_raw()`), and "save" writes a
+file and flushes it to the disk on both sides. Loop lag is the longest delay of a 1 ms sleep.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from harness import alone, headers, parser, served, show, turns
+
 MB = 1024 * 1024
 WORK = ("upload", "stream", "save")
-LIMIT_MB, LIMIT_RATIO = 24, 0.8
+CLIENTS = ("httpx", "wiro_async")
+MIN_RATIO = {"upload": 1.0, "stream": 0.8, "save": 0.8}  # throughput over that of httpx
+MAX_GROWTH_MB, MAX_LAG_MS = 8, 10  # memory beyond that of httpx; only for uploads
 WARM_UP = 1
 
 
 def rss() -> int:
-    """What this process holds, in bytes."""
+    """Return the memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def peak() -> int:
-    """The most it ever held."""
+    """Return the largest memory that this process ever had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def serve(sizes: list[int]) -> None:
-    """An emulator whose model "bench/maker" makes one file of each size; until its input ends."""
+    """Serve an emulator whose model "bench/maker" makes one file of each size, until the standard input ends."""
     from wiro_async.testing import FileOutput, ModelScript, Script, WiroEmulator, timeline
 
     block = os.urandom(MB)
     outputs = tuple(FileOutput(f"{size}.bin", "application/octet-stream", block * size) for size in sizes)
-    maker = ModelScript("bench/maker", lambda given: Script(timeline(0.1), outputs))
+    maker = ModelScript("bench/maker", lambda inputs: Script(timeline(0.1), outputs))
     with WiroEmulator(models=[maker], api_secret=None) as emulator:
         sys.stdout.write(json.dumps(emulator.options()) + "\n")
         sys.stdout.flush()
@@ -53,18 +55,22 @@ def serve(sizes: list[int]) -> None:
 
 
 class Sdk:
-    """This library."""
+    """This SDK."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         from wiro_async import AsyncWiro
 
         self.wiro = AsyncWiro(**options)
+        self.outputs: dict[str, Any] = {}
 
     async def upload(self, file: Path, url: str) -> None:
         await self.wiro.files.upload(file)
 
     async def stream(self, file: Path, url: str) -> None:
-        async with self.wiro._downloader.stream(url) as chunks:
+        if not self.outputs:  # a stream starts at an output, not at a URL
+            result = await self.wiro.run("bench/maker")
+            self.outputs = {output.name: output for output in result.outputs}
+        async with self.outputs[url.rpartition("/")[2]].stream() as chunks:
             async for _ in chunks:
                 pass
 
@@ -76,14 +82,13 @@ class Sdk:
 
 
 class Httpx:
-    """Bare httpx, as one would write it by hand."""
+    """Bare httpx."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         import httpx
 
         self.base_url = options["base_url"]
-        headers = {"x-api-key": options["api_key"], "user-agent": "benchmark"}
-        self.http = httpx.AsyncClient(headers=headers, timeout=60)
+        self.http = httpx.AsyncClient(headers=headers(options), timeout=None)
 
     async def upload(self, file: Path, url: str) -> None:
         with file.open("rb") as opened:
@@ -111,47 +116,44 @@ class Httpx:
         await self.http.aclose()
 
 
-CLIENTS = ("httpx", "wiro_async")
+async def lag(longest: list[float]) -> None:
+    """Record the longest delay of a short sleep, until cancelled."""
+    while True:
+        start = time.perf_counter()
+        await asyncio.sleep(0.001)
+        longest[0] = max(longest[0], time.perf_counter() - start - 0.001)
 
 
 async def measure(client: str, work: str, given: dict[str, Any]) -> dict[str, float]:
-    """Seconds and bytes of memory for one transfer, after a small one of the same kind."""
+    """Return seconds, memory growth and loop lag of one transfer, after a small one of the same kind."""
     one = Sdk(given["options"]) if client == "wiro_async" else Httpx(given["options"])
     act = getattr(one, work)
     small, large = Path(given["small"]), Path(given["large"])
     await act(small, given["small_url"])
+    longest = [0.0]
+    watching = asyncio.create_task(lag(longest))
+    await asyncio.sleep(0)
     before, start = rss(), time.perf_counter()
     await act(large, given["large_url"])
     wall = time.perf_counter() - start
+    watching.cancel()
     await one.aclose()
-    return {"wall": wall, "growth": max(0, peak() - before)}
-
-
-@contextmanager
-def emulator(sizes: list[int]) -> Generator[dict[str, Any]]:
-    """An emulator in another process."""
-    command = [sys.executable, __file__, "--serve", *map(str, sizes)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdin
-        assert server.stdout
-        yield json.loads(server.stdout.readline())
-        server.stdin.close()
-        server.wait()
+    return {"wall": wall, "growth": max(0, peak() - before), "lag": longest[0]}
 
 
 async def urls_of(options: dict[str, Any]) -> list[str]:
-    """Where the outputs lie."""
+    """Return the URLs of the outputs."""
     from wiro_async import AsyncWiro
 
     async with AsyncWiro(**options) as wiro:
         return [str(output.url) for output in (await wiro.run("bench/maker")).outputs]
 
 
-def transfers(up: int, down: int, rounds: int) -> tuple[dict[str, Any], list[tuple[str, ...]]]:
-    """Figures and a table, as `benchmarks/run.py` shows them. Sizes in MB."""
-    figures: dict[str, Any] = {}
-    table: list[tuple[str, ...]] = [("", "wiro_async", "httpx", "ratio", "memory", "httpx's memory")]
-    with tempfile.TemporaryDirectory() as folder, emulator([WARM_UP, down]) as options:
+def transfers(up: int, down: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Return the figures of each kind of work. Sizes are in MB."""
+    figures: dict[str, dict[str, float]] = {}
+    sizes = map(str, (WARM_UP, down))
+    with tempfile.TemporaryDirectory() as folder, served(__file__, "--serve", *sizes) as options:
         small, large = Path(folder, "small.bin"), Path(folder, "large.bin")
         small.write_bytes(os.urandom(WARM_UP * MB))
         block = os.urandom(MB)
@@ -162,47 +164,32 @@ def transfers(up: int, down: int, rounds: int) -> tuple[dict[str, Any], list[tup
         given = {"options": options, "small": str(small), "large": str(large)}
         given |= {"small_url": small_url, "large_url": large_url}
         for work in WORK:
+            taken: dict[str, list[dict[str, float]]] = {name: [] for name in CLIENTS}
+            for name in turns(CLIENTS, rounds):
+                taken[name].append(alone("transfers.py", "--client", name, "--work", work, given=given))
             size = up if work == "upload" else down
-            figures[work] = compared(work, size, rounds, json.dumps(given))
-            table.append(row(work, size, figures[work]))
-    return figures, table
-
-
-def compared(work: str, size: int, rounds: int, given: str) -> dict[str, float]:
-    """Both clients at one kind of work, in turns."""
-    taken: dict[str, list[dict[str, float]]] = {name: [] for name in CLIENTS}
-    for turn in range(rounds):
-        for name in sorted(CLIENTS, reverse=bool(turn % 2)):
-            command = [sys.executable, __file__, "--client", name, "--work", work]
-            done = subprocess.run(command, input=given, stdout=subprocess.PIPE, text=True, check=True)
-            taken[name].append(json.loads(done.stdout))
-    speed = {name: size / median(one["wall"] for one in of) for name, of in taken.items()}
-    growth = {name: median(one["growth"] for one in of) / MB for name, of in taken.items()}
-    return {
-        "mb_per_s": speed["wiro_async"],
-        "httpx_mb_per_s": speed["httpx"],
-        "ratio": speed["wiro_async"] / speed["httpx"],
-        "growth_mb": growth["wiro_async"],
-        "httpx_growth_mb": growth["httpx"],
-    }
-
-
-def row(work: str, size: int, figures: dict[str, float]) -> tuple[str, ...]:
-    """One line of the table."""
-    speeds = [f"{figures[name]:.0f} MB/s" for name in ("mb_per_s", "httpx_mb_per_s")]
-    memory = [f"{figures[name]:+.1f} MB" for name in ("growth_mb", "httpx_growth_mb")]
-    return (f"{work} {size} MB", *speeds, f"{figures['ratio']:.2f}", *memory)
+            theirs, ours = ({key: median(one[key] for one in of) for key in of[0]} for of in taken.values())
+            figures[work] = {
+                "mb_per_s": size / ours["wall"],
+                "httpx_mb_per_s": size / theirs["wall"],
+                "ratio": theirs["wall"] / ours["wall"],
+                "growth_mb": ours["growth"] / MB,
+                "httpx_growth_mb": theirs["growth"] / MB,
+                "lag_ms": 1000 * ours["lag"],
+                "httpx_lag_ms": 1000 * theirs["lag"],
+            }
+    return figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--up", type=int, default=100, help="MB to upload")
-    parser.add_argument("--down", type=int, default=500, help="MB to download")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--serve", type=int, nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("--client", choices=CLIENTS, help=argparse.SUPPRESS)
-    parser.add_argument("--work", choices=WORK, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--up", type=int, default=100, help="MB to upload")
+    arguments.add_argument("--down", type=int, default=500, help="MB to download")
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--serve", type=int, nargs="+", help="only serve outputs of these sizes in MB")
+    arguments.add_argument("--client", choices=CLIENTS, help="only measure this client; data on standard input")
+    arguments.add_argument("--work", choices=WORK)
+    given = arguments.parse_args()
     if given.serve:
         serve(given.serve)
         return
@@ -210,13 +197,24 @@ def main() -> None:
         taken = asyncio.run(measure(given.client, given.work, json.load(sys.stdin)))
         sys.stdout.write(json.dumps(taken) + "\n")
         return
-    figures, table = transfers(given.up, given.down, given.rounds)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
-    missed = [name for name, of in figures.items() if of["ratio"] < LIMIT_RATIO or of["growth_mb"] > LIMIT_MB]
-    verdict = f"missed by {', '.join(missed)}" if missed else "yes"
-    print(f"at least {LIMIT_RATIO} of httpx's speed in at most {LIMIT_MB} MB: {verdict}")
+    figures = transfers(given.up, given.down, given.rounds)
+    table: list[tuple[str, ...]] = [("", "wiro_async", "httpx", "ratio", "memory", "httpx's", "loop lag", "httpx's")]
+    missed: list[str] = []
+    for work, of in figures.items():
+        speeds = [f"{of[name]:.0f} MB/s" for name in ("mb_per_s", "httpx_mb_per_s")]
+        memory = [f"{of[name]:+.1f} MB" for name in ("growth_mb", "httpx_growth_mb")]
+        lags = [f"{of[name]:.1f} ms" for name in ("lag_ms", "httpx_lag_ms")]
+        table.append((work, *speeds, f"{of['ratio']:.2f}", *memory, *lags))
+        if of["ratio"] < MIN_RATIO[work]:
+            missed.append(f"{work}: {of['ratio']:.2f} × httpx's speed (at least {MIN_RATIO[work]})")
+        if of["growth_mb"] - of["httpx_growth_mb"] > MAX_GROWTH_MB:
+            missed.append(f"{work}: {of['growth_mb']:.1f} MB of memory (at most {MAX_GROWTH_MB} more than httpx)")
+        if work == "upload" and of["lag_ms"] > MAX_LAG_MS:
+            missed.append(f"{work}: {of['lag_ms']:.1f} ms of loop lag (at most {MAX_LAG_MS})")
+    show(f"{given.up} MB up, {given.down} MB down, median of {given.rounds}", table)
+    for target in missed:
+        print(f"missed: {target}")
+    sys.exit(bool(missed))
 
 
 if __name__ == "__main__":

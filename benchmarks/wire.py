@@ -1,29 +1,27 @@
-"""What compression of the socket saves and costs: bytes on the wire, and the CPU of the side that reads.
+"""The compression of the WebSocket: bytes on the wire, and CPU time of the reader.
 
     python benchmarks/wire.py [--frames 1000] [--size 100000]
 
-A server in a process of its own sends each load twice, plain and deflated; a reader takes every text, or none.
+A server in its own process sends each load plain and deflated. A reader takes every text, or none.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import subprocess
+import json
 import sys
 import time
-from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, serve
 
+from harness import parser, served, show
+from text import TEXTS, Rig, frames
 from wiro_async._transport.network.tls import Tls
 from wiro_async._transport.websocket import connected
 from wiro_async._tuning import Tuning
-
-texts: Any = import_module("text")  # beside this file
 
 PROGRESS = (
     b'{"type":"task_output","id":"1","tasktoken":"token","message":{"type":"progressGenerate","task":"Generate",'
@@ -33,10 +31,10 @@ PROGRESS = (
 
 
 def loads(count: int, size: int) -> dict[str, list[bytes]]:
-    prose = texts.TEXTS["accents"]
+    prose = TEXTS["accents"]
     return {
-        f"answer of {size // 1000} kB": texts.frames(count, size, prose, "lists"),
-        "answer of 4 kB": texts.frames(count // 2, 4000, prose, "lists"),
+        f"answer of {size // 1000} kB": frames(count, size, prose, "lists"),
+        "answer of 4 kB": frames(count // 2, 4000, prose, "lists"),
         "progress": [PROGRESS % (number // 10, number, number) for number in range(1000)],
     }
 
@@ -50,32 +48,33 @@ async def send(count: int, size: int) -> None:
             await peer.send(frame, text=True)
 
     async with serve(talk, "127.0.0.1", 0, compression="deflate", max_size=None) as server:
-        print(next(iter(server.sockets)).getsockname()[1], flush=True)
+        print(json.dumps({"port": next(iter(server.sockets)).getsockname()[1]}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
 async def read(url: str, compressed: bool, listening: bool) -> tuple[int, float]:
-    """Frames and CPU seconds."""
-    rig, frames, start = texts.Rig(), 0, time.process_time()
-    if not listening:
-        rig.tracked.unlisten(rig.buffer)
+    """Return the number of frames, and the CPU seconds."""
+    rig, count, start = Rig("events" if listening else "wait"), 0, 0.0
     async with connected(url, "benchmark", Tls(), compressed, Tuning()) as socket:
         async for frame in socket.frames():
-            frames += 1
-            rig.socket_feed.deliver(frame)
+            if not count:
+                await rig.start(frame)
+                start = time.process_time()
+            count += 1
+            rig.feed.deliver(frame)
             if listening:
-                rig.tracked.catch_up()
-                while rig.buffer._unread:
-                    await rig.buffer.next(rig.tracked, 0.0, texts.FOREVER)
-    return frames, time.process_time() - start
+                await rig.read_all()
+    seconds = time.process_time() - start
+    await rig.aclose()
+    return count, seconds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=1000)
-    parser.add_argument("--size", type=int, default=100_000, help="bytes of text in the end")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--frames", type=int, default=1000)
+    arguments.add_argument("--size", type=int, default=100_000, help="final size of the text in bytes")
+    arguments.add_argument("--serve", action="store_true", help="only serve the loads")
+    given = arguments.parse_args()
     if given.serve:
         asyncio.run(send(given.frames, given.size))
         return
@@ -86,24 +85,19 @@ def main() -> None:
         received += len(data)
         take(self, data)
 
-    command = [sys.executable, __file__, "--serve", "--frames", str(given.frames), "--size", str(given.size)]
-    with (
-        patch.object(Connection, "data_received", count),
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server,
-    ):
-        assert server.stdout is not None
-        assert server.stdin is not None
-        base = f"ws://127.0.0.1:{server.stdout.readline().strip()}"
-        texts.show([("", "", "bytes", "CPU a frame", "nobody reads")])
+    command = (__file__, "--serve", "--frames", str(given.frames), "--size", str(given.size))
+    table: list[tuple[str, ...]] = [("", "bytes", "CPU a frame", "nobody reads")]
+    with patch.object(Connection, "data_received", count), served(*command) as options:
+        base = f"ws://127.0.0.1:{options['port']}"
         for name in loads(1, given.size):
             for compressed in (False, True):
-                cells = []
+                cells: list[str] = []
                 for listening in (True, False):
                     received = 0
-                    frames, seconds = asyncio.run(read(f"{base}/{name.replace(' ', '_')}", compressed, listening))
-                    cells.append(f"{1e6 * seconds / frames:.0f} µs")
-                texts.show([(name, "deflate" if compressed else "plain", f"{received:,}", *cells)])
-        server.stdin.close()
+                    number, seconds = asyncio.run(read(f"{base}/{name.replace(' ', '_')}", compressed, listening))
+                    cells.append(f"{1e6 * seconds / number:.0f} µs")
+                table.append((f"{name}, {'deflate' if compressed else 'plain'}", f"{received:,}", *cells))
+    show("one load over the WebSocket", table)
 
 
 if __name__ == "__main__":

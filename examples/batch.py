@@ -2,11 +2,11 @@
 # requires-python = ">=3.11"
 # dependencies = ["wiro-async"]
 # ///
-"""Many pictures at once, each saved as soon as it is there; one that fails does not stop the others.
+"""Make many pictures at once and save each one as soon as it is ready. A failure does not stop the others.
 
     python batch.py prompts.txt [owner/model]
 
-A line of the file is a prompt.
+Each line of the file is a prompt.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from wiro_async import AsyncWiro, RunRequest
 
 
 def requests(file: Path, model: str) -> Iterator[RunRequest]:
-    """Read as the batch has room, so the file may have any length."""
+    """Read prompts when the batch asks for them, so the file may have any length."""
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():

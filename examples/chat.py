@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["wiro-async[tools]"]
 # ///
-"""Talk to a model that may look at the clock; an empty line ends it, and tells what it cost.
+"""Talk to a model that may ask for the time. An empty line ends the conversation and prints its cost.
 
 python chat.py [owner/model]
 """
@@ -19,7 +19,7 @@ DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 def get_time(zone: Annotated[str, "a time zone, such as Europe/Paris"] = "UTC") -> str:
-    """What time it is somewhere."""
+    """Return the current time in a time zone."""
     return datetime.now(ZoneInfo(zone)).isoformat(timespec="minutes")
 
 

@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["wiro-async"]
 # ///
-"""Follow a run: its states, its progress, its log.
+"""Follow a run: its status, its progress, its log.
 
 python follow.py "a lighthouse at dusk" [owner/model]
 """
@@ -26,7 +26,7 @@ async def main(prompt: str = "a lighthouse at dusk", model: str = "google/nano-b
                     print(f"  {event.stream}: {event.text}")
                 case TaskFinished():
                     print(f"exit code {event.result.info.exit_code}")
-        result = await task  # raises TaskFailedError or TaskCancelledError if there is none
+        result = await task  # raises TaskFailedError or TaskCancelledError without one
         print(await result.output.save("picture.png"))
 
 

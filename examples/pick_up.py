@@ -2,12 +2,12 @@
 # requires-python = ">=3.11"
 # dependencies = ["wiro-async"]
 # ///
-"""Start a run in one process, pick it up in another.
+"""Start a run in one process and pick it up in another.
 
     python pick_up.py start "a lighthouse at dusk" [owner/model]     prints a token
     python pick_up.py finish TOKEN
 
-Whoever has the token has the run: keep it as you would keep a password.
+A token gives access to its run. Keep it like a password.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ async def finish(token: str) -> None:
         try:
             result = await task.result(timeout=60)
         except TaskTimeoutError as error:
-            print(f"still at {error.last_status}; it goes on, ask again later")
+            print(f"still at {error.last_status}; the run continues, try again later")
         else:
             print(await result.output.save("picture.png"))
 

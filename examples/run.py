@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["wiro-async"]
 # ///
-"""Run a model and save what it made.
+"""Run a model and save its outputs.
 
 python run.py "a lighthouse at dusk" [owner/model]
 """

@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["wiro-async"]
 # ///
-"""Read an answer while it is written; Ctrl-C stops the model, too.
+"""Read an answer while the model writes it. Ctrl-C also stops the model.
 
 python stream.py "Explain tides to a sailor" [owner/model]
 """

@@ -2,9 +2,9 @@
 # requires-python = ">=3.11"
 # dependencies = ["wiro-async[audio]"]
 # ///
-"""Ask a voice model by a WAV file, and save what it answers as another.
+"""Send a WAV file to a voice model, and save its answer as another one.
 
-python voice.py question.wav answer.wav owner/model [seconds of quiet that end it]
+python voice.py question.wav answer.wav owner/model [seconds of silence that end it]
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from wiro_async import AsyncWiro, AudioChunk, RealtimeSession, Transcript
 from wiro_async.audio import read_wav, write_wav
 
 
-async def heard(session: RealtimeSession, asked: asyncio.Task[None], quiet: float) -> AsyncIterator[bytes]:
-    """What the model says, until all was asked and it is quiet; the words are shown meanwhile."""
+async def answer_audio(session: RealtimeSession, sending: asyncio.Task[None], silence: float) -> AsyncIterator[bytes]:
+    """Yield the model's audio until the question is sent and the model is silent. Print the words."""
     while True:
         try:
-            async with asyncio.timeout(quiet):
+            async with asyncio.timeout(silence):
                 event = await anext(session)
         except StopAsyncIteration:
             return
         except TimeoutError:
-            if asked.done():
+            if sending.done():
                 return
             continue
         match event:
@@ -34,11 +34,11 @@ async def heard(session: RealtimeSession, asked: asyncio.Task[None], quiet: floa
                 print(f"{event.role}: {event.text}")
 
 
-async def main(question: str, answer: str, model: str, quiet: str = "3") -> None:
+async def main(question: str, answer: str, model: str, silence: str = "3") -> None:
     async with AsyncWiro() as wiro:
         async with wiro.realtime(model) as session, asyncio.TaskGroup() as group:
-            asked = group.create_task(session.send_stream(read_wav(question), pace=True))
-            seconds = await write_wav(answer, heard(session, asked, float(quiet)))
+            sending = group.create_task(session.send_stream(read_wav(question), pace=True))
+            seconds = await write_wav(answer, answer_audio(session, sending, float(silence)))
         result = await session.result()
         print(f"{answer}: {seconds:g} s, ${result.cost}")
 

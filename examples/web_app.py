@@ -2,12 +2,12 @@
 # requires-python = ">=3.11"
 # dependencies = ["wiro-async", "fastapi>=0.135", "uvicorn>=0.30"]
 # ///
-"""A web page that shows an answer while it is written and a picture while it is painted.
+"""A web page that shows an answer while it is written, and the progress of a picture.
 
 python web_app.py [port] [owner/text-model] [owner/picture-model]
 
-Who closes the tab, or presses Stop, stops the models: nobody pays for what nobody sees. Each question is billed, so
-put a login before this page, and a limit, when you show it to the world.
+Closing the tab or pressing Stop stops the models, so nobody pays for runs that nobody sees. Each question is billed:
+add a login and a limit before you publish this page.
 """
 
 import logging
@@ -40,20 +40,20 @@ from wiro_async import (
 )
 
 PAGE = Path(__file__).with_suffix(".html")
-# As what a browser may get outputs from our own address: never as HTML or SVG, which could bring scripts.
+# The types in which a browser may get outputs from this app: never HTML or SVG, which could hold scripts.
 PICTURES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 logger = logging.getLogger("uvicorn.error")
 routes = APIRouter()
 
 
 class Question(BaseModel):
-    """What a visitor asks."""
+    """A visitor's question."""
 
     prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
 
 
 def create_app(text_model: str = "openai/gpt-5-2", picture_model: str = "google/nano-banana-pro") -> FastAPI:
-    """The app. One session with Wiro serves all visitors; it reads its key from WIRO_API_KEY."""
+    """Make the app. One session with Wiro serves all visitors; it reads its key from WIRO_API_KEY."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[dict[str, object]]:
@@ -61,7 +61,7 @@ def create_app(text_model: str = "openai/gpt-5-2", picture_model: str = "google/
             app.mount("/pictures", StaticFiles(directory=folder))
             async with AsyncWiro() as wiro:
                 models = {"text_model": text_model, "picture_model": picture_model}
-                yield {"wiro": wiro, "folder": Path(folder), **models}  # what `request.state` holds
+                yield {"wiro": wiro, "folder": Path(folder), **models}  # the content of `request.state`
 
     app = FastAPI(lifespan=lifespan)
     app.include_router(routes)
@@ -69,10 +69,10 @@ def create_app(text_model: str = "openai/gpt-5-2", picture_model: str = "google/
 
 
 async def ending() -> AsyncIterator[AsyncExitStack]:
-    """What ends with the request, whether or not its answer was read to the end.
+    """Provide a stack that is closed at the end of the request, even if the response was not read to its end.
 
-    An `async with` around a `yield` would not do: FastAPI may drop a generator that waits there, and then its end comes
-    when the garbage collector finds it.
+    An `async with` around a `yield` is not enough: FastAPI may drop a generator that waits there, and its cleanup then
+    waits for the garbage collector.
     """
     async with AsyncExitStack() as stack:
         yield stack
@@ -86,8 +86,8 @@ async def page() -> FileResponse:
     return FileResponse(PAGE)
 
 
-# POST, not the GET of a browser's EventSource: that one would ask again by itself when its line breaks, and each time
-# a new run would be billed. When the visitor leaves, the request ends, and that stops the task.
+# POST, not the GET of a browser's EventSource: an EventSource reconnects by itself, and each time a new run would be
+# billed. When the visitor leaves, the request ends, and that stops the task.
 @routes.post("/answer", response_class=EventSourceResponse)
 async def answer(question: Question, request: Request, ending: Ending) -> AsyncIterator[ServerSentEvent]:
     wiro: AsyncWiro = request.state.wiro
@@ -95,14 +95,14 @@ async def answer(question: Question, request: Request, ending: Ending) -> AsyncI
         stream = await ending.enter_async_context(wiro.stream(request.state.text_model, {"prompt": question.prompt}))
         async for delta in stream:
             if isinstance(delta, TextReset):
-                yield told("reset", kind=delta.kind)
+                yield sse("reset", kind=delta.kind)
             else:
-                yield told("delta", kind=delta.kind, text=delta.text)
+                yield sse("delta", kind=delta.kind, text=delta.text)
         result = await stream.result()
         tokens = result.usage.get("total_tokens")
-        yield told("done", reason=result.finish_reason, tokens=tokens, seconds=result.elapsed)
+        yield sse("done", reason=result.finish_reason, tokens=tokens, seconds=result.elapsed)
     except WiroError as error:
-        yield told("failed", message=explained(error))
+        yield sse("failed", message=explain(error))
 
 
 @routes.post("/picture", response_class=EventSourceResponse)
@@ -112,20 +112,20 @@ async def picture(question: Question, request: Request, ending: Ending) -> Async
         task = await wiro.submit(request.state.picture_model, {"prompt": question.prompt})
         async for event in await ending.enter_async_context(owning(task)):
             if isinstance(event, Progress):
-                yield told("progress", fraction=event.fraction, eta=event.eta)
+                yield sse("progress", fraction=event.fraction, eta=event.eta)
             elif isinstance(event, StatusChanged):
-                yield told("status", status=event.status)
-        result = await task  # raises TaskFailedError or TaskCancelledError if there is none
+                yield sse("status", status=event.status)
+        result = await task  # raises TaskFailedError or TaskCancelledError without one
         name = f"{uuid4().hex}{PICTURES.get(result.output.content_type, '.bin')}"
         await result.output.save(request.state.folder / name, max_bytes=50 * 2**20)
-        yield told("done", url=f"/pictures/{name}", seconds=result.elapsed)
+        yield sse("done", url=f"/pictures/{name}", seconds=result.elapsed)
     except WiroError as error:
-        yield told("failed", message=explained(error))
+        yield sse("failed", message=explain(error))
 
 
 @asynccontextmanager
 async def owning(task: TaskHandle) -> AsyncGenerator[EventStream]:
-    """The events of a task, which is stopped if they are left before its end."""
+    """Yield the events of a task, and stop the task if they are left before its end."""
     async with task.events() as events:
         try:
             yield events
@@ -135,25 +135,25 @@ async def owning(task: TaskHandle) -> AsyncGenerator[EventStream]:
                     await task.cancel()
 
 
-def told(event: str, **data: object) -> ServerSentEvent:
-    """A server-sent event."""
+def sse(event: str, **data: object) -> ServerSentEvent:
+    """Return a server-sent event."""
     return ServerSentEvent(event=event, data=data)
 
 
-def explained(error: WiroError) -> str:
-    """What a visitor is told; the rest goes to the log."""
+def explain(error: WiroError) -> str:
+    """Return a message for the visitor, and log the error."""
     logger.warning("task %s: %s", error.task_id, error)
     match error:
         case InvalidInputError():
-            return f"That cannot be asked: {error}"
+            return f"The model does not accept this question: {error}"
         case TaskFailedError():
-            return "The model gave up on this one. Try to put it differently."
+            return "The model failed on this question. Try to ask it differently."
         case _:
-            return "The model cannot be reached just now. Please try again in a moment."
+            return "The model is not available at the moment. Please try again later."
 
 
 def main(port: str = "8000", *models: str) -> None:
-    # Visitors in the middle of an answer get three seconds when the server is stopped.
+    # When the server stops, open responses have three seconds to end.
     uvicorn.run(create_app(*models), port=int(port), timeout_graceful_shutdown=3)
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: an emulator, a session on it, and the rule that nothing is left over."""
+"""Shared by all tests: an emulator, sessions on it, and checks that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -47,47 +47,47 @@ HURRIED = Tuning(
     search_grace=0.3,
     window_other_probe=0.05,
 )
-STEP = 0.02  # seconds of sleep at a time; more than so much of a stall cannot hide in a longer one
-SLACK = 0.01  # seconds by which a sleep, or the work between two, may well be late
+STEP = 0.02  # seconds of sleep at a time, so that a stall cannot hide in a long sleep
+SLACK = 0.01  # seconds by which a sleep, or the work between two sleeps, may be late
 
 
 class Until(Protocol):
-    """Wait until a condition holds; the test fails if it does not within `seconds`."""
+    """Wait until a condition holds. The test fails if it does not hold within `seconds`."""
 
     async def __call__(self, condition: Callable[[], object], seconds: float = 10.0) -> None: ...
 
 
 class Printed(Protocol):
-    """Run a block of a page, with `await` allowed, and tell what it prints."""
+    """Run a code block of a page, with `await` allowed, and return what it prints."""
 
     async def __call__(self, code: str, names: dict[str, Any]) -> str: ...
 
 
 @pytest.fixture
 def printed() -> Printed:
-    """What a block of a page prints."""
+    """A function that runs a code block of a page and returns what it prints."""
 
     async def printed(code: str, names: dict[str, Any]) -> str:
         compiled = compile(code, "<page>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
             running = eval(compiled, names)
             if inspect.isawaitable(running):
                 await running
-        return said.getvalue()
+        return output.getvalue()
 
     return printed
 
 
-class PatientSelector(selectors.DefaultSelector):
-    """Adds up the seconds in which the loop was kept from running.
+class StallSelector(selectors.DefaultSelector):
+    """Measures the time in which the loop could not run.
 
-    On a machine that runs four tests at a time on two cores, a process may not be let near the processor for longer
-    than the time-outs in tests, and a server that lives in the same loop as its client would answer too late. The time
-    that a loop means to sleep passes; that in which it could not run does not.
+    Tests run in parallel on few cores, so the system may suspend a process for longer than the timeouts of a test. A
+    server that shares the loop with its client would then respond too late. This selector sleeps in short steps, and
+    counts how much longer than planned each step takes.
 
     Attributes:
-        lost: their sum.
+        lost: seconds in which the loop could not run.
     """
 
     def __init__(self) -> None:
@@ -96,51 +96,51 @@ class PatientSelector(selectors.DefaultSelector):
         self._seen = time.monotonic()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """As every selector, in small steps."""
-        self._passed(0.0)
+        """Wait for events in short steps."""
+        self._measure(0.0)
         while True:
             step = STEP if timeout is None else min(STEP, max(0.0, timeout))
             events = super().select(step)
-            self._passed(step)
+            self._measure(step)
             if timeout is not None:
                 timeout -= step
             if events or (timeout is not None and timeout <= 0):
                 return events
 
-    def _passed(self, expected: float) -> None:
+    def _measure(self, expected: float) -> None:
         now = time.monotonic()
         self.lost += max(0.0, now - self._seen - expected - SLACK)
         self._seen = now
 
 
-class PatientLoop(asyncio.SelectorEventLoop):
-    """The usual loop with that clock."""
+class StallTolerantLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock stands still while the loop could not run."""
 
     def __init__(self) -> None:
-        self._patience, self._latest = PatientSelector(), 0.0
-        super().__init__(self._patience)
+        self._stalls, self._latest = StallSelector(), 0.0
+        super().__init__(self._stalls)
 
     def time(self) -> float:
-        """Seconds, without those in which nothing could run."""
-        self._latest = max(self._latest, super().time() - self._patience.lost)  # what was lost may be found out late
+        """Return seconds, without the time in which the loop could not run. The time never goes backwards."""
+        self._latest = max(self._latest, super().time() - self._stalls.lost)
         return self._latest
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop of every asynchronous test."""
-    return {"patient": PatientLoop}
+    return {"stall-tolerant": StallTolerantLoop}
 
 
 @pytest.fixture(autouse=True)
 def no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment's own keys and addresses never reach a test."""
+    """Keys and URLs of the environment never reach a test."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def libraries_loaded() -> None:
-    """What sessions import at first use is there already, so that no test's timing depends on being the first."""
+    """Import what sessions import at first use, so that the timing of a test does not depend on being the first."""
     names = ("wiro_async._transport.http.pool", "httpx_aiohttp", "httpx2", "websockets.asyncio.client", "PIL.Image")
     for name in (*names, "msgspec.json", "jsonschema"):
         importlib.import_module(name)
@@ -148,9 +148,9 @@ def libraries_loaded() -> None:
 
 @pytest_asyncio.fixture
 async def no_leftovers() -> AsyncIterator[None]:
-    """No asyncio task outlives a test, and none of our code blocks the loop in it."""
+    """Check that no asyncio task outlives the test, and that no code of the package blocks the loop."""
     with blockbuster_ctx("wiro_async", excluded_modules=["wiro_async.testing"]) as blockbuster:
-        blockbuster.functions["threading.Lock.acquire"].deactivate()  # coverage's own is held for an instant only
+        blockbuster.functions["threading.Lock.acquire"].deactivate()  # coverage holds its own lock only briefly
         yield
     here = asyncio.current_task()
     left = [task for task in asyncio.all_tasks() if task is not here and not task.done()]
@@ -159,29 +159,29 @@ async def no_leftovers() -> AsyncIterator[None]:
 
 @pytest.fixture(autouse=True)
 def leak_check(request: pytest.FixtureRequest) -> None:
-    """Every asynchronous test is watched."""
+    """Apply `no_leftovers` to every asynchronous test."""
     function = getattr(request, "function", None)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         request.getfixturevalue("no_leftovers")
 
 
-class Heard(logging.Handler):
-    """Keeps what is logged, at any level."""
+class LogRecorder(logging.Handler):
+    """Keeps all log records as text, at any level."""
 
     def __init__(self) -> None:
         super().__init__()
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line, its traceback and its arguments."""
+        """Keep the message, its traceback and its arguments."""
         self.texts.append(f"{self.format(record)} {record.args!r}")
 
 
 def secrets_of(server: WiroEmulator) -> set[str]:
-    """All that an emulator knows and nobody else may see."""
+    """Return all secrets of an emulator: keys, tokens, signatures and access keys."""
     found = {server.api_key, str(server.api_secret)}
     found |= {task.token for task in server.ledger.tasks.values()}
-    found |= set(server._service.files._files)
+    found |= {url.partition("/File/")[2].partition("/")[0] for url in server.ledger.file_urls}
     found |= {call.headers["x-signature"] for call in list(server.ledger.calls) if "x-signature" in call.headers}
     for submission in list(server.ledger.submissions):
         found |= {part for part in submission.callback_url.split("?")[0].split("/") if len(part) > 40}
@@ -190,13 +190,13 @@ def secrets_of(server: WiroEmulator) -> set[str]:
 
 @pytest.fixture
 def known_secrets() -> Callable[[WiroEmulator], set[str]]:
-    """The same for tests that look elsewhere."""
+    """A function that returns all secrets of an emulator."""
     return secrets_of
 
 
 @pytest.fixture(scope="session")
 def emulators() -> Iterator[WeakSet[WiroEmulator]]:
-    """All that were started and are still known to somebody."""
+    """All emulators that were started and still exist."""
     known = WeakSet[WiroEmulator]()
     start = WiroEmulator.start
 
@@ -211,16 +211,16 @@ def emulators() -> Iterator[WeakSet[WiroEmulator]]:
 
 @pytest.fixture(autouse=True)
 def no_secrets_in_the_log(emulators: WeakSet[WiroEmulator]) -> Iterator[None]:
-    """Whatever a test does, no key, token, signature or access key of an emulator is logged, at no level."""
-    heard, loggers = Heard(), [logging.getLogger("wiro_async"), logging.getLogger("asyncio")]
+    """Check that no test logs a key, token, signature or access key of an emulator, at any level."""
+    recorder, loggers = LogRecorder(), [logging.getLogger("wiro_async"), logging.getLogger("asyncio")]
     loggers[0].setLevel(logging.DEBUG)
     for logger in loggers:
-        logger.addHandler(heard)
+        logger.addHandler(recorder)
     yield
     loggers[0].setLevel(logging.NOTSET)
     for logger in loggers:
-        logger.removeHandler(heard)
-    if text := "\n".join(heard.texts):
+        logger.removeHandler(recorder)
+    if text := "\n".join(recorder.texts):
         for server in emulators:
             leaked = {secret for secret in secrets_of(server) if secret in text}
             assert not leaked, f"logged: {leaked}\n{text}"
@@ -228,12 +228,12 @@ def no_secrets_in_the_log(emulators: WeakSet[WiroEmulator]) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tls_context() -> ssl.SSLContext:
-    """Building one takes longer than most tests."""
+    """One TLS context for all tests. Building one takes longer than most tests."""
     return Tls().context
 
 
 def tuned(request: pytest.FixtureRequest, tuning: Tuning) -> Tuning:
-    """A tuning with what the test's own marks say: `@pytest.mark.tuning(poll_silence=0.5)`."""
+    """Return a tuning with the changes of the test's marks, such as `@pytest.mark.tuning(poll_silence=0.5)`."""
     for mark in request.node.iter_markers("tuning"):
         tuning = attrs.evolve(tuning, **mark.kwargs)
     return tuning
@@ -243,7 +243,7 @@ def tuned(request: pytest.FixtureRequest, tuning: Tuning) -> Tuning:
 def emulator(
     request: pytest.FixtureRequest, tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[WiroEmulator]:
-    """A fresh emulator, fifty times as fast as life."""
+    """A new emulator at fifty times the speed."""
     monkeypatch.setattr(Tls, "context", tls_context)
     with WiroEmulator(speed=50, tuning=tuned(request, Tuning())) as running:
         yield running
@@ -251,14 +251,14 @@ def emulator(
 
 @pytest_asyncio.fixture
 async def wiro(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
-    """A session with that emulator."""
+    """A session with the emulator."""
     async with AsyncWiro(**emulator.options()) as session:
         yield session
 
 
 @pytest_asyncio.fixture
 async def patient(emulator: WiroEmulator) -> AsyncIterator[AsyncWiro]:
-    """A session as people have it, with all the patience of life."""
+    """A session with the default timing."""
     async with AsyncWiro(**emulator.options()) as session:
         yield session
 
@@ -272,12 +272,12 @@ async def polling(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[Asyn
 
 @pytest.fixture
 def until() -> Until:
-    """Wait for a condition, within a limit."""
+    """A function that waits for a condition."""
 
     async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"not within {seconds} s: {_told(condition)}"
+            assert time.monotonic() < deadline, f"not within {seconds} s: {_source(condition)}"
             await asyncio.sleep(0.005)
 
     return until
@@ -285,7 +285,7 @@ def until() -> Until:
 
 @pytest.fixture
 def hurried(request: pytest.FixtureRequest) -> Tuning:
-    """Short timing: what takes seconds in production takes hundredths. Sessions with `emulator` have it."""
+    """Short timing: waits of seconds take hundredths. Sessions with `emulator` use it."""
     tuning = tuned(request, HURRIED)
     if "emulator" in request.fixturenames:
         request.getfixturevalue("emulator").tuning = tuning
@@ -294,7 +294,7 @@ def hurried(request: pytest.FixtureRequest) -> Tuning:
 
 @pytest.fixture
 def open_files() -> Callable[[], set[str]]:
-    """What this process holds open, as the system tells it."""
+    """A function that returns the open files of this process."""
 
     def held() -> set[str]:
         links = set[str]()
@@ -306,7 +306,7 @@ def open_files() -> Callable[[], set[str]]:
     return held
 
 
-def _told(condition: Callable[[], object]) -> str:
+def _source(condition: Callable[[], object]) -> str:
     try:
         return inspect.getsource(condition).strip()
     except (OSError, TypeError):

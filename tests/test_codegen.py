@@ -1,4 +1,4 @@
-"""Typed modules for models: they import, they say what the schema says, and two type checkers agree."""
+"""Typed modules for models: they import, match the schema, and two type checkers accept them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ import wiro_async
 from wiro_async import AsyncWiro, File, Model, codegen
 from wiro_async._protocol.models.model import parse_model
 from wiro_async.testing import STANDARD, WiroEmulator
-from wiro_async.testing._catalogue import record
 
 HERE = Path(wiro_async.__file__).parent.parent
 CACHE = Path(__file__).parents[1] / ".mypy_cache"
 
 
 def item(name: str, kind: str = "text", **more: Any) -> dict[str, Any]:
-    """A parameter."""
+    """Return a parameter."""
     return {"id": name, "type": kind, **more}
 
 
 def model(*items: dict[str, Any], slug: str = "me/model", **more: Any) -> Model:
-    """A model that takes these."""
+    """Return a model with parameters."""
     owner, _, project = slug.partition("/")
     return parse_model({"slugowner": owner, "slugproject": project, "parameters": list(items), **more})
 
@@ -55,7 +54,7 @@ WORDY = model(
     slug="me/wordy",
 )
 MODELS = [
-    *(parse_model(dict[str, Any](record(script))) for script in STANDARD if record(script)["parameters"]),
+    *(parse_model(dict[str, Any](script.record())) for script in STANDARD if script.record()["parameters"]),
     HOSTILE,
     HIDING,
     COLLIDING,
@@ -65,7 +64,7 @@ NAMES = [f"model_{number}" for number in range(len(MODELS))]
 
 
 def loaded(source: str) -> ModuleType:
-    """A module made of source."""
+    """Return a module made of source code."""
     spec = importlib.util.spec_from_loader("generated", loader=None)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
@@ -74,14 +73,14 @@ def loaded(source: str) -> ModuleType:
 
 
 def typed_dict(source: str) -> Any:
-    """The one TypedDict of a module."""
+    """Return the only TypedDict of a module."""
     [found] = [value for value in vars(loaded(source)).values() if hasattr(value, "__required_keys__")]
     return found
 
 
 @pytest.mark.parametrize("known", MODELS, ids=lambda known: known.slug)
-def test_every_module_says_what_the_schema_says(known: Model) -> None:
-    """Each parameter is a key, required where the schema says so; the name is the model's."""
+def test_every_module_matches_the_schema(known: Model) -> None:
+    """Each parameter is a key, required if the schema says so."""
     source = codegen.generate(known)
     module, inputs = loaded(source), typed_dict(source)
     extra = set(codegen.TURN_FIELDS) if known.takes_turns else set[str]()
@@ -95,13 +94,13 @@ def test_every_module_says_what_the_schema_says(known: Model) -> None:
 
 
 def hint(*items: dict[str, Any], **more: Any) -> dict[str, str]:
-    """The types of a model's keys, as text."""
+    """Return the types of a model's keys as text."""
     hints = get_type_hints(typed_dict(codegen.generate(model(*items, **more))))
     return {name: str(kind).replace("typing.", "") for name, kind in hints.items()}
 
 
 def test_types() -> None:
-    """Literals for options, whole numbers where steps are whole, files as the SDK takes them."""
+    """Literals for options, integers for integer steps, files as the SDK accepts them."""
     found = hint(
         item("a", "select", options=[{"text": "Five", "value": 5}, "b", "b"]),
         item("b", "range", min=1, step="2"),
@@ -126,8 +125,8 @@ def test_types() -> None:
     }
 
 
-def test_explanations() -> None:
-    """What the service says of a parameter stands under it, on one line, with bounds, default and number of files."""
+def test_descriptions() -> None:
+    """The description of a parameter is one line with bounds, default and number of files."""
     known = model(
         item("n", "integer", label="Steps.", note="More is\nfiner", min=1, max=9, step=2, default=5),
         item("f", "multifileinput", maxinputlenght=3),
@@ -137,8 +136,8 @@ def test_explanations() -> None:
         description="Paints.",
     )
     body = next(node for node in ast.parse(codegen.generate(known)).body if isinstance(node, ast.ClassDef)).body
-    told = [node.value.value for node in body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
-    assert told == [
+    texts = [node.value.value for node in body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    assert texts == [
         "Paints.",
         "Steps. More is finer. At least 1. At most 9. In steps of 2. Default: 5.",
         "Files to upload, or URLs. At most 3.",
@@ -147,8 +146,8 @@ def test_explanations() -> None:
     ]
 
 
-def test_names_that_are_no_names_stand_in_a_call() -> None:
-    """Keywords, spaces, names a class would mangle, and names that would hide a type."""
+def test_names_that_are_no_identifiers_need_a_call() -> None:
+    """Keywords, spaces, names that a class mangles, and names that hide a type."""
     for name in ("class", "with space", "__mangled", "Literal", "int", "1st", "a-b"):
         assert "= TypedDict(" in codegen.generate(model(item(name)))
     assert "class ModelInput(TypedDict):" in codegen.generate(model(item("prompt"), item("_private"), item("type")))
@@ -156,7 +155,7 @@ def test_names_that_are_no_names_stand_in_a_call() -> None:
 
 
 def test_imports_are_used() -> None:
-    """What people read about a parameter, or may give, imports nothing."""
+    """Texts and options import nothing."""
     wordy = model(
         item("voice", "select", options=["Mapping", "FileInput"], note="A Sequence."),
         item("n", "number", note="Literal text", required=True),
@@ -170,8 +169,8 @@ def test_imports_are_used() -> None:
         assert line == f"from typing import {names}"
 
 
-def test_letters_that_python_would_change() -> None:
-    """Identifiers are normalised, keys are not: such names stand in a call."""
+def test_letters_that_python_normalises() -> None:
+    """Python normalises identifiers but not keys, so such names need a call."""
     names = {"µ", "\N{LATIN SMALL LIGATURE FI}", "fi"}
     found = typed_dict(codegen.generate(model(*(item(name) for name in names))))
     assert set(found.__annotations__) == names
@@ -180,16 +179,16 @@ def test_letters_that_python_would_change() -> None:
 @pytest.mark.parametrize(
     "note", ["type: ignore", "# type: ignore", "x " * 46 + "type: one of a b", "pyright: strict", "a # noqa"]
 )
-def test_notes_are_no_orders(note: str) -> None:
-    """To no checker: there is no comment but of our own kind, and none inside another."""
+def test_notes_are_no_directives(note: str) -> None:
+    """Notes are no directives: every comment starts with "#:" and has no other."""
     source = codegen.generate(model(item("a b", note=note)))
     comments = [token.string for token in generate_tokens(StringIO(source).readline) if token.type == COMMENT]
     assert comments
     assert all(comment.startswith("#: ") and comment.count("#") == 1 for comment in comments)
 
 
-def test_options_of_what_is_no_choice() -> None:
-    """They are no literals, however long the line is."""
+def test_options_of_other_types() -> None:
+    """Options of other types are no literals."""
     found = hint(item("x" * 80, "json", options=["a", "b"]), item("y" * 80, "text", default="1", options=["a", "b"]))
     assert found["y" * 80] == "str | int | float"
     assert "Mapping[str, object]" in found["x" * 80]
@@ -228,7 +227,7 @@ async def use(wiro: AsyncWiro) -> None:
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the modules of all models, and one that uses them, rightly and wrongly."""
+    """A folder with the modules of all models, and one that uses them correctly and incorrectly."""
     folder = tmp_path_factory.mktemp("generated")
     places = {known.slug: name for name, known in zip(NAMES, MODELS, strict=True)}
     for known in MODELS:
@@ -244,7 +243,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *command: str) -> str:
-    """What a checker says; "" if it is content."""
+    """Run a checker, and return its output, or "" if it succeeds."""
     is_installed = HERE.name == "site-packages"  # then checkers find it by themselves
     environment = os.environ if is_installed else {**os.environ, "MYPYPATH": str(HERE), "PYTHONPATH": str(HERE)}
     done = subprocess.run(
@@ -254,14 +253,14 @@ def run(folder: Path, *command: str) -> str:
 
 
 def test_mypy_agrees(generated: Path) -> None:
-    """Strictly; and it finds every misuse: an ignore that is not needed would be an error."""
+    """mypy --strict accepts the modules and finds every misuse. An unused ignore would be an error."""
     pytest.importorskip("mypy")
     options = ["--strict", "--no-error-summary", "--follow-imports=silent", f"--cache-dir={CACHE}"]
     assert run(generated, "mypy", *options, ".") == ""
 
 
 def test_pyright_agrees(generated: Path) -> None:
-    """Strictly, for the modules; and it finds every misuse, too."""
+    """pyright accepts the modules strictly and finds every misuse."""
     pytest.importorskip("pyright")
     head = "# pyright: strict\n"
     for name in NAMES:
@@ -279,7 +278,7 @@ def test_pyright_agrees(generated: Path) -> None:
 def test_the_command(
     emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Writes a module to standard output; models are public, so no key is needed."""
+    """The command writes a module to standard output, without a key."""
     monkeypatch.setenv("WIRO_API_BASE_URL", emulator.base_url)
     assert codegen.main(["family/music"]) == 0
     assert typed_dict(capsys.readouterr().out).__name__ == "MusicInput"
@@ -287,7 +286,7 @@ def test_the_command(
 
 
 def test_the_command_as_a_program(emulator: WiroEmulator, tmp_path: Path) -> None:
-    """As the README calls it."""
+    """The command works as in the README."""
     environment = {**os.environ, "WIRO_API_BASE_URL": emulator.base_url}
     command = [sys.executable, "-m", "wiro_async.codegen", "family/music"]
     done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=True)
@@ -295,21 +294,21 @@ def test_the_command_as_a_program(emulator: WiroEmulator, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "slug,told",
-    [("family/musik", "did you mean 'family/music'?"), ("emulator/stuck", "tells no parameters"), ("x", "owner/model")],
+    "slug,message",
+    [("family/musik", "did you mean 'family/music'?"), ("emulator/stuck", "lists no parameters"), ("x", "owner/model")],
 )
 def test_a_command_that_fails(
-    emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slug: str, told: str
+    emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slug: str, message: str
 ) -> None:
     """The error goes to standard error, and nothing to standard output."""
     monkeypatch.setenv("WIRO_API_BASE_URL", emulator.base_url)
     assert codegen.main([slug]) == 1
     out, err = capsys.readouterr()
-    assert (out, told in err) == ("", True)
+    assert (out, message in err) == ("", True)
 
 
 async def test_its_inputs_run(wiro: AsyncWiro) -> None:
-    """A generated dictionary is an input like any other."""
+    """A generated dictionary is a valid input."""
     inputs = typed_dict(codegen.generate(await wiro.models.get("family/upscaler")))
     result = await wiro.run("family/upscaler", inputs(inputImage=File(b"x", "a.png"), scale="4"), validate=True)
     assert result.succeeded

@@ -1,4 +1,4 @@
-"""The examples, each run as a program of its own, against the emulator."""
+"""The examples, each run as a program, against the emulator."""
 
 import os
 import re
@@ -20,7 +20,7 @@ Example = Callable[..., str]
 
 @pytest.fixture
 def environment(wiro_emulator: WiroEmulator) -> dict[str, str]:
-    """How an example finds the emulator."""
+    """The environment in which an example finds the emulator."""
     return {
         **os.environ,
         "WIRO_API_KEY": wiro_emulator.api_key,
@@ -34,13 +34,13 @@ def environment(wiro_emulator: WiroEmulator) -> dict[str, str]:
 
 @pytest.fixture
 def example(tmp_path: Path, environment: dict[str, str]) -> Example:
-    """Runs an example in an empty directory and gives what it printed."""
+    """A function that runs an example in an empty folder and returns its output."""
 
-    def run(name: str, *arguments: str, said: str = "") -> str:
+    def run(name: str, *arguments: str, stdin: str = "") -> str:
         command = [sys.executable, str(EXAMPLES / name), *arguments]
         done = subprocess.run(
             command,
-            input=said,
+            input=stdin,
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -56,20 +56,20 @@ def example(tmp_path: Path, environment: dict[str, str]) -> Example:
 
 
 def test_run(example: Example, tmp_path: Path) -> None:
-    """The picture is saved; time and cost are told."""
+    """The picture is saved."""
     assert "0.png" in example("run.py", "a fox", "emulator/painter")
     assert (tmp_path / "pictures" / "0.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_follow(example: Example, tmp_path: Path) -> None:
-    """States and progress are shown until the end."""
+    """Status and progress are shown until the end."""
     shown = example("follow.py", "a fox", "emulator/painter")
     assert shown.splitlines()[-2:] == ["exit code 0", "picture.png"]
     assert (tmp_path / "picture.png").is_file()
 
 
 def test_stream(example: Example) -> None:
-    """Thinking is dimmed, the answer follows, tokens and cost end it."""
+    """Thinking is dimmed, the answer follows, then tokens and cost."""
     shown = example("stream.py", "Explain tides", "emulator/writer")
     assert "\x1b[2m" in shown
     assert "tides" in shown
@@ -77,15 +77,15 @@ def test_stream(example: Example) -> None:
 
 
 def test_chat(example: Example) -> None:
-    """Each line is a turn; the clock is looked at, and its time told."""
-    shown = example("chat.py", "emulator/assistant", said="What time is it?\nAnd now?\n\n").splitlines()
+    """Each line is a turn, and the tool is called."""
+    shown = example("chat.py", "emulator/assistant", stdin="What time is it?\nAnd now?\n\n").splitlines()
     assert "get_time {}" in shown[0]
     assert "get_time says 20" in shown[2]
     assert shown[-1].startswith("2 turns, ")
 
 
 def test_batch(example: Example, tmp_path: Path) -> None:
-    """Every line becomes a picture of its own name."""
+    """Every line becomes a picture with its own name."""
     (tmp_path / "prompts.txt").write_text("a fox\n\na city\na rose\n", encoding="utf-8")
     shown = example("batch.py", "prompts.txt", "emulator/painter")
     assert shown.splitlines()[-1].startswith("3 done, 0 failed, $0.12")
@@ -94,7 +94,7 @@ def test_batch(example: Example, tmp_path: Path) -> None:
 
 
 def test_voice(example: Example, tmp_path: Path) -> None:
-    """The echo's answer is the question, bit for bit."""
+    """The answer of the echo equals the question."""
     with wave.open(str(tmp_path / "question.wav"), "wb") as file:
         file.setparams((1, 2, 24_000, 0, "NONE", "not compressed"))
         file.writeframes(os.urandom(50_000))
@@ -105,34 +105,34 @@ def test_voice(example: Example, tmp_path: Path) -> None:
 
 
 def test_pick_up(example: Example, tmp_path: Path) -> None:
-    """A run that one process started is finished by another."""
+    """One process starts a run, and another one finishes it."""
     token = example("pick_up.py", "start", "a fox", "emulator/painter").strip()
     assert example("pick_up.py", "finish", token).strip() == "picture.png"
     assert (tmp_path / "picture.png").is_file()
 
 
 def test_web_app(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Serves its page and answers until Ctrl-C. What visitors see of it is in web_app/."""
+    """The app serves its page and answers until Ctrl-C. The tests in web_app/ check the rest."""
     command = [sys.executable, str(EXAMPLES / "web_app.py"), "0", "emulator/writer", "emulator/painter"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, encoding="utf-8", bufsize=1
     ) as server:
         try:
             assert server.stderr is not None
-            address = next(filter(None, (re.search(r"http://127\S+", line) for line in server.stderr))).group()
-            assert "<title>Ask" in httpx.get(address).text
-            told = httpx.post(f"{address}/answer", json={"prompt": "tides"}, timeout=30).text
+            url = next(filter(None, (re.search(r"http://127\S+", line) for line in server.stderr))).group()
+            assert "<title>Ask" in httpx.get(url).text
+            events = httpx.post(f"{url}/answer", json={"prompt": "tides"}, timeout=30).text
         finally:
             server.send_signal(signal.SIGINT)
-        said = server.stderr.read()
-    assert "event: delta" in told
-    assert "event: done" in told
-    assert "Traceback" not in said
+        errors = server.stderr.read()
+    assert "event: delta" in events
+    assert "event: done" in events
+    assert "Traceback" not in errors
     assert server.returncode == 0
 
 
-def test_every_example_says_what_it_needs() -> None:
-    """Each has a PEP 723 header, a docstring with its command line, and a test here."""
+def test_every_example_is_complete() -> None:
+    """Each has a PEP 723 header, a docstring with its command, and a test here."""
     tested = Path(__file__).read_text(encoding="utf-8")
     for path in EXAMPLES.glob("*.py"):
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Whose certificates are trusted, and the proxies of the environment: the same for HTTP and for sockets."""
+"""Trusted certificates, and the proxies of the environment: equal for HTTP and WebSocket."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ONCE = RetryPolicy(attempts=1)
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Who signs the test's certificates."""
+    """The authority that signs the certificates of the tests."""
     return trustme.CA()
 
 
 @pytest.fixture(scope="module")
 def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its own certificate, in a file."""
+    """The authority's certificate, in a file."""
     path = tmp_path_factory.mktemp("ca") / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
@@ -40,13 +40,13 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def behind() -> Iterator[WiroEmulator]:
-    """An emulator that knows nothing of TLS."""
+    """An emulator without TLS."""
     with WiroEmulator(speed=50) as emulator:
         yield emulator
 
 
 async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass one direction on."""
+    """Forward one direction."""
     with suppress(OSError):
         while data := await reader.read(65536):
             writer.write(data)
@@ -57,7 +57,7 @@ async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def join(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int, first: bytes = b""
 ) -> None:
-    """Pass everything on, both ways."""
+    """Forward both directions."""
     with suppress(OSError):
         far_reader, far_writer = await asyncio.open_connection(host, port)
         far_writer.write(first)
@@ -66,7 +66,7 @@ async def join(
 
 @asynccontextmanager
 async def listening(handle: Callable[..., Awaitable[None]], tls: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
-    """A server on loopback, and nothing left of it afterwards."""
+    """Run a server on loopback, and end all its tasks."""
     tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,7 +90,7 @@ async def listening(handle: Callable[..., Awaitable[None]], tls: ssl.SSLContext 
 
 @pytest_asyncio.fixture
 async def secured(behind: WiroEmulator, authority: trustme.CA) -> AsyncIterator[dict[str, Any]]:
-    """Options for a session with that emulator, by TLS with a certificate that nobody knows."""
+    """Options for a session with the emulator over TLS, with a certificate of an unknown authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
     port = urlsplit(behind.base_url).port
@@ -104,12 +104,12 @@ async def secured(behind: WiroEmulator, authority: trustme.CA) -> AsyncIterator[
         }
 
 
-@pytest.mark.parametrize("way", ["path", "text", "context", "environment", "nobody is checked"])
-async def test_a_certificate_of_ones_own(
+@pytest.mark.parametrize("way", ["path", "text", "context", "environment", "no check"])
+async def test_a_custom_certificate(
     behind: WiroEmulator, secured: dict[str, Any], ca_file: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run over HTTP and a socket, both by TLS."""
-    verify: Any = {"path": ca_file, "text": str(ca_file), "nobody is checked": False}.get(way, True)
+    """A run over HTTP and WebSocket, both with TLS."""
+    verify: Any = {"path": ca_file, "text": str(ca_file), "no check": False}.get(way, True)
     if way == "context":
         verify = ssl.create_default_context(cafile=str(ca_file))
     if way == "environment":
@@ -120,25 +120,25 @@ async def test_a_certificate_of_ones_own(
     assert behind.ledger.count("Run/*") == 1
 
 
-@pytest.mark.parametrize("trusted", ["the usual", "an empty directory"])
-async def test_a_certificate_that_nobody_knows(
+@pytest.mark.parametrize("trusted", ["default", "an empty directory"])
+async def test_an_unknown_certificate(
     behind: WiroEmulator, secured: dict[str, Any], tmp_path: Path, trusted: str
 ) -> None:
-    """Is refused, and nothing was sent."""
-    async with AsyncWiro(**secured, verify=True if trusted == "the usual" else tmp_path) as wiro:
+    """The connection is refused, and nothing is sent."""
+    async with AsyncWiro(**secured, verify=True if trusted == "default" else tmp_path) as wiro:
         with pytest.raises(ConnectionFailedError, match="certificate verify failed") as caught:
             await wiro.run("emulator/sleeper", QUICK)
     assert caught.value.sent is False
     assert not behind.ledger.calls
 
 
-@pytest.mark.parametrize("transport", ["the built-in one", "httpx's own"])
-async def test_a_certificate_is_not_tried_again(
+@pytest.mark.parametrize("transport", ["default", "httpx"])
+async def test_a_bad_certificate_is_not_retried(
     behind: WiroEmulator, secured: dict[str, Any], tmp_path: Path, transport: str
 ) -> None:
-    """It would be the same the next time: the error comes at once, and says what to do."""
+    """A bad certificate is permanent: the error comes at once and says what to do."""
     secured["retry"] = RetryPolicy(attempts=5, base=60, cap=60, jitter=0)
-    own = None if transport == "the built-in one" else httpx.AsyncHTTPTransport(verify=ssl.create_default_context())
+    own = None if transport == "default" else httpx.AsyncHTTPTransport(verify=ssl.create_default_context())
     async with AsyncWiro(**secured, transport=own) as wiro:
         with anyio.fail_after(15):
             with pytest.raises(ConnectionFailedError, match=r"certificate verify failed.*verify=") as caught:
@@ -149,8 +149,8 @@ async def test_a_certificate_is_not_tried_again(
     assert not behind.ledger.calls
 
 
-async def test_a_name_that_does_not_fit(secured: dict[str, Any], authority: trustme.CA, ca_file: Path) -> None:
-    """A certificate of the right authority for another host."""
+async def test_a_certificate_for_another_host(secured: dict[str, Any], authority: trustme.CA, ca_file: Path) -> None:
+    """A certificate for another host is refused."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("other.example").configure_cert(context)
     async with (
@@ -162,8 +162,8 @@ async def test_a_name_that_does_not_fit(secured: dict[str, Any], authority: trus
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-async def test_no_certificates_there(tmp_path: Path, content: str | None) -> None:
-    """Said at first use: constructing reads nothing."""
+async def test_missing_certificates(tmp_path: Path, content: str | None) -> None:
+    """The error comes at first use, because the constructor reads nothing."""
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content, encoding="utf-8")
@@ -172,10 +172,10 @@ async def test_no_certificates_there(tmp_path: Path, content: str | None) -> Non
             await wiro.tasks.get("1")
 
 
-async def test_one_context_made_off_the_loop(
+async def test_one_context_is_made_off_the_loop(
     behind: WiroEmulator, secured: dict[str, Any], ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HTTP, sockets and downloads share it; making one takes longer than an event loop should wait."""
+    """HTTP, WebSocket and downloads share one context. It is made in a thread, because that takes long."""
     made: list[int] = []
     build = ssl.create_default_context
 
@@ -193,15 +193,15 @@ async def test_one_context_made_off_the_loop(
     assert made[0] != threading.get_ident()
 
 
-async def test_a_redirect_out_of_tls(authority: trustme.CA, ca_file: Path, tmp_path: Path) -> None:
-    """Is not followed."""
+async def test_a_redirect_to_http(authority: trustme.CA, ca_file: Path, tmp_path: Path) -> None:
+    """It is not followed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    answer = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/KEY/x.bin\r\nContent-Length: 0\r\n\r\n"
+    response = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/KEY/x.bin\r\nContent-Length: 0\r\n\r\n"
 
     async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
+        writer.write(response)
         await writer.drain()
 
     async with listening(redirect, context) as port, AsyncWiro("key", verify=ca_file) as wiro:
@@ -212,7 +212,7 @@ async def test_a_redirect_out_of_tls(authority: trustme.CA, ca_file: Path, tmp_p
 
 @pytest_asyncio.fixture
 async def proxy() -> AsyncIterator[tuple[str, list[str]]]:
-    """A proxy that wants a password, and the targets it was asked to connect to."""
+    """A proxy that requires a password, and the targets of its requests."""
     targets: list[str] = []
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -233,7 +233,7 @@ async def proxy() -> AsyncIterator[tuple[str, list[str]]]:
         yield f"127.0.0.1:{port}", targets
 
 
-async def test_everything_by_the_environments_proxy(
+async def test_the_proxy_of_the_environment(
     behind: WiroEmulator,
     secured: dict[str, Any],
     ca_file: Path,
@@ -241,9 +241,9 @@ async def test_everything_by_the_environments_proxy(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """API calls, the socket and downloads go through it, still by TLS, end to end."""
-    address, targets = proxy
-    monkeypatch.setenv("https_proxy", f"http://me:pa55word@{address}")
+    """Requests, WebSocket and downloads go through the proxy, with TLS to the service."""
+    netloc, targets = proxy
+    monkeypatch.setenv("https_proxy", f"http://me:pa55word@{netloc}")
     async with AsyncWiro(**secured, verify=ca_file) as wiro:
         result = await wiro.run("emulator/sleeper", {"seconds": 10})
         url = str(result.output.url).replace(behind.base_url, secured["base_url"])
@@ -253,7 +253,7 @@ async def test_everything_by_the_environments_proxy(
     assert behind.ledger.sockets
 
 
-async def test_hosts_that_need_no_proxy(
+async def test_hosts_without_a_proxy(
     behind: WiroEmulator,
     secured: dict[str, Any],
     ca_file: Path,
@@ -261,8 +261,8 @@ async def test_hosts_that_need_no_proxy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """NO_PROXY is honoured."""
-    address, targets = proxy
-    monkeypatch.setenv("https_proxy", f"http://{address}")
+    netloc, targets = proxy
+    monkeypatch.setenv("https_proxy", f"http://{netloc}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     async with AsyncWiro(**secured, verify=ca_file) as wiro:
         assert (await wiro.run("emulator/sleeper", {"seconds": 10})).succeeded
@@ -273,7 +273,7 @@ async def test_hosts_that_need_no_proxy(
 async def test_a_proxy_that_refuses(
     secured: dict[str, Any], ca_file: Path, proxy: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing was sent, and its password is not told."""
+    """Nothing is sent, and the error does not show the password."""
     monkeypatch.setenv("https_proxy", f"http://me:wr0ngpassword@{proxy[0]}")
     async with AsyncWiro(**secured, verify=ca_file) as wiro:
         with pytest.raises(ConnectionFailedError, match="407") as caught:

@@ -1,4 +1,4 @@
-"""Audio for realtime sessions: WAV files in and out, and the numbers of its format.
+"""Audio for realtime sessions: read and write WAV files, and the constants of the format.
 
 async with wiro.realtime("owner/model") as session:
     await session.send_stream(read_wav("question.wav"))

@@ -2,8 +2,8 @@
 
     python -m wiro_async.codegen google/nano-banana-pro > nano_banana_pro.py
 
-The module holds the model's name and a `TypedDict` of its inputs, with the service's own explanations and with the
-values that are allowed. https://wiro.ai/docs/model-parameters
+The module has the model's name and a `TypedDict` of its inputs, with the service's descriptions and the allowed values.
+https://wiro.ai/docs/model-parameters
 """
 
 from __future__ import annotations
@@ -65,32 +65,32 @@ class _Field:
     choices: tuple[str, ...] = ()
 
     def lines(self, head: str, tail: str = "") -> list[str]:
-        """The field on one line, or a long choice of literals on several."""
+        """Return the field on one line, or a long list of literals on several."""
         before, after = ("", "") if self.required else ("NotRequired[", "]")
-        whole = f"{head}{before}{self.type}{after}{tail}"
-        if len(whole) <= WIDTH or not self.choices:
-            return [whole]
+        line = f"{head}{before}{self.type}{after}{tail}"
+        if len(line) <= WIDTH or not self.choices:
+            return [line]
         indent = " " * (len(head) - len(head.lstrip()))
         choices = [f"{indent}    {choice}," for choice in self.choices]
         return [f"{head}{before}Literal[", *choices, f"{indent}]{after}{tail}"]
 
     @property
     def uses(self) -> set[str]:
-        """The names that its type is made of."""
+        """The names that its type consists of."""
         kind = "Literal" if self.choices else self.type
         return {*re.findall(r"\w+", kind), *([] if self.required else ["NotRequired"])}
 
     @property
     def is_attribute(self) -> bool:
-        """Whether class syntax can hold it: an identifier that no class would change, and that hides no type."""
+        """Whether class syntax can declare it: an identifier that Python does not change and that hides no type."""
         is_free = self.name not in TAKEN and not keyword.iskeyword(self.name) and not self.name.startswith("__")
         return is_free and self.name.isidentifier() and unicodedata.normalize("NFKC", self.name) == self.name
 
 
 def generate(model: Model) -> str:
-    """The source of a module that holds `MODEL` and the `TypedDict` of the model's inputs.
+    """Return the source of a module with `MODEL` and the `TypedDict` of the model's inputs.
 
-    Names of parameters that are no Python identifiers are held, too: the TypedDict is then made by a call.
+    If the name of a parameter is no Python identifier, the module makes the TypedDict with a call.
     """
     fields = list(_fields(model))
     name = _class_name(model.slug)
@@ -104,7 +104,7 @@ def generate(model: Model) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the module of one model to standard output; 1 if there is no such model."""
+    """Write the module of one model to standard output. Returns the exit code; 1 if there is no such model."""
     parser = argparse.ArgumentParser(
         prog="python -m wiro_async.codegen", description="Write a typed module for a model."
     )
@@ -120,11 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _model(slug: str) -> Model:
-    # models are public: without a key, a header of no meaning stands in for one
+    # Models are public. A session without a key needs a header, so it gets one without meaning.
     async with AsyncWiro(headers={"Accept": "application/json"}) as wiro:
         model = await wiro.models.get(slug)
     if not model.parameters:
-        raise NotFoundError(message=f"the service tells no parameters of {slug}")
+        raise NotFoundError(message=f"the service lists no parameters of {slug}")
     return model
 
 
@@ -136,9 +136,9 @@ def _fields(model: Model) -> Iterator[_Field]:
         choices = tuple(dict.fromkeys(_literal(option.value) for option in options))
         kind = TURN_FIELDS[parameter.id] if in_turns else _type(parameter, choices)
         yield _Field(parameter.id, kind, required, _about(parameter), choices)
-    told = {parameter.id for parameter in model.parameters}
+    listed = {parameter.id for parameter in model.parameters}
     for name, kind in TURN_FIELDS.items():
-        if model.takes_turns and name not in told:
+        if model.takes_turns and name not in listed:
             yield _Field(name, kind, False, "")
 
 
@@ -147,17 +147,14 @@ def _type(parameter: Parameter, choices: Sequence[str]) -> str:
         return f"Literal[{', '.join(choices)}]"
     if parameter.type in NUMBERS:
         return "int" if parameter.is_whole else "float"
-    if parameter.type in TEXTS and (parameter.minimum is not None or _is_number(parameter.default)):
+    is_number = re.fullmatch(r"-?\d+(\.\d+)?", str(parameter.default)) is not None
+    if parameter.type in TEXTS and (parameter.minimum is not None or is_number):
         return "str | int | float"
     return "str" if parameter.type in TEXTS | CHOICES else PLAIN_TYPES.get(parameter.type, "object")
 
 
-def _is_number(value: object) -> bool:
-    return re.fullmatch(r"-?\d+(\.\d+)?", str(value)) is not None
-
-
 def _about(parameter: Parameter) -> str:
-    """What the service says of a parameter, in one line."""
+    """Return the service's description of a parameter in one line."""
     words = [parameter.label, parameter.note]
     bounds = [("At least", parameter.minimum), ("At most", parameter.maximum), ("In steps of", parameter.step)]
     words += [f"{word} {number}" for word, number in bounds if number is not None]
@@ -181,7 +178,7 @@ def _by_class(name: str, model: Model, fields: Sequence[_Field]) -> list[str]:
 def _by_call(name: str, model: Model, fields: Sequence[_Field]) -> list[str]:
     lines = [f"{name} = TypedDict(", f'    "{name}",', "    {"]
     for field in fields:
-        # written so, no note is taken for an order to a type checker
+        # "#:" keeps a note from being a directive such as "type: ignore".
         lines += [f"        #: {line}" for line in wrap(field.about.replace("#", ""), WIDTH)]
         lines += field.lines(f"        {_literal(field.name)}: ", ",")
     lines += ["    },", ")"]
@@ -211,18 +208,18 @@ def _class_name(slug: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """A string literal, in double quotes where that needs no escapes."""
+    """Return a string literal, in double quotes where that needs no escapes."""
     literal = repr(text)
     return f'"{literal[1:-1]}"' if literal[0] == "'" and '"' not in literal else literal
 
 
 def _plain(text: str) -> str:
-    """Text on one line, without characters that no source should hold."""
+    """Return text on one line, without unprintable characters."""
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
 def _quoted(text: str) -> str:
-    """Text as it may stand in a docstring."""
+    """Return text that is safe in a docstring."""
     return _plain(text).replace("\\", "\\\\").replace('"', "'")
 
 

@@ -1,4 +1,4 @@
-"""Options of the chaos suite, and an engine whose patience is short, so that hundreds of faults fit into seconds."""
+"""Options of the chaos suite, and short timing, so that hundreds of faults fit into seconds."""
 
 import json
 import os
@@ -12,9 +12,7 @@ import pytest
 from starlette.responses import StreamingResponse
 
 from wiro_async import Tuning
-from wiro_async.testing import Call, Respond, WiroEmulator
-from wiro_async.testing._http_faults import Exchange
-from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+from wiro_async.testing import Call, Connection, Exchange, Forward, Outgoing, Respond, WiroEmulator
 
 BeOdd: TypeAlias = Callable[[WiroEmulator, Random, float], None]
 
@@ -45,14 +43,14 @@ IMPATIENT = Tuning(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`pytest tests/chaos --chaos-runs 20000 --chaos-seed 7`; known only where pytest is pointed at this folder."""
+    """Add options: `pytest tests/chaos --chaos-runs 20000 --chaos-seed 7`. They exist only for this folder."""
     group = parser.getgroup("chaos")
-    group.addoption("--chaos-runs", type=int, help=f"how many runs the chaos suite makes ({RUNS})")
+    group.addoption("--chaos-runs", type=int, help=f"number of runs of the chaos suite ({RUNS})")
     group.addoption("--chaos-seed", type=int, help=f"the seed of its first session ({FIRST_SEED})")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each session of the chaos suite: consecutive seeds, some hundred runs each, and what once failed."""
+    """Make one test for each session: consecutive seeds with some hundred runs each, and seeds that once failed."""
     if "chaos_seed" in metafunc.fixturenames:
         runs = metafunc.config.getoption("chaos_runs", None) or RUNS
         first = metafunc.config.getoption("chaos_seed", None) or FIRST_SEED
@@ -73,12 +71,12 @@ def impatient(request: pytest.FixtureRequest) -> Tuning:
 
 @attrs.frozen
 class Chatter:
-    """After each message say something again and again that tells nothing, and sometimes lie that all is over."""
+    """After each message, repeat one without content, or a false report of the end."""
 
     lies: bool
 
-    def wrap(self, line: Line, forward: Forward) -> Forward:
-        """Talk for a while."""
+    def wrap(self, connection: Connection, forward: Forward) -> Forward:
+        """Send more messages for a while."""
 
         def send(message: Outgoing) -> None:
             forward(message)
@@ -87,17 +85,17 @@ class Chatter:
                 body = {**json.loads(message.payload), "type": kind, "message": []}
                 chat = Outgoing(kind, json.dumps(body).encode(), ordinal=message.ordinal)
                 for number in range(1, 6):
-                    line.later(0.02 * number, partial(forward, chat))
+                    connection.later(0.02 * number, partial(forward, chat))
 
         return send
 
 
 @attrs.frozen
 class WithoutIds:
-    """The event stream of a run begins with an event that tells nothing."""
+    """The event stream of a run starts with an event without ids."""
 
     async def apply(self, exchange: Exchange) -> None:
-        """Leave the first event out."""
+        """Empty the first event."""
         response = await exchange.handle()
         if isinstance(response, StreamingResponse):
             response.body_iterator = _anonymous(response.body_iterator)
@@ -123,7 +121,7 @@ ODD = tuple(
 
 
 def _be_odd(emulator: WiroEmulator, dice: Random, rate: float) -> None:
-    """Answers of Task/Detail that are no answer, streams that tell no ids, sockets that talk too much."""
+    """Add invalid responses of Task/Detail, streams without ids, and sockets that send too much."""
 
     def seldom(call: Call) -> bool:
         return dice.random() < rate / len(ODD)
@@ -137,5 +135,5 @@ def _be_odd(emulator: WiroEmulator, dice: Random, rate: float) -> None:
 
 @pytest.fixture
 def be_odd() -> BeOdd:
-    """Let a service be odd in ways that are no faults of single requests, as often as the dice say."""
+    """A function that makes a service behave oddly, beyond the faults of single requests."""
     return _be_odd

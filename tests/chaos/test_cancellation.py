@@ -1,4 +1,4 @@
-"""Cancellation at every point where a call can be suspended: it is never swallowed, and no task is left running."""
+"""Cancellation at every point where a call can be suspended. It is never swallowed, and no task keeps running."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
@@ -16,7 +16,7 @@ from wiro_async.testing import DelayAnswer, HttpFault, ResetAfter, WiroEmulator
 
 NOTHING = Statistics(0, 0, 0, 0, 0, 0, 0)
 STOPPED_WITHIN = 6.0
-SLEEPY = 0.2  # seconds without a step after which a call is taken to wait for the end of its task
+IDLE = 0.2  # seconds without a step after which a call is assumed to wait for the end of its task
 NEVER = {"seconds": 100_000, "prompt": "never"}
 SOON = {"seconds": 2, "prompt": "soon"}
 AFTERWARDS = {"seconds": 2, "prompt": "afterwards"}
@@ -27,23 +27,23 @@ AnyCoroutine: TypeAlias = Coroutine[object, object, object] | Generator[object, 
 
 
 def ignore(waited_for: object) -> None:
-    """Count nothing."""
+    """Do nothing."""
 
 
 class Stepper:
-    """A task factory that tells every suspension of every task of the loop, the caller's and the session's own."""
+    """A task factory that reports every suspension of every task, of the caller and of the session."""
 
     def __init__(self) -> None:
-        self.tell = ignore
+        self.report = ignore
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: AnyCoroutine, **options: Any
     ) -> asyncio.Task[object]:
-        return asyncio.Task(_awaited(_Told(self, coroutine)), loop=loop, **options)
+        return asyncio.Task(_awaited(_Reported(self, coroutine)), loop=loop, **options)
 
 
 @attrs.frozen
-class _Told(Awaitable[object]):
+class _Reported(Awaitable[object]):
     stepper: Stepper
     coroutine: AnyCoroutine
 
@@ -54,7 +54,7 @@ class _Told(Awaitable[object]):
                 waited_for = resume()
             except StopIteration as end:
                 return end.value
-            self.stepper.tell(waited_for)
+            self.stepper.report(waited_for)
             try:
                 yield waited_for
                 resume = partial(self.coroutine.send, None)
@@ -62,24 +62,24 @@ class _Told(Awaitable[object]):
                 resume = partial(self.coroutine.throw, raised)
 
 
-async def _awaited(told: _Told) -> object:
-    return await told
+async def _awaited(reported: _Reported) -> object:
+    return await reported
 
 
 @contextmanager
 def stepping() -> Generator[Stepper]:
-    """Tasks that are made inside are counted; the test's own is not."""
+    """Report the suspensions of all tasks that are made inside the block."""
     loop = asyncio.get_running_loop()
     stepper = Stepper()
-    loop.set_task_factory(stepper)  # type: ignore[arg-type]  # it makes tasks of anything
+    loop.set_task_factory(stepper)  # type: ignore[arg-type]  # it accepts any coroutine
     yield stepper
     loop.set_task_factory(None)
 
 
 class Natively:
-    """Makes a call and cancels it with `task.cancel()` when, since its start, some task is suspended the n-th time.
+    """Makes a call, and cancels it with `task.cancel()` when any task is suspended for the n-th time since its start.
 
-    `late` waits until what that task waited for has come, before it learns of it: the cancellation races with the news.
+    With `late`, the cancellation comes when the awaited future is done, before the task resumes: the two race.
     """
 
     def __init__(self, stepper: Stepper, use: Coroutine[object, object, object], at: int, late: bool) -> None:
@@ -94,17 +94,17 @@ class Natively:
         self.user: asyncio.Task[bool] = asyncio.ensure_future(self.call())
 
     async def call(self) -> bool:
-        """Make the call; whether it was cancelled."""
-        self.stepper.tell = self.count
+        """Make the call, and return whether it was cancelled."""
+        self.stepper.report = self.count
         await self.use
         return False
 
     def cancel(self) -> None:
-        """Cancel it."""
+        """Cancel the call."""
         self.user.cancel()
 
     def count(self, waited_for: object) -> None:
-        """A task is about to be suspended."""
+        """Count a suspension."""
         self.taken += 1
         self.moved_at = asyncio.get_running_loop().time()
         self.reached = self.reached or self.taken == self.at
@@ -113,17 +113,17 @@ class Natively:
         elif self.taken == self.at:
             self._act()
 
-    async def cancelled(self, patience: float = SLEEPY) -> bool:
-        """Whether it was cancelled. One without a step for so long waits for its endless task: it is cancelled then."""
+    async def cancelled(self, idle_limit: float = IDLE) -> bool:
+        """Return whether the call was cancelled. An idle call waits for its endless task, so it is cancelled."""
         while not self.user.done():
-            await asyncio.wait([self.user], timeout=SLEEPY / 10)
+            await asyncio.wait([self.user], timeout=IDLE / 10)
             idle = asyncio.get_running_loop().time() - self.moved_at
             if self.acted:
-                assert idle < STOPPED_WITHIN, f"not out within {STOPPED_WITHIN} s"
-            elif idle > patience:
-                self.stepper.tell = ignore
+                assert idle < STOPPED_WITHIN, f"not cancelled within {STOPPED_WITHIN} s"
+            elif idle > idle_limit:
+                self.stepper.report = ignore
                 self.user.cancel()
-        self.stepper.tell = ignore
+        self.stepper.report = ignore
         return self.user.cancelled() or self.user.result()
 
     def _act(self) -> None:
@@ -133,10 +133,10 @@ class Natively:
 
 
 class ByScope(Natively):
-    """With an anyio scope."""
+    """Cancels with an anyio scope."""
 
     async def call(self) -> bool:
-        self.stepper.tell = self.count
+        self.stepper.report = self.count
         with anyio.CancelScope() as self.scope:
             await self.use
         return self.scope.cancelled_caught
@@ -146,10 +146,10 @@ class ByScope(Natively):
 
 
 class ByTimeout(Natively):
-    """With `asyncio.timeout`."""
+    """Cancels with `asyncio.timeout`."""
 
     async def call(self) -> bool:
-        self.stepper.tell = self.count
+        self.stepper.report = self.count
         try:
             async with asyncio.timeout(None) as self.limit:
                 await self.use
@@ -162,34 +162,34 @@ class ByTimeout(Natively):
 
 
 async def use_run(wiro: AsyncWiro, given: Mapping[str, object]) -> object:
-    """`run`."""
+    """Use `run`."""
     return await wiro.run("emulator/sleeper", given)
 
 
 async def use_listener(wiro: AsyncWiro, given: Mapping[str, object]) -> object:
-    """`run` with a listener."""
+    """Use `run` with a listener."""
     return await wiro.run("emulator/sleeper", given, on_event=lambda event: None)
 
 
 async def use_stream(wiro: AsyncWiro, given: Mapping[str, object]) -> object:
-    """`stream`."""
+    """Use `stream`."""
     async with wiro.stream("emulator/writer", given) as stream:
         return await stream.result()
 
 
 async def use_batch(wiro: AsyncWiro, given: Mapping[str, object]) -> object:
-    """`batch`."""
+    """Use `batch`."""
     async with wiro.batch("emulator/sleeper", [given] * 2, concurrency=2) as batch:
         return [item async for item in batch]
 
 
 async def use_submit(wiro: AsyncWiro, given: Mapping[str, object]) -> TaskHandle:
-    """`submit`, which lets go of the task once it is made."""
+    """Use `submit`, whose task the caller owns."""
     return await wiro.submit("emulator/sleeper", given)
 
 
 async def use_realtime(wiro: AsyncWiro, given: Mapping[str, object]) -> object:
-    """`realtime`: some audio out and back, and the end."""
+    """Use `realtime`: send some audio, and end the session."""
     async with wiro.realtime("emulator/echo", given) as session:
         await session.send_audio(bytes(25_000))
         await session.end()
@@ -201,12 +201,12 @@ USES: tuple[Use, ...] = (use_run, use_listener, use_stream, use_batch, use_submi
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(STOPPED_WITHIN):
-        while not condition():  # noqa: ASYNC110 - it is the emulator's thread that is waited for
+        while not condition():  # noqa: ASYNC110 - waits for the emulator's thread
             await asyncio.sleep(0.001)
 
 
 async def _quiet(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Until the service runs nothing, and the session holds nothing."""
+    """Wait until the service runs nothing and the session holds nothing."""
     await _until(lambda: all(task.finished for task in emulator.ledger.tasks.values()) and _held(wiro) == NOTHING)
 
 
@@ -214,15 +214,15 @@ def _held(wiro: AsyncWiro) -> Statistics:
     return attrs.evolve(wiro.statistics(), sockets=0, background_tasks=0)
 
 
-async def _unhurt(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Nothing runs, and the only slot is free."""
+async def _still_works(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Check that nothing runs and that the only slot is free."""
     await _quiet(emulator, wiro)
     async with asyncio.timeout(STOPPED_WITHIN):
         assert (await wiro.run("emulator/sleeper", AFTERWARDS)).succeeded
 
 
 async def _closed(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Closing leaves nothing behind."""
+    """Close the session, and check that nothing is left."""
     await wiro.aclose()
     assert wiro.statistics() == NOTHING
     await _until(lambda: not emulator.ledger.open_sockets)
@@ -235,7 +235,7 @@ async def _closed(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 async def test_no_task_survives_its_cancelled_caller(
     emulator: WiroEmulator, use: Use, way: type[Natively], late: bool
 ) -> None:
-    """Whichever step it is cancelled at, its endless task is stopped within 6 s, and the session is unhurt."""
+    """A call that is cancelled at any step stops its endless task within 6 s, and the session still works."""
     with stepping() as stepper:
         wiro = AsyncWiro(**emulator.options(), max_concurrency=1)
         step = 0
@@ -243,14 +243,14 @@ async def test_no_task_survives_its_cancelled_caller(
             step += 1
             before = len(emulator.ledger.submissions)
             call = way(stepper, use(wiro, NEVER), step, late)
-            if not await call.cancelled():  # it came back with a handle, and whoever holds that owns the task
+            if not await call.cancelled():  # it returned a handle, whose owner decides about the task
                 task = emulator.ledger.submissions[-1]
                 assert not emulator.ledger.tasks[task.task_id].finished
                 await wiro.task(task.token).cancel()
             await _quiet(emulator, wiro)
             made = emulator.ledger.submissions[before:]
             assert {emulator.ledger.tasks[task.task_id].status for task in made} <= {"task_cancel"}
-            await _unhurt(emulator, wiro)
+            await _still_works(emulator, wiro)
             if not call.reached:
                 break
     assert 2 < step < ENOUGH
@@ -260,16 +260,16 @@ async def test_no_task_survives_its_cancelled_caller(
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 @pytest.mark.parametrize("use", [use_run, use_listener, use_stream, use_batch, use_realtime])
 async def test_cancelled_up_to_the_result(emulator: WiroEmulator, use: Use, late: bool) -> None:
-    """A run that ends can be cancelled at each of its steps, the last one too, and the session is unhurt."""
+    """A run that ends can be cancelled at every step, and the session still works."""
     with stepping() as stepper:
         wiro = AsyncWiro(**emulator.options(), max_concurrency=1)
         step = 0
         while step < ENOUGH:
             step += 1
             call = Natively(stepper, use(wiro, SOON), step, late)
-            cancelled = await call.cancelled(patience=60.0)
+            cancelled = await call.cancelled(idle_limit=60.0)
             assert cancelled == call.acted, "the cancellation was swallowed"
-            await _unhurt(emulator, wiro)
+            await _still_works(emulator, wiro)
             if not call.reached:
                 break
     assert 2 < step < ENOUGH
@@ -277,7 +277,7 @@ async def test_cancelled_up_to_the_result(emulator: WiroEmulator, use: Use, late
 
 
 async def test_the_first_call_of_a_session(emulator: WiroEmulator) -> None:
-    """Opening the session, its connections and its socket can be cancelled at each step."""
+    """Opening the session, its connections and its socket can be cancelled at every step."""
     with stepping() as stepper:
         step = 0
         while step < ENOUGH:
@@ -285,7 +285,7 @@ async def test_the_first_call_of_a_session(emulator: WiroEmulator) -> None:
             wiro = AsyncWiro(**emulator.options(), max_concurrency=1)
             call = Natively(stepper, use_run(wiro, NEVER), step, late=False)
             await call.cancelled()
-            await _unhurt(emulator, wiro)
+            await _still_works(emulator, wiro)
             await _closed(emulator, wiro)
             if not call.reached:
                 break
@@ -294,8 +294,8 @@ async def test_the_first_call_of_a_session(emulator: WiroEmulator) -> None:
 
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("fault", [DelayAnswer(0.3), ResetAfter()])
-async def test_cancelled_before_the_answer(emulator: WiroEmulator, use: Use, fault: HttpFault) -> None:
-    """The service took the run and its answer is late, or lost: the caller is let go when the task is stopped."""
+async def test_cancelled_before_the_response(emulator: WiroEmulator, use: Use, fault: HttpFault) -> None:
+    """The response is late or lost: the caller returns when the task is stopped."""
     emulator.faults.http("Run/*", fault, times=2 if use is use_batch else 1)
     async with AsyncWiro(**emulator.options()) as wiro:
         user = asyncio.ensure_future(use(wiro, NEVER))
@@ -305,7 +305,7 @@ async def test_cancelled_before_the_answer(emulator: WiroEmulator, use: Use, fau
         assert user.cancelled()
         statuses = [emulator.ledger.tasks[task.task_id].status for task in emulator.ledger.submissions]
         assert statuses == ["task_cancel"] * len(statuses)
-        await _unhurt(emulator, wiro)
+        await _still_works(emulator, wiro)
     await _closed(emulator, wiro)
 
 
@@ -315,7 +315,7 @@ async def test_cancelled_before_the_answer(emulator: WiroEmulator, use: Use, fau
 )
 @pytest.mark.parametrize("pause", [0.0, 0.05])
 async def test_cancelled_twice(emulator: WiroEmulator, use: Use, answered: bool, pause: float) -> None:
-    """Who is cancelled again while the task is being stopped leaves at once; it is stopped all the same."""
+    """A second cancellation returns at once, and the task is still stopped."""
     emulator.faults.http("Task/*", DelayAnswer(1.0), times=None)
     if not answered:
         emulator.faults.http("Run/*", DelayAnswer(0.3), times=2)

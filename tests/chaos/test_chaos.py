@@ -1,6 +1,6 @@
-"""Thousands of runs of all kinds, while everything fails that can: each is billed once and ends as it truly ended.
+"""Thousands of runs of all kinds under random faults: each is billed once and reports its true end.
 
-A failure tells its seed and the command that repeats it; a seed that once failed belongs into `REGRESSIONS`.
+A failure shows its seed and the command that repeats it. Add a seed that once failed to `REGRESSIONS`.
 """
 
 import asyncio
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 REGRESSIONS: list[tuple[int, int]] = []  # (seed, runs) of sessions that once failed
 
 IN_FLIGHT = 48  # callers at a time
-PATIENCE = 240.0  # seconds for a whole session, on a machine that is busy otherwise
+TIMEOUT = 240.0  # seconds for one session, on a busy machine
 STOPPED_WITHIN = 6.0
 NOTHING = Statistics(0, 0, 0, 0, 0, 0, 0)
-QUICK = (0.0, 1.0, 1.0, 4.0)  # seconds of a run, before the emulator's speed; some end before anybody listens
+QUICK = (0.0, 1.0, 1.0, 4.0)  # seconds of a run, before the emulator's speed; some end before anybody follows
 LONG = 10_000.0
 SPEED = 25.0
 
@@ -56,7 +56,7 @@ Outcome: TypeAlias = str  # "ok", "failed", "unknown", "cancelled", or what went
 
 @attrs.frozen
 class Intent:
-    """A run that somebody means to make once. Intents of one twin group have the same parameters."""
+    """A run to be made once. Intents of a group of twins have equal parameters."""
 
     prompt: str
     fails: bool
@@ -69,30 +69,30 @@ class Intent:
 
 @attrs.define
 class Trial:
-    """One session's workload, and what came of it."""
+    """The workload of one session, and its outcomes."""
 
     wiro: AsyncWiro
     dice: Random
     outcomes: dict[str, list[Outcome]] = attrs.field(factory=dict[str, list[Outcome]])
     problems: list[str] = attrs.field(factory=list[str])
 
-    def note(self, intent: Intent, outcome: TaskResult | BaseException | None) -> None:
-        """Write down how an intent ended, and whether that is the truth."""
+    def record(self, intent: Intent, outcome: TaskResult | BaseException | None) -> None:
+        """Record how an intent ended, and whether that is true."""
         verdict = _verdict(intent, outcome)
         self.outcomes.setdefault(intent.prompt, []).append(verdict)
         if verdict not in ("ok", "failed", "unknown", "cancelled"):
             self.problems.append(f"{intent}: {verdict}")
 
     async def ended(self, intent: Intent, run: Awaitable[TaskResult]) -> None:
-        """Wait for a run and note its outcome."""
+        """Wait for a run, and record its outcome."""
         try:
             outcome: TaskResult | Exception = await run
         except Exception as error:
             outcome = error
-        self.note(intent, outcome)
+        self.record(intent, outcome)
 
     async def cancelled(self, intent: Intent, use: Awaitable[object]) -> None:
-        """Cancel whatever uses a long run after some moments, and note that it let itself be cancelled."""
+        """Cancel a use of a long run shortly after its start, and record that it ended."""
         user = asyncio.ensure_future(use)
         await asyncio.wait([user], timeout=self.dice.uniform(0.0, 0.3))
         user.cancel()
@@ -100,15 +100,15 @@ class Trial:
         if not user.done():
             self.problems.append(f"{intent}: cancelling took more than {STOPPED_WITHIN} s")
         elif user.cancelled():
-            self.note(intent, None)
+            self.record(intent, None)
         else:
-            self.note(intent, user.exception() or AssertionError("it ended, although it never ends"))
+            self.record(intent, user.exception() or AssertionError("it ended, although it never ends"))
 
 
 def _verdict(intent: Intent, outcome: TaskResult | BaseException | None) -> Outcome:
     match outcome:
         case TaskResult() if outcome.info.parameters.get("prompt") != intent.prompt:
-            return f"got somebody else's task: {outcome.info}"
+            return f"got another task: {outcome.info}"
         case TaskResult() if not intent.fails and outcome.succeeded:
             return "ok"
         case TaskFailedError() if intent.fails:
@@ -121,8 +121,8 @@ def _verdict(intent: Intent, outcome: TaskResult | BaseException | None) -> Outc
             return f"ended with {outcome!r}"
 
 
-class Watch:
-    """Checks that events only go forward."""
+class EventChecker:
+    """Checks that events only advance."""
 
     def __init__(self, problems: list[str], intent: Intent) -> None:
         self._problems = problems
@@ -151,10 +151,10 @@ class Watch:
                 self.over = True
 
     def finish(self, result: TaskResult) -> TaskResult:
-        """Compare the text that was put together with the result's."""
-        told = {"answer": result.text, "thinking": result.thinking}
-        if result.info.model == "emulator/writer" and told != self.text:
-            self._report(f"the deltas make {self.text}, the result has {told}")
+        """Compare the text of the deltas with the text of the result."""
+        final = {"answer": result.text, "thinking": result.thinking}
+        if result.info.model == "emulator/writer" and final != self.text:
+            self._report(f"the deltas make {self.text}, the result has {final}")
         return result
 
     def _report(self, text: str) -> None:
@@ -166,29 +166,29 @@ class Watch:
 
 
 async def run(trial: Trial, intent: Intent) -> None:
-    """The plainest use."""
+    """Use `run`."""
     await trial.ended(intent, trial.wiro.run("emulator/sleeper", intent.input))
 
 
 async def run_polling(trial: Trial, intent: Intent) -> None:
-    """Without a socket, and with a callback URL, which tells the task's intent."""
+    """Use polling, and a callback URL, which holds the id of the intent."""
     view = trial.wiro.with_options(updates="polling")
     await trial.ended(intent, view.run("emulator/sleeper", intent.input, callback_url="https://example.com/done?a=b"))
 
 
 async def run_by_events(trial: Trial, intent: Intent) -> None:
-    """Followed by server-sent events."""
+    """Follow by server-sent events."""
     await trial.ended(intent, trial.wiro.with_options(updates="sse").run("emulator/sleeper", intent.input))
 
 
 async def run_listening(trial: Trial, intent: Intent) -> None:
-    """With a listener."""
-    watch = Watch(trial.problems, intent)
-    await trial.ended(intent, trial.wiro.run("emulator/sleeper", intent.input, on_event=watch))
+    """Use `run` with a listener."""
+    checker = EventChecker(trial.problems, intent)
+    await trial.ended(intent, trial.wiro.run("emulator/sleeper", intent.input, on_event=checker))
 
 
 async def wait_twice(trial: Trial, intent: Intent) -> None:
-    """A wait that is cancelled does not hurt the task; the next one gets its result."""
+    """Cancel a wait. The next one gets the result."""
 
     async def use() -> TaskResult:
         handle = await trial.wiro.submit("emulator/sleeper", intent.input)
@@ -201,17 +201,17 @@ async def wait_twice(trial: Trial, intent: Intent) -> None:
 
 
 async def follow(trial: Trial, intent: Intent) -> None:
-    """Two followers, one of whom leaves early, and a wait."""
+    """Follow twice, leave once early, and wait."""
 
     async def use() -> TaskResult:
         handle = await trial.wiro.submit("emulator/sleeper", intent.input)
         async with handle.events() as glimpse:
             async for _ in glimpse:
                 break
-        watch = Watch(trial.problems, intent)
+        checker = EventChecker(trial.problems, intent)
         async for event in handle.events():
-            watch(event)
-        if not watch.over:
+            checker(event)
+        if not checker.over:
             trial.problems.append(f"{intent}: the events had no end")
         return await handle
 
@@ -219,50 +219,50 @@ async def follow(trial: Trial, intent: Intent) -> None:
 
 
 async def follow_text(trial: Trial, intent: Intent) -> None:
-    """All events of an LLM, whose deltas must add up to its answer and its thoughts."""
+    """Follow an LLM. Its deltas must add up to its answer and its thinking."""
 
     async def use() -> TaskResult:
         handle = await trial.wiro.submit("emulator/writer", intent.input)
-        watch = Watch(trial.problems, intent)
+        checker = EventChecker(trial.problems, intent)
         async for event in handle.events():
-            watch(event)
-        return watch.finish(await handle)
+            checker(event)
+        return checker.finish(await handle)
 
     await trial.ended(attrs.evolve(intent, fails=False), use())
 
 
 async def follow_by_references(trial: Trial, intent: Intent) -> None:
-    """By its handle, its token and its id at once; who leaves early makes nobody deaf."""
+    """Follow by handle, token and id at once. One that leaves early does not affect the others."""
 
     async def use() -> TaskResult:
         handle = await trial.wiro.submit("emulator/sleeper", intent.input)
         references = [handle, trial.wiro.task(handle.token), trial.wiro.task(task_id=handle.id)]
         trial.dice.shuffle(references)
-        watch = Watch(trial.problems, intent)
+        checker = EventChecker(trial.problems, intent)
         async with references[0].events() as glimpse, asyncio.TaskGroup() as group:
-            group.create_task(_read_out(references[1].events(), watch))
+            group.create_task(_read_out(references[1].events(), checker))
             await anext(glimpse)
-        if not watch.over:
+        if not checker.over:
             trial.problems.append(f"{intent}: the events had no end")
         return await references[2]
 
     await trial.ended(intent, use())
 
 
-async def _read_out(events: EventStream, watch: Watch) -> None:
+async def _read_out(events: EventStream, checker: EventChecker) -> None:
     async for event in events:
-        watch(event)
+        checker(event)
 
 
 async def stream(trial: Trial, intent: Intent) -> None:
-    """An LLM's text."""
+    """Use `stream`."""
 
     async def use() -> TaskResult:
-        watch = Watch(trial.problems, intent)
+        checker = EventChecker(trial.problems, intent)
         async with trial.wiro.stream("emulator/writer", intent.input) as deltas:
             async for delta in deltas:
-                watch(delta)
-            return watch.finish(await deltas.result())
+                checker(delta)
+            return checker.finish(await deltas.result())
 
     await trial.ended(attrs.evolve(intent, fails=False), use())
 
@@ -274,7 +274,7 @@ async def cancel_run(trial: Trial, intent: Intent) -> None:
 
 
 async def cancel_stream(trial: Trial, intent: Intent) -> None:
-    """Cancel somebody who reads a stream."""
+    """Cancel the reader of a stream."""
     intent = attrs.evolve(intent, seconds=LONG)
 
     async def use() -> None:
@@ -302,15 +302,15 @@ SINGLES: tuple[tuple[Single, int], ...] = (
 
 
 async def batch(trial: Trial, intents: Sequence[Intent]) -> None:
-    """A batch of its own."""
+    """Use `batch`."""
     wanted = [RunRequest("emulator/sleeper", intent.input) for intent in intents]
     async with trial.wiro.batch(wanted, concurrency=trial.dice.randint(2, 12)) as items:
         async for item in items:
-            trial.note(intents[item.index], item.result or item.error)
+            trial.record(intents[item.index], item.result or item.error)
 
 
 async def left_batch(trial: Trial, intents: Sequence[Intent]) -> None:
-    """A batch that is left after its first item; what runs is stopped, the rest is never made."""
+    """Leave a batch after its first item. Running tasks are stopped, the rest is never made."""
     intents = [attrs.evolve(intent, seconds=LONG if number else 1.0) for number, intent in enumerate(intents)]
     first: BatchItem | None = None
     async with trial.wiro.batch("emulator/sleeper", [intent.input for intent in intents], concurrency=5) as items:
@@ -319,25 +319,25 @@ async def left_batch(trial: Trial, intents: Sequence[Intent]) -> None:
             break
     for number, intent in enumerate(intents):
         ended = first is not None and first.index == number
-        trial.note(intent, (first.result or first.error) if first is not None and ended else None)
+        trial.record(intent, (first.result or first.error) if first is not None and ended else None)
 
 
 async def mapped(trial: Trial, intents: Sequence[Intent]) -> None:
-    """Results in the order of their inputs."""
+    """Use `map`."""
     inputs = [intent.input for intent in intents]
     results = await trial.wiro.map("emulator/sleeper", inputs, concurrency=6, return_exceptions=True)
     for intent, result in zip(intents, results, strict=True):
-        trial.note(intent, result)
+        trial.record(intent, result)
 
 
 async def twins(trial: Trial, intents: Sequence[Intent]) -> None:
-    """Equal runs at once, which cannot be told apart: as many tasks as intents."""
+    """Make equal runs at once. There must be as many tasks as intents."""
     twin = attrs.evolve(intents[0], fails=False)
     await asyncio.gather(*(run(trial, twin) for _ in intents))
 
 
 async def bare(trial: Trial, intents: Sequence[Intent]) -> None:
-    """All submitted at once, while nobody follows any; waited for only when all are made."""
+    """Submit all at once, and wait only when all are submitted."""
 
     async def made(intent: Intent) -> TaskHandle | Exception:
         try:
@@ -349,14 +349,14 @@ async def bare(trial: Trial, intents: Sequence[Intent]) -> None:
         if isinstance(handle, TaskHandle):
             await trial.ended(intent, handle.result())
         else:
-            trial.note(intent, handle)
+            trial.record(intent, handle)
 
 
 SEVERAL: tuple[Several, ...] = (batch, batch, left_batch, mapped, twins, twins, twins, bare, bare)
 
 
 def _plan(trial: Trial, runs: int) -> list[Awaitable[None]]:
-    """The seeded workload: a third in groups, the rest one by one."""
+    """Return the workload of a seed: a third in groups, the rest one by one."""
     dice, uses = trial.dice, list[Awaitable[None]]()
     intents = [
         Intent(f"intent {number}", fails=dice.random() < 0.25, seconds=dice.choice(QUICK)) for number in range(runs)
@@ -373,19 +373,19 @@ def _plan(trial: Trial, runs: int) -> list[Awaitable[None]]:
 
 
 async def _at_most(number: int, uses: Sequence[Awaitable[None]]) -> None:
-    gate = asyncio.Semaphore(number)
+    slots = asyncio.Semaphore(number)
 
-    async def pass_gate(use: Awaitable[None]) -> None:
-        async with gate:
+    async def with_slot(use: Awaitable[None]) -> None:
+        async with slots:
             await use
 
     async with asyncio.TaskGroup() as group:
         for use in uses:
-            group.create_task(pass_gate(use))
+            group.create_task(with_slot(use))
 
 
 def _billed(emulator: WiroEmulator, trial: Trial, resubmits: bool) -> list[str]:
-    """Where the number of tasks that were made is not that of the intents."""
+    """Return the intents that were not made exactly once."""
     problems: list[str] = []
     made = emulator.ledger.submissions_by("prompt")
     for prompt, outcomes in trial.outcomes.items():
@@ -399,7 +399,7 @@ def _billed(emulator: WiroEmulator, trial: Trial, resubmits: bool) -> list[str]:
 
 
 async def _settled(emulator: WiroEmulator) -> list[str]:
-    """What the server still has after some patience."""
+    """Wait for the server to become idle, and return what is left."""
     left: list[object] = []
     for _ in range(40):
         running = [task for task in emulator.ledger.tasks.values() if not task.finished]
@@ -411,7 +411,7 @@ async def _settled(emulator: WiroEmulator) -> list[str]:
 
 
 async def _still_held(wiro: AsyncWiro) -> Statistics:
-    """What a session does not let go of; tasks that were left running are followed to their end while others wait."""
+    """Wait for the session to become idle, and return what it still holds."""
     for _ in range(100):
         if attrs.evolve(wiro.statistics(), sockets=0, background_tasks=0) == NOTHING:
             break
@@ -420,7 +420,7 @@ async def _still_held(wiro: AsyncWiro) -> Statistics:
 
 
 async def survive(seed: int, runs: int, be_odd: "BeOdd", tuning: Tuning) -> tuple[Trial, list[str]]:
-    """One session full of faults: its trial, and every invariant that did not hold."""
+    """Run one session full of faults. Return its trial, and every invariant that did not hold."""
     dice = Random(seed)
     limited, resubmits, one_socket = dice.random() < 0.4, dice.random() < 0.4, dice.random() < 0.7
     rate = dice.choice((0.04, 0.1, 0.1, 0.2))
@@ -437,7 +437,7 @@ async def survive(seed: int, runs: int, be_odd: "BeOdd", tuning: Tuning) -> tupl
             tasks_per_socket=1000 if one_socket else 7,
         )
         trial = Trial(wiro, dice)
-        async with asyncio.timeout(PATIENCE), wiro:
+        async with asyncio.timeout(TIMEOUT), wiro:
             await _at_most(IN_FLIGHT, _plan(trial, runs))
             if (held := await _still_held(wiro)) != NOTHING:
                 trial.problems.append(f"still held after the last run: {held}")
@@ -454,7 +454,7 @@ async def survive(seed: int, runs: int, be_odd: "BeOdd", tuning: Tuning) -> tupl
 async def test_everything_fails_but_the_runs(
     chaos_seed: int, chaos_runs: int, be_odd: "BeOdd", impatient: Tuning
 ) -> None:
-    """Each run of a session full of faults is made once and ends truly, and nothing stays behind."""
+    """Each run of a session full of faults is made once and ends as it should, and nothing is left."""
     trial, problems = await survive(chaos_seed, chaos_runs, be_odd, impatient)
     if problems:
         again = f"pytest tests/chaos/test_chaos.py --chaos-seed {chaos_seed} --chaos-runs {chaos_runs}"

@@ -1,4 +1,4 @@
-"""A thousand runs in one session: it holds no more at the end than it did half-way."""
+"""A thousand runs in one session. It holds no more at the end than after the first half."""
 
 import asyncio
 import gc
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 RUNS = min(500, int(os.environ.get("WIRO_TEST_CHAOS_RUNS", "2000")) // 4)
 IN_FLIGHT = 50
-FORGOTTEN = 0.5  # seconds until every poll that was planned has come due
+POLLS_OVER = 0.5  # seconds until every planned poll is due
 NOISE = 10
 NOTHING = Statistics(0, 0, 0, 0, 0, 0, 0)
 
 
 def held() -> Counter[str]:
-    """How many objects there are of each of this library's classes."""
+    """Return the number of objects of each class of the SDK."""
     gc.collect()
     names = (f"{kind.__module__}.{kind.__qualname__}" for kind in map(type, gc.get_objects()))
     ours = (name for name in names if name.startswith("wiro_async."))
@@ -32,7 +32,7 @@ def held() -> Counter[str]:
 
 
 async def use(wiro: AsyncWiro, numbers: Iterator[int]) -> None:
-    """Runs of several kinds, one after the other."""
+    """Make runs of several kinds."""
     for number in numbers:
         given = {"prompt": f"intent {number}", "seconds": 1}
         if number % 5 == 1:
@@ -50,18 +50,18 @@ async def use(wiro: AsyncWiro, numbers: Iterator[int]) -> None:
 
 
 async def half(wiro: AsyncWiro) -> Counter[str]:
-    """Half of the runs, and what is held when they are over."""
+    """Make half of the runs, and return the objects that are left."""
     numbers = iter(range(RUNS))
     async with asyncio.TaskGroup() as group:
         for _ in range(IN_FLIGHT):
             group.create_task(use(wiro, numbers))
-    await asyncio.sleep(FORGOTTEN)
+    await asyncio.sleep(POLLS_OVER)
     return held()
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_nothing_grows(emulator: WiroEmulator, open_files: Callable[[], set[str]], until: "Until") -> None:
-    """The second half leaves no object, and closing leaves no socket and no task."""
+    """The second half leaves no objects, and closing leaves no socket and no task."""
 
     def sockets() -> int:
         return sum("socket:" in name for name in open_files())

@@ -1,4 +1,4 @@
-"""The demo from its command line: what it saves, shows and answers."""
+"""The demo from its command line: files, output and exit codes."""
 
 import io
 import re
@@ -17,7 +17,7 @@ from rich.console import Console
 from wiro_async import __main__ as command
 from wiro_async._demo import cli
 from wiro_async._demo.parts import Plan
-from wiro_async._demo.prompts import wishes
+from wiro_async._demo.prompts import picture_specs
 from wiro_async._demo.records import Picture, Totals, shown_money, shown_seconds
 from wiro_async._demo.screen import Prose
 from wiro_async._demo.sheet import contact_sheet
@@ -29,14 +29,14 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.addresses: list[str] = []
+        self.urls: list[str] = []
         self.captions: list[str] = []
         self.tags: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.urls += [value or "" for name, value in attrs if name in ("src", "href")]
 
     def handle_data(self, data: str) -> None:
         if self.tags[-2:] == ["figcaption", "span"]:
@@ -45,13 +45,13 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo's own emulator, faster than life."""
+    """Speed up the demo's emulator."""
     monkeypatch.setattr(cli, "WiroEmulator", partial(WiroEmulator, speed=20))
 
 
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch, wiro_emulator: WiroEmulator) -> WiroEmulator:
-    """The live service, as far as the demo can tell."""
+    """An emulator that the demo takes for the live service."""
     monkeypatch.setenv("WIRO_API_KEY", wiro_emulator.api_key)
     monkeypatch.setenv("WIRO_API_SECRET", wiro_emulator.api_secret or "")
     monkeypatch.setenv("WIRO_API_BASE_URL", wiro_emulator.base_url)
@@ -60,12 +60,12 @@ def live(monkeypatch: pytest.MonkeyPatch, wiro_emulator: WiroEmulator) -> WiroEm
 
 
 def demo(output: Path, *arguments: str) -> int:
-    """Run the demo's command; its exit code."""
+    """Run the demo, and return its exit code."""
     return command.main(["demo", "--output", str(output), *arguments])
 
 
 def rows(shown: str) -> dict[str, list[str]]:
-    """The table at the end: its cells by the name of the row."""
+    """Return the rows of the table at the end by their names."""
     lines = shown[shown.index("wall time") :].splitlines()[1:]
     cells = [re.split(r"\s{2,}", line.strip()) for line in lines if line.strip()]
     return {row[0]: row[1:] for row in cells if len(row) == 6}
@@ -75,7 +75,7 @@ def rows(shown: str) -> dict[str, list[str]]:
 def test_the_demo_saves_pictures_a_page_and_ends_with_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a terminal: plain lines, real pictures, one page, exit code 0."""
+    """Without a terminal there are plain lines, pictures, one page and exit code 0."""
     assert demo(tmp_path, "--pictures", "7", "--in-flight", "3") == 0
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
@@ -85,27 +85,27 @@ def test_the_demo_saves_pictures_a_page_and_ends_with_a_table(
     assert table["all"][:2] == ["9", "0"]
     files = sorted((tmp_path / "pictures").iterdir())
     assert [file.name[:3] for file in files] == [f"{number:03d}" for number in range(1, 8)]
-    for file, wish in zip(files, wishes(7), strict=True):
+    for file, spec in zip(files, picture_specs(7), strict=True):
         with Image.open(file) as image:
-            assert image.size == (wish.width, wish.height)
+            assert image.size == (spec.width, spec.height)
 
 
 @pytest.mark.usefixtures("fast")
 def test_the_page_needs_only_the_pictures_beside_it(tmp_path: Path) -> None:
-    """Every address in it is a relative one, of a file that is there."""
+    """Every URL is relative and leads to a file."""
     assert demo(tmp_path, "--pictures", "4") == 0
     page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
-    assert page.captions == ["a futuristic city at sunset, seen from the sea", *(w.prompt for w in wishes(4))]
-    assert len(page.addresses) == 2 * 5
-    for address in page.addresses:
-        assert ":" not in address
-        assert (tmp_path / unquote(address)).is_file()
+    assert page.captions == ["a futuristic city at sunset, seen from the sea", *(w.prompt for w in picture_specs(4))]
+    assert len(page.urls) == 2 * 5
+    for url in page.urls:
+        assert ":" not in url
+        assert (tmp_path / unquote(url)).is_file()
     assert not {"script", "link", "iframe"} & set(page.tags)
 
 
 @pytest.mark.usefixtures("fast")
 def test_in_a_terminal_bars_move_and_thinking_is_dimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a terminal there are colours, bars in place, and the same table."""
+    """In a terminal there are colours, moving bars, and the same table."""
     console = Console(file=io.StringIO(), force_terminal=True, width=90, color_system="standard", legacy_windows=False)
     monkeypatch.setattr(cli, "Console", lambda: console)
     assert demo(tmp_path, "--pictures", "2") == 0
@@ -119,7 +119,7 @@ def test_in_a_terminal_bars_move_and_thinking_is_dimmed(tmp_path: Path, monkeypa
 def test_live_runs_a_few_and_says_that_the_price_is_not_known(
     tmp_path: Path, live: WiroEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With --live it is the environment that says where to go; four pictures, no answer."""
+    """With --live the environment selects the service. There are four pictures and no answer."""
     assert demo(tmp_path, "--live", "emulator/painter") == 0
     shown = capsys.readouterr().out
     assert "not known before" in shown
@@ -131,7 +131,7 @@ def test_live_runs_a_few_and_says_that_the_price_is_not_known(
 
 
 def test_live_can_stream_an_answer_too(tmp_path: Path, live: WiroEmulator) -> None:
-    """With --live-text there is an answer on the page."""
+    """With --live-text the page has an answer."""
     assert demo(tmp_path, "--live", "emulator/painter", "--live-text", "emulator/writer", "--pictures", "1") == 0
     assert live.ledger.count("Run/emulator/writer") == 1
     assert "Explain photography to me." in (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -140,7 +140,7 @@ def test_live_can_stream_an_answer_too(tmp_path: Path, live: WiroEmulator) -> No
 def test_a_model_that_fails_makes_the_demo_fail(
     tmp_path: Path, live: WiroEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every part is still played and counted; the page names the reasons."""
+    """Every part is played and counted, and the page shows the reasons."""
     assert demo(tmp_path, "--live", "emulator/failing", "--pictures", "2") == 1
     shown = capsys.readouterr().out
     assert "CUDA out of memory." in shown
@@ -152,7 +152,7 @@ def test_a_model_that_fails_makes_the_demo_fail(
 def test_a_picture_that_cannot_be_fetched_is_a_failure(
     tmp_path: Path, live: WiroEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The others are saved all the same."""
+    """The other pictures are saved."""
     live.faults.http("files/*", Respond(410), times=1, after=1)
     assert demo(tmp_path, "--live", "emulator/painter", "--pictures", "3") == 1
     assert rows(capsys.readouterr().out)["3 pictures"][:2] == ["3", "1"]
@@ -162,7 +162,7 @@ def test_a_picture_that_cannot_be_fetched_is_a_failure(
 def test_live_without_a_key_names_the_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is asked; the error says what to set."""
+    """Nothing is sent, and the error says what to set."""
     monkeypatch.delenv("WIRO_API_KEY", raising=False)
     assert demo(tmp_path, "--live", "owner/model") == 1
     assert "WIRO_API_KEY" in capsys.readouterr().out
@@ -170,16 +170,16 @@ def test_live_without_a_key_names_the_variable(
 
 @pytest.mark.parametrize("wrong", [["--pictures", "0"], ["--in-flight", "many"]])
 def test_numbers_are_checked(tmp_path: Path, wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """argparse's way: a message and exit code 2."""
+    """Invalid numbers are a message and exit code 2."""
     with pytest.raises(SystemExit, match="2"):
         demo(tmp_path, *wrong)
     assert "is not a number from 1" in capsys.readouterr().err
 
 
-def test_interrupting_it_is_not_a_crash(
+def test_an_interrupt_is_no_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The shell's usual exit code for an interrupted program."""
+    """The exit code is the usual one of an interrupted program."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -191,7 +191,7 @@ def test_interrupting_it_is_not_a_crash(
 
 @pytest.mark.usefixtures("fast")
 def test_the_page_can_be_opened_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--open hands the page to the browser."""
+    """--open shows the page in the browser."""
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     assert demo(tmp_path, "--pictures", "1", "--open") == 0
@@ -199,24 +199,22 @@ def test_the_page_can_be_opened_at_the_end(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    """Help goes to standard output; anything unknown is an error."""
+    """Help goes to standard output. Unknown commands are errors."""
     assert command.main(["--help"]) == 0
     assert "demo" in capsys.readouterr().out
     assert command.main(["fly"]) == 2
     assert "usage" in capsys.readouterr().err
 
 
-def test_without_the_extra_it_names_the_pip_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A missing library is one line, not a traceback."""
     monkeypatch.setitem(sys.modules, "wiro_async._demo.cli", None)
     assert command.main(["demo"]) == 1
     assert "pip install 'wiro-async[demo]'" in capsys.readouterr().err
 
 
-def test_what_models_say_cannot_break_the_page(tmp_path: Path) -> None:
-    """Text is escaped, odd file names are quoted, a failed run shows its reason."""
+def test_texts_of_models_cannot_break_the_page(tmp_path: Path) -> None:
+    """Text is escaped, file names are quoted, and a failed run shows its reason."""
     plan = Plan("owner/<model>", None, 2, 1, tmp_path, False)
     odd = Picture(0, "<script>alert(1)</script>", file=tmp_path / "pictures" / "50 % & #1.png", ended=1.0)
     failed = Picture(1, "b", problem="<b>no</b>", started=1.0, ended=2.0)
@@ -226,14 +224,14 @@ def test_what_models_say_cannot_break_the_page(tmp_path: Path) -> None:
     assert 'src="pictures/50%20%25%20%26%20%231.png"' in page
 
 
-def test_no_two_wishes_are_alike() -> None:
-    """Two hundred different prompts, the same ones every time."""
-    assert len({wish.prompt for wish in wishes(200)}) == 200
-    assert list(wishes(20)) == list(wishes(20))
+def test_prompts_are_unique() -> None:
+    """Two hundred prompts are different, and the same ones every time."""
+    assert len({spec.prompt for spec in picture_specs(200)}) == 200
+    assert list(picture_specs(20)) == list(picture_specs(20))
 
 
 def test_prose_breaks_between_words() -> None:
-    """However the pieces are cut, no line is too long and no word is lost."""
+    """Lines are short enough and complete, however the pieces are cut."""
     console = Console(file=io.StringIO(), width=40)
     prose = Prose(console)
     text = "one two  three\n\nfour " + "five six seven " * 12
@@ -247,14 +245,14 @@ def test_prose_breaks_between_words() -> None:
     assert lines[1] == ""
 
 
-def test_numbers_are_shown_as_people_say_them() -> None:
-    """Minutes from a minute on; cents, and less where it is less."""
+def test_seconds_and_money() -> None:
+    """Seconds have minutes from one minute on. Money has cents, or less."""
     assert [shown_seconds(s) for s in (0.04, 59.2, 61, 3600)] == ["0.0 s", "59.2 s", "1 min 01 s", "60 min 00 s"]
     assert [shown_money(Decimal(c)) for c in ("0", "0.0017", "0.04", "8")] == ["$0.00", "$0.0017", "$0.04", "$8.00"]
 
 
 def test_the_package_is_a_command() -> None:
-    """`python -m wiro_async` ends with main's exit code."""
+    """`python -m wiro_async` ends with the exit code of main."""
     done = subprocess.run([sys.executable, "-m", "wiro_async"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "usage: python -m wiro_async demo" in done.stderr

@@ -1,4 +1,4 @@
-"""Sessions and accounts that the promises are tried on."""
+"""Sessions and accounts for the tests of the promises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT = RetryPolicy(base=0.02, cap=1.0)
 
 @pytest_asyncio.fixture
 async def impatient(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
-    """A session that gives up an HTTP call, and a search for a lost run, soon."""
+    """A session that soon gives up a request, and a search for a lost run."""
     async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=1.0), retry=LIMIT) as session:
         yield session
 

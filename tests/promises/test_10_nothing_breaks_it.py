@@ -41,7 +41,7 @@ STRANGE = [
 
 
 def strange(given: RunInput) -> Script:
-    """All of `STRANGE`, after as long a wait as is wished."""
+    """Send all of `STRANGE`, after a wait."""
     steps = [Step("task_start"), *STRANGE, Step("task_end"), Step("task_postprocess_end")]
     first = Step("task_accept", after=given.number("wait", 0.3))
     return Script((first, *(attrs.evolve(step, after=0.3) for step in steps)))
@@ -49,17 +49,17 @@ def strange(given: RunInput) -> Script:
 
 @pytest.fixture
 def stranger() -> Iterator[WiroEmulator]:
-    """An emulator with a model that says what nobody has heard before."""
+    """An emulator with a model that sends unknown messages."""
     with WiroEmulator(speed=50, models=[ModelScript("emulator/strange", strange)]) as running:
         yield running
 
 
 @pytest.mark.parametrize("faults", [[], [Duplicate()], [Reorder(0.01)], [Rubbish()]], ids=repr)
 @pytest.mark.parametrize("mode", ["auto", "polling"])
-async def test_10_strange_messages_and_statuses_are_taken(
+async def test_10_unknown_messages_and_statuses_are_accepted(
     stranger: WiroEmulator, hurried: Tuning, faults: list[SocketFault], mode: Any
 ) -> None:
-    """Unknown, null, wrongly typed, twice or in the wrong order: the run ends as it should."""
+    """Messages that are unknown, null, wrongly typed, duplicated or reordered do not change the result."""
     for fault in faults:
         stranger.faults.socket(fault)
     async with AsyncWiro(**stranger.options(), updates=mode) as wiro:
@@ -69,7 +69,7 @@ async def test_10_strange_messages_and_statuses_are_taken(
 
 
 async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, hurried: Tuning) -> None:
-    """They come as events of their own kind, as they were."""
+    """They arrive as `UnknownEvent`, with their raw content."""
     async with AsyncWiro(**stranger.options()) as session:
         task = await session.submit("emulator/strange", {"wait": 25})  # until then the socket is open
         events = [event async for event in task.events()]
@@ -79,8 +79,8 @@ async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, hurried:
     assert [event.fraction for event in events if isinstance(event, Progress)][-1] == 0.8
 
 
-async def test_10_a_strange_detail_is_taken(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """Numbers as numbers, text as null, lists as text, keys that are new: read for what they mean."""
+async def test_10_an_unusual_detail_is_accepted(emulator: WiroEmulator, polling: AsyncWiro) -> None:
+    """Numbers as numbers, text as null, lists as text and new keys are all understood."""
     row = {
         "id": 7, "socketaccesstoken": None, "status": "task_postprocess_end", "pexit": 0, "outputs": None,
         "parameters": '{"a":"1"}', "totalcost": 0.5, "elapsedseconds": None, "starttime": "soon", "mood": "good",

@@ -9,17 +9,17 @@ import pytest
 from wiro_async import AsyncWiro, SessionClosedError
 from wiro_async.testing import WiroEmulator
 
-SHORT = {"seconds": 5, "events": 9}  # a tenth of a second, as the emulator runs fifty times as fast as life
+SHORT = {"seconds": 5, "events": 9}  # a tenth of a second at the emulator's speed of 50
 STUCK = "emulator/stuck"
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
-    """How all tasks stand."""
+    """Return the status of each task."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
 def test_12_a_second_loop_with_a_new_session(emulator: WiroEmulator) -> None:
-    """`asyncio.run` after `asyncio.run`, also when the first was interrupted in the middle."""
+    """A new session works in a second `asyncio.run`, even if the first one was interrupted."""
 
     async def interrupted() -> None:
         async with AsyncWiro(**emulator.options()) as wiro:
@@ -37,7 +37,7 @@ def test_12_a_second_loop_with_a_new_session(emulator: WiroEmulator) -> None:
 
 
 async def test_12_another_loop_is_refused(wiro: AsyncWiro) -> None:
-    """Use from another loop is told, and harms nobody."""
+    """Use from another loop raises, and the session keeps working."""
 
     async def elsewhere() -> None:
         await wiro.submit("emulator/sleeper")
@@ -48,7 +48,7 @@ async def test_12_another_loop_is_refused(wiro: AsyncWiro) -> None:
 
 
 async def test_12_hundreds_of_tasks_share_one_session(emulator: WiroEmulator, patient: AsyncWiro) -> None:
-    """150 at once: no pool runs dry, one socket, two calls a run and at most one more."""
+    """150 runs at once use one WebSocket and at most three requests each."""
     results = await asyncio.gather(*(patient.run("emulator/sleeper", {"seconds": 40, "n": n}) for n in range(150)))
     assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(150)]
     assert len(emulator.ledger.sockets) == 1

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
-SHORT = {"seconds": 5, "events": 9}  # a tenth of a second, as the emulator runs fifty times as fast as life
+SHORT = {"seconds": 5, "events": 9}  # a tenth of a second at the emulator's speed of 50
 STUCK = "emulator/stuck"
 
 
 def ids(emulator: WiroEmulator) -> list[str]:
-    """The ids of all that was submitted, in order."""
+    """Return the ids of all submitted tasks, in order."""
     return [submission.task_id for submission in emulator.ledger.submissions]
 
 
@@ -53,10 +53,10 @@ def ids(emulator: WiroEmulator) -> list[str]:
     ids=["reset", "late", "html", "503", "half a JSON", "no ids", "empty"],
 )
 @pytest.mark.parametrize("transport", [None, httpx.AsyncHTTPTransport], ids=["own", "httpx"])
-async def test_1_a_run_whose_answer_is_lost_is_found_and_not_sent_again(
+async def test_1_a_run_whose_response_is_lost_is_found_and_not_sent_again(
     emulator: WiroEmulator, fault: HttpFault, transport: Callable[[], httpx.AsyncBaseTransport] | None, hurried: Tuning
 ) -> None:
-    """Whatever swallows the answer, over whichever transport: one submission, and its result arrives."""
+    """However the response is lost, over each transport: one submission, and its result arrives."""
     emulator.faults.http("Run/*", fault)
     options: Any = {"timeout": Timeouts(request=0.3), "transport": transport and transport()}
     async with AsyncWiro(**emulator.options(), **options) as wiro:
@@ -65,8 +65,8 @@ async def test_1_a_run_whose_answer_is_lost_is_found_and_not_sent_again(
     assert emulator.ledger.count("Run/*") == 1
 
 
-async def test_1_a_run_that_never_arrived_is_not_sent_again(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """It may have arrived, for all one can know: so nobody sends it twice, and the error says what happened."""
+async def test_1_a_run_that_cannot_be_found_is_not_sent_again(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+    """The run may have arrived, so it is not sent again. The error says what happened."""
     emulator.faults.http("Run/*", ResetBefore())
     with pytest.raises(SubmissionUnknownError, match="answer was lost") as caught:
         await impatient.run("emulator/sleeper", SHORT)
@@ -76,7 +76,7 @@ async def test_1_a_run_that_never_arrived_is_not_sent_again(emulator: WiroEmulat
 
 
 async def test_1_a_lost_run_with_files_is_found(emulator: WiroEmulator, impatient: AsyncWiro, tmp_path: Path) -> None:
-    """The service echoes files in its own way, which does not hide the run."""
+    """The service echoes files as URLs, and the run is still recognised."""
     picture = tmp_path / "picture.bin"
     picture.write_bytes(b"not a picture")
     emulator.faults.http("Run/*", ResetAfter())
@@ -86,7 +86,7 @@ async def test_1_a_lost_run_with_files_is_found(emulator: WiroEmulator, impatien
 
 
 async def test_1_a_lost_submit_is_found_too(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """The handle is that of the task that was made."""
+    """The handle belongs to the task that was made."""
     emulator.faults.http("Run/*", ResetAfter())
     task = await impatient.submit("emulator/sleeper", SHORT)
     assert (task.id, task.token) == (
@@ -97,7 +97,7 @@ async def test_1_a_lost_submit_is_found_too(emulator: WiroEmulator, impatient: A
 
 
 async def test_1_a_task_that_is_listed_late_is_found(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """The search goes on for a grace, for lists may lag."""
+    """Task/List may lag, so the search continues for some time."""
     emulator.faults.list_lag = 0.4
     emulator.faults.http("Run/*", ResetAfter())
     assert (await impatient.run("emulator/sleeper", SHORT)).succeeded
@@ -109,7 +109,7 @@ Page = Callable[..., Awaitable[list[TaskInfo]]]
 
 
 def _three_a_page(page: Page) -> Page:
-    """A service that gives at most three tasks a page, however many are asked for."""
+    """Make the service return at most three tasks a page."""
 
     async def short(calls: TaskCalls, start: int, limit: int, *others: object) -> list[TaskInfo]:
         return await page(calls, start, min(limit, 3), *others)
@@ -120,7 +120,7 @@ def _three_a_page(page: Page) -> Page:
 async def test_1_a_task_on_a_later_page_is_found(
     emulator: WiroEmulator, impatient: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pages that are shorter than asked for are not the end of the list."""
+    """A page that is shorter than requested is not the end of the list."""
     monkeypatch.setattr(TaskCalls, "page", _three_a_page(TaskCalls.page))
     emulator.faults.list_lag = 0.3
     emulator.faults.http("Run/*", ResetAfter())
@@ -132,19 +132,17 @@ async def test_1_a_task_on_a_later_page_is_found(
 
 
 @pytest.mark.parametrize("lost", [1, 3, 6])
-async def test_1_identical_runs_do_not_steal_each_others_tasks(
-    emulator: WiroEmulator, impatient: AsyncWiro, lost: int
-) -> None:
-    """Of six equal runs in flight some answers are lost: each run ends up with a task of its own."""
+async def test_1_equal_runs_get_their_own_tasks(emulator: WiroEmulator, impatient: AsyncWiro, lost: int) -> None:
+    """Of six equal runs in flight some responses are lost. Each run gets its own task."""
     emulator.faults.http("Run/*", ResetAfter(), times=lost, after=(6 - lost) // 2)
     results = await asyncio.gather(*(impatient.run("emulator/sleeper", SHORT) for _ in range(6)))
     assert sorted(result.info.id for result in results) == ids(emulator)
 
 
-async def test_1_an_equal_run_under_way_keeps_its_task(
+async def test_1_an_equal_run_in_flight_keeps_its_task(
     emulator: WiroEmulator, impatient: AsyncWiro, until: Until
 ) -> None:
-    """One of two equal runs waits for its answer, the other has lost its own: the search tells their tasks apart."""
+    """One of two equal runs waits for its response, the other one has lost it. The search assigns the right task."""
     emulator.faults.http("Run/*", DelayAnswer(0.4))
     emulator.faults.http("Run/*", ResetAfter())
     waiting = asyncio.create_task(impatient.run("emulator/sleeper", SHORT))
@@ -153,18 +151,16 @@ async def test_1_an_equal_run_under_way_keeps_its_task(
     assert [(await waiting).info.id, lost.info.id] == ids(emulator)
 
 
-async def test_1_runs_of_different_parameters_are_told_apart(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """All answers are lost, yet everyone gets the task of their own parameters."""
+async def test_1_runs_with_different_parameters_are_distinguished(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+    """All responses are lost, and each run gets the task with its own parameters."""
     emulator.faults.http("Run/*", ResetAfter(), times=8)
     results = await asyncio.gather(*(impatient.run("emulator/sleeper", {**SHORT, "n": n}) for n in range(8)))
     assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(8)]
     assert len(emulator.ledger.submissions) == 8
 
 
-async def test_1_an_older_equal_task_is_not_taken_for_the_lost_one(
-    emulator: WiroEmulator, impatient: AsyncWiro
-) -> None:
-    """What this session made before is known to be somebody's."""
+async def test_1_an_older_equal_task_is_not_adopted(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+    """A task that the session made before is not a candidate."""
     before = await impatient.run("emulator/sleeper", SHORT)
     emulator.faults.http("Run/*", ResetBefore())
     with pytest.raises(SubmissionUnknownError):
@@ -172,10 +168,8 @@ async def test_1_an_older_equal_task_is_not_taken_for_the_lost_one(
     assert [before.info.id] == ids(emulator)
 
 
-async def test_1_tasks_that_could_be_somebody_elses_are_not_guessed_at(
-    emulator: WiroEmulator, impatient: AsyncWiro
-) -> None:
-    """Another process made the same run: two candidates, so the caller decides."""
+async def test_1_an_ambiguous_task_is_not_adopted(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+    """Another process made an equal run. With two candidates the caller decides."""
     async with AsyncWiro(**emulator.options()) as other:
         await other.submit(STUCK)
         emulator.faults.http("Run/*", ResetAfter())
@@ -185,7 +179,7 @@ async def test_1_tasks_that_could_be_somebody_elses_are_not_guessed_at(
 
 
 async def test_1_a_callback_url_makes_the_search_exact(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """With an id in its callback URL the lost run is found among equal ones."""
+    """The id in the callback URL identifies the lost run among equal ones."""
     url = "http://127.0.0.1:9/hook?a=1"
     async with AsyncWiro(**emulator.options()) as other:
         await other.submit("emulator/sleeper", SHORT, callback_url=url)
@@ -195,8 +189,8 @@ async def test_1_a_callback_url_makes_the_search_exact(emulator: WiroEmulator, i
     assert all(made.callback_url.startswith(f"{url}&") for made in emulator.ledger.submissions)
 
 
-async def test_1_a_list_that_cannot_be_had_is_no_proof(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """If the search itself fails, the run may exist: the error says unknown, even with on_unknown="resubmit"."""
+async def test_1_a_failed_search_proves_nothing(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+    """If the search fails, the run may exist. The outcome is unknown, even with on_unknown="resubmit"."""
     emulator.faults.http("Run/*", ResetAfter())
     emulator.faults.http("Task/List", Respond(500, "{}"), times=None)
     view = impatient.with_options(on_unknown="resubmit", retry=RetryPolicy(attempts=1))
@@ -206,15 +200,15 @@ async def test_1_a_list_that_cannot_be_had_is_no_proof(emulator: WiroEmulator, i
 
 
 async def test_1_sent_again_only_where_the_caller_says_so(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """With on_unknown="resubmit" a run that is nowhere to be found is sent again."""
+    """With on_unknown="resubmit" a run that the search does not find is sent again."""
     emulator.faults.http("Run/*", ResetBefore())
     assert (await impatient.with_options(on_unknown="resubmit").run("emulator/sleeper", SHORT)).succeeded
     assert emulator.ledger.count("Run/*") == 2
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_1_a_refused_connection_is_tried_again(hurried: Tuning) -> None:
-    """No byte left, so another attempt costs nothing: the service comes up while we try."""
+async def test_1_a_refused_connection_is_retried(hurried: Tuning) -> None:
+    """Nothing was sent, so the run is retried until the service starts."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     emulator = WiroEmulator(speed=50, port=port)
@@ -228,8 +222,8 @@ async def test_1_a_refused_connection_is_tried_again(hurried: Tuning) -> None:
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_1_a_refused_connection_is_not_tried_for_ever(hurried: Tuning) -> None:
-    """After the last attempt the caller learns that nothing was sent."""
+async def test_1_a_refused_connection_is_not_retried_indefinitely(hurried: Tuning) -> None:
+    """After the last attempt the error says that nothing was sent."""
     address: Any = {"base_url": "http://127.0.0.1:9/v1", "socket_url": "ws://127.0.0.1:9/v1"}
     async with AsyncWiro("key", **address, retry=RetryPolicy(attempts=2, base=0.01)) as wiro:
         with pytest.raises(ConnectionFailedError) as caught:
@@ -238,7 +232,7 @@ async def test_1_a_refused_connection_is_not_tried_for_ever(hurried: Tuning) -> 
 
 
 async def test_1_a_429_is_sent_again_when_the_service_says(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Refused is refused: sent again after `Retry-After`, made once."""
+    """A refused run is sent again after `Retry-After`, and made once."""
     emulator.faults.http("Run/*", Respond(429, "slow down", "text/plain", {"retry-after": "1"}))
     result = await wiro.run("emulator/sleeper", SHORT)
     first, second = [call for call in emulator.ledger.calls if call.endpoint.startswith("Run/")]
@@ -247,15 +241,15 @@ async def test_1_a_429_is_sent_again_when_the_service_says(emulator: WiroEmulato
 
 
 async def test_1_a_429_with_an_upload_is_sent_again(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """A file is read anew for the second attempt."""
+    """The file is read again for the second attempt."""
     emulator.faults.http("Run/*", Respond(429, "{}", headers={"retry-after": "0"}))
     result = await impatient.run("emulator/sleeper", {**SHORT, "image": File(b"picture", "a.png")})
     assert result.succeeded
     assert [file.data for file in emulator.ledger.submissions[0].files] == [b"picture"]
 
 
-async def test_1_a_429_with_a_stream_is_told(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """An async iterator can be sent only once, so the refusal goes to the caller."""
+async def test_1_a_429_with_a_stream_raises(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+    """An async iterator can be sent only once, so the error goes to the caller."""
 
     async def data() -> AsyncIterator[bytes]:
         yield b"once"
@@ -267,7 +261,7 @@ async def test_1_a_429_with_a_stream_is_told(emulator: WiroEmulator, impatient: 
 
 
 async def test_1_reads_are_retried(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
-    """What does no harm is asked again."""
+    """Reads are idempotent, so they are retried."""
     emulator.faults.http("Task/Detail", ResetBefore())
     emulator.faults.http("Task/Detail", Respond(502, HTML, "text/html"))
     task = await impatient.submit(STUCK)

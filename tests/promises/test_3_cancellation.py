@@ -23,7 +23,7 @@ QUEUED = "emulator/queued"
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
-    """How all tasks stand."""
+    """Return the status of each task."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
@@ -31,7 +31,7 @@ Stop = Callable[["asyncio.Task[Any]"], Awaitable[None]]
 
 
 async def by_cancel(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]]) -> None:
-    """asyncio's own way."""
+    """Cancel with `task.cancel()`."""
     task = asyncio.ensure_future(wait)
     await ready()
     task.cancel()
@@ -40,7 +40,7 @@ async def by_cancel(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]]) 
 
 
 async def by_fail_after(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]]) -> None:
-    """A deadline of anyio, around a task group of anyio."""
+    """Cancel with an anyio deadline around an anyio task group."""
 
     async def timed() -> None:
         with anyio.fail_after(60) as scope:
@@ -58,7 +58,7 @@ async def by_fail_after(wait: Awaitable[Any], ready: Callable[[], Awaitable[None
 
 
 async def by_timeout(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]]) -> None:
-    """A deadline of asyncio."""
+    """Cancel with an asyncio deadline."""
 
     async def timed() -> None:
         async with asyncio.timeout(60) as scope:
@@ -74,7 +74,7 @@ async def by_timeout(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]])
 
 
 async def by_task_group(wait: Awaitable[Any], ready: Callable[[], Awaitable[None]]) -> None:
-    """A task group of asyncio whose other task fails."""
+    """Cancel with an asyncio task group whose other task fails."""
 
     async def run() -> None:
         await wait
@@ -100,7 +100,7 @@ WAYS = [by_cancel, by_fail_after, by_timeout, by_task_group]
 async def test_3_a_cancelled_run_is_stopped(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, way: Callable[..., Awaitable[None]], model: str
 ) -> None:
-    """Queued or running, by whatever means: the task is over on the service when the cancellation arrives."""
+    """The task is over on the service when the cancellation returns, queued or running."""
 
     async def ready() -> None:
         wanted = "task_queue" if model == QUEUED else "task_start"
@@ -118,7 +118,7 @@ async def test_3_a_cancelled_run_is_stopped(
 async def test_3_cancelled_during_the_submit(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, way: Callable[..., Awaitable[None]], call: str
 ) -> None:
-    """The answer is awaited under a shield, then the task is stopped, for nobody else can."""
+    """The response is awaited under a shield, then the task is stopped."""
     emulator.faults.http("Run/*", DelayAnswer(0.3))
 
     async def ready() -> None:
@@ -133,10 +133,10 @@ async def test_3_cancelled_during_the_submit(
     await until(lambda: statuses(emulator) == ["task_cancel"], 6)
 
 
-async def test_3_cancelled_during_a_submit_that_loses_its_answer(
+async def test_3_cancelled_during_a_submit_whose_response_is_lost(
     emulator: WiroEmulator, impatient: AsyncWiro, until: Until
 ) -> None:
-    """The task is looked for, and stopped, even then."""
+    """The task is searched for and stopped."""
     emulator.faults.http("Run/*", ResetAfter())
     emulator.faults.list_lag = 0.2
     await by_cancel(impatient.run(STUCK), lambda: until(lambda: emulator.ledger.submissions))
@@ -144,7 +144,7 @@ async def test_3_cancelled_during_a_submit_that_loses_its_answer(
 
 
 async def test_3_cancelled_before_anything_was_sent(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Nothing was made, nothing is stopped."""
+    """Nothing is sent."""
     running = asyncio.ensure_future(wiro.run(STUCK))
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -152,8 +152,8 @@ async def test_3_cancelled_before_anything_was_sent(emulator: WiroEmulator, wiro
     assert not emulator.ledger.calls
 
 
-async def test_3_left_if_the_caller_says_so(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """on_cancel="leave": the run goes on, before and after its submit was answered, and beyond the session."""
+async def test_3_on_cancel_leave(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """With on_cancel="leave" the run continues, even after the session."""
 
     async def ready() -> None:
         await until(lambda: wiro.statistics().watched_tasks)
@@ -167,7 +167,7 @@ async def test_3_left_if_the_caller_says_so(emulator: WiroEmulator, wiro: AsyncW
 
 
 async def test_3_waiting_for_a_handle_stops_nothing(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """Who holds a handle owns the task."""
+    """The owner of a handle decides about the task."""
     task = await wiro.submit(STUCK)
 
     async def ready() -> None:
@@ -186,7 +186,7 @@ async def test_3_waiting_for_a_handle_stops_nothing(emulator: WiroEmulator, wiro
 
 
 async def test_3_an_abandoned_stream_is_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Leaving a text stream before its end stops the writer."""
+    """Leaving a text stream before its end stops the task."""
     async with wiro.stream("emulator/writer", {"prompt": "a lighthouse", "seconds": 600}) as stream:
         async for _ in stream:
             break
@@ -195,21 +195,21 @@ async def test_3_an_abandoned_stream_is_stopped(emulator: WiroEmulator, wiro: As
 
 
 async def test_3_a_batch_that_is_left_is_stopped(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """All that it had running is over when its block is left."""
+    """All running tasks of a batch are over when its block is left."""
     async with wiro.batch(STUCK, ({} for _ in range(1000)), concurrency=5):
         await until(lambda: statuses(emulator) == ["task_start"] * 5)
     assert statuses(emulator) == ["task_cancel"] * 5
 
 
-async def test_3_a_run_out_of_time_is_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A time-out is a cancellation, too."""
+async def test_3_a_run_that_times_out_is_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """A timeout is a cancellation."""
     with pytest.raises(TaskTimeoutError):
         await wiro.run(STUCK, timeout=0.3)
     assert statuses(emulator) == ["task_cancel"]
 
 
 async def test_3_a_listener_that_raises_stops_its_run(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The error goes to the caller, who has no other hold on the task."""
+    """The error goes to the caller, and the task is stopped."""
 
     def listener(event: object) -> None:
         raise ZeroDivisionError
@@ -219,8 +219,8 @@ async def test_3_a_listener_that_raises_stops_its_run(emulator: WiroEmulator, wi
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_3_closing_the_session_stops_what_nobody_holds(emulator: WiroEmulator, until: Until) -> None:
-    """What `run()`, a stream and a batch own is stopped; what a handle owns goes on."""
+async def test_3_closing_the_session_stops_owned_tasks(emulator: WiroEmulator, until: Until) -> None:
+    """Tasks of `run()`, a stream and a batch are stopped. The task of a handle continues."""
     wiro = AsyncWiro(**emulator.options())
     held = await wiro.submit(STUCK)
     running = asyncio.create_task(wiro.run(STUCK))
@@ -236,8 +236,8 @@ async def test_3_closing_the_session_stops_what_nobody_holds(emulator: WiroEmula
     await batch.__aexit__(None, None, None)
 
 
-async def test_3_closing_the_session_lets_nothing_new_begin(emulator: WiroEmulator, until: Until) -> None:
-    """A batch that goes on while its tasks are being stopped does not make new ones."""
+async def test_3_closing_the_session_starts_nothing_new(emulator: WiroEmulator, until: Until) -> None:
+    """A batch submits nothing more while its tasks are being stopped."""
     wiro = AsyncWiro(**emulator.options())
     emulator.faults.http("Task/Kill", DelayAnswer(0.5))
     batch = await wiro.batch(STUCK, [{}] * 20, concurrency=4).__aenter__()
@@ -247,8 +247,8 @@ async def test_3_closing_the_session_lets_nothing_new_begin(emulator: WiroEmulat
     await batch.__aexit__(None, None, None)
 
 
-async def test_3_closing_the_session_ends_the_line(poor: WiroEmulator, until: Until) -> None:
-    """Whoever waits for a place, among tasks that go on, is told that there will be none."""
+async def test_3_closing_the_session_ends_waits_for_a_slot(poor: WiroEmulator, until: Until) -> None:
+    """Runs that wait for a slot raise."""
     wiro = AsyncWiro(**poor.options())
     for _ in range(5):
         await wiro.submit(STUCK)
@@ -263,7 +263,7 @@ async def test_3_closing_the_session_ends_the_line(poor: WiroEmulator, until: Un
 
 
 async def test_3_closing_the_session_during_a_submit(emulator: WiroEmulator, until: Until) -> None:
-    """The answer is awaited, then the task is stopped."""
+    """The response is awaited, then the task is stopped."""
     emulator.faults.http("Run/*", DelayAnswer(0.3))
     wiro = AsyncWiro(**emulator.options())
     submitting = asyncio.create_task(wiro.submit(STUCK))
@@ -276,7 +276,7 @@ async def test_3_closing_the_session_during_a_submit(emulator: WiroEmulator, unt
 
 @pytest.mark.tuning(stop_wait=0.3)
 async def test_3_stopping_is_bounded(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """A service that does not let itself be asked holds a cancellation up for a limited time only."""
+    """A service that does not respond delays a cancellation only for a limited time."""
     emulator.faults.http("Task/Cancel", DelayAnswer(1.0), times=None)
     emulator.faults.http("Task/Kill", DelayAnswer(1.0), times=None)
     running = asyncio.create_task(wiro.run(STUCK))

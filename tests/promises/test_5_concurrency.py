@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from tests.conftest import Until
 
 
-SHORT = {"seconds": 5, "events": 9}  # a tenth of a second, as the emulator runs fifty times as fast as life
+SHORT = {"seconds": 5, "events": 9}  # a tenth of a second at the emulator's speed of 50
 STUCK = "emulator/stuck"
 
 
-async def test_5_a_limit_is_learnt_and_kept(
+async def test_5_a_limit_is_learned_and_kept(
     poor: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of 40 runs succeed on 5 places, waiting for each other and not for a timer, with few refusals."""
+    """40 runs succeed with 5 slots. They wait for each other and not for a timer, with few refusals."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
     async with AsyncWiro(**poor.options()) as wiro:
         with anyio.fail_after(30):
             results = await asyncio.gather(*(wiro.run("emulator/sleeper", {**SHORT, "n": n}) for n in range(40)))
     assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(40)]
     assert len(poor.ledger.submissions) == 40
-    assert poor.ledger.count("Run/*") - 40 <= 50  # of the first 40 at once 35 are refused, afterwards hardly any
+    assert poor.ledger.count("Run/*") - 40 <= 50  # of the first 40 at once 35 are refused, then hardly any
 
 
 async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Tuning, until: Until) -> None:
-    """Where none of its own tasks is left to wait for, a session looks again from time to time."""
+    """A session without own tasks retries from time to time."""
     async with AsyncWiro(**poor.options()) as other, AsyncWiro(**poor.options()) as wiro:
         taken = [await other.submit(STUCK) for _ in range(5)]
         running = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
@@ -45,10 +45,10 @@ async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Tun
     assert len(poor.ledger.submissions) == 6
 
 
-async def test_5_tasks_that_nobody_follows_are_looked_after(
+async def test_5_the_end_of_tasks_that_nobody_follows_is_noticed(
     poor: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Submitted and left alone, they take places; the session learns when those are free again."""
+    """Submitted tasks hold slots. The session notices when these are free again."""
     monkeypatch.setattr(limiter, "OTHERS_SECONDS", 600.0)
     async with AsyncWiro(**poor.options()) as wiro:
         with anyio.fail_after(30):
@@ -58,8 +58,8 @@ async def test_5_tasks_that_nobody_follows_are_looked_after(
 
 
 @pytest.mark.parametrize("limited", ["by the session", "by the service"])
-async def test_5_bare_submits_at_once_get_on(poor: WiroEmulator, hurried: Tuning, limited: str) -> None:
-    """Nobody follows any of the tasks, yet each takes the place of one that has ended."""
+async def test_5_submits_at_once_proceed(poor: WiroEmulator, hurried: Tuning, limited: str) -> None:
+    """Nobody follows the tasks, and each new one gets the slot of one that has ended."""
     most = 1 if limited == "by the session" else None
     async with AsyncWiro(**poor.options(), max_concurrency=most) as wiro:
         with anyio.fail_after(20):
@@ -68,10 +68,10 @@ async def test_5_bare_submits_at_once_get_on(poor: WiroEmulator, hurried: Tuning
 
 
 @pytest.mark.parametrize("leaves", ["wait", "run", "events"])
-async def test_5_followers_that_leave_take_no_place_along(
+async def test_5_followers_that_leave_free_the_slot(
     emulator: WiroEmulator, hurried: Tuning, until: Until, leaves: str
 ) -> None:
-    """A task that loses its last follower while another stands in line gives its place back all the same."""
+    """A task that loses its last follower still frees its slot when it ends."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         if leaves == "run":
             use: Awaitable[object] = wiro.run("emulator/sleeper", {"seconds": 25}, on_cancel="leave")
@@ -94,10 +94,10 @@ async def _read(events: EventStream) -> None:
             pass
 
 
-async def test_5_places_of_others_are_found_next_to_a_long_task(
+async def test_5_freed_slots_are_found_next_to_a_long_task(
     poor: WiroEmulator, hurried: Tuning, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A session that waits for the end of a task of its own sees that others have made room."""
+    """A session that waits for its own task notices when others free slots."""
     monkeypatch.setattr(limiter, "BESIDE_SECONDS", 0.1)
     async with AsyncWiro(**poor.options()) as other, AsyncWiro(**poor.options()) as wiro:
         taken = [await other.submit(STUCK) for _ in range(4)]
@@ -110,8 +110,8 @@ async def test_5_places_of_others_are_found_next_to_a_long_task(
     assert len(poor.ledger.submissions) == 6
 
 
-async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: Tuning) -> None:
-    """With max_concurrency no refusal ever comes, whoever submits: runs, maps and views share it."""
+async def test_5_a_given_limit_is_never_exceeded(poor: WiroEmulator, hurried: Tuning) -> None:
+    """With max_concurrency there are no refusals. Runs, maps and views share the limit."""
     async with AsyncWiro(**poor.options(), max_concurrency=5) as wiro:
         view = wiro.with_options(timeout=60)
         results, _ = await asyncio.gather(
@@ -122,11 +122,11 @@ async def test_5_a_given_limit_is_never_passed(poor: WiroEmulator, hurried: Tuni
     assert poor.ledger.count("Run/*") == 30
 
 
-async def test_5_a_429_slows_the_whole_session(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """After it nobody sends anything until the service said it may be."""
+async def test_5_a_429_pauses_the_session(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """After a 429 the session sends nothing until `Retry-After` has passed."""
     emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "1"}))
     listing = asyncio.ensure_future(anext(aiter(wiro.tasks.list()), None))
-    await until(lambda: wiro._engine.pace._open_at)
+    await until(lambda: [call.status for call in emulator.ledger.calls] == [429] and not wiro.statistics().requests)
     await wiro.submit("emulator/sleeper", SHORT)
     await listing
     first, *others = emulator.ledger.calls

@@ -18,14 +18,14 @@ from wiro_async.testing import Respond, WiroEmulator
 if TYPE_CHECKING:
     from tests.conftest import Until
 
-psutil = import_module("psutil")  # it has no types of its own
+psutil = import_module("psutil")  # has no types
 
 STUCK = "emulator/stuck"
 QUEUED = "emulator/queued"
 
 
 def connections_to(emulator: WiroEmulator) -> int:
-    """How many connections the system knows from here to the emulator."""
+    """Return the number of connections from this process to the emulator."""
     port = int(emulator.base_url.rsplit(":", 1)[1].split("/")[0])
     return sum(
         bool(connection.raddr) and connection.raddr.port == port and connection.status != psutil.CONN_TIME_WAIT
@@ -34,7 +34,7 @@ def connections_to(emulator: WiroEmulator) -> int:
 
 
 async def test_9_closing_ends_pauses_between_attempts(emulator: WiroEmulator, until: Until) -> None:
-    """A call that was told to come back in a minute hears of it at once."""
+    """A request that waits a minute for its retry raises at once."""
     emulator.faults.http("Task/Detail", Respond(429, headers={"Retry-After": "60"}), times=None)
     wiro = AsyncWiro(**emulator.options())
     async with wiro:
@@ -48,7 +48,7 @@ async def test_9_closing_ends_pauses_between_attempts(emulator: WiroEmulator, un
 async def test_9_after_closing_nothing_is_left(
     emulator: WiroEmulator, hurried: Tuning, until: Until, open_files: Callable[[], set[str]], tmp_path: Path
 ) -> None:
-    """No task, socket, connection or file, after everything was used and left half-way."""
+    """No task, socket, connection or file is left, even if everything was left half-way."""
     before = open_files()
     async with AsyncWiro(**emulator.options()) as wiro:
         result = await wiro.run("emulator/painter", {"prompt": "x", "width": 64, "height": 64, "seconds": 3})
@@ -70,8 +70,8 @@ async def test_9_after_closing_nothing_is_left(
 
 
 @pytest.mark.parametrize("listen", [TaskHandle.events, TaskHandle.text_deltas])
-async def test_9_breaking_out_of_a_loop_frees_at_once(wiro: AsyncWiro, listen: Any) -> None:
-    """No `async with` is needed: the loop's end is the iterator's end."""
+async def test_9_breaking_out_of_a_loop_frees_it(wiro: AsyncWiro, listen: Any) -> None:
+    """The end of a loop frees its iterator, without `async with`."""
     task = await wiro.submit("emulator/writer", {"prompt": "x", "seconds": 100})
     async with anyio.create_task_group():
         async for _ in listen(task):
@@ -81,7 +81,7 @@ async def test_9_breaking_out_of_a_loop_frees_at_once(wiro: AsyncWiro, listen: A
 
 
 async def test_9_an_error_in_a_loop_frees_at_once(wiro: AsyncWiro) -> None:
-    """Whatever is raised between two events, nobody follows afterwards, though its traceback holds the iterator."""
+    """After an error in a loop nobody follows the task, even if a traceback holds the iterator."""
     task = await wiro.submit(STUCK)
 
     async def fail() -> None:
@@ -96,7 +96,7 @@ async def test_9_an_error_in_a_loop_frees_at_once(wiro: AsyncWiro) -> None:
 
 
 async def test_9_a_cancelled_loop_frees_at_once(wiro: AsyncWiro, until: Until) -> None:
-    """So does cancellation, without a context manager."""
+    """Cancelling a loop frees its iterator, without a context manager."""
     task = await wiro.submit(QUEUED)
 
     async def follow() -> None:
@@ -112,7 +112,7 @@ async def test_9_a_cancelled_loop_frees_at_once(wiro: AsyncWiro, until: Until) -
 
 
 async def test_9_a_download_that_is_left_frees_its_connection(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Not reading on ends the request."""
+    """Leaving a download ends its request."""
     result = await wiro.run("emulator/painter", {"prompt": "x", "width": 512, "height": 512, "seconds": 3})
     async with result.output.stream() as chunks:
         async for _ in chunks:

@@ -15,7 +15,7 @@ from wiro_async.testing import WiroEmulator
 
 
 class Api:
-    """The few calls that nearly every test needs."""
+    """The calls that most tests need."""
 
     def __init__(self, emulator: WiroEmulator, http: httpx.AsyncClient) -> None:
         self.emulator = emulator
@@ -29,7 +29,7 @@ class Api:
         return answer
 
     async def run(self, model: str, **parameters: Any) -> str:
-        """Start a run of a standard model; returns its token."""
+        """Start a run of a standard model, and return its token."""
         answer = await self.post(f"Run/emulator/{model}", parameters)
         assert answer["result"] is True, answer
         return str(answer["socketaccesstoken"])
@@ -51,7 +51,7 @@ class Api:
         return await self.reached(token, "task_postprocess_end", "task_cancel")
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for something to happen in the emulator's thread."""
+        """Wait for a condition that the emulator's thread changes."""
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -59,7 +59,7 @@ class Api:
         return connect(self.emulator.socket_url, open_timeout=5)
 
     async def register(self, socket: ClientConnection, *tokens: str) -> None:
-        """Register tokens, and wait until the server has taken notice."""
+        """Register tokens, and wait until the server has received them."""
         for token in tokens:
             await socket.send(json.dumps({"type": "task_info", "tasktoken": token}))
         await self.until(lambda: self._knows(socket, tokens))
@@ -69,16 +69,16 @@ class Api:
         return set(tokens) <= known or socket.state is not State.OPEN
 
     async def messages(self, socket: ClientConnection) -> list[dict[str, Any]]:
-        """What the socket says up to the end of a task, without the welcome."""
-        heard: list[dict[str, Any]] = []
+        """Return the messages up to the end of a task, without the welcome."""
+        received: list[dict[str, Any]] = []
         async for text in socket:
-            heard.append(json.loads(text))
-            if heard[-1]["type"] in ("task_postprocess_end", "task_cancel"):
+            received.append(json.loads(text))
+            if received[-1]["type"] in ("task_postprocess_end", "task_cancel"):
                 break
-        return [message for message in heard if message["type"] != "connected"]
+        return [message for message in received if message["type"] != "connected"]
 
     async def follow(self, model: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Start a run and hear it to its end."""
+        """Start a run, and return its messages."""
         async with self.socket() as socket:
             await self.register(socket, await self.run(model, **parameters))
             return await self.messages(socket)
@@ -86,14 +86,14 @@ class Api:
 
 @pytest.fixture
 def emulator() -> Iterator[WiroEmulator]:
-    """A fresh emulator, twenty times as fast as life, that asks for the key only."""
+    """A new emulator at twenty times the speed that requires only the key."""
     with WiroEmulator(api_secret=None, speed=20) as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def api(emulator: WiroEmulator) -> AsyncIterator[Api]:
-    """A client of that emulator."""
+    """A client of the emulator."""
     headers = {"user-agent": "emulator-tests", "x-api-key": "emulator-key"}
     async with httpx.AsyncClient(verify=False, trust_env=False, headers=headers, timeout=5) as http:
         yield Api(emulator, http)

@@ -20,7 +20,7 @@ def _draws(seed: int, rate: float) -> list[HttpFault | None]:
 
 
 def test_the_seed_decides() -> None:
-    """Equal seeds draw equal faults, whatever the other endpoints do."""
+    """Equal seeds draw equal faults, independent of other endpoints."""
     assert _draws(1, 0.5) == _draws(1, 0.5)
     assert _draws(1, 0.5) != _draws(2, 0.5)
     alone = ChaosPlan(1, 0.5)
@@ -28,7 +28,7 @@ def test_the_seed_decides() -> None:
 
 
 def test_every_kind_is_drawn() -> None:
-    """At full rate each request and connection is hit, over time by everything."""
+    """At full rate each request and connection is hit, and every kind of fault occurs."""
     faults = [fault for fault in _draws(3, 1.0) if fault]
     assert len(faults) == 400
     kinds = {type(fault).__name__ for fault in faults}
@@ -49,8 +49,8 @@ def test_every_kind_is_drawn() -> None:
     assert plan.quirks(1, Quirks(detail_lag=9)).detail_lag == 9
 
 
-async def test_a_patient_client_gets_through(api: "Api", emulator: WiroEmulator) -> None:
-    """With a third of everything failing, tasks still end when asked about often enough."""
+async def test_a_client_that_retries_succeeds(api: "Api", emulator: WiroEmulator) -> None:
+    """With faults in 30 % of everything, a client that retries reaches the end of each task."""
     emulator.faults.random(7, rate=0.3)
     tokens: list[str] = []
     while len(tokens) < 10:
@@ -65,22 +65,22 @@ async def test_a_patient_client_gets_through(api: "Api", emulator: WiroEmulator)
 
 
 async def test_every_message_can_be_hit(api: "Api", emulator: WiroEmulator) -> None:
-    """Lost, doubled, late, swapped, littered: the rest of the messages still comes."""
+    """Messages are lost, duplicated, late, swapped or follow rubbish. The others still arrive."""
     token = await api.run("sleeper", seconds=8)
     emulator.faults.random(11, rate=0.9)
-    heard: list[str] = []
+    received: list[str] = []
 
     async def listen() -> None:
         with suppress(WebSocketException):
             async with api.socket() as socket:
                 await socket.send(json.dumps({"type": "task_info", "tasktoken": token}))
                 while True:
-                    heard.append(await socket.recv(decode=True))
+                    received.append(await socket.recv(decode=True))
 
     listeners = [asyncio.create_task(listen()) for _ in range(12)]
     await asyncio.wait(listeners, timeout=0.5)
     emulator.stop()
     await asyncio.wait(listeners)
-    known = [text for text in heard if '"result":true' in text]
+    known = [text for text in received if '"result":true' in text]
     assert known
-    assert len(known) < len(heard)
+    assert len(known) < len(received)

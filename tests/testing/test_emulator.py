@@ -25,7 +25,7 @@ def _threads() -> list[str]:
 
 
 def test_options() -> None:
-    """Everything a session needs, and a new port each time."""
+    """Options for a session, with a new port for each emulator."""
     with WiroEmulator(api_key="k", api_secret="s") as one, WiroEmulator() as other:
         assert one.options() == {
             "api_key": "k",
@@ -41,14 +41,14 @@ def test_options() -> None:
 
 @pytest.mark.parametrize("setting", [{"speed": 0}, {"speed": -1}, {"speed": float("nan")}, {"generation": "x"}])
 def test_wrong_settings(setting: dict[str, Any]) -> None:
-    """They are refused at once: runs would never end, or speak nonsense."""
+    """The constructor refuses them."""
     (name,) = setting
     with pytest.raises(ValueError, match=name):
         WiroEmulator(**setting)
 
 
 def test_it_outlives_event_loops() -> None:
-    """One emulator serves several asyncio.run calls."""
+    """One emulator serves several `asyncio.run` calls."""
 
     async def ask(url: str) -> int:
         async with httpx.AsyncClient(verify=False, trust_env=False, headers={"user-agent": "x"}) as http:
@@ -59,7 +59,7 @@ def test_it_outlives_event_loops() -> None:
 
 
 async def test_async_entry_does_not_block() -> None:
-    """The caller's loop goes on while the emulator starts and stops, even when cancelled."""
+    """The loop is not blocked while the emulator starts and stops, even when cancelled."""
     ticks = 0
 
     async def tick() -> None:
@@ -79,7 +79,7 @@ async def test_async_entry_does_not_block() -> None:
 
 
 async def test_stopping_closes_everything_at_once(api: "Api", caplog: pytest.LogCaptureFixture) -> None:
-    """Open sockets, hanging requests and running tasks neither hold it up nor make it complain."""
+    """Open sockets, hanging requests and running tasks do not delay the stop or cause errors."""
     with WiroEmulator(api_secret=None) as emulator:
         one = type(api)(emulator, api.http)
         emulator.faults.http("Tool/Explore", Delay(60))
@@ -100,17 +100,17 @@ async def test_stopping_closes_everything_at_once(api: "Api", caplog: pytest.Log
     assert [record.message for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
-def test_a_taken_port_is_reported() -> None:
-    """Starting fails where the port is not free; stopping what never ran is fine."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        emulator = WiroEmulator(port=taken.getsockname()[1])
+def test_a_port_in_use_is_reported() -> None:
+    """Starting fails if the port is in use. Stopping an emulator that never ran does nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        emulator = WiroEmulator(port=occupied.getsockname()[1])
         with pytest.raises(OSError, match="in use"):
             emulator.start()
         emulator.stop()
 
 
 def test_it_starts_again() -> None:
-    """Stopped and started, it keeps its port, its ledger and its balance."""
+    """A restarted emulator keeps its port, ledger and balance."""
     emulator = WiroEmulator()
     urls: list[str] = []
     for _ in range(2):
@@ -122,7 +122,7 @@ def test_it_starts_again() -> None:
 
 
 async def test_invalid_http(emulator: WiroEmulator, capfd: pytest.CaptureFixture[str]) -> None:
-    """Nonsense on the wire is answered, and nothing is logged."""
+    """Invalid HTTP gets a 400 response, and nothing is logged."""
     port = int(emulator.base_url.rsplit(":", 1)[1].removesuffix("/v1"))
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"NONSENSE\r\n\r\n")
@@ -131,8 +131,8 @@ async def test_invalid_http(emulator: WiroEmulator, capfd: pytest.CaptureFixture
     assert capfd.readouterr() == ("", "")
 
 
-async def test_a_client_that_leaves_in_the_middle_of_its_request(api: "Api", emulator: WiroEmulator) -> None:
-    """Half a body and gone: nothing happens, the next request is served."""
+async def test_a_client_that_disconnects_during_its_request(api: "Api", emulator: WiroEmulator) -> None:
+    """A request with half a body is recorded and makes no task."""
     port = int(emulator.base_url.rsplit(":", 1)[1].removesuffix("/v1"))
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /v1/Run/emulator/sleeper HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
@@ -143,7 +143,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_request(api: "Api", emu
 
 
 def test_names_are_imported_when_used() -> None:
-    """The package costs nothing until a name is used, and tells what to install if that is missing."""
+    """Names are imported at first use. A missing dependency is an error that names the extra."""
     code = (
         "import sys, wiro_async.testing as t; assert not {'starlette', 'uvicorn'} & set(sys.modules)\n"
         "sys.modules['starlette'] = None\n"

@@ -1,4 +1,4 @@
-"""Faults of requests, and of what tasks show."""
+"""Faults of requests and of tasks."""
 
 import time
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def test_respond(api: "Api", emulator: WiroEmulator) -> None:
-    """Any status, body and headers, in place of the answer."""
+    """Any status, body and headers replace the response."""
     emulator.faults.http("Run/*", Respond(429, "{}", headers={"retry-after": "7"}))
     emulator.faults.http("Run/*", Respond(502, "<html>", "text/html"))
     emulator.faults.http("Run/*", Respond(307, headers={"location": "http://localhost/"}))
@@ -41,7 +41,7 @@ async def test_respond(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_respond_after_handling(api: "Api", emulator: WiroEmulator) -> None:
-    """The run is billed although the answer is useless."""
+    """The run is billed although the response is broken."""
     emulator.faults.http("Run/*", Respond(200, b'{"result":true,"err', handled=True))
     assert (await api.send("Run/emulator/sleeper")).text == '{"result":true,"err'
     assert len(emulator.ledger.submissions) == 1
@@ -49,7 +49,7 @@ async def test_respond_after_handling(api: "Api", emulator: WiroEmulator) -> Non
 
 @pytest.mark.parametrize("fault,billed", [(ResetBefore(), 0), (ResetAfter(), 1)])
 async def test_resets(api: "Api", emulator: WiroEmulator, fault: HttpFault, billed: int) -> None:
-    """The connection is reset, before or after the request was handled."""
+    """The connection is reset before or after the request is handled."""
     emulator.faults.http("Run/*", fault)
     with pytest.raises(httpx.ReadError):
         await api.send("Run/emulator/sleeper")
@@ -69,7 +69,7 @@ async def test_reset_in_the_middle_of_an_upload(api: "Api", emulator: WiroEmulat
 
 @pytest.mark.parametrize("fault,billed_at", [(Delay(0.15), True), (DelayAnswer(0.15), False)])
 async def test_delays(api: "Api", emulator: WiroEmulator, fault: HttpFault, billed_at: bool) -> None:
-    """Handled late, or at once and answered late."""
+    """The request is handled late, or its response is late."""
     emulator.faults.http("Run/*", fault)
     began = time.time()
     await api.run("sleeper")
@@ -79,7 +79,7 @@ async def test_delays(api: "Api", emulator: WiroEmulator, fault: HttpFault, bill
 
 
 async def test_cut_download(api: "Api", emulator: WiroEmulator) -> None:
-    """The length is promised, the body is not delivered."""
+    """The length is announced, and the body is cut."""
     task = await api.ended(await api.run("sleeper"))
     url = task["outputs"][0]["url"]
     emulator.faults.http("files/*", Cut(5))
@@ -93,7 +93,7 @@ async def test_cut_download(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_counting(api: "Api", emulator: WiroEmulator) -> None:
-    """`after` lets some pass, `times` hits some, None hits all; the first rule that hits wins."""
+    """`after` skips some, `times` hits some, None hits all. The first rule that hits applies."""
     emulator.faults.http("Tool/*", Respond(500), times=2, after=1)
     emulator.faults.http("Tool/Explore", Respond(501), times=None, after=1)
     found = [(await api.send("Tool/Explore")).status_code for _ in range(5)]
@@ -103,7 +103,7 @@ async def test_counting(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_when(api: "Api", emulator: WiroEmulator) -> None:
-    """A rule can look at the parameters, and does not spend itself on other requests."""
+    """A rule can check parameters, and other requests do not count."""
 
     def is_second(call: Call) -> bool:
         return call.parameters.get("n") == 2
@@ -114,7 +114,7 @@ async def test_when(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_detail_lag(api: "Api", emulator: WiroEmulator) -> None:
-    """Detail shows the past: first nothing, then an old state, at last the end."""
+    """Task/Detail shows the past: first nothing, then an old state, then the end."""
     emulator.faults.detail_lag = 0.15
     answer = await api.post("Run/emulator/sleeper", {"seconds": 1})
     listed = await api.post("Task/Detail", {"taskid": answer["taskid"]})
@@ -125,7 +125,7 @@ async def test_detail_lag(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_empty_tasklist(api: "Api", emulator: WiroEmulator) -> None:
-    """The first Details of each task list nothing."""
+    """The first reads of each task list nothing."""
     emulator.faults.empty_tasklist = 2
     token = await api.run("queued")
     found = [len((await api.post("Task/Detail", {"tasktoken": token}))["tasklist"]) for _ in range(3)]
@@ -133,7 +133,7 @@ async def test_empty_tasklist(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_list_lag(api: "Api", emulator: WiroEmulator) -> None:
-    """Young tasks are not listed yet."""
+    """Recent tasks are not listed."""
     emulator.faults.list_lag = 60
     await api.run("queued")
     assert (await api.post("Task/List"))["total"] == "0"
@@ -142,7 +142,7 @@ async def test_list_lag(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_output_lag(api: "Api", emulator: WiroEmulator) -> None:
-    """An output is not there at once; an upload is."""
+    """Outputs are late, uploads are not."""
     emulator.faults.output_lag = 2
     task = await api.ended(await api.run("sleeper"))
     url = task["outputs"][0]["url"]
@@ -153,7 +153,7 @@ async def test_output_lag(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_stored_error(api: "Api", emulator: WiroEmulator) -> None:
-    """A failed start is stored as task_error, queued again, and ends well."""
+    """A failed start is stored as task_error, and the task is queued again."""
     with WiroEmulator(api_secret=None) as slower:
         slower.faults.stored_error = True
         one = type(api)(slower, api.http)

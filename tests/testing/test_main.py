@@ -15,7 +15,7 @@ Process = subprocess.Popen[str]
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[Process]:
-    """An emulator in a process of its own, writing its ledger to a file."""
+    """An emulator in its own process that writes its ledger to a file."""
     options = ["--no-secret", "--speed", "9", "--balance", "5", "--ledger", str(tmp_path / "ledger.json")]
     command = [sys.executable, "-m", "wiro_async.testing", *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
@@ -30,8 +30,8 @@ def _ready(process: Process) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("ending", ["input", "signal"])
-def test_it_serves_until_told_to_stop(process: Process, ending: str, tmp_path: Path) -> None:
-    """One line with the options, then service, then the ledger as JSON."""
+def test_it_serves_until_it_is_stopped(process: Process, ending: str, tmp_path: Path) -> None:
+    """It prints one line with the options, serves, and writes the ledger as JSON."""
     options = _ready(process)
     assert options["api_secret"] is None
     url = f"{options['base_url']}/Run/emulator/queued"

@@ -14,7 +14,7 @@ wiro = pytest_plugin.wiro
 
 
 async def test_fixtures(wiro: "AsyncWiro", wiro_emulator: "WiroEmulator") -> None:
-    """A session that is connected to an emulator."""
+    """The session is connected to the emulator."""
     result = await wiro.run("emulator/sleeper", {"seconds": 1})
     assert result.info.token == wiro_emulator.ledger.submissions[0].token
     assert "wiro_async.testing.pytest_plugin" in sys.modules

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 SECONDS = 4
 
 
-async def _hear(api: "Api", socket: ClientConnection) -> list[str]:
-    """The kinds of all messages until the connection ends."""
+async def _receive(api: "Api", socket: ClientConnection) -> list[str]:
+    """Return the types of all messages until the connection ends."""
     kinds = [json.loads(await socket.recv())["type"]]
     try:
         await api.register(socket, await api.run("sleeper", seconds=SECONDS))
@@ -52,7 +52,7 @@ async def _quiet(socket: ClientConnection, seconds: float = 0.05) -> bool:
 
 
 async def test_refused_upgrades(api: "Api", emulator: WiroEmulator, caplog: pytest.LogCaptureFixture) -> None:
-    """The handshake fails as often as wished, and the server behind it has nothing to complain about."""
+    """The handshake fails as often as requested, and the server logs nothing."""
     emulator.faults.socket(RefuseUpgrade(), times=1)
     emulator.faults.socket(RefuseUpgrade(503), times=1, after=1)
     for status in ("403", "503"):
@@ -65,7 +65,7 @@ async def test_refused_upgrades(api: "Api", emulator: WiroEmulator, caplog: pyte
 
 
 async def test_no_welcome(api: "Api", emulator: WiroEmulator) -> None:
-    """Everything but the first message."""
+    """All messages but the first one arrive."""
     emulator.faults.socket(NoWelcome())
     async with api.socket() as socket:
         assert await _quiet(socket)
@@ -74,7 +74,7 @@ async def test_no_welcome(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_mute(api: "Api", emulator: WiroEmulator) -> None:
-    """The connection lives and answers pings, but no task is heard."""
+    """The connection replies to pings, but sends no messages of tasks."""
     emulator.faults.socket(Mute())
     async with api.socket() as socket:
         assert "connected" in str(await socket.recv())
@@ -86,14 +86,14 @@ async def test_mute(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_mute_after(api: "Api", emulator: WiroEmulator) -> None:
-    """The first registered task is heard, the second is not."""
+    """The first registered task sends messages, the second one does not."""
     emulator.faults.socket(MuteAfter(1))
     async with api.socket() as socket:
         first, second = await api.run("sleeper", seconds=SECONDS), await api.run("sleeper", seconds=SECONDS)
         await api.register(socket, first, second)
-        heard = await api.messages(socket)
+        received = await api.messages(socket)
         await api.ended(second)
-        assert {message["id"] for message in heard} == {emulator.ledger.submissions[0].task_id}
+        assert {message["id"] for message in received} == {emulator.ledger.submissions[0].task_id}
         assert await _quiet(socket)
 
 
@@ -102,7 +102,7 @@ async def test_drop_after(api: "Api", emulator: WiroEmulator, messages: int) -> 
     """The connection ends without a closing handshake."""
     emulator.faults.socket(DropAfter(messages))
     async with api.socket() as socket:
-        kinds = await _hear(api, socket)
+        kinds = await _receive(api, socket)
         assert len(kinds) == 1 + messages
         with pytest.raises(ConnectionClosedError):
             await socket.recv()
@@ -110,7 +110,7 @@ async def test_drop_after(api: "Api", emulator: WiroEmulator, messages: int) -> 
 
 @pytest.mark.parametrize("after", [0, 2])
 async def test_half_open(api: "Api", emulator: WiroEmulator, after: int) -> None:
-    """Nothing comes any more, not even a pong, yet the connection is open."""
+    """The connection stays open without messages and without a pong."""
     emulator.faults.socket(HalfOpen(after))
     async with api.socket() as socket:
         token = await api.run("sleeper", seconds=SECONDS)
@@ -125,26 +125,26 @@ async def test_half_open(api: "Api", emulator: WiroEmulator, after: int) -> None
 
 
 async def test_close_after_task(api: "Api", emulator: WiroEmulator) -> None:
-    """The server says goodbye when a task is over."""
+    """The server closes the connection when a task is over."""
     emulator.faults.socket(CloseAfterTask())
     async with api.socket() as socket:
-        assert (await _hear(api, socket))[-1] == "task_postprocess_end"
+        assert (await _receive(api, socket))[-1] == "task_postprocess_end"
         with pytest.raises(ConnectionClosedOK):
             await socket.recv()
 
 
 async def test_duplicate(api: "Api", emulator: WiroEmulator) -> None:
-    """Everything twice."""
+    """Every message arrives twice."""
     emulator.faults.socket(CloseAfterTask())
     emulator.faults.socket(Duplicate())
     async with api.socket() as socket:
-        kinds = await _hear(api, socket)
+        kinds = await _receive(api, socket)
     assert kinds[0::2] == kinds[1::2]
     assert len(kinds) > 10
 
 
 async def test_reorder(api: "Api", emulator: WiroEmulator) -> None:
-    """Neighbours are swapped; the last one is not lost."""
+    """Neighbours are swapped, and the last message is not lost."""
     emulator.faults.socket(Reorder(patience=0.3))
     async with api.socket() as socket:
         token = await api.run("sleeper", seconds=SECONDS, events=9)
@@ -156,7 +156,7 @@ async def test_reorder(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_delayed_messages(api: "Api", emulator: WiroEmulator) -> None:
-    """Every message is late by as much."""
+    """Every message is late."""
     emulator.faults.socket(DelayMessages(0.1))
     began = time.perf_counter()
     async with api.socket() as socket:
@@ -165,7 +165,7 @@ async def test_delayed_messages(api: "Api", emulator: WiroEmulator) -> None:
 
 
 async def test_rubbish(api: "Api", emulator: WiroEmulator) -> None:
-    """What should be ignored comes in between, and the real messages too."""
+    """Rubbish arrives between the real messages."""
     emulator.faults.socket(Rubbish())
     good, bad = 0, 0
     async with api.socket() as socket:
@@ -186,9 +186,9 @@ async def test_rubbish(api: "Api", emulator: WiroEmulator) -> None:
 
 @pytest.mark.parametrize("fault", [HalfOpen(), Reorder(), DropAfter(1)])
 async def test_faults_hit_connections_in_turn(api: "Api", emulator: WiroEmulator, fault: SocketFault) -> None:
-    """`times` counts connections; the next one is well."""
+    """`times` counts connections. The next one works."""
     emulator.faults.socket(fault, times=1)
-    async with api.socket() as broken, api.socket() as well:
-        await api.register(well, await api.run("sleeper", seconds=SECONDS))
-        assert (await api.messages(well))[-1]["type"] == "task_postprocess_end"
+    async with api.socket() as broken, api.socket() as working:
+        await api.register(working, await api.run("sleeper", seconds=SECONDS))
+        assert (await api.messages(working))[-1]["type"] == "task_postprocess_end"
         broken.transport.abort()

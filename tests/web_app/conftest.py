@@ -1,4 +1,4 @@
-"""The example's web app behind a real server, and Chromium to look at it."""
+"""The example web app behind a real server, and Chromium to show it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def example() -> ModuleType:
 
 @pytest.fixture
 def serving(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Serving:
-    """Serves the app with models of an emulator: `async with serving(emulator) as address`."""
+    """Serve the app with models of an emulator: `async with serving(emulator) as url`."""
 
     @asynccontextmanager
     async def serving(
@@ -70,39 +70,45 @@ def serving(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Serving:
 
 @pytest.fixture
 def unhurried() -> Iterator[WiroEmulator]:
-    """An emulator that leaves a busy machine the time to see what happens on the way."""
+    """An emulator whose runs are slow enough to observe on a busy machine."""
     with WiroEmulator(speed=1.5) as emulator:
         yield emulator
 
 
 @attrs.define
 class Tab:
-    """One page of the browser, driven by its DevTools. https://chromedevtools.github.io/devtools-protocol/"""
+    """One page of the browser. https://chromedevtools.github.io/devtools-protocol/
 
-    _line: ClientConnection
+    Attributes:
+        said: messages of the console.
+    """
+
+    _connection: ClientConnection
     _session: str = ""
     _target: str = ""
     _sent: int = 0
     said: list[str] = attrs.field(factory=list[str])
 
-    @classmethod
-    async def open(cls, line: ClientConnection, width: int, height: int) -> Tab:
-        """A new, empty one; what its console says is kept in `said`."""
-        tab = cls(line)
-        tab._target = (await tab.call("Target.createTarget", url="about:blank"))["targetId"]
-        tab._session = (await tab.call("Target.attachToTarget", targetId=tab._target, flatten=True))["sessionId"]
+    async def open(self, width: int, height: int) -> None:
+        """Open an empty page."""
+        self._target = (await self.call("Target.createTarget", url="about:blank"))["targetId"]
+        self._session = (await self.call("Target.attachToTarget", targetId=self._target, flatten=True))["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
-            await tab.call(f"{domain}.enable")
-        await tab.resize(width, height)
-        return tab
+            await self.call(f"{domain}.enable")
+        await self.resize(width, height)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the page was opened and not closed."""
+        return bool(self._session)
 
     async def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """One command and its answer."""
+        """Send one command and return its result."""
         self._sent += 1
         message = {"id": self._sent, "method": method, "params": parameters}
-        await self._line.send(json.dumps({**message, "sessionId": self._session} if self._session else message))
+        await self._connection.send(json.dumps({**message, "sessionId": self._session} if self._session else message))
         while True:
-            answer = json.loads(await self._line.recv())
+            answer = json.loads(await self._connection.recv())
             if answer.get("id") == self._sent:
                 assert "error" not in answer, answer["error"]
                 result: dict[str, Any] = answer["result"]
@@ -111,13 +117,13 @@ class Tab:
                 self.said.append(str(answer["params"]))
 
     async def resize(self, width: int, height: int) -> None:
-        """Give it another size, in pixels."""
+        """Change the size, in pixels."""
         await self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
 
     async def scheme(self, name: str) -> None:
-        """Dark or light."""
+        """Select the dark or the light colour scheme."""
         await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
 
     async def goto(self, url: str) -> None:
@@ -126,7 +132,7 @@ class Tab:
         await self.until("document.readyState == 'complete' && location.href != 'about:blank'")
 
     async def js(self, expression: str) -> Any:
-        """What an expression gives in the page."""
+        """Evaluate an expression in the page and return its value."""
         answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
@@ -139,31 +145,31 @@ class Tab:
             await asyncio.sleep(0.02)
 
     async def ask(self, prompt: str) -> None:
-        """Type a question, as a visitor does, and press Enter."""
+        """Type a question and press Enter."""
         await self.js("document.querySelector('textarea').focus()")
         await self.call("Input.insertText", text=prompt)
         for kind in ("keyDown", "keyUp"):
             await self.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13)
 
     async def click(self, selector: str) -> None:
-        """Click on what is found, where it lies."""
+        """Click on the element that a selector finds."""
         box = f"document.querySelector({selector!r}).getBoundingClientRect()"
         x, y = await self.js(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
         for kind in ("mousePressed", "mouseReleased"):
             await self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     async def close(self) -> None:
-        """Close it, as a visitor does."""
+        """Close the page."""
         target, self._session = self._target, ""
         await self.call("Target.closeTarget", targetId=target)
 
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A headless Chromium of this machine: the address of its DevTools."""
+    """A headless Chromium. Yields the URL of its DevTools."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        pytest.skip("no Chromium here: the app was tested without a browser only")
+        pytest.skip("no Chromium on this machine: the app is only tested without a browser")
     profile = tmp_path_factory.mktemp("profile")
     options = [
         "--headless",
@@ -184,26 +190,27 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         running.wait()
 
 
-def _devtools(told: Path, running: subprocess.Popen[bytes]) -> str:
+def _devtools(port_file: Path, running: subprocess.Popen[bytes]) -> str:
     deadline = time.monotonic() + 60
-    while not (told.is_file() and len(told.read_text().split()) == 2):
+    while not (port_file.is_file() and len(port_file.read_text().split()) == 2):
         assert running.poll() is None, "Chromium ended at once"
         assert time.monotonic() < deadline, "Chromium did not start"
         time.sleep(0.05)
-    port, path = told.read_text().split()
+    port, path = port_file.read_text().split()
     return f"ws://127.0.0.1:{port}{path}"
 
 
 @pytest.fixture
 def browsing(chromium: str) -> Callable[[], AbstractAsyncContextManager[Tab]]:
-    """Opens a tab: `async with browsing() as tab`. It is closed in the end."""
+    """Open a page: `async with browsing() as tab`. It is closed at the end."""
 
     @asynccontextmanager
     async def browsing(width: int = 1280, height: int = 900) -> AsyncGenerator[Tab]:
-        async with connect(chromium, proxy=None, max_size=None, compression=None) as line:
-            tab = await Tab.open(line, width, height)
+        async with connect(chromium, proxy=None, max_size=None, compression=None) as connection:
+            tab = Tab(connection)
+            await tab.open(width, height)
             yield tab
-            if tab._session:
+            if tab.is_open:
                 await tab.close()
 
     return browsing

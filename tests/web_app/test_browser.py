@@ -1,4 +1,4 @@
-"""The example's web app in Chromium: what a visitor sees, and what leaving does."""
+"""The example web app in Chromium: what a visitor sees, and what leaving does."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ WATCH = f"""
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
-    """How all tasks stand."""
+    """Return the status of each task."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
 async def test_an_answer_and_a_picture(
     unhurried: WiroEmulator, serving: Serving, browsing: Browsing, wiro: AsyncWiro
 ) -> None:
-    """Text that grows, thoughts folded away, a bar that fills, and in the end all of both."""
-    async with serving(unhurried) as address, browsing() as tab:
-        await tab.goto(address)
+    """The text grows, the thinking is folded, the bar fills, and at the end both are complete."""
+    async with serving(unhurried) as url, browsing() as tab:
+        await tab.goto(url)
         await tab.js(WATCH)
         await tab.ask("Tides & <b>storms</b>")
         await tab.until(f"String({STATES}) == 'done,done'")
@@ -64,13 +64,13 @@ async def test_an_answer_and_a_picture(
 
 @pytest.mark.parametrize("text, picture", [("emulator/writer", "emulator/painter"), ("emulator/stuck",) * 2])
 @pytest.mark.parametrize("leave", ["closes the tab", "presses stop", "goes elsewhere"])
-async def test_who_leaves_stops_the_models(
+async def test_leaving_stops_the_models(
     serving: Serving, browsing: Browsing, until: Until, text: str, picture: str, leave: str
 ) -> None:
-    """In the middle of both, and before the first word; nothing is asked again."""
+    """Leaving stops both models, and nothing is requested again."""
     with WiroEmulator(speed=0.1) as emulator:
-        async with serving(emulator, text, picture) as address, browsing() as tab:
-            await tab.goto(address)
+        async with serving(emulator, text, picture) as url, browsing() as tab:
+            await tab.goto(url)
             await tab.ask("A lighthouse")
             await until(lambda: len(emulator.ledger.submissions) == 2)
             if text == "emulator/writer":
@@ -86,31 +86,29 @@ async def test_who_leaves_stops_the_models(
         assert emulator.ledger.count("Run/*") == 2
 
 
-async def test_what_models_write_is_only_text(serving: Serving, browsing: Browsing) -> None:
-    """HTML in an answer is shown, not obeyed."""
+async def test_answers_are_only_text(serving: Serving, browsing: Browsing) -> None:
+    """HTML in an answer is shown as text."""
     evil = "<img src=x onerror='window.hacked = 1'><script>window.hacked = 1</script>\n\ndata: &amp; </div>"
     steps = [Step("task_output", {"type": "answer", "raw": evil[:end]}) for end in (9, 40, len(evil))]
     content = RawOutput({"prompt": "", "raw": evil})
     model = ModelScript("test/evil", lambda given: Script(played(0.3, steps), (content,)))
     with WiroEmulator(models=[model], speed=5) as emulator:
-        async with serving(emulator, "test/evil") as address, browsing() as tab:
-            await tab.goto(address)
+        async with serving(emulator, "test/evil") as url, browsing() as tab:
+            await tab.goto(url)
             await tab.ask("Anything")
             await tab.until(f"String({STATES}) == 'done,done'")
             assert await tab.js(TEXT) == evil
             assert await tab.js("document.querySelector('.text').children.length + (window.hacked || 0)") == 0
 
 
-async def test_failures_and_trying_again(
-    emulator: WiroEmulator, serving: Serving, browsing: Browsing, until: Until
-) -> None:
-    """A sentence for each, and a button that asks anew."""
-    async with serving(emulator, "emulator/failing", "emulator/failing") as address, browsing() as tab:
-        await tab.goto(address)
+async def test_failures_and_retries(emulator: WiroEmulator, serving: Serving, browsing: Browsing, until: Until) -> None:
+    """Each failure is a sentence with a button that retries."""
+    async with serving(emulator, "emulator/failing", "emulator/failing") as url, browsing() as tab:
+        await tab.goto(url)
         await tab.ask("Something hard")
         await tab.until(f"String({STATES}) == 'failed,failed'")
-        told = await tab.js("document.querySelector('#answer .problem').innerText")
-        assert "The model gave up" in told
+        message = await tab.js("document.querySelector('#answer .problem').innerText")
+        assert "The model failed" in message
         await tab.click("#answer .problem button")
         await until(lambda: emulator.ledger.count("Run/*") == 3)
         await tab.until(f"String({STATES}) == 'failed,failed'")
@@ -118,11 +116,11 @@ async def test_failures_and_trying_again(
 
 
 async def test_a_server_that_goes_away(serving: Serving, browsing: Browsing) -> None:
-    """The page says so, keeps what it has, and asks nothing again by itself."""
+    """The page says so, keeps its content, and requests nothing again."""
     with WiroEmulator(speed=0.1) as emulator:
         async with browsing() as tab:
-            async with serving(emulator) as address:
-                await tab.goto(address)
+            async with serving(emulator) as url:
+                await tab.goto(url)
                 await tab.ask("A lighthouse")
                 await tab.until("document.querySelector('.thought').textContent")
             await tab.until(f"String({STATES}) == 'failed,failed'")

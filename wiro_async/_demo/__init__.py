@@ -1,1 +1,1 @@
-"""The demo: a picture, an answer and two hundred pictures, against the emulator or live."""
+"""The demo: a picture, an answer and two hundred pictures, on an emulator or live."""

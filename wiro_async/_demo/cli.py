@@ -23,13 +23,13 @@ from wiro_async._session import AsyncWiro
 from wiro_async.testing import WiroEmulator
 
 T = TypeVar("T")
-EMULATED, LIVE = (200, 50), (4, 4)  # pictures, and how many in flight
+EMULATED, LIVE = (200, 50), (4, 4)  # number of pictures, and how many in flight
 PAINTER, WRITER = "emulator/painter", "emulator/writer"
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 if everything worked."""
+    """Run the demo and return its exit code; 0 if everything worked."""
     options = _parser().parse_args(arguments)
     pictures, in_flight = LIVE if options.live else EMULATED
     plan = Plan(
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         worked = asyncio.run(_play(plan, screen))
     except KeyboardInterrupt:
-        screen.problem("interrupted; what was running has been stopped")
+        screen.problem("interrupted; running tasks have been stopped")
         return INTERRUPTED
     except ConfigurationError as error:
         screen.problem(str(error))
@@ -65,17 +65,17 @@ async def _session(plan: Plan, screen: Screen) -> AsyncGenerator[AsyncWiro]:
     if not plan.paced:
         async with AsyncWiro() as wiro:
             screen.title("wiro_async", f"live with {plan.picture_model}")
-            screen.note("What these runs cost is not known before; the table at the end tells what was billed.")
+            screen.note("The cost of these runs is not known before; the table at the end shows it.")
             yield wiro
         return
     async with WiroEmulator() as emulator, AsyncWiro(**emulator.options()) as wiro:
-        screen.title("wiro_async", "against an emulator on this machine: nothing leaves it, nothing is billed")
+        screen.title("wiro_async", "on an emulator on this machine: nothing leaves it, nothing is billed")
         yield wiro
 
 
 @attrs.define
 class _Show:
-    """Plays the parts, one after the other; a part that fails does not keep the others from playing."""
+    """Plays the parts one after the other. A part that fails does not stop the others."""
 
     _wiro: AsyncWiro
     _plan: Plan
@@ -83,7 +83,7 @@ class _Show:
     _totals: list[Totals] = attrs.field(factory=list[Totals])
 
     async def play(self) -> bool:
-        """Whether everything worked."""
+        """Play all parts, and return whether everything worked."""
         plan, screen = self._plan, self._screen
         screen.part("One picture", f"run({plan.picture_model!r}, …, on_event=…)")
         one = await self._part("one picture", 1, one_picture(self._wiro, plan, screen))
@@ -130,10 +130,10 @@ def _parser() -> argparse.ArgumentParser:
         description="A picture, an answer and a batch of pictures, on an emulator or live.",
     )
     parser.add_argument("--live", metavar="MODEL", help="use this live picture model; needs WIRO_API_KEY")
-    parser.add_argument("--live-text", metavar="MODEL", help="with --live: stream an answer of this model, too")
-    parser.add_argument("--pictures", type=_count, help="how many (200; live 4)")
-    parser.add_argument("--in-flight", type=_count, help="how many at a time (50; live 4)")
-    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where they go (demo-output)")
+    parser.add_argument("--live-text", metavar="MODEL", help="with --live: also stream an answer of this model")
+    parser.add_argument("--pictures", type=_count, help="number of pictures (200; live 4)")
+    parser.add_argument("--in-flight", type=_count, help="number of pictures in flight (50; live 4)")
+    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="output folder (demo-output)")
     parser.add_argument("--open", action="store_true", help="open the contact sheet in a browser at the end")
     return parser
 

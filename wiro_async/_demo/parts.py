@@ -1,4 +1,4 @@
-"""The three parts of the demo, each done as a user of the library would do it."""
+"""The three parts of the demo, as a user of the SDK would write them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import attrs
 
 from wiro_async._api.batch import Batch, BatchItem, RunRequest
 from wiro_async._api.results.task_result import TaskResult
-from wiro_async._demo.prompts import ONE, QUESTION, Wish, wishes
+from wiro_async._demo.prompts import ONE, QUESTION, PictureSpec, picture_specs
 from wiro_async._demo.records import Answer, Picture, Totals, shown_money, shown_seconds
 from wiro_async._demo.screen import Bar, Screen
 from wiro_async._errors import WiroError
@@ -27,11 +27,11 @@ ANSWER_SECONDS = 4.0
 
 @attrs.frozen
 class Plan:
-    """What is to be done.
+    """What the demo does.
 
     Attributes:
-        text_model: None leaves the answer out.
-        paced: whether the models take the emulator's own parameters: sizes, and how long to take.
+        text_model: the model of the answer; None skips it.
+        paced: whether the models accept the emulator's own parameters, sizes and duration.
     """
 
     picture_model: str
@@ -43,7 +43,7 @@ class Plan:
 
 
 async def one_picture(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Picture, Totals]:
-    """One `run`, its progress in a bar."""
+    """Make one picture with `run`, and show its progress in a bar."""
     width, height = ONE_SIZE
     paced = {"width": width, "height": height, "seconds": ONE_SECONDS} if plan.paced else {}
     start = anyio.current_time()
@@ -70,7 +70,7 @@ async def one_picture(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Pict
 
 
 async def one_answer(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Answer, Totals]:
-    """One answer of a language model, shown as it is written."""
+    """Stream one answer of a language model."""
     assert plan.text_model is not None
     paced = {"seconds": ANSWER_SECONDS} if plan.paced else {}
     start = anyio.current_time()
@@ -92,7 +92,7 @@ async def one_answer(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Answe
 
 
 async def many_pictures(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[list[Picture], Totals]:
-    """A batch; every picture is saved as soon as it is there."""
+    """Make a batch of pictures, and save each one as soon as it is ready."""
     album = _Album(plan, anyio.current_time())
     with screen.bar("pictures") as bar:
         async with (
@@ -120,21 +120,21 @@ async def many_pictures(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[li
 
 
 class _Album:
-    """Asks for the pictures one by one, as the batch has room, and keeps what comes of them."""
+    """Yields the requests when the batch asks for them, and keeps the results."""
 
     def __init__(self, plan: Plan, start: float) -> None:
         self._plan = plan
         self._started: dict[int, float] = {}
-        self._wishes: dict[int, Wish] = {}
+        self._specs: dict[int, PictureSpec] = {}
         self.start = start
         self.pictures: list[Picture] = []
 
     def requests(self) -> Iterator[RunRequest]:
-        for wish in wishes(self._plan.pictures):
-            self._wishes[wish.index] = wish
-            self._started[wish.index] = self._now()
-            more = {"width": wish.width, "height": wish.height, "seconds": wish.seconds} if self._plan.paced else {}
-            yield RunRequest(self._plan.picture_model, {"prompt": wish.prompt, **more}, key=wish.prompt)
+        for spec in picture_specs(self._plan.pictures):
+            self._specs[spec.index] = spec
+            self._started[spec.index] = self._now()
+            more = {"width": spec.width, "height": spec.height, "seconds": spec.seconds} if self._plan.paced else {}
+            yield RunRequest(self._plan.picture_model, {"prompt": spec.prompt, **more}, key=spec.prompt)
 
     def show(self, bar: Bar, batch: Batch) -> None:
         stats, total = batch.stats, self._plan.pictures
@@ -143,17 +143,17 @@ class _Album:
         bar.show(ended / total, words)
 
     async def take(self, item: BatchItem) -> None:
-        wish, ended = self._wishes.pop(item.index), self._now()
+        spec, ended = self._specs.pop(item.index), self._now()
         picture = Picture(
             item.index,
-            wish.prompt,
-            wish.ratio if self._plan.paced else 1.0,
+            spec.prompt,
+            spec.ratio if self._plan.paced else 1.0,
             started=self._started.pop(item.index),
             ended=ended,
         )
-        self.pictures.append(await self._saved(picture, item))
+        self.pictures.append(await self._save(picture, item))
 
-    async def _saved(self, picture: Picture, item: BatchItem) -> Picture:
+    async def _save(self, picture: Picture, item: BatchItem) -> Picture:
         result = item.result
         if result is None:
             return attrs.evolve(picture, problem=str(item.error))

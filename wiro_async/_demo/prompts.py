@@ -1,4 +1,4 @@
-"""What the demo asks for: every subject in every mood, so that no two pictures are alike."""
+"""The prompts of the demo: every subject in every mood, so that no two pictures are alike."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ QUESTION = "Explain photography to me."
 
 
 @attrs.frozen
-class Wish:
-    """One picture to be made.
+class PictureSpec:
+    """One picture to make.
 
     Attributes:
-        seconds: how long the emulator is to take for it.
+        seconds: duration of the run on the emulator.
     """
 
     index: int
@@ -66,11 +66,11 @@ class Wish:
         return self.width / self.height
 
 
-def wishes(count: int) -> Iterator[Wish]:
-    """Pictures to be made, the same every time."""
-    chance = Random(count)
+def picture_specs(count: int) -> Iterator[PictureSpec]:
+    """Yield pictures to make, the same ones every time."""
+    rng = Random(count)
     for index in range(count):
         row, column = divmod(index, len(SUBJECTS))
         mood = MOODS[(row + 3 * column) % len(MOODS)]
-        width, height = chance.choice(SIZES)
-        yield Wish(index, f"{SUBJECTS[column]} {mood}", width, height, round(chance.uniform(2.0, 5.0), 2))
+        width, height = rng.choice(SIZES)
+        yield PictureSpec(index, f"{SUBJECTS[column]} {mood}", width, height, round(rng.uniform(2.0, 5.0), 2))

@@ -1,4 +1,4 @@
-"""What the parts of the demo bring home."""
+"""The results of the parts of the demo."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import attrs
 
 @attrs.frozen
 class Picture:
-    """One run that was to make a picture.
+    """One run that makes a picture.
 
     Attributes:
-        file: where it lies, None if the run failed.
-        problem: why it failed.
-        started, ended: seconds since the part began.
-        elapsed: seconds the model ran.
         ratio: width over height.
+        file: the saved picture; None if the run failed.
+        problem: the reason of a failure.
+        started: seconds from the start of the part to the start of the run.
+        ended: seconds from the start of the part to the end of the run.
+        elapsed: seconds that the model ran.
     """
 
     index: int
@@ -44,11 +45,11 @@ class Answer:
 
 @attrs.frozen
 class Totals:
-    """What a part took.
+    """Figures of a part.
 
     Attributes:
-        wall: seconds by the clock.
-        alone: seconds the same runs would have taken one after the other.
+        wall: seconds that the part took.
+        alone: seconds that its runs would take one after the other.
     """
 
     name: str
@@ -70,11 +71,11 @@ class Totals:
 
 
 def shown_seconds(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Return seconds as text, with minutes from one minute on."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
 def shown_money(cost: Decimal) -> str:
-    """US dollars; below one with hundredths of a cent, where there are any."""
+    """Return US dollars as text, below one dollar with hundredths of a cent if there are any."""
     return f"${cost:,.2f}" if cost >= 1 else f"${cost:.4f}".removesuffix("00")

@@ -1,4 +1,4 @@
-"""What the demo shows: bars and colours in a terminal, plain lines elsewhere."""
+"""The output of the demo: bars and colours in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ class Bar(Protocol):
     """A progress bar."""
 
     def show(self, fraction: float | None, detail: str) -> None:
-        """How far it is, None while unknown, and a few words on it."""
+        """Show the fraction, None if unknown, and a few words."""
 
 
 class Screen:
-    """Writes to a terminal, or to whatever the output is piped into."""
+    """Writes to a terminal or to a pipe."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def title(self, title: str, note: str) -> None:
-        """The beginning."""
+        """Print the title of the demo."""
         self._console.print(f"\n  [bold]{escape(title)}[/]  [dim]{escape(note)}[/]", highlight=False, soft_wrap=True)
 
     def part(self, name: str, note: str) -> None:
-        """The beginning of a part."""
+        """Print the title of a part."""
         self._console.print(f"\n  [bold cyan]{escape(name)}[/]  [dim]{escape(note)}[/]", highlight=False)
 
     def done(self, text: str) -> None:
-        """Something worked."""
+        """Print a success."""
         self._console.print(f"  [green]✓[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """Something to know."""
+        """Print a note."""
         self._console.print(f"  [dim]{escape(text)}[/]", highlight=False, soft_wrap=True)
 
     def problem(self, text: str) -> None:
-        """Something failed."""
+        """Print a failure."""
         self._console.print(f"  [red]✗[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, label: str) -> Generator[Bar]:
-        """A bar that moves in place, or one line for every fifth of the way."""
+        """Show a bar that moves in place, or one line for every fifth of the progress."""
         if not self._console.is_terminal:
             yield _Lines(self._console, label)
             return
@@ -68,11 +68,11 @@ class Screen:
             yield _Moving(progress)
 
     def prose(self) -> Prose:
-        """A place for text that comes in pieces."""
+        """Return a writer for text that arrives in pieces."""
         return Prose(self._console)
 
     def table(self, parts: Sequence[Totals], currency_note: str) -> None:
-        """The last word."""
+        """Print the table at the end."""
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
         table.add_column("  ")
         for header in ("runs", "failures", "cost", "wall time", "one by one"):
@@ -86,7 +86,7 @@ class Screen:
 
 
 class Prose:
-    """Text that comes in pieces, broken between words; thinking is dimmed."""
+    """Writes text that arrives in pieces. Lines break between words, and thinking is dimmed."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -95,7 +95,7 @@ class Prose:
         self._kind = ""
 
     def write(self, text: str, kind: str) -> None:
-        """Add a piece."""
+        """Write a piece."""
         if kind != self._kind:
             self.end(blank=bool(self._kind))
             self._kind = kind
@@ -103,7 +103,7 @@ class Prose:
             self._put(piece)
 
     def end(self, blank: bool = False) -> None:
-        """End the line, if one was begun."""
+        """End the current line, if there is one."""
         if self._column:
             self._break()
         if blank:
@@ -128,7 +128,7 @@ class Prose:
 
 
 class _Moving:
-    """A bar of a terminal."""
+    """A bar in a terminal."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -144,7 +144,7 @@ class _Moving:
 
 
 class _Lines:
-    """A bar where nothing can move."""
+    """A bar outside a terminal: one line for each step."""
 
     def __init__(self, console: Console, label: str) -> None:
         self._console = console

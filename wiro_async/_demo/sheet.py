@@ -1,4 +1,4 @@
-"""The contact sheet: one page that needs nothing but the pictures beside it."""
+"""The contact sheet: one page that needs only the pictures next to it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,21 @@ CHART_WIDTH = 1200
 def contact_sheet(
     folder: Path, one: Picture | None, answer: Answer | None, many: Sequence[Picture], totals: Totals, plan: Plan
 ) -> str:
-    """The page, to be written into `folder`."""
+    """Return the page for a folder."""
+    subtitle = (
+        f"{plan.in_flight} at a time with {plan.picture_model}. "
+        f"One after the other they would take {shown_seconds(totals.alone)}."
+    )
     template = Template((files("wiro_async._demo") / "sheet.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=f"{totals.runs - totals.failures} pictures in {shown_seconds(totals.wall)}",
-        subtitle=_subtitle(totals, plan),
+        subtitle=escape(subtitle.replace(" min ", "\u00a0min\u00a0")),
         tiles=_tiles(totals, plan),
         chart=_chart(many, totals.wall),
         opening=_opening(folder, one, answer),
         gallery="\n".join(_figure(folder, picture) for picture in many),
         footer="Made by <code>python -m wiro_async demo</code> "
         + ("on an emulator: nothing was billed." if plan.paced else f"with {escape(plan.picture_model)}, live."),
-    )
-
-
-def _subtitle(totals: Totals, plan: Plan) -> str:
-    return escape(
-        f"{plan.in_flight} at a time with {plan.picture_model}. "
-        f"One after the other they would have taken {shown_seconds(totals.alone)}.".replace(" min ", "\u00a0min\u00a0")
     )
 
 
@@ -49,13 +46,13 @@ def _tiles(totals: Totals, plan: Plan) -> str:
         ("in flight", str(plan.in_flight)),
         ("wall time", shown_seconds(totals.wall)),
         ("faster than one by one", f"{times:.1f}×"),
-        ("cost" if not plan.paced else "cost, pretended", shown_money(totals.cost)),
+        ("cost" if not plan.paced else "cost, not billed", shown_money(totals.cost)),
     )
     return "\n".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in facts)
 
 
 def _chart(pictures: Iterable[Picture], wall: float) -> str:
-    """Every run as a bar from its submit to its end, in as many lanes as there were runs in flight."""
+    """Draw every run as a bar from its submission to its end, in as many lanes as there were runs in flight."""
     lanes: list[float] = []
     bars: list[str] = []
     scale = CHART_WIDTH / (wall or 1.0)
@@ -72,8 +69,8 @@ def _chart(pictures: Iterable[Picture], wall: float) -> str:
     height = max(1, len(lanes)) * (LANE_HEIGHT + LANE_GAP)
     return (
         f'<svg viewBox="0 0 {CHART_WIDTH} {height}" preserveAspectRatio="none" role="img"'
-        f' aria-label="When each run began and ended">'
-        f"{''.join(bars)}</svg><p><span>0 s</span><span>each bar is a run, from its submit to its end</span>"
+        f' aria-label="Start and end of each run">'
+        f"{''.join(bars)}</svg><p><span>0 s</span><span>each bar is a run, from its submission to its end</span>"
         f"<span>{shown_seconds(wall)}</span></p>"
     )
 

@@ -3,32 +3,61 @@
     with WiroEmulator() as server:
         wiro = AsyncWiro(**server.options())
 
-Needs the extra: `pip install "wiro-async[emulator]"`. Names are imported when first used, so that the pytest
-plugin next door costs nothing until a test asks for an emulator.
+Needs the extra: `pip install "wiro-async[emulator]"`. Names are imported at first use, so that the pytest plugin in
+this package costs nothing until a test asks for an emulator.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._chaos import ChaosPlan, Quirks
-    from ._emulator import ConnectionOptions, WiroEmulator
-    from ._faults import Faults
-    from ._http_faults import Cut, Delay, DelayAnswer, HttpFault, ResetAfter, ResetBefore, Respond
-    from ._ledger import Ledger
-    from ._models import STANDARD
-    from ._realtime import Voice, VoiceSession
-    from ._records import (
+    from wiro_async.testing._catalogue.standard import STANDARD
+    from wiro_async.testing._catalogue.voices import tone
+    from wiro_async.testing._emulator import ConnectionOptions, WiroEmulator
+    from wiro_async.testing._faults.chaos import ChaosPlan, Quirks
+    from wiro_async.testing._faults.http_faults import (
+        Cut,
+        Delay,
+        DelayAnswer,
+        Exchange,
+        HttpFault,
+        ResetAfter,
+        ResetBefore,
+        Respond,
+    )
+    from wiro_async.testing._faults.socket_faults import (
+        CloseAfterTask,
+        Connection,
+        DelayMessages,
+        DropAfter,
+        DropAfterAudio,
+        Duplicate,
+        Forward,
+        HalfOpen,
+        Mute,
+        MuteAfter,
+        NoWelcome,
+        Outgoing,
+        RefuseUpgrade,
+        Reorder,
+        Rubbish,
+        SocketFault,
+    )
+    from wiro_async.testing._faults.switches import Faults
+    from wiro_async.testing._json import Json
+    from wiro_async.testing._records import (
         Call,
         CallbackRecord,
-        Json,
         RefusedError,
         SocketRecord,
         Submission,
         TaskSnapshot,
         Upload,
     )
-    from ._scripts import (
+    from wiro_async.testing._scripts import (
+        CLOSING,
+        OPENING,
+        EarlierRun,
         FileOutput,
         ModelScript,
         Outputs,
@@ -40,28 +69,18 @@ if TYPE_CHECKING:
         progress,
         timeline,
     )
-    from ._socket_faults import (
-        CloseAfterTask,
-        DelayMessages,
-        DropAfter,
-        DropAfterAudio,
-        Duplicate,
-        HalfOpen,
-        Mute,
-        MuteAfter,
-        NoWelcome,
-        RefuseUpgrade,
-        Reorder,
-        Rubbish,
-        SocketFault,
-    )
+    from wiro_async.testing._service.ledger import Ledger
+    from wiro_async.testing._service.voice_session import Voice, VoiceSession
 
 __all__ = [
+    "CLOSING",
+    "OPENING",
     "STANDARD",
     "Call",
     "CallbackRecord",
     "ChaosPlan",
     "CloseAfterTask",
+    "Connection",
     "ConnectionOptions",
     "Cut",
     "Delay",
@@ -70,8 +89,11 @@ __all__ = [
     "DropAfter",
     "DropAfterAudio",
     "Duplicate",
+    "EarlierRun",
+    "Exchange",
     "Faults",
     "FileOutput",
+    "Forward",
     "HalfOpen",
     "HttpFault",
     "Json",
@@ -80,6 +102,7 @@ __all__ = [
     "Mute",
     "MuteAfter",
     "NoWelcome",
+    "Outgoing",
     "Outputs",
     "Quirks",
     "RawOutput",
@@ -104,19 +127,23 @@ __all__ = [
     "evenly",
     "progress",
     "timeline",
+    "tone",
 ]
 
 
 _HOMES = (
     "_emulator",
-    "_chaos",
-    "_faults",
-    "_http_faults",
-    "_models",
-    "_realtime",
+    "_catalogue.standard",
+    "_catalogue.voices",
+    "_faults.chaos",
+    "_faults.http_faults",
+    "_faults.socket_faults",
+    "_faults.switches",
+    "_json",
     "_records",
     "_scripts",
-    "_socket_faults",
+    "_service.ledger",
+    "_service.voice_session",
 )
 
 

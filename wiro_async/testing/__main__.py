@@ -1,4 +1,4 @@
-"""`python -m wiro_async.testing`: an emulator in a process of its own."""
+"""`python -m wiro_async.testing`: an emulator in its own process."""
 
 import argparse
 import json
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from . import WiroEmulator
+from wiro_async.testing import WiroEmulator
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGINT or SIGTERM, or until standard input ends if that is a pipe.
 
-    When ready, one JSON line with the connection options is printed to standard output.
+    Prints one JSON line with the connection options to standard output when ready.
     """
     options = _parser().parse_args(arguments)
     emulator = WiroEmulator(
@@ -45,11 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m wiro_async.testing", description=main.__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
-    parser.add_argument("--speed", type=float, default=1.0, help="run everything this many times faster")
-    parser.add_argument("--balance", type=Decimal, default=Decimal(1000), help="money at the start, in dollars")
+    parser.add_argument("--speed", type=float, default=1.0, help="run everything this many times as fast")
+    parser.add_argument("--balance", type=Decimal, default=Decimal(1000), help="US dollars at the start")
     parser.add_argument("--generation", choices=("mixed", "older", "newer"), default="mixed")
-    parser.add_argument("--no-secret", action="store_true", help="ask for the key only, no signature")
-    parser.add_argument("--ledger", type=Path, metavar="FILE", help="write the ledger there as JSON at the end")
+    parser.add_argument("--no-secret", action="store_true", help="require only the key, no signature")
+    parser.add_argument("--ledger", type=Path, metavar="FILE", help="write the ledger to this file as JSON at the end")
     return parser
 
 

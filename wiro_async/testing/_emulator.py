@@ -1,4 +1,4 @@
-"""`WiroEmulator`: the whole service on a loopback port, in a thread of its own."""
+"""`WiroEmulator`: the service on a loopback port, in its own thread."""
 
 import asyncio
 import socket
@@ -14,15 +14,14 @@ import anyio.to_thread
 import uvicorn
 
 from wiro_async._tuning import Tuning
-
-from ._app import App
-from ._faults import Faults
-from ._ledger import Ledger
-from ._models import STANDARD
-from ._scripts import ModelScript
-from ._server import HttpConnection, Server, SocketConnection
-from ._service import Service
-from ._socket import PATH
+from wiro_async.testing._catalogue.standard import STANDARD
+from wiro_async.testing._faults.switches import Faults
+from wiro_async.testing._scripts import ModelScript
+from wiro_async.testing._server.app import App
+from wiro_async.testing._server.socket_session import PATH
+from wiro_async.testing._server.uvicorn_server import HttpConnection, Server, SocketConnection
+from wiro_async.testing._service.ledger import Ledger
+from wiro_async.testing._service.service import Service
 
 
 class ConnectionOptions(TypedDict):
@@ -38,19 +37,19 @@ class ConnectionOptions(TypedDict):
 class WiroEmulator:
     """A Wiro service on loopback: HTTP, server-sent events and WebSocket, with scripted models and faults.
 
-    Use it with `with` or `async with`; it runs in its own thread, so one emulator outlives any number of
-    event loops.
+    Use it with `with` or `async with`. It runs in its own thread, so one emulator serves any number of event loops.
 
     Args:
-        models: added to the standard ones, or in their place where the slugs are equal.
-        api_key: the one that is accepted.
-        api_secret: signatures are asked for; None: the key is enough.
-        balance: US dollars at the start. A tenth of them, up to 25, is how many tasks may run at a time; above 250
-            dollars there is no limit.
-        speed: all runs are that many times faster than in life.
-        generation: which socket messages are spoken: "older", "newer", or "mixed" (in turn).
-        host, port: where it listens; 0 takes a free port.
-        tuning: the timing of sessions that connect with `options()`; a test that cannot wait makes it shorter.
+        models: added to the standard models. A model with the slug of a standard one replaces it.
+        api_key: the accepted key.
+        api_secret: the secret that signs requests. With None, the key is enough.
+        balance: US dollars at the start. The account may run a tenth of that number of tasks at a time; there is no
+            limit above 250 dollars.
+        speed: runs are this many times as fast as in production.
+        generation: the generation of socket messages: "older", "newer", or "mixed" (tasks alternate).
+        host: the address to listen on.
+        port: the port to listen on. 0 takes a free port.
+        tuning: the timing of sessions that connect with `options()`, for tests that cannot wait.
 
     Raises:
         ValueError: a setting is wrong.
@@ -70,9 +69,9 @@ class WiroEmulator:
         tuning: Tuning | None = None,
     ) -> None:
         if not 0 < speed < float("inf"):
-            raise ValueError(f"speed is {speed!r}; give a number above 0, such as 20 for twenty times as fast as life")
+            raise ValueError(f"speed is {speed!r}; pass a number above 0, such as 20 for twenty times the speed")
         if generation not in ("mixed", "older", "newer"):
-            raise ValueError(f"generation is {generation!r}; give 'mixed', 'older' or 'newer'")
+            raise ValueError(f"generation is {generation!r}; pass 'mixed', 'older' or 'newer'")
         self.api_key = api_key
         self.api_secret = api_secret
         self.tuning = tuning
@@ -85,12 +84,12 @@ class WiroEmulator:
 
     @property
     def base_url(self) -> str:
-        """Where the HTTP API is, once started."""
+        """The URL of the HTTP API, once started."""
         return f"http://{self._host}:{self._port}/v1"
 
     @property
     def socket_url(self) -> str:
-        """Where the WebSocket is, once started."""
+        """The URL of the WebSocket, once started."""
         return f"ws://{self._host}:{self._port}{PATH}"
 
     @property
@@ -100,16 +99,16 @@ class WiroEmulator:
 
     @property
     def ledger(self) -> Ledger:
-        """Everything that was asked of the emulator."""
+        """Everything that the emulator received."""
         return self._service.ledger
 
     @property
     def faults(self) -> Faults:
-        """The switches for what goes wrong."""
+        """The switches for faults."""
         return self._service.faults
 
     def options(self) -> ConnectionOptions:
-        """Keyword arguments for `AsyncWiro`."""
+        """Return the keyword arguments that connect an `AsyncWiro`."""
         options: ConnectionOptions = {
             "api_key": self.api_key,
             "api_secret": self.api_secret,
@@ -121,10 +120,12 @@ class WiroEmulator:
         return options
 
     def start(self) -> None:
-        """Open the port and serve; returns when requests are answered. Blocks for some milliseconds."""
-        listener = _listen(self._host, self._port)
+        """Open the port and serve. Returns when the emulator is ready, after some milliseconds."""
+        plain = socket.create_server((self._host, self._port), backlog=2048)
+        # asyncio turns off Nagle's algorithm (40 ms a response) only for sockets that are marked as TCP.
+        listener = socket.socket(plain.family, plain.type, socket.IPPROTO_TCP, plain.detach())
         self._port = listener.getsockname()[1]
-        self._service.files.base_url = self.base_url
+        self._service.files.serve_at(self.base_url)
         self._stop = Future()
         self._thread = threading.Thread(target=self._serve, args=(listener,), name="wiro-emulator", daemon=True)
         self._thread.start()
@@ -180,9 +181,3 @@ class WiroEmulator:
                 runner.run(server.serve([listener]))
             finally:
                 self._service.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket that says it is TCP: else asyncio leaves Nagle's algorithm on, at 40 ms an answer."""
-    plain = socket.create_server((host, port), backlog=2048)
-    return socket.socket(plain.family, plain.type, socket.IPPROTO_TCP, plain.detach())

@@ -1,21 +1,22 @@
-"""What the emulator writes down, and the JSON it speaks."""
+"""What the ledger records, and the error that refuses a request."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import attrs
 
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-"""Any JSON value."""
+from wiro_async.testing._json import Json
 
 Generation: TypeAlias = Literal["older", "newer"]
-"""Which of the two generations of socket messages a task speaks."""
+"""The format of a task's socket messages: the service sends two."""
 
 KEPT_BYTES = 16 * 2**20
+INVALID = "Request parameters are invalid."
 
 
 class RefusedError(Exception):
-    """The service says no: becomes an error envelope with this code, text and HTTP status."""
+    """The service refuses a request: an error envelope with this code, text and HTTP status."""
 
     def __init__(self, code: int, message: str, status: int = 200) -> None:
         super().__init__(code, message, status)
@@ -26,7 +27,7 @@ class RefusedError(Exception):
 
 @attrs.frozen
 class Upload:
-    """A file that came in a multipart body. `data` is None above 16 MiB; size and digest are always right."""
+    """A file of a multipart body. `data` is None above 16 MiB; size and digest are always set."""
 
     field: str
     name: str
@@ -38,7 +39,7 @@ class Upload:
 
 @attrs.define(eq=False)
 class Call:
-    """One HTTP request as it arrived. `status` is None until answered, and stays None if it never was."""
+    """One HTTP request as it arrived. `status` is None until a response is sent."""
 
     method: str
     path: str
@@ -49,10 +50,18 @@ class Call:
     files: tuple[Upload, ...] = ()
     status: int | None = None
 
+    def received(self, parameters: Mapping[str, Json], files: tuple[Upload, ...]) -> None:
+        """Record the content of the body."""
+        self.parameters, self.files = parameters, files
+
+    def answered(self, status: int) -> None:
+        """Record the status of the response."""
+        self.status = status
+
 
 @attrs.frozen
 class Submission:
-    """One billed run, whether or not its answer reached the client. Parameters are as they were sent."""
+    """One billed run, even if the client never received its response. Parameters are as sent."""
 
     task_id: str
     token: str
@@ -68,8 +77,10 @@ class Submission:
 class SocketRecord:
     """One WebSocket connection: when it was open, and which tokens it registered, in order.
 
-    `messages` counts what was sent to it, audio included; `asked` has the types of all messages from it, `heard` the
-    bytes of audio in each frame from it.
+    Attributes:
+        messages: number of messages sent to the client, audio included.
+        asked: types of the messages received from the client.
+        heard: size in bytes of each audio frame received from the client.
     """
 
     opened_at: float
@@ -80,10 +91,24 @@ class SocketRecord:
     heard: list[int] = attrs.field(factory=list[int])
     closed_at: float | None = None
 
+    def register(self, token: str) -> int:
+        """Record a token and return its position among the tokens of this connection."""
+        if token not in self.tokens:
+            self.tokens.append(token)
+        return self.tokens.index(token)
+
+    def count_message(self) -> None:
+        """Count a message sent to the client."""
+        self.messages += 1
+
+    def close(self) -> None:
+        """Record that the connection is closed."""
+        self.closed_at = time.time()
+
 
 @attrs.frozen
 class CallbackRecord:
-    """One delivery to a run's `callbackUrl`. `status` is None when nobody answered."""
+    """One request to a run's `callbackUrl`. `status` is None if no response came."""
 
     task_id: str
     url: str
@@ -92,7 +117,7 @@ class CallbackRecord:
 
 @attrs.frozen
 class TaskSnapshot:
-    """Where a task stands right now, whatever the faults let a client see."""
+    """The current state of a task, regardless of what faults show to clients."""
 
     id: str
     token: str

@@ -1,25 +1,30 @@
-"""Scripted models as data: what a run says, when, and what it leaves behind."""
+"""Scripted models as data: the messages of a run, their times, and the outputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
-import orjson
 
-from ._records import Generation, Json, RefusedError, Upload
+from wiro_async.testing._json import Json, decode
+from wiro_async.testing._records import Generation, RefusedError, Upload
 
 if TYPE_CHECKING:
-    from ._realtime import Voice, VoiceSession
+    from wiro_async.testing._service.voice_session import Voice, VoiceSession
 
 
 @attrs.frozen
 class Step:
-    """One moment of a run: `after` seconds past the step before it, a message of this `type` goes out.
+    """One message of a run, sent `after` seconds past the step before it.
 
-    `log` and `error` are appended to debugoutput and debugerror; `segments` is what the SSE stream shows;
-    `extra` goes into the message's top level.
-    Stages become the task's stored status; `stored` makes any other type do so too.
+    A stage such as `task_start` also becomes the task's stored status.
+
+    Attributes:
+        log: text appended to `debugoutput`.
+        error: text appended to `debugerror`.
+        segments: the segments that the event stream sends.
+        stored: store `type` as the task's status even if it is no stage.
+        extra: more keys for the top level of the message.
     """
 
     type: str
@@ -34,7 +39,7 @@ class Step:
 
 @attrs.frozen
 class FileOutput:
-    """An output file, downloadable once the run is over."""
+    """An output file. Clients can download it after the run."""
 
     name: str
     content_type: str
@@ -53,10 +58,12 @@ Outputs: TypeAlias = tuple[FileOutput | RawOutput, ...]
 
 @attrs.frozen
 class Script:
-    """A whole run. Without a closing step it never ends; `outputs` may be a function, called in a thread.
+    """A whole run. Without a closing step it never ends.
 
-    A `realtime` run is a session: what makes its voice is called for each, and the run goes on to its end when the
-    client ends the session.
+    Attributes:
+        outputs: the outputs, or a function that returns them. The function is called in a thread.
+        realtime: makes the voice of a realtime session. The run plays its closing steps when the client ends the
+            session.
     """
 
     steps: tuple[Step, ...]
@@ -68,7 +75,7 @@ class Script:
 
 @attrs.frozen
 class EarlierRun:
-    """A run of a model before this one, as `previousTaskToken` names it: what it was given, and its raw output."""
+    """An earlier run that `previousTaskToken` names: its parameters and its raw output."""
 
     model: str
     parameters: Mapping[str, Json]
@@ -78,7 +85,12 @@ class EarlierRun:
 
 @attrs.frozen
 class RunInput:
-    """What a run was given. `fetch` resolves URLs of the emulator's own files, `earlier` tokens of runs."""
+    """The inputs of a run, and the state a script may look up.
+
+    Attributes:
+        fetch: returns the bytes behind a URL of the emulator, or None for other URLs.
+        earlier: returns the run with a token, or None.
+    """
 
     parameters: Mapping[str, Json]
     files: Mapping[str, Sequence[Upload]]
@@ -87,40 +99,39 @@ class RunInput:
     earlier: Callable[[str], EarlierRun | None] = lambda token: None
 
     def text(self, name: str, default: str = "") -> str:
-        """A parameter as text."""
+        """Return a parameter as text."""
         value = self.parameters.get(name)
         if isinstance(value, bool):
             return str(value).lower()
         return default if value is None or value == "" else str(value)
 
     def number(self, name: str, default: float) -> float:
-        """A parameter as a number, refused in the service's words if it is none."""
+        """Return a parameter as a number. Raises `RefusedError` if it is none."""
         try:
             return float(self.text(name, str(default)))
         except ValueError:
             raise RefusedError(0, f"Request parameter [{name}] must be integer or float") from None
 
     def json(self, name: str) -> Json:
-        """A parameter that is JSON, or JSON text as multipart bodies have it."""
+        """Return a parameter that is JSON, or JSON text as in multipart bodies. Raises `RefusedError` for bad JSON."""
         value = self.parameters.get(name)
         if not isinstance(value, str) or value[:1] not in ("{", "["):
             return value
         try:
-            decoded: Json = orjson.loads(value)
+            return decode(value)
         except ValueError:
             raise RefusedError(0, f"Request parameter [{name}] must be JSON") from None
-        return decoded
 
     def integer(self, name: str, default: int) -> int:
-        """A parameter as a whole number."""
+        """Return a parameter as an integer."""
         return int(self.number(name, default))
 
     def has(self, name: str) -> bool:
-        """Whether the parameter came, as a value, as a file or as `{name}Url`."""
+        """Return whether the parameter was sent as a value, as a file or as `{name}Url`."""
         return any((self.parameters.get(name), self.parameters.get(f"{name}Url"), self.files.get(name)))
 
     def urls(self, name: str) -> list[str]:
-        """The URLs given for a file parameter, under its own name or `{name}Url`."""
+        """Return the URLs sent for a file parameter, under its own name or `{name}Url`."""
         found: list[str] = []
         for value in (self.parameters.get(name), self.parameters.get(f"{name}Url")):
             items = [value] if isinstance(value, str) else value if isinstance(value, Sequence) else []
@@ -130,9 +141,10 @@ class RunInput:
 
 @attrs.frozen
 class ModelScript:
-    """A model the emulator can run: its slug ("owner/model"), and a function from input to `Script`.
+    """A model that the emulator can run: its slug ("owner/model") and a function from inputs to a `Script`.
 
-    `tool` is merged over the record that Tool/Detail gives; `modelid` and prices belong there as well.
+    Attributes:
+        tool: entries that override the record which Tool/Detail sends; model ids and prices belong here, too.
     """
 
     slug: str
@@ -141,15 +153,43 @@ class ModelScript:
     required_files: tuple[str, ...] = ()
     tool: Mapping[str, Json] = attrs.field(factory=dict[str, Json], repr=False)
 
-    def play(self, given: RunInput) -> Script:
-        """The script of one run, or a `RefusedError` if something required is missing."""
+    def play(self, inputs: RunInput) -> Script:
+        """Return the script of one run. Raises `RefusedError` if a required parameter is missing."""
         for name in self.required:
-            if not given.has(name):
+            if not inputs.has(name):
                 raise RefusedError(0, f"Request parameter [{name}] required")
         for name in self.required_files:
-            if not given.has(name):
+            if not inputs.has(name):
                 raise RefusedError(0, f"Request files [{name}] required")
-        return self.script(given)
+        return self.script(inputs)
+
+    def record(self, *, summary: bool = False) -> dict[str, Json]:
+        """Return the record of the model as Tool/Detail sends it, made from its slug and its `tool` entries."""
+        owner, _, project = self.slug.partition("/")
+        base: dict[str, Json] = {
+            "id": "611",
+            "title": project.replace("-", " ").title(),
+            "slugowner": owner,
+            "slugproject": project,
+            "cleanslugowner": owner,
+            "cleanslugproject": project,
+            "description": "",
+            "image": "",
+            "categories": [],
+            "tags": [],
+            "samples": [],
+            "computingtime": "1 second",
+            "readme": "",
+            "marketplace": "1",
+            "dynamicprice": "",
+            "cps": "0.001",
+            "approximatelycost": "0.001",
+            "averagepoint": "5.00",
+            "taskstat": {"runcount": "0", "successcount": "0", "errorcount": "0", "lastruntime": "0"},
+            "inspire": [],
+            "parameters": [],
+        }
+        return {**base, **self.tool, **({"parameters": None} if summary else {})}
 
 
 OPENING = ("task_accept", "task_preprocess_start", "task_preprocess_end", "task_assign", "task_start")
@@ -159,10 +199,11 @@ CLOSING = ("task_output_full", "task_end", "task_postprocess_start", "task_postp
 def timeline(
     seconds: float = 1.0, events: Sequence[Step] = (), *, overhead: float = 0.1, full: Json = ""
 ) -> tuple[Step, ...]:
-    """A typical run: the opening stages, `events` spread evenly over `seconds`, the closing stages.
+    """Return the steps of a typical run: opening stages, `events` spread evenly over `seconds`, closing stages.
 
-    `overhead` is what the stages around the run take, half before and half after, in seconds;
-    `full` is the message of `task_output_full`.
+    Args:
+        overhead: seconds that the stages take, half of them before the run and half after it.
+        full: the message of `task_output_full`.
     """
     gap = seconds / (len(events) + 1)
     opening = [Step(stage, after=overhead / 2 / len(OPENING)) for stage in OPENING]
@@ -173,13 +214,13 @@ def timeline(
 
 
 def evenly(seconds: float, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The same steps, spread evenly over `seconds`."""
+    """Spread steps evenly over `seconds`."""
     gap = seconds / len(steps)
     return tuple(attrs.evolve(step, after=gap) for step in steps)
 
 
 def progress(step: int, total: int, seconds: float) -> Step:
-    """A `progressGenerate` message: step `step` of `total` in a run of `seconds`."""
+    """Return a `progressGenerate` message: step `step` of `total` in a run of `seconds`."""
     done = seconds * step / total
     return Step(
         "task_output",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 if TYPE_CHECKING:
-    from .._session import AsyncWiro
-    from ._emulator import WiroEmulator
+    from wiro_async._session import AsyncWiro
+    from wiro_async.testing._emulator import WiroEmulator
 
 Fixture: TypeAlias = "Callable[[WiroEmulator], AsyncIterator[AsyncWiro]]"
 
-# Without pytest-asyncio there is anyio's plugin, which runs plain async fixtures.
+# Without pytest-asyncio, anyio's plugin runs plain async fixtures.
 async_fixture: Callable[[Fixture], Fixture] = import_module(
     "pytest_asyncio" if find_spec("pytest_asyncio") else "pytest"
 ).fixture
@@ -21,8 +21,8 @@ async_fixture: Callable[[Fixture], Fixture] = import_module(
 
 @pytest.fixture
 def wiro_emulator() -> "Iterator[WiroEmulator]":
-    """A fresh emulator, twenty times as fast as life."""
-    from . import WiroEmulator
+    """A new emulator at twenty times the speed."""
+    from wiro_async.testing import WiroEmulator
 
     with WiroEmulator(speed=20) as emulator:
         yield emulator
@@ -31,7 +31,7 @@ def wiro_emulator() -> "Iterator[WiroEmulator]":
 @async_fixture
 async def wiro(wiro_emulator: "WiroEmulator") -> "AsyncIterator[AsyncWiro]":
     """An `AsyncWiro` connected to `wiro_emulator`."""
-    from .._session import AsyncWiro
+    from wiro_async._session import AsyncWiro
 
     async with AsyncWiro(**wiro_emulator.options()) as session:
         yield session

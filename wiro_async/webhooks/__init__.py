@@ -1,10 +1,10 @@
-"""Callbacks instead of sockets: an ASGI app that hears when runs end, and wakes those who wait for them.
+"""Callbacks instead of sockets: an ASGI app that receives the callbacks of runs and ends the waits for them.
 
     receiver = WebhookReceiver(wiro)
     app.mount("/wiro", receiver)                       # FastAPI, Starlette, Litestar, Django: anything that speaks ASGI
     result = await wiro.run(model, input, callback_url=receiver.url_for("https://my.app/wiro"))
 
-Needs nothing that the SDK itself does not need.
+It needs no dependency beside those of the SDK.
 """
 
 from wiro_async.webhooks._receiver import WebhookReceiver

@@ -1,4 +1,4 @@
-"""The little of ASGI that a receiver needs. https://asgi.readthedocs.io/en/latest/specs/www.html"""
+"""The part of ASGI that a receiver needs. https://asgi.readthedocs.io/en/latest/specs/www.html"""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 MAX_BODY = 1024 * 1024
-BODY_SECONDS = 10.0
 TEXTS = {404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout", 410: b"Gone"} | {
     413: b"Content Too Large",
     503: b"Service Unavailable",
@@ -21,7 +20,7 @@ TEXTS = {404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
 
 
 class RefusedError(Exception):
-    """A request that is answered with an error status."""
+    """A request that gets an error status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -29,27 +28,31 @@ class RefusedError(Exception):
 
 
 class DisconnectedError(Exception):
-    """The other side is gone: nobody waits for an answer."""
+    """The client has disconnected: nobody waits for the response."""
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """A request header; "" if there is none."""
+    """Return a request header, or "" if there is none."""
     found: bytes = next((value for key, value in scope.get("headers", ()) if key.lower() == name), b"")
     return found.decode("latin-1")
 
 
-async def body_of(scope: Scope, receive: Receive) -> bytes:
-    """The whole body.
+async def read_body(scope: Scope, receive: Receive, timeout: float) -> bytes:
+    """Read the whole body.
+
+    Args:
+        timeout: seconds until the body must be complete.
 
     Raises:
-        RefusedError: it is too large, or too slow.
-        DisconnectedError: only half of it came.
+        RefusedError: the body is too large or too slow.
+        DisconnectedError: the client disconnected before the end of the body.
     """
-    told = header(scope, b"content-length")
-    if told.isdecimal() and (len(told) > 18 or int(told) > MAX_BODY):
+    length = header(scope, b"content-length")
+    # Python refuses to parse numbers of thousands of digits, so the number of digits is checked first.
+    if length.isdecimal() and (len(length) > 18 or int(length) > MAX_BODY):
         raise RefusedError(413)
     body = bytearray()
-    with anyio.move_on_after(BODY_SECONDS):
+    with anyio.move_on_after(timeout):
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -62,8 +65,8 @@ async def body_of(scope: Scope, receive: Receive) -> bytes:
     raise RefusedError(408)
 
 
-async def answer(send: Send, status: int) -> None:
-    """Send a whole answer."""
+async def respond(send: Send, status: int) -> None:
+    """Send a response."""
     text = TEXTS.get(status, b"")
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
     headers += [(b"allow", b"POST")] if status == 405 else []
@@ -72,13 +75,13 @@ async def answer(send: Send, status: int) -> None:
 
 
 async def lifespan(receive: Receive, send: Send) -> None:
-    """Take part in the server's start and end; there is nothing to do in either."""
+    """Acknowledge the start and the end of the server."""
     for stage in ("startup", "shutdown"):
         await receive()
         await send({"type": f"lifespan.{stage}.complete"})
 
 
 async def refuse_socket(receive: Receive, send: Send) -> None:
-    """No WebSockets here."""
+    """Refuse a WebSocket."""
     await receive()
     await send({"type": "websocket.close", "code": 1008})

@@ -1,23 +1,29 @@
-"""`WebhookReceiver`: takes callbacks, checks what they claim, and wakes those who wait."""
+"""`WebhookReceiver`: receives callbacks, confirms them and ends the waits for their tasks.
+
+Anybody can send a request to a public URL, and the service documents neither a signature nor the body of its callbacks.
+So a receiver trusts only its own URL, which is signed and expires, and takes a callback as nothing but a hint to read
+Task/Detail. That read decides. A forged, repeated or lost callback therefore changes no result: every wait also polls,
+slowly.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from inspect import isawaitable
 from typing import TypeAlias
 from urllib.parse import parse_qs
 
 import anyio
 import anyio.to_thread
-import attrs
 
 from wiro_async._api.resources.task_list import Reference, ref_of
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
+from wiro_async._engine.background.user_callback import call_user
 from wiro_async._engine.calls.task_calls import TaskRef
 from wiro_async._engine.tracking.id_memory import MadeTask
 from wiro_async._errors import ConfigurationError, SessionClosedError, WebhookVerificationError, WiroError
@@ -33,11 +39,11 @@ from wiro_async.webhooks._asgi import (
     RefusedError,
     Scope,
     Send,
-    answer,
-    body_of,
     header,
     lifespan,
+    read_body,
     refuse_socket,
+    respond,
 )
 from wiro_async.webhooks._statistics import WebhookStatistics
 
@@ -47,27 +53,27 @@ OnEnd: TypeAlias = Callable[[TaskInfo], Awaitable[None] | None]
 LIFETIME = 7 * 24 * 3600.0
 LONGEST_LIFETIME = 100 * 366 * 24 * 3600.0
 SHORTEST_SECRET = 16
-MAX_PENDING = 1000
-MAX_DONE = 10_000
-SMALL_BODY = 16 * 1024  # bytes; what is larger is read in a thread
+SMALL_BODY = 16 * 1024  # bytes; larger bodies are parsed in a thread
 
 
 class WebhookReceiver:
-    """An ASGI application that takes the callbacks of runs. Mount it anywhere, in the session's own event loop.
+    """An ASGI application that receives the callbacks of runs. Mount it in an app on the session's event loop.
 
-    Nobody can guess its addresses: each is signed and expires. A call is answered at once; then Task/Detail is asked,
-    and only what that says is told to anybody. So a call that is forged, repeated or lost changes nothing: those who
-    wait poll slowly, too. What it does in the background belongs to the session and ends with it.
+    The receiver's URLs cannot be guessed: each one is signed and expires. The receiver responds to a callback at once,
+    then reads Task/Detail, and reports only what Task/Detail says. Its background work belongs to the session and ends
+    with it.
 
     Args:
-        wiro: the session that asks Task/Detail, and whose runs are woken.
-        secret: signs the addresses; at least 16 characters. Give it, or set WIRO_WEBHOOK_SECRET, if addresses must
-            outlive this process or be understood by others. Of several, the first signs and all are accepted.
-        lifetime: seconds for which an address is good: longer than the longest run. A week, if not given.
-        on_end: called once with every confirmed task, whoever made it; may be a coroutine function.
+        wiro: the session that reads Task/Detail, and whose waits end.
+        secret: signs the URLs; at least 16 characters. Pass it or set WIRO_WEBHOOK_SECRET if URLs must outlive this
+            process, or if other processes receive their callbacks. Of several secrets the first one signs, and all
+            are accepted.
+        lifetime: seconds until a URL expires; longer than the longest run. The default is a week.
+        on_end: called once with every confirmed task, even if another process made the task. May be a coroutine
+            function.
 
     Raises:
-        ConfigurationError: a secret is too short, or the lifetime no number of seconds.
+        ConfigurationError: a secret is too short, or the lifetime is no number of seconds.
     """
 
     def __init__(
@@ -79,68 +85,75 @@ class WebhookReceiver:
         on_end: OnEnd | None = None,
     ) -> None:
         self._wiro = wiro
+        self._tuning = wiro._engine.tuning
         self._secrets = _secrets(secret)
-        self._lifetime = _seconds(lifetime)
+        given: object = lifetime
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not abs(given) <= LONGEST_LIFETIME:
+            raise ConfigurationError(
+                f"lifetime is {given!r}; pass a number of seconds, such as {LIFETIME:g} for a week"
+            )
+        self._lifetime = given
         self._on_end = on_end
-        self._counts = WebhookStatistics()
+        self._counts = Counter[str]()
         self._pending: set[str] = set()
         self._reading = 0
         self._readers = anyio.CapacityLimiter(1)
         self._done: dict[str, None] = {}
-        self._desk = wiro._callbacks
-        self._desk.register(self.owns)
+        self._callbacks = wiro._callbacks
+        self._callbacks.register(self.owns)
 
     def __repr__(self) -> str:
         return f"WebhookReceiver({self._wiro!r})"
 
     def url_for(self, base: str) -> str:
-        """A new address for the callback of a run, below the one at which this receiver is mounted.
+        """Return a new callback URL for a run.
 
         Args:
-            base: such as "https://my.app/wiro"; the service must be able to reach it.
+            base: the URL at which this receiver is mounted, such as "https://my.app/wiro". The service must be able
+                to reach it.
 
         Raises:
-            ConfigurationError: the base is no address.
+            ConfigurationError: the base is no URL.
         """
         nonce, expires = secrets.token_bytes(webhook.NONCE_BYTES), clock.now() + self._lifetime
         return webhook.address(base, webhook.segment(self._secrets[0], nonce, expires))
 
     def at(self, base: str) -> Callable[[], str]:
-        """A source of addresses, for all runs of a session: `wiro.with_options(callback_url=receiver.at(base))`."""
+        """Return a function that makes a new URL for each run: `wiro.with_options(callback_url=receiver.at(base))`."""
         webhook.address(base, "")
         return partial(self.url_for, base)
 
     async def wait(self, task: TaskHandle | Reference, timeout: float | Timeouts | None = None) -> TaskResult:
-        """Wait for a task that was given an address of this receiver: without a socket, polling slowly.
+        """Wait for a task whose callback comes to this receiver. It opens no socket and polls slowly.
 
         Cancelling stops the wait, not the task.
 
         Args:
-            timeout: seconds to wait from now, or `Timeouts`; the session's if not given.
+            timeout: seconds to wait from now, or `Timeouts`. The default is that of the session.
 
         Raises:
-            TaskFailedError, TaskCancelledError: it ended without a result.
-            TaskTimeoutError: a time-out passed; the task goes on.
+            TaskFailedError, TaskCancelledError: the task ended without a result.
+            TaskTimeoutError: a timeout passed. The task continues.
         """
-        return await self._desk.waiting(ref_of(task)).result(timeout)
+        return await self._callbacks.waiting(ref_of(task)).result(timeout)
 
     def statistics(self) -> WebhookStatistics:
-        """What became of the calls so far."""
-        return attrs.evolve(self._counts, pending=len(self._pending) + self._reading)
+        """Return what happened to the callbacks so far."""
+        return WebhookStatistics(**self._counts, pending=len(self._pending) + self._reading)
 
     def verify(self, path: str) -> None:
-        """Check the address of a call yourself, where something else than this app takes it.
+        """Check the URL of a callback that another app received.
 
         Raises:
-            WebhookVerificationError: it is not signed by this receiver's secrets, or expired.
+            WebhookVerificationError: this receiver did not sign the URL, or the URL has expired.
         """
         verdict = webhook.verdict(self._secrets, webhook.segment_of(path), clock.now())
         if verdict != "good":
-            said = "has expired" if verdict == "expired" else "is not signed by this receiver"
-            raise WebhookVerificationError(f"the address of this callback {said}")
+            reason = "has expired" if verdict == "expired" else "is not signed by this receiver"
+            raise WebhookVerificationError(f"the URL of this callback {reason}")
 
     def owns(self, url: str) -> bool:
-        """Whether this is an address of its own that still holds."""
+        """Return whether this is a URL of this receiver that has not expired."""
         return webhook.verdict(self._secrets, webhook.segment_of(url), clock.now()) == "good"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -153,46 +166,45 @@ class WebhookReceiver:
             await refuse_socket(receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._counts.received += 1
+        self._counts["received"] += 1
         try:
-            body = await self._taken(scope, receive)
+            self._check(scope)
+            body = await self._read(scope, receive)
         except RefusedError as error:
-            await answer(send, error.status)
+            await respond(send, error.status)
         except DisconnectedError:
             return
         else:
             try:
-                await answer(send, 200)
-            finally:
-                await self._heed(scope, body)
+                await respond(send, 200)
+            finally:  # the service has sent its callback, even if it does not wait for the response
+                await self._handle(scope, body)
 
-    async def _taken(self, scope: Scope, receive: Receive) -> bytes:
-        self._check(scope)
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
         try:
-            body = await body_of(scope, receive)
-            await self._desk.ready()
+            body = await read_body(scope, receive, self._tuning.callback_body)
+            await self._callbacks.ready()
         except (RefusedError, DisconnectedError):
-            self._counts.refused += 1
+            self._counts["refused"] += 1
             raise
         except SessionClosedError as error:
-            logger.warning("a callback came to a session that cannot take it: %s", error)
+            logger.warning("a callback arrived at a session that cannot handle it: %s", error)
             raise RefusedError(503) from None
         return body
 
-    async def _heed(self, scope: Scope, body: bytes) -> None:
-        """Have what a call is about confirmed: the task that was given its address, else those that its body names."""
+    async def _handle(self, scope: Scope, body: bytes) -> None:
+        """Start to confirm the task to which the URL belongs, or else the tasks that the body names."""
         segment = webhook.segment_of(scope["path"])
-        about = [noted] if (noted := self._noted(scope)) else await self._named(scope, body)
-        if not about:
-            self._counts.unreadable += 1
-        for one in about:
-            self._start(one, segment)
-
-    def _noted(self, scope: Scope) -> MadeTask | None:
         ids = parse_qs(scope.get("query_string", b"").decode("latin-1")).get(INTENT, ())
-        return next(filter(None, map(self._desk.task_of, ids)), None)
+        known = next(filter(None, map(self._callbacks.task_of, ids)), None)
+        tasks = [known] if known else await self._named(scope, body)
+        if not tasks:
+            self._counts["unreadable"] += 1
+        for task in tasks:
+            self._start(task, segment)
 
     async def _named(self, scope: Scope, body: bytes) -> list[MadeTask]:
+        """Return the tasks that a body names. A large body is parsed in a thread, one at a time."""
         kind = header(scope, b"content-type")
         if len(body) <= SMALL_BODY:
             found = webhook.ids_in(body, kind)
@@ -206,66 +218,60 @@ class WebhookReceiver:
 
     def _check(self, scope: Scope) -> None:
         if scope["method"] != "POST":
-            self._counts.refused += 1
+            self._counts["refused"] += 1
             raise RefusedError(405)
         verdict = webhook.verdict(self._secrets, webhook.segment_of(scope["path"]), clock.now())
         if verdict == "forged":
-            self._counts.forged += 1
+            self._counts["forged"] += 1
             raise RefusedError(404)
         if verdict == "expired":
-            self._counts.expired += 1
+            self._counts["expired"] += 1
             raise RefusedError(410)
 
     def _start(self, noted: MadeTask, segment: str) -> None:
         keys = {key for key in (noted.ref.task_id, noted.ref.token) if key}
         if not keys.isdisjoint(self._pending) or not keys.isdisjoint(self._done):
-            self._counts.duplicates += 1
-        elif len(self._pending) >= MAX_PENDING:
-            self._counts.dropped += 1
+            self._counts["duplicates"] += 1
+        elif len(self._pending) >= self._tuning.callback_max_pending:
+            self._counts["dropped"] += 1
         else:
-            self._desk.start(self._confirm, noted, segment)
+            self._callbacks.start(self._confirm, noted, segment)
             self._pending.add(noted.ref.key)
 
     async def _confirm(self, noted: MadeTask, segment: str) -> None:
         ref = noted.ref
         try:
-            task = await self._desk.confirm(noted, partial(_is_about, ref, segment))
+            task = await self._callbacks.confirm(noted, partial(_is_about, ref, segment))
         except WebhookVerificationError:
-            self._counts.forged += 1
+            self._counts["forged"] += 1
             return
         except WiroError as error:
-            logger.info("a callback about task %s could not be confirmed: %s", ref.task_id, error)
+            logger.info("could not confirm a callback about task %s: %s", ref.task_id, error)
             task = None
         finally:
             self._pending.discard(ref.key)
         if task is None:
-            self._counts.unconfirmed += 1
-        elif task.id in self._done or task.token in self._done:  # one call named it by its id and by its token
-            self._counts.duplicates += 1
+            self._counts["unconfirmed"] += 1
+        elif task.id in self._done or task.token in self._done:  # one callback named it by its id and by its token
+            self._counts["duplicates"] += 1
         else:
-            self._counts.confirmed += 1
-            self._note_done(task)
-            await self._tell(task)
+            self._counts["confirmed"] += 1
+            self._done |= dict.fromkeys(filter(None, (task.id, task.token)))
+            while len(self._done) > self._tuning.callback_max_done:
+                del self._done[next(iter(self._done))]
+            await self._report(task)
 
-    def _note_done(self, task: TaskInfo) -> None:
-        for key in filter(None, (task.id, task.token)):
-            self._done[key] = None
-        while len(self._done) > MAX_DONE:
-            del self._done[next(iter(self._done))]
-
-    async def _tell(self, task: TaskInfo) -> None:
+    async def _report(self, task: TaskInfo) -> None:
         if self._on_end is None:
             return
         try:
-            told = self._on_end(task)
-            if isawaitable(told):
-                await told
-        except Exception:
+            await call_user(self._on_end, task)
+        except Exception:  # an error of the user's function must not end the session's background work
             logger.exception("on_end failed for task %s", task.id)
 
 
 def _is_about(ref: TaskRef, segment: str, task: TaskInfo) -> bool:
-    """Whether a call at an address may speak of a task: one that was given another address does not use this one."""
+    """Return whether a callback to this URL may be about a task. A task with another callback URL never calls it."""
     echoed = task.raw.get("callbackurl")
     is_same = not isinstance(echoed, str) or not echoed or segment in echoed
     return is_same and ref.task_id in (None, task.id)
@@ -275,12 +281,5 @@ def _secrets(given: str | Sequence[str] | None) -> list[bytes]:
     given = given or os.environ.get("WIRO_WEBHOOK_SECRET") or secrets.token_urlsafe(32)
     found = [secret.encode() for secret in ([given] if isinstance(given, str) else given)]
     if any(len(secret) < SHORTEST_SECRET for secret in found):
-        raise ConfigurationError(f"a webhook secret is shorter than {SHORTEST_SECRET} characters")
+        raise ConfigurationError(f"a webhook secret is shorter than {SHORTEST_SECRET} characters; pass a longer one")
     return found
-
-
-def _seconds(lifetime: float) -> float:
-    given: object = lifetime
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not abs(given) <= LONGEST_LIFETIME:
-        raise ConfigurationError(f"lifetime is {given!r}; give a number of seconds, such as {LIFETIME:g} for a week")
-    return given

@@ -1,4 +1,4 @@
-"""What became of the calls to a receiver."""
+"""Statistics of a receiver."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import attrs
 
 @attrs.define
 class WebhookStatistics:
-    """What became of the calls so far.
+    """What happened to the callbacks so far.
 
     Attributes:
-        received: all of them.
-        confirmed: tasks that Task/Detail said were over; told to whoever waited.
-        duplicates: calls about tasks that had been confirmed, or were just being asked about.
-        forged: addresses that are not signed by this receiver's secrets, or belong to another task.
-        expired: addresses that were signed too long ago.
-        refused: calls that are no POST, too large or too slow.
-        unreadable: calls that name no task.
-        unconfirmed: tasks that Task/Detail does not know, or does not see as over, or could not be asked about.
-        dropped: calls that came while too many others were being confirmed; slow polling finds what they meant.
-        pending: how many are being confirmed at this moment.
+        received: all callbacks.
+        confirmed: tasks that are over according to Task/Detail; the waits for them have ended.
+        duplicates: callbacks about tasks that were confirmed already or are being confirmed.
+        forged: callbacks to URLs that this receiver did not sign, or that belong to another task.
+        expired: callbacks to URLs that have expired.
+        refused: requests that are no POST, too large or too slow.
+        unreadable: callbacks that name no task.
+        unconfirmed: tasks that Task/Detail does not know or does not show as over, or for which the read failed.
+        dropped: callbacks that arrived while too many others were being confirmed. Slow polling covers them.
+        pending: callbacks that are being confirmed now.
     """
 
     received: int = 0

@@ -24,12 +24,11 @@ from wiro_async import (
     TaskTimeoutError,
     Tuning,
 )
-from wiro_async.testing import ModelScript, Script, SocketFault, Step, Voice, WiroEmulator
-from wiro_async.testing._scripts import OPENING
+from wiro_async.testing import OPENING, ModelScript, Script, SocketFault, Step, Voice, WiroEmulator
 
 if TYPE_CHECKING:
     from tests.conftest import Until
-    from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+    from wiro_async.testing import Connection, Forward, Outgoing
 
 ECHO = "emulator/echo"
 FRAME = bytes(range(256)) * 37 + bytes(128)
@@ -57,7 +56,7 @@ class Rush(Flood):
 class Deaf(SocketFault):
     """Drops the messages that report the end."""
 
-    def wrap(self, line: Line, forward: Forward) -> Forward:
+    def wrap(self, connection: Connection, forward: Forward) -> Forward:
         """Pass the others on."""
 
         def send(message: Outgoing) -> None:

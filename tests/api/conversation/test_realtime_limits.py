@@ -23,8 +23,7 @@ from wiro_async import (
     Tuning,
     TurnEnded,
 )
-from wiro_async.testing import ModelScript, Script, Step, Voice, WiroEmulator
-from wiro_async.testing._scripts import OPENING
+from wiro_async.testing import OPENING, ModelScript, Script, Step, Voice, WiroEmulator
 
 if TYPE_CHECKING:
     from tests.conftest import Until

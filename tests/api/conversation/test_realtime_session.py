@@ -38,6 +38,7 @@ from wiro_async import (
 )
 from wiro_async.audio import read_wav, write_wav
 from wiro_async.testing import (
+    OPENING,
     DelayAnswer,
     DropAfterAudio,
     HalfOpen,
@@ -50,13 +51,12 @@ from wiro_async.testing import (
     Step,
     Voice,
     WiroEmulator,
+    tone,
 )
-from wiro_async.testing._scripts import OPENING
-from wiro_async.testing._voices import tone
 
 if TYPE_CHECKING:
     from tests.conftest import Until
-    from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+    from wiro_async.testing import Connection, Forward, Outgoing
 
 ECHO = "emulator/echo"
 FRAME = bytes(range(256)) * 37 + bytes(128)
@@ -96,7 +96,7 @@ class Deaf:
     def __init__(self, *types: str) -> None:
         self.types = types
 
-    def wrap(self, line: Line, forward: Forward) -> Forward:
+    def wrap(self, connection: Connection, forward: Forward) -> Forward:
         """Pass the others on."""
 
         def send(message: Outgoing) -> None:

@@ -31,7 +31,7 @@ from wiro_async.testing import Cut, Duplicate, MuteAfter, RefuseUpgrade, ResetAf
 
 if TYPE_CHECKING:
     from tests.conftest import Until
-    from wiro_async.testing._http_faults import Exchange
+    from wiro_async.testing import Exchange
 
 EXPIRED = '{"result":false,"errors":[{"code":99,"message":"expired"}]}'
 SHORT = {"seconds": 5, "events": 9}

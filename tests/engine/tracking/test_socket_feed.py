@@ -19,7 +19,7 @@ from wiro_async.testing import CloseAfterTask, HalfOpen, MuteAfter, WiroEmulator
 if TYPE_CHECKING:
     from tests.conftest import Until
     from tests.engine.tracking.conftest import NewRecord
-    from wiro_async.testing._socket_faults import Forward, Line, Outgoing
+    from wiro_async.testing import Connection, Forward, Outgoing
 
 SHORT = {"seconds": 5, "events": 9}
 
@@ -28,14 +28,14 @@ SHORT = {"seconds": 5, "events": 9}
 class ReplayAndClose:
     """Say the same thing about a task as soon as it has something to say, and close."""
 
-    def wrap(self, line: Line, forward: Forward) -> Forward:
+    def wrap(self, connection: Connection, forward: Forward) -> Forward:
         """Replace the first message."""
 
         def send(message: Outgoing) -> None:
             if message.ordinal >= 0:
                 body = {**json.loads(message.payload), "type": "task_output", "message": "again"}
                 forward(attrs.evolve(message, type="task_output", payload=json.dumps(body).encode()))
-                line.close()
+                connection.close()
 
         return send
 

@@ -1,1 +1,1 @@
-"""What the emulator's painter can draw: skies, landscapes, subjects and abstract compositions."""
+"""The emulator's painter and its scenes: skies, landscapes, subjects and abstract compositions."""

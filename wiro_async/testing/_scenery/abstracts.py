@@ -1,10 +1,10 @@
-"""Compositions for prompts that name nothing the painter knows."""
+"""Compositions for prompts without a known keyword."""
 
 import math
 
-from .canvas import Canvas
-from .palettes import WHITE, Colour, mix
-from .shapes import Point, down, swell
+from wiro_async.testing._scenery.canvas import Canvas
+from wiro_async.testing._scenery.palettes import WHITE, Colour, mix
+from wiro_async.testing._scenery.shapes import Point, down, swell
 
 
 def ribbons(c: Canvas) -> None:

@@ -1,12 +1,12 @@
-"""The surface that scenes are drawn on, at twice the size of the picture unless that is large."""
+"""The drawing surface of scenes, at twice the size of the picture unless the picture is large."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence
 
 from PIL import Image, ImageDraw, ImageOps
 
-from .palettes import LIGHTS, SETS, Colour, mix
-from .shapes import Point
+from wiro_async.testing._scenery.palettes import LIGHTS, SETS, Colour, mix
+from wiro_async.testing._scenery.shapes import Point
 
 SUPERSAMPLE_UP_TO = 1100 * 1100  # pixels; above it the edges are fine enough as they are
 
@@ -14,7 +14,7 @@ SUPERSAMPLE_UP_TO = 1100 * 1100  # pixels; above it the edges are fine enough as
 class Canvas:
     """A drawing surface in fractions: x and y run from 0 to 1, sizes are parts of the short side.
 
-    A scene lays down a backdrop first, then what stands before it, farthest first.
+    A scene draws a backdrop first, then everything in front of it, farthest first.
     """
 
     image: Image.Image
@@ -32,7 +32,7 @@ class Canvas:
         self.unit = min(self.w, self.h)
 
     def backdrop(self, stops: Sequence[Colour], *glows: tuple[float, float, float, Colour, float]) -> None:
-        """A vertical gradient with soft lights (x, y, radius, colour, strength) in it."""
+        """Draw a vertical gradient with soft lights (x, y, radius, colour, strength) in it."""
         image = gradient(stops, *self.size)
         for x, y, radius, colour, strength in glows:
             glow(image, x, y, radius, colour, strength)
@@ -46,7 +46,7 @@ class Canvas:
         self.draw.polygon(self.at(points), fill=colour)
 
     def figure(self, x: float, y: float, size: float, points: Iterable[Point], colour: Colour) -> None:
-        """A shape of its own proportions: points are in units of `size` around (x, y), the y axis down."""
+        """Draw a shape that keeps its proportions: points are in units of `size` around (x, y), the y axis down."""
         step = size * self.unit
         left, top = x * self.w, y * self.h
         self.draw.polygon([(left + px * step, top + py * step) for px, py in points], fill=colour)
@@ -67,7 +67,7 @@ class Canvas:
         self.draw.line(self.at(points), fill=colour, width=max(1, round(width * self.unit)), joint="curve")
 
     def mist(self, top: float, bottom: float, colour: Colour, strength: float) -> None:
-        """Haze that thickens downwards between two heights."""
+        """Draw haze that thickens downwards between two heights."""
         y0, y1 = round(top * self.h), round(bottom * self.h)
         column = Image.linear_gradient("L").resize((1, y1 - y0)).point(_levels(lambda v: v * strength))
         mask = column.resize((self.w, y1 - y0), Image.Resampling.NEAREST)
@@ -86,7 +86,7 @@ class Canvas:
             self.box(x - half, at, x + half, at + 0.002, colour)
 
     def shade(self, depth: float) -> Colour:
-        """The colour of a layer: 0 is the farthest, 1 the nearest."""
+        """Return the colour of a layer: 0 is the farthest, 1 the nearest."""
         return mix(self.palette.far, self.palette.near, depth)
 
     def finish(self) -> Image.Image:
@@ -94,7 +94,7 @@ class Canvas:
 
 
 def _levels(curve: Callable[[int], float]) -> list[int]:
-    """A lookup table for an image of 256 levels."""
+    """Return a lookup table for an image of 256 levels."""
     return [round(curve(value)) for value in range(256)]
 
 

@@ -2,10 +2,10 @@
 
 import math
 
-from .canvas import Canvas
-from .palettes import WHITE, Colour, mix
-from .shapes import Point, down, outline, ridge, swell
-from .sky import birds, heavens, pines
+from wiro_async.testing._scenery.canvas import Canvas
+from wiro_async.testing._scenery.palettes import WHITE, Colour, mix
+from wiro_async.testing._scenery.shapes import Point, down, outline, ridge, swell
+from wiro_async.testing._scenery.sky import birds, heavens, pines
 
 
 def mountains(c: Canvas) -> None:

@@ -1,11 +1,11 @@
-"""What stands over a landscape, and the trees that stand in it."""
+"""Skies of landscapes, and the trees below them."""
 
 import math
 from collections.abc import Sequence
 
-from .canvas import Canvas
-from .palettes import WHITE, Colour, mix
-from .shapes import Point, outline
+from wiro_async.testing._scenery.canvas import Canvas
+from wiro_async.testing._scenery.palettes import WHITE, Colour, mix
+from wiro_async.testing._scenery.shapes import Point, outline
 
 
 def stars(c: Canvas, count: int, floor: float) -> None:
@@ -15,7 +15,7 @@ def stars(c: Canvas, count: int, floor: float) -> None:
 
 
 def heavens(c: Canvas, horizon: float) -> Point:
-    """Sky, its light, and the sun or moon; returns where that stands."""
+    """Draw the sky with its sun or moon, and return the position of that."""
     rng, palette, light = c.rng, c.palette, c.light
     dark = light in ("night", "neon")
     x = rng.uniform(0.2, 0.8)

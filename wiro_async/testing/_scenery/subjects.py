@@ -3,10 +3,10 @@
 import math
 from functools import partial
 
-from .canvas import Canvas
-from .palettes import WHITE, Colour, mix, rgb
-from .shapes import Point, down, outline, rotated, swell
-from .sky import pines, stars
+from wiro_async.testing._scenery.canvas import Canvas
+from wiro_async.testing._scenery.palettes import WHITE, Colour, mix, rgb
+from wiro_async.testing._scenery.shapes import Point, down, outline, rotated, swell
+from wiro_async.testing._scenery.sky import pines, stars
 
 
 def space(c: Canvas) -> None:

@@ -1,0 +1,1 @@
+"""The state of the emulated service: tasks, files, money and messages."""
