@@ -23,7 +23,7 @@ from wiro_async._api.batch import Batch, RunRequest, Runs
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._engine.submission.submission import RunLog
 from wiro_async._protocol.submission.intent import Intent
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 
 psutil: Any = import_module("psutil")  # has no types
@@ -43,7 +43,7 @@ DETAIL: dict[str, Any] = {
     "outputs": [{"name": "0.png", "contenttype": "image/png", "size": "202472", "url": "https://cdn1.wiro.ai/x/0.png"}],
 }
 
-TASK = TaskInfo.from_wire(DETAIL)
+TASK = parse_task(DETAIL)
 INTENT = Intent("owner/model", "a fingerprint", None, frozenset())
 
 

@@ -91,7 +91,7 @@ class Rig:
 
     def __init__(self, use: Use) -> None:
         transport = httpx.MockTransport(still_running)
-        self.wiro = AsyncWiro("key", transport=transport, tuning=TUNING).with_options(progress="polling")
+        self.wiro = AsyncWiro("key", transport=transport, tuning=TUNING).with_options(updates="polling")
         self.handle = self.wiro.task("token")
         self.deltas = self.handle.text_deltas() if use == "deltas" else None
         self.events = self.deltas._events if self.deltas else self.handle.events() if use == "events" else None

@@ -132,7 +132,7 @@ async def owning(task: TaskHandle) -> AsyncGenerator[EventStream]:
         finally:
             if events.over is None:
                 with anyio.move_on_after(5, shield=True), suppress(WiroError):
-                    await task.stop()
+                    await task.cancel()
 
 
 def sse(event: str, **data: object) -> ServerSentEvent:

@@ -266,7 +266,7 @@ async def patient(emulator: WiroEmulator) -> AsyncIterator[AsyncWiro]:
 @pytest_asyncio.fixture
 async def polling(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session that never opens a socket."""
-    async with AsyncWiro(**emulator.options(), progress="polling") as session:
+    async with AsyncWiro(**emulator.options(), updates="polling") as session:
         yield session
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import wiro_async
 from wiro_async import AsyncWiro, File, Model, codegen
+from wiro_async._protocol.models.model import parse_model
 from wiro_async.testing import STANDARD, WiroEmulator
 
 HERE = Path(wiro_async.__file__).parent.parent
@@ -31,7 +32,7 @@ def item(name: str, kind: str = "text", **more: Any) -> dict[str, Any]:
 def model(*items: dict[str, Any], slug: str = "me/model", **more: Any) -> Model:
     """Return a model with parameters."""
     owner, _, project = slug.partition("/")
-    return Model.from_wire({"slugowner": owner, "slugproject": project, "parameters": list(items), **more})
+    return parse_model({"slugowner": owner, "slugproject": project, "parameters": list(items), **more})
 
 
 HOSTILE = model(
@@ -53,7 +54,7 @@ WORDY = model(
     slug="me/wordy",
 )
 MODELS = [
-    *(Model.from_wire(dict[str, Any](script.record())) for script in STANDARD if script.record()["parameters"]),
+    *(parse_model(dict[str, Any](script.record())) for script in STANDARD if script.record()["parameters"]),
     HOSTILE,
     HIDING,
     COLLIDING,
@@ -206,7 +207,7 @@ from {chat} import ChatInput
 async def use(wiro: AsyncWiro) -> None:
     right: TextToImageInput = {{"prompt": "a fox", "samples": "2", "width": 512, "scale": 7, "seed": 7}}
     await wiro.run(MODEL, right)
-    await wiro.models.check(MODEL, right)
+    await wiro.models.validate(MODEL, right)
     wrong: TextToImageInput = {{"prompt": "a fox", "samples": "9"}}  # type: ignore[typeddict-item]
     missing: TextToImageInput = {{"width": 512}}  # type: ignore[typeddict-item]
     unknown: TextToImageInput = {{"prompt": "a", "promt": "b"}}  # type: ignore[typeddict-unknown-key]
@@ -309,5 +310,5 @@ def test_a_command_that_fails(
 async def test_its_inputs_run(wiro: AsyncWiro) -> None:
     """A generated dictionary is a valid input."""
     inputs = typed_dict(codegen.generate(await wiro.models.get("family/upscaler")))
-    result = await wiro.run("family/upscaler", inputs(inputImage=File(b"x", "a.png"), scale="4"), check=True)
+    result = await wiro.run("family/upscaler", inputs(inputImage=File(b"x", "a.png"), scale="4"), validate=True)
     assert result.succeeded

@@ -3,19 +3,23 @@
 import copy
 import inspect
 import pickle
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import wiro_async
+from wiro_async import BatchItem, RunRequest
 from wiro_async import _errors as errors
 from wiro_async._protocol.conversations.realtime_audio import Transcript
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import parse_task
 
 TOKEN = "eDcCm5yyTOKEN"
-TASK = TaskInfo.from_wire(
+TASK = parse_task(
     {
         "id": "2221",
         "socketaccesstoken": TOKEN,
@@ -29,73 +33,155 @@ TASK = TaskInfo.from_wire(
     }
 )
 SAID = Transcript("user", "hello", raw={"tasktoken": TOKEN})
+FAILED_ITEM = BatchItem(0, "0", RunRequest("a/b"), None, errors.BudgetExceededError("no room"), 1)
 API = (97, 200, "too poor", ("too poor", "really"))
-EXAMPLES: dict[type[errors.WiroError], tuple[Any, ...]] = {
-    errors.WiroError: ("wrong",),
-    errors.ConfigurationError: ("wrong",),
-    errors.UsageError: ("entered twice",),
-    errors.SessionClosedError: ("closed",),
-    errors.TransportError: ("lost", False),
-    errors.ConnectionFailedError: ("lost", False),
-    errors.RequestTimeoutError: ("late", True),
-    errors.DecodingError: ("HTML", 502),
-    errors.APIError: API,
-    errors.AuthenticationError: API,
-    errors.PermissionDeniedError: API,
-    errors.InvalidInputError: API,
-    errors.NotFoundError: API,
-    errors.ConcurrencyLimitError: (*API, 3),
-    errors.InsufficientBalanceError: API,
-    errors.RateLimitError: (*API, 1.5),
-    errors.ServerError: API,
-    errors.SubmissionUnknownError: ("lost", "a/b", (TASK, TASK)),
-    errors.TaskError: ("gone", "2221", TOKEN),
-    errors.TaskFailedError: (TASK,),
-    errors.TaskCancelledError: (TASK,),
-    errors.TaskTimeoutError: ("queue", 2.5, "2221", TOKEN, TASK, "task_queue"),
-    errors.AnswerError: ("of no use", (TASK, TASK)),
-    errors.ResponseFormatError: ("{", "no JSON", (TASK,)),
-    errors.FinishReasonError: ("length", "Once upon", (TASK,)),
-    errors.ToolError: ("get_weather", "call_1", "KeyError: 'Paris'", (TASK,)),
-    errors.TurnLimitError: (3, (TASK, TASK)),
-    errors.ConversationBusyError: ("busy",),
-    errors.RealtimeClosedError: ("lost", "2221", TOKEN, True, (SAID,), 9600, 19200, Decimal("0.002"), TASK),
-    errors.DownloadError: ("broke off",),
-    errors.BudgetExceededError: ("no room",),
-    errors.JournalError: ("in use",),
-    errors.WebhookVerificationError: ("forged",),
+FACTS = {"model": "a/b", "task_id": "2221", "token": TOKEN}
+EXAMPLES: dict[type[errors.WiroError], tuple[tuple[Any, ...], dict[str, Any]]] = {
+    errors.WiroError: (("wrong",), {}),
+    errors.ConfigurationError: (("wrong",), {}),
+    errors.UsageError: (("entered twice",), {}),
+    errors.SessionClosedError: (("closed",), {}),
+    errors.TransportError: (("lost",), {"sent": False, "permanent": True, "incomplete": True}),
+    errors.ConnectionFailedError: (("lost",), {"sent": False, "permanent": True, "incomplete": True}),
+    errors.RequestTimeoutError: (("late",), {"incomplete": True}),
+    errors.DecodingError: (("HTML",), {"http_status": 502}),
+    errors.APIError: (API, {}),
+    errors.AuthenticationError: (API, {}),
+    errors.PermissionDeniedError: (API, {}),
+    errors.InvalidInputError: (API, {}),
+    errors.NotFoundError: (API, {}),
+    errors.ConcurrencyLimitError: (API, {"limit": 3}),
+    errors.InsufficientBalanceError: (API, {}),
+    errors.SpendLimitError: (API, {}),
+    errors.RateLimitError: (API, {"retry_after": 1.5}),
+    errors.ServerError: (API, {}),
+    errors.SubmissionUnknownError: (("lost",), {"candidates": (TASK, TASK)}),
+    errors.TaskError: (("gone",), {"info": TASK}),
+    errors.TaskFailedError: ((TASK,), {}),
+    errors.TaskCancelledError: ((TASK,), {}),
+    errors.TaskTimeoutError: (("queue", 2.5), {"info": TASK, "last_status": "task_queue"}),
+    errors.AnswerError: (("of no use", (TASK, TASK)), {}),
+    errors.ResponseFormatError: (("{", "no JSON", (TASK,)), {}),
+    errors.FinishReasonError: (("length", "Once upon", (TASK,)), {}),
+    errors.ToolError: (("get_weather", "call_1", "KeyError: 'Paris'", (TASK,)), {}),
+    errors.TurnLimitError: ((3, (TASK, TASK)), {}),
+    errors.ConversationBusyError: (("busy",), {}),
+    errors.RealtimeClosedError: (
+        ("lost",),
+        {
+            "lost": True,
+            "transcripts": (SAID,),
+            "sent": 9600,
+            "received": 19200,
+            "cost": Decimal("0.002"),
+            "info": TASK,
+        },
+    ),
+    errors.DownloadError: (("broke off",), {}),
+    errors.BatchFailedError: (((FAILED_ITEM,),), {}),
+    errors.BudgetExceededError: (("no room",), {}),
+    errors.JournalError: (("in use",), {}),
+    errors.KeyConflictError: (("another input",), {}),
+    errors.WebhookVerificationError: (("forged",), {}),
 }
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
 
 
+def example(kind: type[errors.WiroError], **facts: Any) -> errors.WiroError:
+    """An error with all facts that its class knows."""
+    arguments, named = EXAMPLES[kind]
+    error: errors.WiroError = kind(*arguments, **{**named, **facts})
+    return error
+
+
 def pickled(error: errors.WiroError) -> errors.WiroError:
-    """As another process gets it."""
+    """The error as another process receives it."""
     there: errors.WiroError = pickle.loads(pickle.dumps(error))
     return there
 
 
+def facts_of(error: errors.WiroError) -> dict[str, Any]:
+    """All attributes, with errors as their text: two errors are never equal."""
+    return {name: str(value) if name == "items" else value for name, value in vars(error).items()}
+
+
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("noted", [False, True], ids=["bare", "noted"])
+@pytest.mark.parametrize("facts", [{}, FACTS], ids=["bare", "facts"])
 @pytest.mark.parametrize("journey", [pickled, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
 def test_errors_travel(
-    kind: type[errors.WiroError], noted: bool, journey: Callable[[errors.WiroError], errors.WiroError]
+    kind: type[errors.WiroError], facts: dict[str, Any], journey: Callable[[errors.WiroError], errors.WiroError]
 ) -> None:
     """All attributes, arguments and words arrive; a class without an example here fails this test."""
-    error = kind(*EXAMPLES[kind])
-    if noted:
-        error.with_task("7", "t0ken")
+    error = example(kind, **facts)
+    error.add_note("while testing")
+    error.__cause__ = ValueError("the cause")
     there = journey(error)
     assert type(there) is kind
-    assert vars(there) == vars(error)
+    assert facts_of(there) == facts_of(error)
     assert there.args == error.args
     assert (str(there), repr(there)) == (str(error), repr(error))
-    assert (there.task_id, there.token) == (error.task_id, error.token)
+    assert (there.model, there.task_id, there.token) == (error.model, error.task_id, error.token)
+    assert there.__notes__ == ["while testing"]
+    assert repr(there.__cause__) == "ValueError('the cause')"
+
+
+@given(
+    kind=st.sampled_from(CLASSES),
+    facts=st.fixed_dictionaries({}, optional={name: st.text() for name in FACTS}),
+    note=st.text(),
+)
+def test_any_facts_travel(kind: type[errors.WiroError], facts: dict[str, str], note: str) -> None:
+    """No text of a fact breaks the journey or the message."""
+    error = example(kind, **facts)
+    error.add_note(note)
+    there = pickled(error)
+    assert facts_of(there) == facts_of(error)
+    assert str(there) == str(error)
+
+
+def test_a_subclass_of_a_caller_travels() -> None:
+    """Also one with a constructor of its own."""
+    there = pickled(CallersError(7))
+    assert (vars(there), str(there)) == (vars(CallersError(7)), "order 7 failed")
+
+
+class CallersError(errors.WiroError):
+    """An error that a program derives from ours."""
+
+    def __init__(self, order: int) -> None:
+        super().__init__(f"order {order} failed")
+        self.order = order
+
+
+def test_a_cause_that_does_not_pickle_stays_behind() -> None:
+    """The error travels without it."""
+    error = errors.DownloadError("broke off", task_id="2221")
+    error.__cause__ = ValueError(threading.Lock())
+    there = pickled(error)
+    assert (there.task_id, there.__cause__) == ("2221", None)
+
+
+def test_the_message_names_the_model_and_the_task() -> None:
+    """Once: where the sentence does not say them itself."""
+    error = errors.NotFoundError(1, 200, "There is no task yet.", model="a/b", task_id="2221", token=TOKEN)
+    assert str(error) == "There is no task yet. (code 1, model a/b, task 2221)"
+    assert str(errors.DownloadError("task 2221 of a/b: broke off", **FACTS)) == "task 2221 of a/b: broke off"
+
+
+def test_a_refusal_is_explained() -> None:
+    """The problems that the schema shows come after the service's own words."""
+    error = errors.InvalidInputError(1, 200, "Request parameter 'width' is required", ("width",), model="a/b")
+    assert error.explain(["width: given nothing; allowed a number"]) is error
+    assert error.errors == ("width", "width: given nothing; allowed a number")
+    assert str(pickled(error)) == (
+        "Request parameter 'width' is required (code 1, model a/b):\n  width: given nothing; allowed a number"
+    )
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_errors_show_no_token(kind: type[errors.WiroError]) -> None:
     """Neither by str nor by repr, which loggers and event loops use."""
-    error = kind(*EXAMPLES[kind]).with_task("2221", TOKEN)
+    error = example(kind).with_task("2221", TOKEN, model="a/b")
     shown = f"{error} {error!r}"
     assert TOKEN not in shown
     assert str(error) in repr(error) or repr(str(error)) in repr(error)
@@ -113,6 +199,7 @@ def test_errors_are_public(kind: type[errors.WiroError]) -> None:
 def test_the_tree_is_as_the_docstring_says() -> None:
     """Who must act is in the bases."""
     assert issubclass(errors.TaskTimeoutError, TimeoutError)
+    assert issubclass(errors.UsageError, RuntimeError)
     assert issubclass(errors.RequestTimeoutError, TimeoutError)
     assert errors.RequestTimeoutError("late").phase == "request"
     drawing = {line.strip("│├└─ ").split()[0]: line for line in (errors.__doc__ or "").splitlines() if "Error" in line}
@@ -126,9 +213,9 @@ def test_the_tree_is_as_the_docstring_says() -> None:
 
 def test_the_first_note_stays() -> None:
     """An error that knows its task keeps it."""
-    error = errors.TaskError("gone", "2221", TOKEN)
-    assert error.with_task("8", "other") is error
-    assert (error.task_id, error.token) == ("2221", TOKEN)
+    error = errors.TaskError("gone", task_id="2221", token=TOKEN)
+    assert error.with_task("8", "other", model="a/b") is error
+    assert (error.model, error.task_id, error.token) == ("a/b", "2221", TOKEN)
     assert errors.DownloadError("x").with_task("8", None).task_id == "8"
 
 
@@ -141,19 +228,22 @@ def test_the_first_note_stays() -> None:
         (errors.InvalidInputError(message="prompt is missing"), "prompt is missing"),
         (errors.TaskFailedError(TASK), "task 2221 of a/b failed (exit code 1):\n  two\n  three"),
         (
-            errors.TaskFailedError(TaskInfo.from_wire({"id": "1"})),
-            "an unknown model failed (no exit code) without saying why",
+            errors.TaskFailedError(parse_task({"id": "1"})),
+            "an unknown model failed (no exit code) without a message in its log",
         ),
-        (errors.TaskFailedError(TaskInfo.from_wire({"id": "1", "debugoutput": "a", "debugerror": "b"})), ":\n  b"),
+        (errors.TaskFailedError(parse_task({"id": "1", "debugoutput": "a", "debugerror": "b"})), ":\n  b"),
         (errors.TaskCancelledError(TASK), "task 2221 of a/b was cancelled"),
         (
-            errors.TaskTimeoutError("queue", 2.5, "2221"),
-            "task 2221: the queue time-out of 2.5 s passed, last status unknown",
+            errors.TaskTimeoutError("queue", 2.5, task_id="2221"),
+            "task 2221: the queue timeout of 2.5 s passed, last status unknown",
         ),
-        (errors.TaskTimeoutError("run", 60.0, "1", "t", None, "task_start"), "last status task_start"),
+        (
+            errors.TaskTimeoutError("run", 60.0, task_id="1", token="t", last_status="task_start"),
+            "last status task_start",
+        ),
         (
             errors.ResponseFormatError("{", "no JSON", [TASK]),
-            "task 2221: the answer is not as asked for: no JSON; it says '{'",
+            "task 2221: the answer does not fit response_model: no JSON; it is '{'",
         ),
         (errors.ResponseFormatError("x" * 999, "no JSON"), "x" * 200 + "…'"),
         (errors.FinishReasonError("length", "Once"), "the model stopped by 'length' after 'Once'"),
@@ -168,24 +258,25 @@ def test_words(error: errors.WiroError, words: str) -> None:
 
 def test_a_time_out_of_a_task_has_no_file_name() -> None:
     """It is an OSError by descent, whose arguments mean something else."""
-    error = errors.TaskTimeoutError("run", 1.0, "1", TOKEN)
+    error = errors.TaskTimeoutError("run", 1.0, task_id="1", token=TOKEN)
     assert (error.errno, error.strerror, error.filename) == (None, None, None)
 
 
 def test_facts() -> None:
     """Attributes, for programs."""
-    assert errors.ConcurrencyLimitError(96, 200, "up to 3", (), 3).limit == 3
-    assert errors.RateLimitError(None, 429, "slow", (), 2.0).retry_after == 2.0
-    assert errors.DecodingError("HTML", 502).http_status == 502
-    assert errors.SubmissionUnknownError("lost", "a/b", [TASK]).candidates == (TASK,)
+    assert errors.ConcurrencyLimitError(96, 200, "up to 3", (), limit=3).limit == 3
+    assert errors.RateLimitError(None, 429, "slow", (), retry_after=2.0).retry_after == 2.0
+    assert errors.DecodingError("HTML", http_status=502).http_status == 502
+    assert errors.SubmissionUnknownError("lost", candidates=[TASK]).candidates == (TASK,)
     assert errors.ConnectionFailedError("x").sent is True
-    assert errors.TaskFailedError(TASK).task_id == "2221"
+    failed = errors.TaskFailedError(TASK)
+    assert (failed.model, failed.task_id, failed.token) == ("a/b", "2221", TOKEN)
 
 
 def test_what_a_model_logs_of_secrets() -> None:
     """The task's own token is left out of the text, and what else is named; also after a journey."""
     log = f"cannot send {TOKEN} with the-session-key"
-    error = errors.TaskFailedError(TaskInfo.from_wire({**TASK.raw, "debugoutput": log}))
+    error = errors.TaskFailedError(parse_task({**TASK.raw, "debugoutput": log}))
     assert str(error).endswith("cannot send … with the-session-key")
     hidden = pickled(error.hiding(["the-session-key"]))
     assert str(hidden).endswith("cannot send … with …")

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import hashlib
 import hmac
+import inspect
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from wiro_async import (
     Timeouts,
     Tuning,
 )
+from wiro_async._api.session_options import CallOptions, Options, SessionOptions, SharedOptions, ViewOptions
 from wiro_async.testing import Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -83,13 +86,13 @@ async def test_everything_from_the_environment(emulator: WiroEmulator, monkeypat
         {"socket_url": "https://wiro.test"},
         {"socket_url": "ws://"},
         {"base_url": "https://["},
-        {"progress": "telepathy"},
+        {"updates": "telepathy"},
     ],
     ids=str,
 )
 async def test_wrong_settings(setting: Any) -> None:
     """A setting that cannot work is refused at once, by its name."""
-    with pytest.raises(ConfigurationError, match=r"WIRO_BASE_URL|WIRO_API_BASE_URL|WIRO_SOCKET_URL|progress"):
+    with pytest.raises(ConfigurationError, match=r"WIRO_BASE_URL|WIRO_API_BASE_URL|WIRO_SOCKET_URL|updates"):
         AsyncWiro("key", **setting)
 
 
@@ -143,7 +146,7 @@ import sys
 from wiro_async import AsyncWiro
 seen = []
 sys.addaudithook(lambda name, _: seen.append(name))
-AsyncWiro("key", "secret").with_options(progress="polling").batch("o/m", [])
+AsyncWiro("key", "secret").with_options(updates="polling").batch("o/m", [])
 print([n for n in seen if n.startswith(("open", "os.", "socket.", "subprocess", "_thread", "import"))])
 """
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=subprocess.PIPE)
@@ -186,7 +189,7 @@ async def test_a_view_adds_headers(emulator: WiroEmulator) -> None:
 
 async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: AsyncWiro, hurried: Tuning) -> None:
     """A polling view of a session opens no socket."""
-    assert (await wiro.with_options(progress="polling").run("emulator/sleeper", QUICK)).succeeded
+    assert (await wiro.with_options(updates="polling").run("emulator/sleeper", QUICK)).succeeded
     assert not emulator.ledger.sockets
 
 
@@ -202,7 +205,7 @@ async def test_a_view_with_its_own_retries(emulator: WiroEmulator, wiro: AsyncWi
     """One attempt means that the first fault is told."""
     emulator.faults.http("Task/Detail", Respond(503, "{}"), times=1)
     with pytest.raises(Exception, match="503"):
-        await wiro.with_options(retry=RetryPolicy(attempts=1)).tasks.detail("1")
+        await wiro.with_options(retry=RetryPolicy(attempts=1)).tasks.get("1")
 
 
 async def test_a_view_with_another_key(
@@ -228,7 +231,7 @@ async def test_a_view_with_a_wrong_setting(wiro: AsyncWiro) -> None:
     """Views are checked like sessions."""
     mode: Any = "telepathy"
     with pytest.raises(ConfigurationError, match="telepathy"):
-        wiro.with_options(progress=mode)
+        wiro.with_options(updates=mode)
     with pytest.raises(ConfigurationError, match="WIRO_API_KEY"):
         wiro.with_options(api_key="bad\n")
 
@@ -260,7 +263,7 @@ async def test_closing_what_was_never_used() -> None:
         lambda wiro: wiro.stream("emulator/writer", {"prompt": "x"}).__aenter__(),
         lambda wiro: wiro.batch("emulator/sleeper", [{}]).__aenter__(),
         lambda wiro: wiro.map("emulator/sleeper", [{}]),
-        lambda wiro: wiro.tasks.detail("1"),
+        lambda wiro: wiro.tasks.get("1"),
         lambda wiro: wiro.__aenter__(),
     ],
 )
@@ -382,5 +385,54 @@ async def test_a_transport_of_ones_own(emulator: WiroEmulator) -> None:
 
 async def test_task_needs_a_reference(wiro: AsyncWiro) -> None:
     """Neither token nor id is a mistake of the caller."""
-    with pytest.raises(InvalidInputError, match="taskid"):
+    with pytest.raises(InvalidInputError, match="task_id"):
         wiro.task()
+
+
+async def test_digits_given_as_a_token_are_an_id(wiro: AsyncWiro) -> None:
+    """No token consists of digits only, but people copy ids from the dashboard."""
+    made = await wiro.submit("emulator/sleeper", QUICK)
+    by_id = wiro.task(made.id)
+    assert (by_id.id, by_id.token) == (made.id, None)
+    assert (await by_id.result()).succeeded
+
+
+@pytest.mark.parametrize("call", ["run", "submit", "stream", "realtime", "batch", "map", "with_options"])
+async def test_an_unknown_option_is_refused(emulator: WiroEmulator, wiro: AsyncWiro, call: str) -> None:
+    """With the name that was probably meant."""
+    arguments = [] if call == "with_options" else ["emulator/sleeper", [] if call in ("batch", "map") else {}]
+
+    async def called() -> None:
+        await getattr(wiro, call)(*arguments, **{"project_ix" if call == "submit" else "timout": 3})
+
+    with pytest.raises((TypeError, ConfigurationError), match=rf"{call}\(\) has no option '\w+'; did you mean '\w+'\?"):
+        await called()
+    with pytest.raises(TypeError, match="did you mean 'max_concurrency'"):
+        AsyncWiro(max_concurency=3)  # type: ignore[call-arg]
+    assert not emulator.ledger.calls
+
+
+@pytest.mark.parametrize("call", ["run", "submit", "stream", "realtime", "batch", "map", "with_options"])
+def test_help_shows_every_option(call: str) -> None:
+    """The documentation of an option stands once and is shown wherever the option is taken."""
+    function = getattr(AsyncWiro, call)
+    options = function.__annotations__["options"].removeprefix("Unpack[").removesuffix("]")
+    names = vars(sys.modules[AsyncWiro.run.__module__])[options].__annotations__
+    documented = re.findall(r"^    ([a-z_, ]+): ", inspect.getdoc(function) or "", re.MULTILINE)
+    assert set(names) <= {name for line in documented for name in line.split(", ")}
+
+
+def test_help_shows_every_option_of_a_session() -> None:
+    """Those that a view may change, and the others."""
+    documented = re.findall(r"^    ([a-z_, ]+): ", AsyncWiro.__doc__ or "", re.MULTILINE)
+    names = {*CallOptions.__annotations__, *SessionOptions.__annotations__}
+    assert names <= {name for line in documented for name in line.split(", ")}
+
+
+def test_the_checked_options_are_the_declared_ones() -> None:
+    """Each option that is declared for callers is checked, and no other."""
+    view = {field.name for field in attrs.fields(Options)} - {"credentials"}
+    shared = {field.name for field in attrs.fields(SharedOptions)}
+    assert view == set(CallOptions.__annotations__)
+    assert view | shared == set(SessionOptions.__annotations__)
+    assert set(ViewOptions.__annotations__) == view | {"api_key", "api_secret"}

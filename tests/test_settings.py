@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from wiro_async import AsyncWiro, ConfigurationError, InvalidInputError, RunRequest
+from wiro_async._api.session_options import Options, credentials
 from wiro_async.testing import WiroEmulator
 
 
@@ -30,8 +31,8 @@ from wiro_async.testing import WiroEmulator
         {"base_url": 3},
         {"base_url": "https://h.test/v1?key=SECRET"},
         {"socket_url": "wss://h.test/v1#x"},
-        {"progress": "telepathy"},
-        {"check_inputs": "maybe"},
+        {"updates": "telepathy"},
+        {"validate": "maybe"},
     ],
     ids=lambda setting: next(iter(setting)),
 )
@@ -39,7 +40,7 @@ def test_wrong_settings_are_refused_by_name(setting: dict[str, Any]) -> None:
     """At once, not when money is at stake; and a secret in one is not shown."""
     (name,) = setting
     new: Any = AsyncWiro
-    with pytest.raises(ConfigurationError, match=r"(?i)" + {"timeout": "time-out"}.get(name, name[:4])) as caught:
+    with pytest.raises(ConfigurationError, match=r"(?i)" + name[:4]) as caught:
         new(**{"api_key": "key", **setting})
     assert "SECRET" not in repr(caught.value)
 
@@ -53,13 +54,10 @@ def test_views_are_as_strict(change: dict[str, Any]) -> None:
 
 def test_a_view_changes_what_it_is_told_to() -> None:
     """And nothing else."""
-    session = AsyncWiro("key", headers={"a": "1"}, max_download_bytes=5)
-    view = session.with_options(headers={"b": "2"}, max_download_bytes=6, timeout=3, api_key=None)
-    assert view._options == attrs.evolve(
-        session._options,
-        headers={"a": "1", "b": "2"},
-        max_download_bytes=6,
-        timeouts=attrs.evolve(session._options.timeouts, run=3),
+    session = Options(credentials=credentials("key", None, has_headers=True), headers={"a": "1"}, max_download_bytes=5)
+    view = session.changed({"headers": {"b": "2"}, "max_download_bytes": 6, "timeout": 3, "api_key": None})
+    assert view == attrs.evolve(
+        session, headers={"a": "1", "b": "2"}, max_download_bytes=6, timeout=attrs.evolve(session.timeout, run=3)
     )
 
 

@@ -158,7 +158,7 @@ async def test_a_certificate_for_another_host(secured: dict[str, Any], authority
         AsyncWiro("key", base_url=f"https://127.0.0.1:{port}", verify=ca_file, retry=ONCE) as wiro,
     ):
         with pytest.raises(ConnectionFailedError, match="certificate"):
-            await wiro.tasks.detail("1")
+            await wiro.tasks.get("1")
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -169,7 +169,7 @@ async def test_missing_certificates(tmp_path: Path, content: str | None) -> None
         path.write_text(content, encoding="utf-8")
     async with AsyncWiro("key", verify=path) as wiro:
         with pytest.raises(ConfigurationError, match=r"verify is '.*ca\.pem', which holds no certificates"):
-            await wiro.tasks.detail("1")
+            await wiro.tasks.get("1")
 
 
 async def test_one_context_is_made_off_the_loop(

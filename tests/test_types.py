@@ -1,9 +1,9 @@
-"""Time-outs. Files are tested where they are read."""
+"""Timeouts. Files are tested where they are read."""
 
 from wiro_async._types import Timeouts
 
 
-def test_time_outs_from_what_users_give() -> None:
+def test_timeouts_from_what_users_give() -> None:
     """A number is the run's, nothing is the default, and a whole set is taken as it is."""
     default = Timeouts(request=5.0, idle=7.0)
     assert Timeouts.of(None, default) is default
@@ -12,7 +12,7 @@ def test_time_outs_from_what_users_give() -> None:
     assert Timeouts.of(mine, default) is mine
 
 
-def test_a_queue_time_out_for_one_run() -> None:
+def test_a_queue_timeout_for_one_run() -> None:
     """It replaces the one that was there, if it is given."""
     assert Timeouts(queue=1.0).with_queue(2.0) == Timeouts(queue=2.0)
     assert Timeouts(queue=1.0).with_queue(None) == Timeouts(queue=1.0)

@@ -1,82 +1,114 @@
-"""wiro_async: the async SDK for Wiro. Every public name, and nothing else."""
+"""wiro_async: the async SDK for Wiro. Every public name, and nothing else.
 
-from importlib import import_module
+A name is imported from its home when it is first used, so a program loads only the parts that it needs.
+"""
+
 from typing import TYPE_CHECKING
 
-from wiro_async._api.batch import Batch, BatchItem, BatchStats, RunRequest
-from wiro_async._api.journal import Journal, JournalItem
-from wiro_async._api.results.async_items import Items
-from wiro_async._api.results.byte_stream import ByteStream
-from wiro_async._api.results.output import Output
-from wiro_async._api.results.task_result import ParsedResult, TaskFinished, TaskResult
-from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._api.tasks.task_events import EventStream
-from wiro_async._api.tasks.text_deltas import TextDeltas
-from wiro_async._api.tasks.text_stream import TextStream
-from wiro_async._engine.engine import Statistics
-from wiro_async._errors import (
-    AnswerError,
-    APIError,
-    AuthenticationError,
-    BudgetExceededError,
-    ConcurrencyLimitError,
-    ConfigurationError,
-    ConnectionFailedError,
-    ConversationBusyError,
-    DecodingError,
-    DownloadError,
-    FinishReasonError,
-    InsufficientBalanceError,
-    InvalidInputError,
-    JournalError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    RealtimeClosedError,
-    RequestTimeoutError,
-    ResponseFormatError,
-    ServerError,
-    SessionClosedError,
-    SubmissionUnknownError,
-    TaskCancelledError,
-    TaskError,
-    TaskFailedError,
-    TaskTimeoutError,
-    ToolError,
-    TransportError,
-    TurnLimitError,
-    UsageError,
-    WebhookVerificationError,
-    WiroError,
-)
-from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
-from wiro_async._protocol.http.retry import RetryPolicy
-from wiro_async._protocol.models.model import Model, ModelSection, ModelStats, PriceRule
-from wiro_async._protocol.models.parameters import Option, Parameter
-from wiro_async._protocol.tasks.events import (
-    CostUpdate,
-    LogLine,
-    Progress,
-    Reconnected,
-    StatusChanged,
-    TaskCancelled,
-    TaskEvent,
-    TextDelta,
-    TextReset,
-    UnknownEvent,
-)
-from wiro_async._protocol.tasks.records import OutputRecord, TaskInfo
-from wiro_async._session import AsyncWiro
-from wiro_async._tuning import Tuning
-from wiro_async._types import File, FileInput, Timeouts
-from wiro_async._version import __version__
-
 if TYPE_CHECKING:
+    from wiro_async._api.batch import (
+        Batch,
+        BatchItem,
+        BatchOptions,
+        BatchStats,
+        Concurrency,
+        Inputs,
+        OnError,
+        Order,
+        ProgressListener,
+        RetryIf,
+        RunRequest,
+    )
     from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
+    from wiro_async._api.conversation.answer_reader import ResponseModel
+    from wiro_async._api.conversation.chat_settings import ChatSettings, TurnSettings
     from wiro_async._api.conversation.realtime_session import RealtimeSession
+    from wiro_async._api.journal import Journal, JournalItem
+    from wiro_async._api.results.async_items import Items
+    from wiro_async._api.results.byte_stream import ByteStream
+    from wiro_async._api.results.output import Output
+    from wiro_async._api.results.task_result import ParsedResult, TaskFinished, TaskResult
+    from wiro_async._api.run_options import EventListener, RealtimeOptions, RunOptions, StreamOptions, SubmitOptions
+    from wiro_async._api.session_options import SessionOptions, ViewOptions
+    from wiro_async._api.tasks.handle import TaskHandle
+    from wiro_async._api.tasks.task_events import EventStream
+    from wiro_async._api.tasks.text_deltas import TextDeltas
+    from wiro_async._api.tasks.text_stream import TextStream
+    from wiro_async._engine.engine import Statistics
+    from wiro_async._errors import (
+        AnswerError,
+        APIError,
+        AuthenticationError,
+        BatchFailedError,
+        BudgetExceededError,
+        ConcurrencyLimitError,
+        ConfigurationError,
+        ConnectionFailedError,
+        ConversationBusyError,
+        DecodingError,
+        DownloadError,
+        FinishReasonError,
+        InsufficientBalanceError,
+        InvalidInputError,
+        JournalError,
+        KeyConflictError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        RealtimeClosedError,
+        RequestTimeoutError,
+        ResponseFormatError,
+        ServerError,
+        SessionClosedError,
+        SpendLimitError,
+        SubmissionUnknownError,
+        TaskCancelledError,
+        TaskError,
+        TaskFailedError,
+        TaskTimeoutError,
+        ToolError,
+        TransportError,
+        TurnLimitError,
+        UsageError,
+        WebhookVerificationError,
+        WiroError,
+    )
     from wiro_async._protocol.conversations.realtime_audio import AudioChunk, Transcript, TurnEnded
+    from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
     from wiro_async._protocol.files.stored_files import Folder, UploadedFile
+    from wiro_async._protocol.http.retry import RetryPolicy
+    from wiro_async._protocol.models.model import Model, ModelSection, ModelStats, PriceRule
+    from wiro_async._protocol.models.parameters import Option, Parameter
     from wiro_async._protocol.models.pricing import Estimate
+    from wiro_async._protocol.tasks.events import (
+        CostUpdate,
+        LogLine,
+        Progress,
+        Reconnected,
+        StatusChanged,
+        TaskCancelled,
+        TaskEvent,
+        TextDelta,
+        TextReset,
+        UnknownEvent,
+    )
+    from wiro_async._protocol.tasks.records import OutputRecord, TaskInfo
+    from wiro_async._session import AsyncWiro
+    from wiro_async._transport.network.tls import Verify
+    from wiro_async._tuning import Tuning
+    from wiro_async._types import (
+        CallbackURL,
+        File,
+        FileInput,
+        Input,
+        OnCancel,
+        OnProgress,
+        OnUnknown,
+        TimeoutPhase,
+        Timeouts,
+        UpdateMode,
+    )
+    from wiro_async._version import __version__
 
 __all__ = [
     "APIError",
@@ -85,10 +117,15 @@ __all__ = [
     "AudioChunk",
     "AuthenticationError",
     "Batch",
+    "BatchFailedError",
     "BatchItem",
+    "BatchOptions",
     "BatchStats",
     "BudgetExceededError",
     "ByteStream",
+    "CallbackURL",
+    "ChatSettings",
+    "Concurrency",
     "ConcurrencyLimitError",
     "ConfigurationError",
     "ConnectionFailedError",
@@ -98,23 +135,32 @@ __all__ = [
     "DecodingError",
     "DownloadError",
     "Estimate",
+    "EventListener",
     "EventStream",
     "File",
     "FileInput",
     "FinishReasonError",
     "Folder",
+    "Input",
+    "Inputs",
     "InsufficientBalanceError",
     "InvalidInputError",
     "Items",
     "Journal",
     "JournalError",
     "JournalItem",
+    "KeyConflictError",
     "LogLine",
     "Model",
     "ModelSection",
     "ModelStats",
     "NotFoundError",
+    "OnCancel",
+    "OnError",
+    "OnProgress",
+    "OnUnknown",
     "Option",
+    "Order",
     "Output",
     "OutputRecord",
     "Parameter",
@@ -122,19 +168,28 @@ __all__ = [
     "PermissionDeniedError",
     "PriceRule",
     "Progress",
+    "ProgressListener",
     "RateLimitError",
     "RealtimeClosedError",
+    "RealtimeOptions",
     "RealtimeSession",
     "Reconnected",
     "RequestTimeoutError",
     "ResponseFormatError",
+    "ResponseModel",
+    "RetryIf",
     "RetryPolicy",
+    "RunOptions",
     "RunRequest",
     "ServerError",
     "SessionClosedError",
+    "SessionOptions",
+    "SpendLimitError",
     "Statistics",
     "StatusChanged",
+    "StreamOptions",
     "SubmissionUnknownError",
+    "SubmitOptions",
     "TaskCancelled",
     "TaskCancelledError",
     "TaskError",
@@ -149,6 +204,7 @@ __all__ = [
     "TextDeltas",
     "TextReset",
     "TextStream",
+    "TimeoutPhase",
     "Timeouts",
     "ToolCall",
     "ToolError",
@@ -159,48 +215,136 @@ __all__ = [
     "TurnEnded",
     "TurnLimitError",
     "TurnResult",
+    "TurnSettings",
     "TurnStream",
     "UnknownEvent",
+    "UpdateMode",
     "UploadedFile",
     "UsageError",
+    "Verify",
+    "ViewOptions",
     "WebhookVerificationError",
     "WiroError",
     "__version__",
 ]
 
-_HOMES = {  # names that not every program needs; their modules are imported at first use
-    "Conversation": "wiro_async._api.conversation",
-    "TurnResult": "wiro_async._api.conversation",
-    "TurnStream": "wiro_async._api.conversation",
-    "RealtimeSession": "wiro_async._api.conversation.realtime_session",
-    "Folder": "wiro_async._protocol.files.stored_files",
-    "UploadedFile": "wiro_async._protocol.files.stored_files",
-    "Estimate": "wiro_async._protocol.models.pricing",
-    "AudioChunk": "wiro_async._protocol.conversations.realtime_audio",
-    "Transcript": "wiro_async._protocol.conversations.realtime_audio",
-    "TurnEnded": "wiro_async._protocol.conversations.realtime_audio",
+_HOMES = {
+    "_session": ("AsyncWiro",),
+    "_errors": (
+        "APIError",
+        "AnswerError",
+        "AuthenticationError",
+        "BatchFailedError",
+        "BudgetExceededError",
+        "ConcurrencyLimitError",
+        "ConfigurationError",
+        "ConnectionFailedError",
+        "ConversationBusyError",
+        "DecodingError",
+        "DownloadError",
+        "FinishReasonError",
+        "InsufficientBalanceError",
+        "InvalidInputError",
+        "JournalError",
+        "KeyConflictError",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "RealtimeClosedError",
+        "RequestTimeoutError",
+        "ResponseFormatError",
+        "ServerError",
+        "SessionClosedError",
+        "SpendLimitError",
+        "SubmissionUnknownError",
+        "TaskCancelledError",
+        "TaskError",
+        "TaskFailedError",
+        "TaskTimeoutError",
+        "ToolError",
+        "TransportError",
+        "TurnLimitError",
+        "UsageError",
+        "WebhookVerificationError",
+        "WiroError",
+    ),
+    "_types": (
+        "CallbackURL",
+        "File",
+        "FileInput",
+        "Input",
+        "OnCancel",
+        "OnProgress",
+        "OnUnknown",
+        "TimeoutPhase",
+        "Timeouts",
+        "UpdateMode",
+    ),
+    "_tuning": ("Tuning",),
+    "_version": ("__version__",),
+    "_transport.network.tls": ("Verify",),
+    "_engine.engine": ("Statistics",),
+    "_protocol.http.retry": ("RetryPolicy",),
+    "_protocol.models.model": ("Model", "ModelSection", "ModelStats", "PriceRule"),
+    "_protocol.models.parameters": ("Option", "Parameter"),
+    "_protocol.models.pricing": ("Estimate",),
+    "_protocol.tasks.records": ("OutputRecord", "TaskInfo"),
+    "_protocol.tasks.events": (
+        "CostUpdate",
+        "LogLine",
+        "Progress",
+        "Reconnected",
+        "StatusChanged",
+        "TaskCancelled",
+        "TaskEvent",
+        "TextDelta",
+        "TextReset",
+        "UnknownEvent",
+    ),
+    "_protocol.conversations.tool_calls": ("ToolCall", "ToolOutput"),
+    "_protocol.conversations.realtime_audio": ("AudioChunk", "Transcript", "TurnEnded"),
+    "_protocol.files.stored_files": ("Folder", "UploadedFile"),
+    "_api.session_options": ("SessionOptions", "ViewOptions"),
+    "_api.run_options": ("EventListener", "RealtimeOptions", "RunOptions", "StreamOptions", "SubmitOptions"),
+    "_api.results.async_items": ("Items",),
+    "_api.results.byte_stream": ("ByteStream",),
+    "_api.results.output": ("Output",),
+    "_api.results.task_result": ("ParsedResult", "TaskFinished", "TaskResult"),
+    "_api.tasks.handle": ("TaskHandle",),
+    "_api.tasks.task_events": ("EventStream",),
+    "_api.tasks.text_deltas": ("TextDeltas",),
+    "_api.tasks.text_stream": ("TextStream",),
+    "_api.batch": (
+        "Batch",
+        "BatchItem",
+        "BatchOptions",
+        "BatchStats",
+        "Concurrency",
+        "Inputs",
+        "OnError",
+        "Order",
+        "ProgressListener",
+        "RetryIf",
+        "RunRequest",
+    ),
+    "_api.journal": ("Journal", "JournalItem"),
+    "_api.conversation": ("Conversation", "TurnResult", "TurnStream"),
+    "_api.conversation.chat_settings": ("ChatSettings", "TurnSettings"),
+    "_api.conversation.answer_reader": ("ResponseModel",),
+    "_api.conversation.realtime_session": ("RealtimeSession",),
 }
 
-
-def _named_here(value: object) -> object:
-    """Tracebacks and documentation show a class under the name that it is imported by."""
-    if isinstance(value, type):
-        value.__module__ = __name__
-    return value
-
-
-if not TYPE_CHECKING:  # a type checker would take it for every name there could be
+if not TYPE_CHECKING:  # a type checker would believe that any name exists
 
     def __getattr__(name: str) -> object:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = _named_here(getattr(import_module(_HOMES[name]), name))
-        return value
+        from importlib import import_module
+
+        for home, names in _HOMES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
-
-
-for _name in __all__:
-    _named_here(globals().get(_name))
+    return __all__

@@ -1,4 +1,4 @@
-"""Takes secrets out of text that people, logs and trackers will see."""
+"""Removes secrets from text that people, logs and error trackers will see."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 HIDDEN: Final = "…"
-SHORTEST_SECRET: Final = 8  # shorter ones would take harmless words with them
+SHORTEST_SECRET: Final = 8  # shorter ones would remove harmless words, too
 
-SLASH: Final = r"(?:\\{0,7}/|%2F)"  # also as JSON and as queries write it
+SLASH: Final = r"(?:\\{0,7}/|%2F)"  # also escaped as in JSON and in queries
 STOP: Final = r"\s'\"<>"
 
-# The paths of output files hold access keys, those of callbacks signatures, and any address may hold a password.
+# The paths of output files hold access keys, those of callbacks hold signatures, and any URL may hold a password.
 URL: Final = re.compile(rf"(?i)\b([a-z][a-z0-9+.-]{{1,15}})(:|%3A)({SLASH}{SLASH})([^{STOP}]+)")
 AUTHORITY_END: Final = re.compile(r"(?i)[/?#\\]|%2F|%3F|%23")
-# Without a scheme: //host/…, host.example/…; a path on a disk, which has a slash before its dots, is none.
+# Without a scheme: //host/… and host.example/…, but not a path on a disk, which has a slash before its dots.
 BARE: Final = re.compile(
     rf"(?i)(?<![\w:/\\.%@-])(\\{{0,7}}/\\{{0,7}}/[\w.-]+(?::\d+)?|(?:[a-z0-9-]+\.)+[a-z]{{2,}}(?::\d+)?)"
     rf"{SLASH}(?!{HIDDEN})[^{STOP}]+"
@@ -30,23 +30,23 @@ NAMED: Final = re.compile(
 FILE_NAME: Final = re.compile(r"[^/\\]{1,80}\.[A-Za-z0-9]{1,5}")
 
 
-def redacted(text: str) -> str:
-    """The text without what stands behind the host of a URL, and without named keys, tokens and signatures."""
+def redact(text: str) -> str:
+    """Remove everything after the host of a URL, and named keys, tokens and signatures."""
     if "/" in text or "%" in text:
         text = BARE.sub(rf"\1/{HIDDEN}", FILE_PATH.sub(rf"\1{HIDDEN}", URL.sub(_host_of, text)))
     return NAMED.sub(rf"\1{HIDDEN}", text)
 
 
-def without(text: str, secrets: Iterable[str]) -> str:
-    """The text without these very secrets, as far as they are long enough to be told from words."""
+def remove_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Remove these secrets, as far as they are long enough to differ from words."""
     for secret in secrets:
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
     return text
 
 
-def shown_url(url: str) -> str:
-    """A file's URL fit to be seen: only the host and a name that looks like a file's."""
+def shorten_url(url: str) -> str:
+    """Shorten a file's URL to its host and a last part that looks like a file name."""
     try:
         parts = urlsplit(url)
         name = unquote(parts.path).rsplit("/", 1)[-1]
@@ -55,8 +55,8 @@ def shown_url(url: str) -> str:
     return f"{parts.hostname or ''}/{HIDDEN}/{name if FILE_NAME.fullmatch(name) and name.isprintable() else ''}"
 
 
-def without_login(url: str) -> str:
-    """An address without the name and password it may hold."""
+def strip_userinfo(url: str) -> str:
+    """Remove the user name and the password from a URL."""
     scheme, separator, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     if separator and "@" in path and "@" not in authority and ":" in authority:  # a password with a slash

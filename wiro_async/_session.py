@@ -1,25 +1,37 @@
-"""`AsyncWiro`: the one place that wires everything together."""
+"""`AsyncWiro`: wires the parts of a session together, and does nothing else."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
-from wiro_async._api import session_options as settings
-from wiro_async._api.batch import Batch, BatchOptions, Runs
+from wiro_async._api.batch.batch_factory import new_batch, run_all
+from wiro_async._api.batch.batch_options import BatchOptions
+from wiro_async._api.options import check_options, documented
 from wiro_async._api.resources.model_catalog import Models
-from wiro_async._api.resources.task_list import Tasks
+from wiro_async._api.resources.model_lookup import ModelLookup
+from wiro_async._api.resources.run_inputs import RunInputs
+from wiro_async._api.resources.task_list import Tasks, ref_of
 from wiro_async._api.results.output import Output, output_at
 from wiro_async._api.results.task_result import ParsedResult, TaskResult
-from wiro_async._api.session_options import USER_AGENT, OptionChanges, Options
+from wiro_async._api.run_options import CommonOptions, RealtimeOptions, RunOptions, StreamOptions, SubmitOptions
+from wiro_async._api.session_options import (
+    USER_AGENT,
+    CallOptions,
+    Options,
+    SessionOptions,
+    SharedOptions,
+    ViewOptions,
+    credentials,
+)
 from wiro_async._api.tasks.callback_access import CallbackAccess
 from wiro_async._api.tasks.handle import TaskHandle
-from wiro_async._api.tasks.runner import Listener, Runner, RunSettings, RunSpec
+from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.text_stream import TextStream
 from wiro_async._engine.calls.api_client import ApiClient
@@ -27,126 +39,68 @@ from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.http.retry import RetryPolicy
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
-from wiro_async._redaction import without_login
-from wiro_async._tuning import Tuning
-from wiro_async._types import CallbackURL, CheckInputs, Input, OnCancel, OnUnknown, ProgressMode, Timeouts
+from wiro_async._public import public
+from wiro_async._redaction import strip_userinfo
+from wiro_async._types import Input
 
-if TYPE_CHECKING:  # conversations, realtime sessions and forms of answers are imported at first use
-    import httpx
-
-    from wiro_async._api.batch import (
-        BatchItem,
-        BatchSettings,
-        Concurrency,
-        Inputs,
-        RunRequest,
-    )
+if TYPE_CHECKING:
+    from wiro_async._api.batch.batch import Batch
+    from wiro_async._api.batch.batch_inputs import Inputs
+    from wiro_async._api.batch.batch_items import BatchItem, RunRequest
     from wiro_async._api.conversation import ChatSettings, Conversation
     from wiro_async._api.conversation.answer_reader import ResponseModel, Schema
     from wiro_async._api.conversation.realtime_session import RealtimeSession
     from wiro_async._api.resources.file_store import Files
-    from wiro_async._transport.network.tls import Verify
 
 T = TypeVar("T")
 
 
+@public
+@documented(CallOptions, SessionOptions)
 class AsyncWiro:
     """A session with Wiro: use it as `async with AsyncWiro() as wiro`, or call `aclose()` when done.
 
-    Constructing it opens nothing. It belongs to the event loop in which it is first used, and may be used by any
-    number of tasks there.
+    The constructor opens nothing. A session belongs to the event loop in which it is first used. Any number of tasks of
+    that loop may use it.
 
     Args:
         api_key, api_secret: from WIRO_API_KEY and WIRO_API_SECRET if not given. Calls are signed if there is a secret.
-        base_url, socket_url: from WIRO_API_BASE_URL and WIRO_SOCKET_URL, else the service's own.
-        headers: sent along with every call to the API, for instance to a proxy of yours that adds the key.
-        progress: how runs are followed: "auto" (by the socket, else by polling), "websocket", "polling", or "sse"
-            (each run's own answer is an event stream; if it breaks, as "auto").
-        max_concurrency: how many tasks may be in flight; if not given, the service's refusals teach it.
-        timeout: seconds for each run, or `Timeouts`.
-        retry: how harmless calls are repeated; a run never is.
-        on_unknown: "resubmit" sends a run again if its answer was lost and its task is not to be found after a grace.
-            It may be billed twice then; "raise" gives a `SubmissionUnknownError` instead.
-        check_inputs: "auto" checks inputs and sends files as the model's own parameters say, where the session knows
-            them from `models.get`; True asks for them before the first run of each model; False does neither.
-        verify: whose certificates to trust, for HTTP and sockets alike: True for the usual authorities (or those of
-            SSL_CERT_FILE and SSL_CERT_DIR), the path of a file or directory of certificates for those and no others,
-            an `ssl.SSLContext` of your own, or False for anybody.
-        max_download_bytes: the most bytes that any one output may have, to be read, streamed or saved.
-        callback_url: where the service reports the ends of all runs that are not given an address of their own; or a
-            function that gives one for each run, such as `receiver.at("https://my.app/wiro")`. Runs that report to a
-            `WebhookReceiver` of this session are waited for without a socket.
-        transport: an async transport of httpx or httpx2 to use instead of the default one. It is closed with the
-            session.
-        compression: whether the socket compresses: 7 to 20 times fewer bytes for LLMs' texts, at up to twice the
-            processor time where they are read and four times where not. Worth it for long answers over slow lines.
-        tasks_per_socket: how many tasks share one socket.
-        polls_per_second: how often tasks are asked about at most, all together; the first question about a task that
-            says it is over does not count.
-        tuning: the timing, sizes and limits of the session, for tests that cannot wait.
+        **options: see `SessionOptions`.
 
     Raises:
-        ConfigurationError: a key is missing or a setting is wrong.
+        ConfigurationError: a key is missing or an option is wrong.
     """
 
     def __init__(
-        self,
-        api_key: str | None = None,
-        api_secret: str | None = None,
-        *,
-        base_url: str | None = None,
-        socket_url: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        progress: ProgressMode = "auto",
-        max_concurrency: int | None = None,
-        timeout: float | Timeouts | None = None,
-        retry: RetryPolicy | None = None,
-        on_unknown: OnUnknown = "raise",
-        check_inputs: CheckInputs = "auto",
-        verify: Verify = True,
-        max_download_bytes: int | None = None,
-        callback_url: CallbackURL | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-        compression: bool = False,
-        tasks_per_socket: int = 1000,
-        polls_per_second: float = 100.0,
-        tuning: Tuning | None = None,
+        self, api_key: str | None = None, api_secret: str | None = None, **options: Unpack[SessionOptions]
     ) -> None:
-        options = Options(
-            settings.credentials(api_key, api_secret, bool(headers)),
-            headers or {},
-            progress,
-            Timeouts.of(timeout, Timeouts()),
-            retry or RetryPolicy(),
-            on_unknown,
-            check_inputs,
-            max_download_bytes,
-            callback_url,
-        )
+        check_options("AsyncWiro", options, SessionOptions)
+        keys = credentials(api_key, api_secret, has_headers=bool(options.get("headers")))
+        shared = SharedOptions.of(options)
         engine = Engine(
-            settings.socket_url(socket_url),
+            shared.socket_url,
             USER_AGENT,
-            transport,
-            verify=verify,
-            max_concurrency=settings.checked_count(max_concurrency, "max_concurrency"),
-            compression=compression,
-            tasks_per_socket=settings.checked_count(tasks_per_socket, "tasks_per_socket") or 1,
-            polls_per_second=settings.checked_rate(polls_per_second, "polls_per_second"),
-            tuning=tuning or Tuning(),
+            shared.transport,
+            verify=shared.verify,
+            max_concurrency=shared.max_concurrency,
+            compression=shared.compression,
+            tasks_per_socket=shared.tasks_per_socket,
+            polls_per_second=shared.polls_per_second,
+            tuning=shared.tuning,
         )
-        self._set_up(engine, settings.base_url(base_url), options, None)
+        self._wire(engine, shared.base_url, Options.of(keys, options), None)
 
-    def _set_up(self, engine: Engine, base_url: str, options: Options, origin: AsyncWiro | None) -> None:
+    def _wire(self, engine: Engine, base_url: str, options: Options, origin: AsyncWiro | None) -> None:
         headers = {"User-Agent": USER_AGENT, **options.headers}
+        timeout = options.timeout.request
         client = ApiClient(
             base_url,
             options.credentials,
             headers,
             options.retry,
-            options.timeouts.request,
+            timeout,
             engine.http,
             engine.throttle,
             engine.server_clock,
@@ -156,28 +110,31 @@ class AsyncWiro:
         self._engine = engine
         self._base_url = base_url
         self._options = options
-        self._origin = origin  # a view keeps it, for it is what warns when nobody closes it
+        self._origin = origin  # a view keeps its session alive, because the session warns if nobody closes it
         self._closes = origin is None
-        self._calls = TaskCalls(client, engine.tracker.ended)
-        self._downloader = Downloader(
-            engine.http, USER_AGENT, options.timeouts.request, engine.tuning, options.max_download_bytes
-        )
-        self._context = TaskContext(self._calls, engine.tracker, self._downloader, options.progress, options.timeouts)
-        self.tasks = Tasks(self._calls)
+        calls = TaskCalls(client, engine.tracker.ended)
+        self._calls = calls
+        self._downloader = Downloader(engine.http, USER_AGENT, timeout, engine.tuning, options.max_download_bytes)
+        self._context = TaskContext(calls, engine.tracker, self._downloader, options.updates, options.timeout)
         self._callbacks = CallbackAccess(engine.tracker.callbacks, engine.background, self._context)
-        is_same = origin is not None and origin._options.credentials == options.credentials
-        self.models: Models = origin.models.sharing(client) if origin and is_same else Models(client, engine.background)
-        self._runner = Runner(engine, self._context, self.models, options)
+        self._lookup: ModelLookup
+        if origin is not None and origin._options.credentials == options.credentials:
+            self._lookup = origin._lookup.through(client)
+        else:
+            self._lookup = ModelLookup(client, engine.background, engine.tuning)
+        self._runner = Runner(engine, self._context, self._lookup, RunInputs(self._lookup, engine.tuning), options)
+        self.tasks = Tasks(calls, engine.tuning)
+        self.models = Models(client, self._lookup)
 
     @cached_property
     def files(self) -> Files:
-        """What is uploaded without a run."""
+        """Files that are uploaded without a run."""
         from wiro_async._api.resources.file_store import Files
 
-        return Files(self._calls.client)
+        return Files(self._calls.client, self._engine.tuning.max_upload)
 
     def __repr__(self) -> str:
-        return f"AsyncWiro({without_login(self._base_url)!r})"
+        return f"AsyncWiro({strip_userinfo(self._base_url)!r})"
 
     async def __aenter__(self) -> Self:
         self._closes = self._closes or not self._engine.background.is_open  # a view on a session that nobody entered
@@ -198,126 +155,112 @@ class AsyncWiro:
             )
 
     async def aclose(self) -> None:
-        """Close the session: stop what `run()`, `stream()` and batches still have running, free everything.
+        """Close the session: stop the tasks that `run()`, `stream()` and batches still have running, free everything.
 
-        Tasks that were made by `submit()` go on. A view made by `with_options` leaves the session open. Cancelling
-        ends the wait; the closing goes on.
+        Tasks that `submit()` made go on. Closing a view leaves the session open. Cancelling ends the wait; the session
+        still closes.
 
         Raises:
-            SessionClosedError: it was used in another event loop, and had to be closed there.
+            SessionClosedError: the session was used in another event loop, and had to be closed there.
         """
         if self._origin is None:
             await self._engine.aclose()
 
-    def with_options(self, **changes: Unpack[OptionChanges]) -> AsyncWiro:
-        """A view on this session with other options, which shares its connections and ends with it.
+    @documented(ViewOptions, CallOptions)
+    def with_options(self, **options: Unpack[ViewOptions]) -> AsyncWiro:
+        """Make a view of this session with other options. It shares the session's connections and ends with it.
 
-        Takes `api_key`, `api_secret`, `headers`, `progress`, `timeout`, `retry`, `on_unknown`, `check_inputs`,
-        `max_download_bytes` and `callback_url`, as for a new session. `headers` are added to the session's own; a key
-        that is given without a secret is used without one. None, or nothing, leaves an option as it is.
+        None, or nothing, leaves an option as it is.
+
+        Args:
+            **options: see `ViewOptions`.
 
         Raises:
-            ConfigurationError: a setting is wrong.
+            ConfigurationError: an option is wrong.
         """
         view = object.__new__(type(self))
-        view._set_up(self._engine, self._base_url, self._options.changed(changes), self)
+        view._wire(self._engine, self._base_url, self._options.changed(options), self)
         return view
 
     def statistics(self) -> Statistics:
-        """What the session holds at this moment; all zero after `aclose()`."""
+        """Count what the session holds at this moment. All zero after `aclose()`."""
         return self._engine.statistics()
 
     @overload
     async def run(
-        self, model: str, input: Input | None = None, *, response_model: None = None, **settings: Unpack[RunSettings]
+        self, model: str, input: Input | None = None, *, response_model: None = None, **options: Unpack[RunOptions]
     ) -> TaskResult: ...
     @overload
     async def run(
-        self, model: str, input: Input | None = None, *, response_model: type[T], **settings: Unpack[RunSettings]
+        self, model: str, input: Input | None = None, *, response_model: type[T], **options: Unpack[RunOptions]
     ) -> ParsedResult[T]: ...
     @overload
     async def run(
-        self, model: str, input: Input | None = None, *, response_model: Schema, **settings: Unpack[RunSettings]
+        self, model: str, input: Input | None = None, *, response_model: Schema, **options: Unpack[RunOptions]
     ) -> ParsedResult[JSON]: ...
+    @documented(CommonOptions, SubmitOptions, StreamOptions, RunOptions)
     async def run(
         self,
         model: str,
         input: Input | None = None,
         *,
-        timeout: float | Timeouts | None = None,
-        queue_timeout: float | None = None,
-        callback_url: str | None = None,
-        project_id: str | int | None = None,
-        on_event: Listener | None = None,
-        on_cancel: OnCancel = "stop",
-        check: bool | None = None,
         response_model: ResponseModel[T] | None = None,
+        **options: Unpack[RunOptions],
     ) -> TaskResult:
         """Run a model and wait for its result. https://wiro.ai/docs/run-a-model
 
-        Cancelling it, and a time-out, stops the task on the service too, which takes up to 5 s.
+        Cancelling the call, or a timeout, stops the task on the service too, which takes up to 5 s.
 
         Args:
             model: "owner/model".
             input: the model's parameters. Paths, open binary files and `File`s among them are uploaded.
-            timeout: seconds for the whole run, or `Timeouts`; the session's if not given.
-            queue_timeout: seconds until it must have started.
-            callback_url: where the service reports its end.
-            project_id: the project to bill.
-            on_event: called with every event; may be a coroutine function.
-            on_cancel: "leave" lets the task go on when this is cancelled or out of time.
-            check: True finds all that is wrong with the input by the model's own parameters, which are asked for
-                once, before anything is sent; False finds no fault; if not given, as the session's `check_inputs`.
-            response_model: what an LLM's answer is to be: an attrs class, a dataclass, a TypedDict, a pydantic model,
-                or a JSON schema; it comes as `result.parsed`. Needs the extra `tools`.
+            response_model: the form of an LLM's answer: an attrs class, a dataclass, a TypedDict, a pydantic model, or
+                a JSON schema. The answer is in `result.parsed`. Needs the extra `tools`.
+            **options: see `RunOptions`.
 
         Raises:
-            InvalidInputError: the model or an input is wrong; nothing was sent, or the service refused it.
-            ResponseFormatError: the answer does not fit `response_model`; the error holds its text and its task.
-            SubmissionUnknownError: the answer to the submit was lost; it was not sent again.
-            TaskFailedError, TaskCancelledError: it ended without a result.
-            TaskTimeoutError: a time-out passed.
+            InvalidInputError: the model or an input is wrong. Nothing was sent, or the service refused it.
+            ResponseFormatError: the answer does not fit `response_model`. The error holds its text and its task.
+            SubmissionUnknownError: the response to the submit was lost. The run was not sent again.
+            TaskFailedError, TaskCancelledError: the task ended without a result.
+            TaskTimeoutError: a timeout passed.
         """
-        spec = RunSpec(model, input, callback_url, project_id, on_cancel, check)
-        timeouts = self._runner.timeouts(timeout, queue_timeout)
+        check_options("run", options, RunOptions)
+        spec = RunSpec.of(model, input, options)
+        timeouts = self._runner.timeouts(options.get("timeout"), options.get("queue_timeout"))
         if response_model is not None:
-            return await self._runner.run_parsed(spec, timeouts, on_event, response_model)
-        return await self._runner.run(spec, timeouts, on_event)
+            return await self._runner.run_parsed(spec, timeouts, options.get("on_event"), response_model)
+        return await self._runner.run(spec, timeouts, options.get("on_event"))
 
-    async def submit(
-        self,
-        model: str,
-        input: Input | None = None,
-        *,
-        callback_url: str | None = None,
-        project_id: str | int | None = None,
-        check: bool | None = None,
-    ) -> TaskHandle:
-        """Start a run and hand over its handle, which owns it: it goes on whatever happens here.
+    @documented(CommonOptions, SubmitOptions)
+    async def submit(self, model: str, input: Input | None = None, **options: Unpack[SubmitOptions]) -> TaskHandle:
+        """Start a run and return its handle. The task goes on, whatever happens to this program.
 
-        Cancelling it *during* the submit stops the task that was being made. Arguments and errors as in `run`.
+        Cancelling the call *during* the submit stops the task that was being made. Errors as in `run`.
+
+        Args:
+            model: "owner/model".
+            input: the model's parameters, as in `run`.
+            **options: see `SubmitOptions`.
         """
-        return await self._runner.submit(RunSpec(model, input, callback_url, project_id, check=check))
+        check_options("submit", options, SubmitOptions)
+        return await self._runner.submit(RunSpec.of(model, input, options))
 
-    def stream(
-        self,
-        model: str,
-        input: Input | None = None,
-        *,
-        timeout: float | Timeouts | None = None,
-        queue_timeout: float | None = None,
-        callback_url: str | None = None,
-        project_id: str | int | None = None,
-        on_cancel: OnCancel = "stop",
-        check: bool | None = None,
-    ) -> TextStream:
-        """Run an LLM and read its text as it is written.
+    @documented(CommonOptions, SubmitOptions, StreamOptions)
+    def stream(self, model: str, input: Input | None = None, **options: Unpack[StreamOptions]) -> TextStream:
+        """Run an LLM and read its text while the model writes it.
 
-        `async with wiro.stream(…) as stream: async for delta in stream: …`, then `await stream.result()`. Leaving
-        it before the end stops the task. Arguments and errors as in `run`.
+        `async with wiro.stream(…) as stream: async for delta in stream: …`, then `await stream.result()`. Leaving the
+        block before the end stops the task. Errors as in `run`.
+
+        Args:
+            model: "owner/model".
+            input: the model's parameters, as in `run`.
+            **options: see `StreamOptions`.
         """
-        spec = RunSpec(model, input, callback_url, project_id, on_cancel, check)
-        return TextStream(self._runner, spec, self._runner.timeouts(timeout, queue_timeout))
+        check_options("stream", options, StreamOptions)
+        timeouts = self._runner.timeouts(options.get("timeout"), options.get("queue_timeout"))
+        return TextStream(self._runner, RunSpec.of(model, input, options), timeouts)
 
     def conversation(
         self,
@@ -326,42 +269,44 @@ class AsyncWiro:
         *,
         previous_task_token: str | None = None,
         user_id: str | None = None,
-        **settings: Unpack[ChatSettings],
+        **options: Unpack[ChatSettings],
     ) -> Conversation:
-        """A conversation with an LLM, which may call tools: `await chat.send("…")`, or `chat.stream("…")`.
+        """Start a conversation with an LLM, which may call tools: `await chat.send("…")`, or `chat.stream("…")`.
 
-        `Conversation` tells what the arguments mean. Makes no request. Raises `InvalidInputError` for wrong settings.
+        `Conversation` documents the arguments. Makes no request. Raises `InvalidInputError` for wrong options.
         """
         from wiro_async._api.conversation import Conversation
 
-        return Conversation(self._runner, model, session_id, previous_task_token, user_id, settings)
+        return Conversation(self._runner, model, session_id, previous_task_token, user_id, options)
 
-    def realtime(
-        self,
-        model: str,
-        input: Input | None = None,
-        *,
-        timeout: float | Timeouts | None = None,
-        queue_timeout: float | None = None,
-        project_id: str | int | None = None,
-        check: bool | None = None,
-    ) -> RealtimeSession:
+    @documented(CommonOptions, RealtimeOptions)
+    def realtime(self, model: str, input: Input | None = None, **options: Unpack[RealtimeOptions]) -> RealtimeSession:
         """Talk with a realtime model: `async with wiro.realtime(…) as session: …`. https://wiro.ai/docs/realtime-voice
 
-        Nothing is submitted if no socket can be opened. Arguments and errors as in `run`, but that `queue_timeout`
-        counts until the model is ready for audio.
+        Nothing is submitted if the WebSocket cannot be opened. Errors as in `run`.
+
+        Args:
+            model: "owner/model".
+            input: the model's parameters.
+            **options: see `RealtimeOptions`.
         """
         from wiro_async._api.conversation.realtime_session import RealtimeSession
 
-        timeouts = Timeouts.of(timeout, self._options.timeouts).with_queue(queue_timeout)
-        spec = RunSpec(model, input, None, project_id, check=check)
-        return RealtimeSession(self._runner.without_socket(), spec, timeouts)
+        check_options("realtime", options, RealtimeOptions)
+        timeouts = self._runner.timeouts(options.get("timeout"), options.get("queue_timeout"))
+        return RealtimeSession(self._runner.without_socket(), RunSpec.of(model, input, options), timeouts)
 
-    def task(self, token: str | None = None, *, taskid: str | None = None) -> TaskHandle:
-        """Pick up a run again from its token, or its id. Makes no request."""
-        if not token and not taskid:
-            raise InvalidInputError(message="give the token of a task, or its taskid")
-        return TaskHandle(TaskRef(taskid or None, token or None), "", self._context)
+    def task(self, token: str | None = None, *, task_id: str | None = None) -> TaskHandle:
+        """Make a handle for a task from its token or its id, to pick a run up again. Makes no request.
+
+        Args:
+            token: the secret token of the task. Digits are taken for an id.
+            task_id: the id of the task.
+        """
+        if not token and not task_id:
+            raise InvalidInputError(message="give the token of a task, or its task_id")
+        given = ref_of(token) if token else TaskRef()
+        return TaskHandle(TaskRef(task_id or given.task_id, given.token), "", self._context)
 
     async def download(
         self,
@@ -371,33 +316,29 @@ class AsyncWiro:
         overwrite: bool = False,
         max_bytes: int | None = None,
     ) -> Path:
-        """Save an output, or the file at a URL, and return where it now lies. No key of yours goes along.
+        """Save an output, or the file at a URL, and return its path. None of your keys is sent.
 
-        Arguments, errors, patience and cancelling as in `Output.save`.
+        Arguments, errors, retries and cancelling as in `Output.save`.
         """
         await self._engine.open()
         output = output_at(source, self._downloader) if isinstance(source, str) else source
         return await output.save(to, overwrite=overwrite, max_bytes=max_bytes)
 
     @overload
-    def batch(
-        self,
-        model_or_requests: str,
-        inputs: Inputs,
-        **settings: Unpack[BatchSettings],
-    ) -> Batch: ...
+    def batch(self, model_or_requests: str, inputs: Inputs, **options: Unpack[BatchOptions]) -> Batch: ...
     @overload
     def batch(
         self,
         model_or_requests: Iterable[RunRequest | BatchItem] | AsyncIterable[RunRequest | BatchItem],
         inputs: None = None,
-        **settings: Unpack[BatchSettings],
+        **options: Unpack[BatchOptions],
     ) -> Batch: ...
+    @documented(BatchOptions)
     def batch(
         self,
         model_or_requests: str | Iterable[RunRequest | BatchItem] | AsyncIterable[RunRequest | BatchItem],
         inputs: Inputs | None = None,
-        **settings: Unpack[BatchSettings],
+        **options: Unpack[BatchOptions],
     ) -> Batch:
         """Run many inputs at a time: `async with wiro.batch(…) as batch: async for item in batch: …`.
 
@@ -405,60 +346,34 @@ class AsyncWiro:
             model_or_requests: one model for all `inputs`, or an iterable of `RunRequest`s, or of items of an earlier
                 batch, which are run again under their keys.
             inputs: a sync or async iterable of parameter mappings (or `RunRequest`s), taken one by one.
-            settings: the options that `BatchSettings` documents, such as `concurrency`, `retries` and `journal`.
+            **options: see `BatchOptions`.
 
         Raises:
             InvalidInputError: an option is wrong. Errors of single items come with the items.
         """
-        model = model_or_requests if isinstance(model_or_requests, str) else None
-        wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
-        if wanted is None or (model is None and inputs is not None):
-            raise InvalidInputError(message="give batch(model, inputs) or batch(requests), and nothing beside requests")
-        options = BatchOptions.of(settings)
-        engine, runner = self._engine, self._runner
-        context = self._context.within(runner.timeouts(options.timeout, options.queue_timeout))
-        runs = Runs(runner.plan_item, context, engine.submitter, options.on_exit)
-        estimate = runner.estimate_item
-        return Batch(runs, engine.background, engine.open, model, wanted, options, estimate, engine.tuning)
+        return new_batch(self._runner, model_or_requests, inputs, options)
 
     @overload
     async def map(
-        self,
-        model: str,
-        inputs: Inputs,
-        *,
-        concurrency: Concurrency = ...,
-        return_exceptions: Literal[False] = ...,
-        timeout: float | Timeouts | None = ...,
+        self, model: str, inputs: Inputs, *, return_exceptions: Literal[False] = ..., **options: Unpack[BatchOptions]
     ) -> list[TaskResult]: ...
     @overload
     async def map(
-        self,
-        model: str,
-        inputs: Inputs,
-        *,
-        concurrency: Concurrency = ...,
-        return_exceptions: bool,
-        timeout: float | Timeouts | None = ...,
+        self, model: str, inputs: Inputs, *, return_exceptions: bool, **options: Unpack[BatchOptions]
     ) -> list[TaskResult | Exception]: ...
+    @documented(BatchOptions)
     async def map(
-        self,
-        model: str,
-        inputs: Inputs,
-        *,
-        concurrency: Concurrency = "auto",
-        return_exceptions: bool = False,
-        timeout: float | Timeouts | None = None,
+        self, model: str, inputs: Inputs, *, return_exceptions: bool = False, **options: Unpack[BatchOptions]
     ) -> list[TaskResult] | list[TaskResult | Exception]:
-        """The results of many inputs, in their order.
+        """Run many inputs and return their results, in the order of the inputs. Cancelling stops the running tasks.
 
-        The first error, whichever input it is of, ends it and stops what still runs; `return_exceptions` puts errors
-        into the list instead. Cancelling stops what runs. Arguments as in `batch`.
+        Args:
+            model: "owner/model".
+            inputs: as in `batch`.
+            return_exceptions: put errors into the list instead of raising one at the end.
+            **options: see `BatchOptions`.
+
+        Raises:
+            BatchFailedError: all runs have ended and some failed. Its `items` hold every result that was paid for.
         """
-        ended: dict[int, TaskResult | Exception] = {}
-        async with self.batch(model, inputs, concurrency=concurrency, timeout=timeout) as batch:
-            async for item in batch:
-                if item.error is not None and not return_exceptions:
-                    raise item.error
-                ended[item.index] = item.result or item.error  # type: ignore[assignment]
-        return [ended[index] for index in sorted(ended)]
+        return await run_all(new_batch(self._runner, model, inputs, options, "map"), return_exceptions)

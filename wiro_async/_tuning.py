@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 import attrs
 
+from wiro_async._public import public
 
+
+@public
 @attrs.frozen(kw_only=True)
 class Tuning:
     """Timing, sizes and limits of a session. Times are in seconds, sizes in bytes."""
@@ -118,6 +121,8 @@ class Tuning:
     model_page_size: int = 100
     max_upload: int = 100 * 1024 * 1024
     max_candidates: int = 500  # models of an owner that are searched for another spelling
+    schema_max_age: float = 3600.0  # a schema that is older is read again before it refuses an input
+    schema_wait: float = 5.0  # for the schema that explains why the service refused an input
 
     # Callbacks
     callback_confirm: float = 0.5  # between two reads after a callback

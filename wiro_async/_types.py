@@ -1,4 +1,4 @@
-"""What everything else may name: inputs, files, time-outs."""
+"""Types that every layer uses: inputs, files, timeouts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import IO, Literal, TypeAlias
 import attrs
 
 from wiro_async._errors import ConfigurationError, InvalidInputError
+from wiro_async._public import public
 
-ProgressMode: TypeAlias = Literal["auto", "websocket", "polling", "sse"]
+UpdateMode: TypeAlias = Literal["auto", "websocket", "polling", "sse"]
 OnCancel: TypeAlias = Literal["stop", "leave"]
 OnUnknown: TypeAlias = Literal["raise", "resubmit"]
-CheckInputs: TypeAlias = Literal["auto"] | bool
 CallbackURL: TypeAlias = str | Callable[[], str]
 OnProgress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
 TimeoutPhase: TypeAlias = Literal["queue", "run", "idle"]
@@ -30,8 +30,8 @@ def _name(name: str | os.PathLike[str]) -> str:
     raise InvalidInputError(message=f"the name of a file is a {type(given).__name__}; give text, such as 'photo.png'")
 
 
-class _Spent:
-    """Sources that were read and cannot be read again: they themselves, whichever `File` is around them."""
+class _ConsumedSources:
+    """The sources that were read and cannot be read again, whichever `File` holds them."""
 
     def __init__(self) -> None:
         self._known: dict[int, Callable[[], object]] = {}
@@ -44,25 +44,26 @@ class _Spent:
         key = id(data)
         try:
             self._known[key] = weakref.ref(data, lambda _: self._known.pop(key, None))
-        except TypeError:  # few kinds of objects cannot be referred to weakly; those are kept
+        except TypeError:  # a few kinds of objects have no weak references, so they are kept
             self._known[key] = lambda: data
 
 
-_consumed = _Spent()
+_consumed = _ConsumedSources()
 
 
+@public
 @attrs.frozen
 class File:
     """A file to send along with a run.
 
     Args:
         data: bytes, a path, an open binary file (sent from its present position), or an async iterable of bytes.
-            An async iterable, a pipe and whatever else cannot be read again can be sent only once.
-        name: the file name the service sees; of a path, its last part.
-        content_type: its media type; guessed from the name if not given.
-        on_progress: called with the bytes of it that were sent so far, and with how many there are (None if that is
-            not known), after each piece of about a megabyte; may be a coroutine function. Where a file is sent anew,
-            because the service refused the call or never got it, it counts from the beginning again.
+            A source that cannot be read again, such as an async iterable or a pipe, can be sent only once.
+        name: the file name that the service sees. For a path, its last part.
+        content_type: the media type. Guessed from the name if not given.
+        on_progress: called with the number of bytes sent, and with the total (None if unknown), after each piece of
+            about a megabyte. May be a coroutine function. It starts again from 0 when the file is sent again because
+            the service refused the call or never got it.
     """
 
     data: bytes | os.PathLike[str] | IO[bytes] | AsyncIterable[bytes] = attrs.field(
@@ -84,7 +85,7 @@ class File:
 
     @property
     def is_consumed(self) -> bool:
-        """Whether it was sent, or begun to be, and cannot be sent again: an async iterable, a pipe."""
+        """Whether its source was read, even in part, and cannot be read again: an async iterable, a pipe."""
         return self.data in _consumed
 
     def _check_readable(self, data: object) -> None:
@@ -104,27 +105,27 @@ class File:
 
 
 def consume(file: File) -> None:
-    """Note that a file's data is about to be read, and cannot be read again."""
+    """Record that a file's source is about to be read, and cannot be read again."""
     _consumed.add(file.data)
 
 
-# What is uploaded where a parameter takes files.
 FileInput: TypeAlias = os.PathLike[str] | IO[bytes] | File
-# A `str` among the values is always text; only paths, open binary files and `File`s are uploaded.
+# A `str` among the values is always text. Only the types of `FileInput` are uploaded.
 Input: TypeAlias = Mapping[str, object]
 
 
+@public
 @attrs.frozen
 class Timeouts:
-    """How long to wait, in seconds; None is for ever.
+    """How long to wait, in seconds. None waits indefinitely.
 
-    Given to one call, it stands for all four: `attrs.evolve(timeouts, idle=30)` changes one of your own.
+    `Timeouts` given to one call replace all four of the session's. `attrs.evolve(timeouts, idle=30)` changes one.
 
     Args:
-        request: for the answer to one HTTP call.
+        request: for the response to one HTTP call.
         queue: until a submitted task starts.
-        run: for the whole run, by the wall clock, from the submit on.
-        idle: without any sign of life (a message, or a poll that shows a change).
+        run: for the whole run, from the submit on.
+        idle: without any news of the task (a message, or a poll that shows a change).
     """
 
     request: float | None = 60.0
@@ -134,29 +135,29 @@ class Timeouts:
 
     def __attrs_post_init__(self) -> None:
         for name, value in attrs.asdict(self).items():
-            checked_seconds(value, f"the {name} time-out")
+            checked_seconds(value, f"the {name} timeout")
 
     @classmethod
     def of(cls, value: float | Timeouts | None, default: Timeouts) -> Timeouts:
-        """A number is the `run` time-out; None takes the default. Raises `ConfigurationError`."""
+        """Take a number as the `run` timeout, and None as the default. Raises `ConfigurationError`."""
         if value is None:
             return default
         return value if isinstance(value, Timeouts) else attrs.evolve(default, run=value)
 
     @property
     def before_start(self) -> tuple[TimeoutPhase, float | None]:
-        """The name and the length of the time-out that is first to end the wait for a start."""
+        """The name and the length of the timeout that is the first to end the wait for a start."""
         if self.queue is None or (self.run is not None and self.run <= self.queue):
             return "run", self.run
         return "queue", self.queue
 
     def with_queue(self, seconds: float | None) -> Timeouts:
-        """The same with another queue time-out, if one is given."""
+        """Replace the queue timeout, if one is given."""
         return self if seconds is None else attrs.evolve(self, queue=seconds)
 
 
 def checked_seconds(value: object, name: str) -> None:
-    """Raises `ConfigurationError` for what is no length of time, or None."""
+    """Raise `ConfigurationError` for a value that is neither a number of seconds nor None."""
     if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0):
         return
-    raise ConfigurationError(f"{name} is {value!r}; give seconds, 0 or more, or None to wait for ever")
+    raise ConfigurationError(f"{name} is {value!r}; give seconds, 0 or more, or None to wait indefinitely")

@@ -1,4 +1,4 @@
-"""`TaskHandle`: waiting, following, picking up again, stopping."""
+"""`TaskHandle`: waiting, following, picking up again, cancelling."""
 
 from __future__ import annotations
 
@@ -205,14 +205,14 @@ async def test_a_running_task_is_picked_up_by_its_id(emulator: WiroEmulator, wir
     """The token is learnt on the way, so that the socket helps here too."""
     made = await wiro.submit("emulator/sleeper", {"seconds": 40})
     async with AsyncWiro(**emulator.options()) as second:
-        assert (await second.task(taskid=made.id)).info.token == made.token
+        assert (await second.task(task_id=made.id)).info.token == made.token
     assert [made.token] in [record.tokens for record in emulator.ledger.sockets]
 
 
 async def test_a_finished_task_is_picked_up(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Its result is asked for once."""
     made = await wiro.run("emulator/sleeper", QUICK)
-    for handle in (wiro.task(made.info.token), wiro.task(taskid=made.info.id)):
+    for handle in (wiro.task(made.info.token), wiro.task(task_id=made.info.id)):
         before = emulator.ledger.count()
         with anyio.fail_after(1.5):
             assert (await handle).info.id == made.info.id
@@ -222,7 +222,7 @@ async def test_a_finished_task_is_picked_up(emulator: WiroEmulator, wiro: AsyncW
 async def test_the_same_task_by_id_and_by_token(wiro: AsyncWiro) -> None:
     """Two pick-ups of one task do not get in each other's way."""
     made = await wiro.submit("emulator/sleeper", {"seconds": 30})
-    by_token, by_id = wiro.task(made.token), wiro.task(taskid=made.id)
+    by_token, by_id = wiro.task(made.token), wiro.task(task_id=made.id)
     async for _ in by_id.events():
         break
     results = await asyncio.gather(by_token, by_id, made)
@@ -232,7 +232,7 @@ async def test_the_same_task_by_id_and_by_token(wiro: AsyncWiro) -> None:
 @pytest.mark.parametrize("by", ["token", "id"])
 async def test_a_task_that_is_not_there(wiro: AsyncWiro, by: str) -> None:
     """A wrong token or id ends the wait with NotFoundError, which says which it was."""
-    task = wiro.task("nobody's") if by == "token" else wiro.task(taskid="404")
+    task = wiro.task("nobody's") if by == "token" else wiro.task(task_id="404")
     with pytest.raises(NotFoundError) as caught:
         await task
     assert (caught.value.task_id, caught.value.token) == (task.id, task.token)
@@ -241,29 +241,25 @@ async def test_a_task_that_is_not_there(wiro: AsyncWiro, by: str) -> None:
     assert wiro.statistics().watched_tasks == 0
 
 
-async def test_detail(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+async def test_info(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """The task as it is now; None while it is not listed."""
     emulator.faults.empty_tasklist = 1
     task = await wiro.submit("emulator/queued")
-    assert await task.detail() is None
-    detail = await task.detail()
+    assert await task.info() is None
+    detail = await task.info()
     assert isinstance(detail, TaskInfo)
     assert (detail.status, detail.exit_code, detail.is_over) == ("task_queue", None, False)
 
 
-async def test_cancel_and_kill(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """Cancel is for the queue, kill for what runs; the wrong one of the two says so."""
+async def test_cancel_ends_the_wait(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """A queued and a running task alike."""
     queued = await wiro.submit("emulator/queued")
-    with pytest.raises(APIError, match="could not be killed"):
-        await queued.kill()
-    await queued.cancel()
+    assert await queued.cancel()
     with pytest.raises(TaskCancelledError):
         await queued
     running = await wiro.submit("emulator/stuck")
     await until(lambda: emulator.ledger.tasks[str(running.id)].status == "task_start")
-    with pytest.raises(APIError, match="cancellable"):
-        await running.cancel()
-    await running.kill()
+    assert await running.cancel()
     with pytest.raises(TaskCancelledError):
         await running
 
@@ -277,20 +273,20 @@ async def test_cancel_with_the_token_alone(emulator: WiroEmulator, wiro: AsyncWi
 
 @pytest.mark.parametrize("model", ["emulator/queued", "emulator/stuck"])
 @pytest.mark.parametrize("by", ["handle", "token", "id"])
-async def test_stop(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, model: str, by: str) -> None:
+async def test_cancel_in_any_state(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, model: str, by: str) -> None:
     """Whichever applies, by whatever the task is known."""
     made = await wiro.submit(model)
     await reached(emulator, until, "task_queue" if model == "emulator/queued" else "task_start")
-    task = {"handle": made, "token": wiro.task(made.token), "id": wiro.task(taskid=made.id)}[by]
-    assert await task.stop()
+    task = {"handle": made, "token": wiro.task(made.token), "id": wiro.task(task_id=made.id)}[by]
+    assert await task.cancel()
     assert emulator.ledger.tasks[str(made.id)].status == "task_cancel"
 
 
-async def test_stopping_what_is_over(wiro: AsyncWiro) -> None:
-    """A task that finished was not stopped."""
+async def test_cancelling_what_is_over(wiro: AsyncWiro) -> None:
+    """A task that finished was not cancelled."""
     task = await wiro.submit("emulator/sleeper", QUICK)
     await task
-    assert await task.stop() is False
+    assert await task.cancel() is False
 
 
 async def test_a_task_killed_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
@@ -304,12 +300,12 @@ async def test_a_task_killed_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro, 
     await until(lambda: wiro.statistics().sockets)
     await reached(emulator, until, "task_start")
     async with AsyncWiro(**emulator.options()) as other:
-        await other.tasks.kill(str(task.token))
+        await other.tasks.cancel(str(task.token))
     with pytest.raises(TaskCancelledError) as caught:
         await waiting
     last = (await context)[-1]
     assert isinstance(last, TaskCancelled)
-    assert last.task.id == caught.value.task.id == task.id
+    assert last.task.id == caught.value.info.id == task.id
 
 
 async def test_delete_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
@@ -318,10 +314,10 @@ async def test_delete_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     with pytest.raises(APIError, match="still running"):
         await running.delete_files()
     result = await wiro.run("emulator/sleeper", QUICK)
-    task = wiro.task(taskid=result.info.id)
+    task = wiro.task(task_id=result.info.id)
     for _ in range(2):
         await task.delete_files()
-    detail = await task.detail()
+    detail = await task.info()
     assert detail is not None
     assert detail.outputs == ()
 
@@ -337,7 +333,7 @@ async def test_leaving_text_deltas(wiro: AsyncWiro, leave: Any) -> None:
     assert deltas.thinking_so_far == first.text
     assert deltas.text_so_far == ""
     assert [delta async for delta in deltas] == []
-    await task.stop()
+    await task.cancel()
 
 
 async def test_text_deltas_of_a_failed_task(wiro: AsyncWiro) -> None:
@@ -349,7 +345,7 @@ async def test_text_deltas_of_a_failed_task(wiro: AsyncWiro) -> None:
     stopped = await wiro.submit("emulator/writer", {**STORY, "seconds": 500})
     deltas = stopped.text_deltas()
     await anext(deltas)
-    await stopped.stop()
+    await stopped.cancel()
     with pytest.raises(TaskCancelledError):
         async for _ in deltas:
             pass
@@ -409,15 +405,15 @@ async def test_an_old_handle_is_asked_about_at_once(emulator: WiroEmulator, hurr
 async def test_a_handle_takes_up_what_it_learns(wiro: AsyncWiro) -> None:
     """Made from a token or an id alone, it knows the rest once the service has told."""
     made = await wiro.submit("emulator/sleeper", {"seconds": 1})
-    by_token, by_id, asked = wiro.task(made.token), wiro.task(taskid=made.id), wiro.task(made.token)
+    by_token, by_id, asked = wiro.task(made.token), wiro.task(task_id=made.id), wiro.task(made.token)
     await by_token
     await by_id.result()
-    await asked.detail()
+    await asked.info()
     for handle in (by_token, by_id, asked):
         assert (handle.id, handle.token, handle.model) == (made.id, made.token, "emulator/sleeper")
 
 
-@pytest.mark.parametrize("call", ["detail", "cancel", "kill", "stop", "delete_files"])
+@pytest.mark.parametrize("call", ["info", "cancel", "delete_files"])
 async def test_errors_of_a_handle_tell_its_task(emulator: WiroEmulator, wiro: AsyncWiro, call: str) -> None:
     """Every error that comes after a submit has the ids, so that the run can be picked up again."""
     task = await wiro.submit("emulator/sleeper", {"seconds": 1})
@@ -434,8 +430,8 @@ async def test_an_echoed_token_is_not_shown(emulator: WiroEmulator, wiro: AsyncW
     assert task.token
     said = json.dumps({"result": False, "errors": [{"code": 0, "message": f"Task {task.token} is not yours"}]})
     for answer in (Respond(200, said), Respond(502, f"<h1>{task.token}</h1>", "text/html")):
-        emulator.faults.http("Task/Kill", answer, times=None)
+        emulator.faults.http("Task/Detail", answer, times=None)
         with pytest.raises(WiroError) as caught:
-            await wiro.with_options(retry=RetryPolicy(attempts=1)).task(task.token).kill()
+            await wiro.with_options(retry=RetryPolicy(attempts=1)).task(task.token).info()
         assert task.token not in f"{caught.value!r} {caught.value} {caught.value.args}"
         emulator.faults.clear()

@@ -33,9 +33,9 @@ async def response_to(*given: Any, **options: Any) -> None:
     """Make a call that gets this response."""
     retry = RetryPolicy(attempts=1)
     with respx.mock as router:
-        router.post(f"{API}/Task/Cancel").mock(return_value=httpx.Response(*given, **options))
-        async with AsyncWiro("key", base_url=API, progress="polling", retry=retry) as wiro:
-            await wiro.tasks.cancel("1")
+        router.post(f"{API}/Task/Detail").mock(return_value=httpx.Response(*given, **options))
+        async with AsyncWiro("key", base_url=API, updates="polling", retry=retry) as wiro:
+            await wiro.tasks.get("1")
 
 
 @pytest.mark.parametrize(

@@ -111,13 +111,13 @@ async def test_an_input_that_is_no_mapping(emulator: WiroEmulator, wiro: AsyncWi
 
 
 async def test_a_missing_file_is_told_as_such(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """The usual FileNotFoundError with its name, and no request."""
+    """The usual FileNotFoundError with its name, and no run is sent."""
     missing = tmp_path / "missing.png"
     for value in (missing, File(missing, "a.png"), [missing]):
         with pytest.raises(FileNotFoundError) as caught:
             await wiro.run("emulator/mirror", {"inputImage": value})
         assert caught.value.filename == str(missing)
-    assert not emulator.ledger.calls
+    assert emulator.ledger.count("Run/*") == 0
     assert wiro.statistics().submissions == 0
 
 
@@ -163,7 +163,7 @@ async def test_files_of_every_kind(emulator: WiroEmulator, wiro: AsyncWiro, tmp_
     assert (upload.field, upload.data) == ("inputImage", data)
     assert upload.name == ("file" if kind == "memory" else "fox.png")
     assert upload.content_type == ("application/octet-stream" if kind == "memory" else "image/png")
-    assert made.parameters == {"effect": "invert", "seconds": "5", "flag": "true"}
+    assert made.parameters == {"effect": "invert", "seconds": "5", "flag": "true", "inputImageUrl": ""}
 
 
 async def test_several_files_and_urls_for_one_parameter(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
@@ -215,10 +215,10 @@ async def test_a_failed_run(emulator: WiroEmulator, wiro: AsyncWiro, listened: b
     error = caught.value
     assert "No such LoRA." in str(error)
     assert "exit code 1" in str(error)
-    assert "Loading weights" in error.task.log
-    assert (error.task_id, error.token) == (error.task.id, emulator.ledger.submissions[0].token)
+    assert "Loading weights" in error.info.log
+    assert (error.task_id, error.token) == (error.info.id, emulator.ledger.submissions[0].token)
     assert str(error.token) not in f"{error}{error!r}"
-    assert not error.task.cost
+    assert not error.info.cost
 
 
 async def test_a_run_that_is_killed_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
@@ -226,11 +226,11 @@ async def test_a_run_that_is_killed_elsewhere(emulator: WiroEmulator, wiro: Asyn
 
     async def kill(event: TaskEvent) -> None:
         if event.status == "task_start":
-            await wiro.task(emulator.ledger.submissions[0].token).kill()
+            await wiro.task(emulator.ledger.submissions[0].token).cancel()
 
     with pytest.raises(TaskCancelledError, match="was cancelled") as caught:
         await wiro.run("emulator/stuck", on_event=kill)
-    assert caught.value.task.was_cancelled
+    assert caught.value.info.was_cancelled
 
 
 async def test_a_refusal_is_told_in_the_services_words(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

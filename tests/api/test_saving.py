@@ -26,11 +26,11 @@ from wiro_async import (
     InvalidInputError,
     Output,
     OutputRecord,
-    TaskInfo,
     TaskResult,
     Tuning,
 )
 from wiro_async._engine.downloads.downloader import Downloader
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import Cut, Delay, FileOutput, ModelScript, Respond, Script, WiroEmulator, timeline
@@ -254,7 +254,7 @@ async def test_a_zip_as_a_context_manager(wiro: AsyncWiro, result: TaskResult) -
 @pytest.mark.parametrize("ended", ["99999999999", "4354819200", "0", "-5"])
 async def test_a_zip_of_any_time(result: TaskResult, downloader: Downloader, ended: str) -> None:
     """A zip can express the years from 1980 to 2107."""
-    task = TaskInfo.from_wire({**result.info.raw, "endtime": ended})
+    task = parse_task({**result.info.raw, "endtime": ended})
     again = TaskResult(task, downloader)
     assert len(zipfile.ZipFile(io.BytesIO(await zipped(again))).namelist()) == len(SAFE)
 

@@ -21,7 +21,7 @@ from wiro_async import (
     Tuning,
     WiroError,
 )
-from wiro_async._types import ProgressMode
+from wiro_async._types import UpdateMode
 from wiro_async.testing import ModelScript, RawOutput, Script, Step, WiroEmulator
 from wiro_async.testing import timeline as played
 
@@ -57,11 +57,11 @@ def gathered(deltas: list[TextDelta | TextReset]) -> dict[str, str]:
 @pytest.mark.parametrize("progress", ["auto", "sse", "polling"])
 @pytest.mark.parametrize("manner", ["growing", "rewriting", "late", "wrapped"])
 async def test_every_manner_of_writing(
-    emulator: WiroEmulator, hurried: Tuning, progress: ProgressMode, manner: str
+    emulator: WiroEmulator, hurried: Tuning, progress: UpdateMode, manner: str
 ) -> None:
     """However a model tells its text, and wherever from: the pieces are the result's text, without any tags."""
     async with (
-        AsyncWiro(**emulator.options(), progress=progress) as wiro,
+        AsyncWiro(**emulator.options(), updates=progress) as wiro,
         wiro.stream(f"text/{manner}", STORY) as stream,
     ):
         deltas = [delta async for delta in stream]
@@ -143,7 +143,7 @@ async def test_a_stream_that_is_stopped_through_its_handle(wiro: AsyncWiro) -> N
     """The reader learns that there will be no more."""
     async with wiro.stream("emulator/writer", {**STORY, "seconds": 500}) as stream:
         await anext(stream)
-        await stream.handle.stop()
+        await stream.handle.cancel()
         with pytest.raises(TaskCancelledError):
             async for _ in stream:
                 pass

@@ -26,7 +26,6 @@ from wiro_async import (
     SubmissionUnknownError,
     TaskCancelledError,
     TaskFailedError,
-    TaskInfo,
     TaskTimeoutError,
     Timeouts,
 )
@@ -34,6 +33,7 @@ from wiro_async._api.batch.budget import Budget, Estimator
 from wiro_async._api.batch.item_run import Attempted, NeverSent, may_be_billed
 from wiro_async._api.batch.workers import Halted
 from wiro_async._api.journal import Spending
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._types import OnCancel
 from wiro_async.testing import Json, ModelScript, ResetAfter, Respond, Script, WiroEmulator, timeline
 
@@ -336,7 +336,7 @@ async def test_the_next_request_asks_for_the_price_again() -> None:
         budget.settle(reserve, False, None)
 
 
-TASK = TaskInfo.from_wire({"id": "1"})
+TASK = parse_task({"id": "1"})
 
 
 @pytest.mark.parametrize(
@@ -352,8 +352,8 @@ TASK = TaskInfo.from_wire({"id": "1"})
         (SubmissionUnknownError(), "sent", "stop", True),
         (InvalidInputError(message="no"), "sent", "stop", False),
         (InvalidInputError(message="no"), "task known", "stop", True),
-        (ConnectionFailedError("refused", False), "sent", "stop", False),
-        (ConnectionFailedError("reset", True), "sent", "stop", True),
+        (ConnectionFailedError("refused", sent=False), "sent", "stop", False),
+        (ConnectionFailedError("reset"), "sent", "stop", True),
         (ZeroDivisionError(), "task known", "stop", True),
     ],
     ids=repr,

@@ -33,7 +33,7 @@ from wiro_async import (
     TaskFailedError,
     TaskInfo,
 )
-from wiro_async._api.batch import BatchSettings, Inputs
+from wiro_async._api.batch import BatchOptions, Inputs
 from wiro_async._api.journal import JournalWriter, State
 from wiro_async._api.journal.journal_schema import prepare
 from wiro_async._engine.calls.task_calls import TaskCalls
@@ -60,7 +60,7 @@ def sleeps(count: int) -> list[dict[str, object]]:
 
 
 async def through(
-    emulator: WiroEmulator, inputs: Inputs, journal: Path, /, **settings: Unpack[BatchSettings]
+    emulator: WiroEmulator, inputs: Inputs, journal: Path, /, **settings: Unpack[BatchOptions]
 ) -> list[BatchItem]:
     """Run a batch in its own session. Return its items by index."""
     settings["journal"] = journal
@@ -259,7 +259,7 @@ async def test_undecided_items_are_decided_by_hand(emulator: WiroEmulator, wiro:
 
     await anyio.to_thread.run_sync(decide)
     errors = [item.error for item in await through(emulator, requests, journal)]  # these are no pictures
-    tasks = [error.task.id for error in errors if isinstance(error, TaskFailedError)]
+    tasks = [error.info.id for error in errors if isinstance(error, TaskFailedError)]
     assert tasks == [task.id, emulator.ledger.submissions[2].task_id]
 
 

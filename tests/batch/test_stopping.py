@@ -96,7 +96,7 @@ async def test_an_attempt_that_was_sent_is_not_lost(emulator: WiroEmulator, wiro
     inputs = [{"seconds": 20, "fail": "true"}, {"seconds": 5, "fail": "true", "n": 1}]
 
     def only_the_slow_one(error: TaskFailedError) -> bool:
-        return "n" not in error.task.parameters
+        return "n" not in error.info.parameters
 
     async with wiro.batch(
         SLEEPER, inputs, concurrency=2, on_error="stop", retries=3, retry_if=only_the_slow_one

@@ -246,7 +246,7 @@ async def test_no_task_survives_its_cancelled_caller(
             if not await call.cancelled():  # it returned a handle, whose owner decides about the task
                 task = emulator.ledger.submissions[-1]
                 assert not emulator.ledger.tasks[task.task_id].finished
-                await wiro.task(task.token).stop()
+                await wiro.task(task.token).cancel()
             await _quiet(emulator, wiro)
             made = emulator.ledger.submissions[before:]
             assert {emulator.ledger.tasks[task.task_id].status for task in made} <= {"task_cancel"}

@@ -172,13 +172,13 @@ async def run(trial: Trial, intent: Intent) -> None:
 
 async def run_polling(trial: Trial, intent: Intent) -> None:
     """Use polling, and a callback URL, which holds the id of the intent."""
-    view = trial.wiro.with_options(progress="polling")
+    view = trial.wiro.with_options(updates="polling")
     await trial.ended(intent, view.run("emulator/sleeper", intent.input, callback_url="https://example.com/done?a=b"))
 
 
 async def run_by_events(trial: Trial, intent: Intent) -> None:
     """Follow by server-sent events."""
-    await trial.ended(intent, trial.wiro.with_options(progress="sse").run("emulator/sleeper", intent.input))
+    await trial.ended(intent, trial.wiro.with_options(updates="sse").run("emulator/sleeper", intent.input))
 
 
 async def run_listening(trial: Trial, intent: Intent) -> None:
@@ -236,7 +236,7 @@ async def follow_by_references(trial: Trial, intent: Intent) -> None:
 
     async def use() -> TaskResult:
         handle = await trial.wiro.submit("emulator/sleeper", intent.input)
-        references = [handle, trial.wiro.task(handle.token), trial.wiro.task(taskid=handle.id)]
+        references = [handle, trial.wiro.task(handle.token), trial.wiro.task(task_id=handle.id)]
         trial.dice.shuffle(references)
         checker = EventChecker(trial.problems, intent)
         async with references[0].events() as glimpse, asyncio.TaskGroup() as group:

@@ -62,7 +62,7 @@ async def test_10_unknown_messages_and_statuses_are_accepted(
     """Messages that are unknown, null, wrongly typed, duplicated or reordered do not change the result."""
     for fault in faults:
         stranger.faults.socket(fault)
-    async with AsyncWiro(**stranger.options(), progress=mode) as wiro:
+    async with AsyncWiro(**stranger.options(), updates=mode) as wiro:
         result = await wiro.run("emulator/strange", on_event=lambda event: None)
         assert result.succeeded
         assert (await wiro.run("emulator/strange")).succeeded

@@ -213,7 +213,7 @@ async def test_1_a_refused_connection_is_retried(hurried: Tuning) -> None:
         port = taken.getsockname()[1]
     emulator = WiroEmulator(speed=50, port=port)
     address: Any = {**emulator.options(), "base_url": f"http://127.0.0.1:{port}/v1"}
-    async with AsyncWiro(**address, progress="polling", retry=RetryPolicy(attempts=100, base=0.02, cap=0.05)) as wiro:
+    async with AsyncWiro(**address, updates="polling", retry=RetryPolicy(attempts=100, base=0.02, cap=0.05)) as wiro:
         running = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
         done, _ = await asyncio.wait([running], timeout=0.2)
         assert not done
@@ -265,6 +265,6 @@ async def test_1_reads_are_retried(emulator: WiroEmulator, impatient: AsyncWiro)
     emulator.faults.http("Task/Detail", ResetBefore())
     emulator.faults.http("Task/Detail", Respond(502, HTML, "text/html"))
     task = await impatient.submit(STUCK)
-    detail = await impatient.tasks.detail(task)
+    detail = await impatient.tasks.get(task)
     assert detail is not None
     assert detail.id == task.id

@@ -61,7 +61,7 @@ async def test_1_statuses_that_prove_no_refusal(
     body = '{"result":false,"errors":[{"code":0,"message":"gone"}]}'
     emulator.faults.http("Run/*", Respond(status, body, handled=True))
     timeouts = Timeouts(request=1.0)
-    async with AsyncWiro(**emulator.options(), progress=mode, timeout=timeouts) as wiro:
+    async with AsyncWiro(**emulator.options(), updates=mode, timeout=timeouts) as wiro:
         result = await wiro.run("emulator/sleeper", SHORT)
     assert [result.info.id] == ids(emulator)
 

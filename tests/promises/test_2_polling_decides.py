@@ -129,7 +129,7 @@ async def test_2_polling_opens_no_socket(emulator: WiroEmulator, polling: AsyncW
 
 async def test_2_progress_by_event_stream(emulator: WiroEmulator, hurried: Tuning) -> None:
     """With "sse" the events come in the response of the run, without a socket."""
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 20})
         text = "".join([event.text async for event in task.events() if isinstance(event, TextDelta)])
         assert text.endswith((await task).text)
@@ -189,7 +189,7 @@ async def test_2_a_stored_task_error_is_not_the_end(hurried: Tuning, mode: Any) 
     stumble = (Step("task_accept"), Step("task_error", stored=True, error="No worker.\n"), Step("task_queue", after=30))
     model = ModelScript("emulator/stumbling", lambda given: Script((*stumble, *timeline(5))))
     with WiroEmulator(speed=50, models=[model]) as emulator:
-        async with AsyncWiro(**emulator.options(), progress=mode) as wiro:
+        async with AsyncWiro(**emulator.options(), updates=mode) as wiro:
             assert (await wiro.run("emulator/stumbling")).succeeded
 
 

@@ -41,7 +41,7 @@ async def test_3_a_response_that_never_arrives(
 ) -> None:
     """The cancelled caller waits for a while. Then the task is searched for and stopped."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
-    async with AsyncWiro(**emulator.options(), progress=mode) as wiro:
+    async with AsyncWiro(**emulator.options(), updates=mode) as wiro:
         running = asyncio.create_task(wiro.run(STUCK))
         await until(lambda: emulator.ledger.submissions)
         running.cancel()

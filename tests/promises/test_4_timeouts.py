@@ -16,6 +16,7 @@ from wiro_async import (
     RequestTimeoutError,
     RetryPolicy,
     RunRequest,
+    TaskResult,
     TaskTimeoutError,
     TextStream,
     Timeouts,
@@ -43,7 +44,7 @@ async def test_4_request(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     view = wiro.with_options(timeout=Timeouts(request=0.1), retry=RetryPolicy(attempts=1))
     task = await wiro.submit(STUCK)
     with pytest.raises(RequestTimeoutError, match=r"0\.1 s"):
-        await view.tasks.detail(task)
+        await view.tasks.get(task)
 
 
 @pytest.mark.parametrize("way", ["run", "batch"])
@@ -81,7 +82,7 @@ async def test_4_the_phases(
     """The error says which timeout passed, its length, the last status and the task."""
     began = time.monotonic()
     with pytest.raises(TaskTimeoutError, match=phase) as caught:
-        await wiro.with_options(progress=mode).run(model, on_cancel="leave", **options)
+        await wiro.with_options(updates=mode).run(model, on_cancel="leave", **options)
     assert 0.35 <= time.monotonic() - began < 2
     error = caught.value
     assert isinstance(error, TimeoutError)
@@ -95,9 +96,9 @@ async def test_4_the_wait_for_a_slot_counts_as_queue_time(emulator: WiroEmulator
     """The wait for a slot counts as queue time. Nothing is sent after it."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         holder = await wiro.submit(STUCK)
-        with pytest.raises(TaskTimeoutError, match=r"queue time-out of 0\.3 s passed before there was a task"):
+        with pytest.raises(TaskTimeoutError, match=r"queue timeout of 0\.3 s passed before there was a task"):
             await wiro.run(STUCK, timeout=60, queue_timeout=0.3)
-        await holder.stop()
+        await holder.cancel()
     assert len(emulator.ledger.submissions) == 1
 
 
@@ -125,7 +126,7 @@ async def test_4_the_wait_for_a_slot_counts_as_run_time(emulator: WiroEmulator) 
     """The wait for a slot counts as run time. Nothing is sent after it."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         await wiro.submit(STUCK)
-        with anyio.fail_after(5), pytest.raises(TaskTimeoutError, match="run time-out"):
+        with anyio.fail_after(5), pytest.raises(TaskTimeoutError, match="run timeout"):
             await wiro.run(STUCK, timeout=0.2)
         assert wiro.statistics().waiting_submissions == 0
     assert len(emulator.ledger.submissions) == 1
@@ -172,6 +173,13 @@ async def only(batch: Batch) -> None:
 Call = Callable[[AsyncWiro], Awaitable[Any]]
 
 
+async def only_result(results: Awaitable[list[TaskResult | Exception]]) -> None:
+    """Raise the error of the only run."""
+    [result] = await results
+    if isinstance(result, Exception):
+        raise result
+
+
 async def entered(stream: TextStream) -> None:
     """Read a stream to its end."""
     async with stream:
@@ -183,7 +191,7 @@ async def entered(stream: TextStream) -> None:
     [
         lambda wiro: entered(wiro.stream(STUCK, timeout=0.3)),
         lambda wiro: entered(wiro.with_options(timeout=0.3).stream(STUCK)),
-        lambda wiro: wiro.map(STUCK, [{}], timeout=0.3),
+        lambda wiro: only_result(wiro.map(STUCK, [{}], timeout=0.3, return_exceptions=True)),
         lambda wiro: only(wiro.batch(STUCK, [{}], timeout=0.3)),
         lambda wiro: wiro.run(STUCK, timeout=0.3),
     ],
@@ -191,7 +199,7 @@ async def entered(stream: TextStream) -> None:
 )
 async def test_4_every_call_has_a_timeout(emulator: WiroEmulator, wiro: AsyncWiro, call: Call) -> None:
     """Every call that waits for a task accepts a timeout, and stops the task."""
-    with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match=r"run time-out of 0\.3 s"):
+    with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match=r"run timeout of 0\.3 s"):
         await call(wiro)
     assert statuses(emulator) == ["task_cancel"]
 
@@ -209,7 +217,7 @@ async def test_4_no_call_waits_for_a_slot_indefinitely(emulator: WiroEmulator, h
     """The time before there is a task counts."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         await wiro.submit(STUCK)
-        with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match="queue time-out"):
+        with anyio.fail_after(10), pytest.raises(TaskTimeoutError, match="queue timeout"):
             await call(wiro)
     assert len(emulator.ledger.submissions) == 1
 

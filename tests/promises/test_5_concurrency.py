@@ -40,7 +40,7 @@ async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Tun
         taken = [await other.submit(STUCK) for _ in range(5)]
         running = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
         await until(lambda: poor.ledger.count("Run/*") >= 8 and wiro.statistics().waiting_submissions == 1)
-        await taken[0].kill()
+        await taken[0].cancel()
         assert (await running).succeeded
     assert len(poor.ledger.submissions) == 6
 
@@ -103,7 +103,7 @@ async def test_5_freed_slots_are_found_next_to_a_long_task(poor: WiroEmulator, h
         await wiro.submit(STUCK)
         running = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
         await until(lambda: wiro.statistics().waiting_submissions == 1)
-        await taken[0].kill()
+        await taken[0].cancel()
         with anyio.fail_after(20):
             assert (await running).succeeded
     assert len(poor.ledger.submissions) == 6

@@ -38,7 +38,7 @@ async def test_9_closing_ends_pauses_between_attempts(emulator: WiroEmulator, un
     emulator.faults.http("Task/Detail", Respond(429, headers={"Retry-After": "60"}), times=None)
     wiro = AsyncWiro(**emulator.options())
     async with wiro:
-        looking = asyncio.create_task(wiro.tasks.detail("7"))
+        looking = asyncio.create_task(wiro.tasks.get("7"))
         await until(lambda: emulator.ledger.count("Task/Detail"))
         await anyio.sleep(0.1)
     with anyio.fail_after(5), pytest.raises(SessionClosedError):

@@ -26,7 +26,7 @@ async def test_respx_sees_a_default_session() -> None:
     """Its usual patches are enough: no transport has to be given."""
     with respx.mock as router:
         route = router.post(f"{API}/Task/Cancel").respond(json={"result": True, "errors": []})
-        async with AsyncWiro("key", base_url=API, progress="polling") as wiro:
+        async with AsyncWiro("key", base_url=API, updates="polling") as wiro:
             await wiro.tasks.cancel("1")
             await wiro.tasks.cancel("2")
     assert route.call_count == 2
@@ -39,7 +39,7 @@ async def test_errors_that_respx_raises(error: type[Exception]) -> None:
     """They are ours then. A mocked error has no cause, so it does not prove that nothing left."""
     with respx.mock as router:
         router.post(f"{API}/Task/Cancel").mock(side_effect=error)
-        async with AsyncWiro("key", base_url=API, progress="polling", retry=ONCE) as wiro:
+        async with AsyncWiro("key", base_url=API, updates="polling", retry=ONCE) as wiro:
             with pytest.raises(Exception, match=r"api\.test") as caught:
                 await wiro.tasks.cancel("1")
     assert isinstance(caught.value, RequestTimeoutError) == issubclass(error, httpx.TimeoutException)
@@ -48,7 +48,7 @@ async def test_errors_that_respx_raises(error: type[Exception]) -> None:
 async def test_pytest_httpx_sees_a_default_session(httpx_mock: HTTPXMock) -> None:
     """Likewise."""
     httpx_mock.add_response(url=f"{API}/Task/Cancel", json={"result": True, "errors": []}, is_reusable=True)
-    async with AsyncWiro("key", base_url=API, progress="polling") as wiro:
+    async with AsyncWiro("key", base_url=API, updates="polling") as wiro:
         await wiro.tasks.cancel("1")
         await wiro.tasks.cancel("2")
     assert [b'"1"' in request.content for request in httpx_mock.get_requests()] == [True, False]

@@ -1,21 +1,29 @@
-"""The settings of a session, from its arguments and the environment."""
+"""The options of a session, from its arguments and the environment."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 import attrs
 
+from wiro_async._api.options import check_options, checked_bool
 from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.http.auth import Credentials
 from wiro_async._protocol.http.retry import RetryPolicy
 from wiro_async._protocol.values.parsing import parse_url
-from wiro_async._redaction import without_login
-from wiro_async._types import CallbackURL, CheckInputs, OnUnknown, ProgressMode, Timeouts
+from wiro_async._public import public
+from wiro_async._redaction import strip_userinfo
+from wiro_async._tuning import Tuning
+from wiro_async._types import CallbackURL, OnUnknown, Timeouts, UpdateMode
 from wiro_async._version import __version__
+
+if TYPE_CHECKING:
+    import httpx
+
+    from wiro_async._transport.network.tls import Verify
 
 BASE_URL = "https://api.wiro.ai/v1"
 SOCKET_URL = "wss://socket.wiro.ai/v1"
@@ -23,54 +31,113 @@ USER_AGENT = f"wiro-async/{__version__} python/{platform.python_version()}"
 MODES = ("auto", "websocket", "polling", "sse")
 
 
-class OptionChanges(TypedDict, total=False):
-    """Keyword arguments of `AsyncWiro.with_options`; `AsyncWiro` tells what they mean."""
+class CallOptions(TypedDict, total=False):
+    """Options that a session has, and that a view may change.
 
-    api_key: str | None
-    api_secret: str | None
+    Args:
+        headers: sent with every call to the API, for instance to a proxy of yours that adds the key. Those of a view
+            are added to the session's.
+        updates: how runs are followed: "auto" (by WebSocket, else by polling), "websocket", "polling", or "sse" (each
+            run's own response is an event stream; if it breaks, as "auto").
+        timeout: seconds for each run, or `Timeouts`.
+        retry: how idempotent calls are retried. A run is never repeated by it.
+        on_unknown: "raise" raises `SubmissionUnknownError` for a run whose response was lost and whose task was not
+            found. "resubmit" sends the run again, which may be billed twice.
+        validate: True checks every input by the model's own parameters before it is sent, and sends values in the form
+            the model wants. The session asks for the parameters once for each model.
+        max_download_bytes: the largest size of one output that is read, streamed or saved.
+        callback_url: where the service reports the ends of all runs that have no URL of their own; or a function that
+            returns a URL for each run, such as `receiver.at("https://my.app/wiro")`. Runs that report to a
+            `WebhookReceiver` of this session are waited for without a socket.
+    """
+
     headers: Mapping[str, str] | None
-    progress: ProgressMode | None
+    updates: UpdateMode | None
     timeout: float | Timeouts | None
     retry: RetryPolicy | None
     on_unknown: OnUnknown | None
-    check_inputs: CheckInputs | None
+    validate: bool | None
     max_download_bytes: int | None
     callback_url: CallbackURL | None
 
 
-def known_mode(progress: ProgressMode) -> ProgressMode:
-    """The mode, if it is one."""
-    if progress not in MODES:
-        raise ConfigurationError(f"progress is {progress!r}; give one of {', '.join(map(repr, MODES))}")
-    return progress
+@public
+class ViewOptions(CallOptions, total=False):
+    """Options of `AsyncWiro.with_options`.
+
+    Args:
+        api_key, api_secret: another key. It is used without a secret if none is given.
+    """
+
+    api_key: str | None
+    api_secret: str | None
 
 
-def known_checking(check_inputs: CheckInputs) -> CheckInputs:
-    """The setting, if it is one."""
-    if check_inputs not in ("auto", True, False):
-        raise ConfigurationError(f"check_inputs is {check_inputs!r}; give 'auto', True or False")
-    return check_inputs
+@public
+class SessionOptions(CallOptions, total=False):
+    """Options of `AsyncWiro`.
+
+    Args:
+        base_url, socket_url: from WIRO_API_BASE_URL and WIRO_SOCKET_URL if not given, else the service's own.
+        max_concurrency: how many tasks may be in flight. If not given, the session learns it from the service.
+        verify: the certificates to trust, for HTTP and WebSocket: True for the usual authorities (or those of
+            SSL_CERT_FILE and SSL_CERT_DIR), the path of a file or directory of certificates for those and no others, an
+            `ssl.SSLContext` of your own, or False to trust every server.
+        transport: an httpx transport to use instead of the default one. It is closed with the session.
+        compression: whether the WebSocket compresses: 7 to 20 times fewer bytes for texts of LLMs, at up to twice the
+            processor time where they are read and four times where they are not. Useful for long answers on slow
+            networks.
+        tasks_per_socket: how many tasks share one WebSocket.
+        polls_per_second: how many reads of tasks all polls together make at most. The first read after a task has
+            reported its end does not count.
+        tuning: timing, sizes and limits of the session, for tests that cannot wait.
+    """
+
+    base_url: str | None
+    socket_url: str | None
+    max_concurrency: int | None
+    verify: Verify
+    transport: httpx.AsyncBaseTransport | None
+    compression: bool
+    tasks_per_socket: int
+    polls_per_second: float
+    tuning: Tuning | None
 
 
-def known_doubt(on_unknown: OnUnknown) -> OnUnknown:
-    """The setting, if it is one: anything else must not be taken for the permission to send a run twice."""
-    if on_unknown not in ("raise", "resubmit"):
-        raise ConfigurationError(f"on_unknown is {on_unknown!r}; give 'raise' or 'resubmit'")
-    return on_unknown
+def _one_of(*allowed: str) -> Any:
+    """Anything else is refused: it must not be taken for the permission to do something."""
+
+    def check(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+        if value not in allowed:
+            raise ConfigurationError(
+                f"{attribute.name} is {value!r}; give {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}"
+            )
+
+    return check
 
 
-def known_retry(retry: RetryPolicy | None) -> RetryPolicy:
-    """The policy, if it is one; else that of a new session."""
-    given: object = retry
-    if given is not None and not isinstance(given, RetryPolicy):
-        raise ConfigurationError(
-            f"retry is a {type(given).__name__}; give a RetryPolicy, such as RetryPolicy(attempts=3)"
-        )
-    return retry or RetryPolicy()
+def _count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ConfigurationError(f"{attribute.name} is {value!r}; give a whole number above 0")
 
 
-def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Headers that HTTP can carry; their values are not shown."""
+def _rate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ConfigurationError(f"{attribute.name} is {value!r}; give a number above 0")
+
+
+def _flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    checked_bool(attribute.name, value)
+
+
+def _retry_policy(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, RetryPolicy):
+        kind = type(value).__name__
+        raise ConfigurationError(f"retry is a {kind}; give a RetryPolicy, such as RetryPolicy(attempts=3)")
+
+
+def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Headers that HTTP can carry. Errors do not show their values."""
     given: Iterable[tuple[object, object]] = dict(headers or {}).items()
     for name, value in given:
         if not isinstance(name, str) or not isinstance(value, str):
@@ -78,57 +145,83 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     return dict(headers or {})
 
 
-def checked_count(value: int | None, name: str) -> int | None:
-    """A whole number above 0, or None."""
-    given: object = value
-    if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < 1):
-        raise ConfigurationError(f"{name} is {value!r}; give a whole number above 0")
-    return value
+def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
+    return Timeouts.of(timeout, Timeouts())
 
 
-def checked_size(value: int | None) -> int | None:
-    """The most bytes of one output."""
-    return checked_count(value, "max_download_bytes")
+def _retry(retry: RetryPolicy | None) -> RetryPolicy:
+    return RetryPolicy() if retry is None else retry
 
 
-def checked_rate(value: float, name: str) -> float:
-    """A finite number above 0."""
-    given: object = value
-    if not isinstance(given, (int, float)) or not 0 < given < float("inf"):
-        raise ConfigurationError(f"{name} is {value!r}; give a number above 0")
-    return value
+def _tuning(tuning: Tuning | None) -> Tuning:
+    return tuning or Tuning()
 
 
-@attrs.frozen
+def _base_url(given: str | None) -> str:
+    return _url(given, "WIRO_API_BASE_URL", BASE_URL, ("http", "https"))
+
+
+def _socket_url(given: str | None) -> str:
+    return _url(given, "WIRO_SOCKET_URL", SOCKET_URL, ("ws", "wss"))
+
+
+@attrs.frozen(kw_only=True)
 class Options:
-    """What a view on a session may set for itself. Raises `ConfigurationError` for what is wrong."""
+    """The checked options of a session or a view. Raises `ConfigurationError`."""
 
     credentials: Credentials
-    headers: Mapping[str, str] = attrs.field(repr=False, converter=checked_headers)
-    progress: ProgressMode = attrs.field(converter=known_mode)
-    timeouts: Timeouts
-    retry: RetryPolicy = attrs.field(converter=known_retry)
-    on_unknown: OnUnknown = attrs.field(converter=known_doubt)
-    check_inputs: CheckInputs = attrs.field(converter=known_checking)
-    max_download_bytes: int | None = attrs.field(default=None, converter=checked_size)
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False, converter=_headers)
+    updates: UpdateMode = attrs.field(default="auto", validator=_one_of(*MODES))
+    timeout: Timeouts = attrs.field(factory=Timeouts, converter=_timeouts)
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy, converter=_retry, validator=_retry_policy)
+    on_unknown: OnUnknown = attrs.field(default="raise", validator=_one_of("raise", "resubmit"))
+    validate: bool = attrs.field(default=False, validator=_flag)
+    max_download_bytes: int | None = attrs.field(default=None, validator=_count)
     callback_url: CallbackURL | None = attrs.field(default=None, repr=False)
 
-    def changed(self, changes: OptionChanges) -> Options:
-        """The same with some changes."""
-        given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-        if unknown := given.keys() - OptionChanges.__annotations__.keys():
-            raise ConfigurationError(f"a view has no option {', '.join(sorted(unknown))}")
-        return attrs.evolve(
-            self,
-            credentials=other_credentials(self.credentials, given.pop("api_key", None), given.pop("api_secret", None)),
-            headers={**self.headers, **checked_headers(given.pop("headers", None))},
-            timeouts=Timeouts.of(given.pop("timeout", None), self.timeouts),
-            **given,
+    @classmethod
+    def of(cls, credentials: Credentials, options: Mapping[str, Any]) -> Self:
+        """Take those of the options that a view may change, too."""
+        return cls(
+            credentials=credentials, **{name: options[name] for name in options if name in CallOptions.__annotations__}
         )
+
+    def changed(self, changes: ViewOptions) -> Options:
+        """Copy the options with some changes. None leaves an option as it is."""
+        check_options("with_options", changes, ViewOptions, ConfigurationError)
+        given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        api_key, api_secret = given.pop("api_key", None), given.pop("api_secret", None)
+        if api_key or api_secret:  # another key is used without the old secret, another secret with the old key
+            given["credentials"] = _credentials(api_key or self.credentials.api_key, api_secret)
+        if "headers" in given:
+            given["headers"] = {**self.headers, **_headers(given["headers"])}
+        if "timeout" in given:
+            given["timeout"] = Timeouts.of(given["timeout"], self.timeout)
+        return attrs.evolve(self, **given)
+
+
+@attrs.frozen(kw_only=True)
+class SharedOptions:
+    """The checked options that a session shares with all its views. Raises `ConfigurationError`."""
+
+    base_url: str = attrs.field(default=None, converter=_base_url)
+    socket_url: str = attrs.field(default=None, converter=_socket_url)
+    max_concurrency: int | None = attrs.field(default=None, validator=_count)
+    verify: Verify = True
+    transport: httpx.AsyncBaseTransport | None = None
+    compression: bool = False
+    tasks_per_socket: int = attrs.field(default=1000, validator=_count)
+    polls_per_second: float = attrs.field(default=100.0, validator=_rate)
+    tuning: Tuning = attrs.field(default=None, converter=_tuning)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Take those of the options that no view may change."""
+        return cls(**{name: value for name, value in options.items() if name not in CallOptions.__annotations__})
 
 
 def credentials(api_key: str | None, api_secret: str | None, has_headers: bool) -> Credentials:
-    """Keys from the arguments, else from the environment. Raises `ConfigurationError` if there are none."""
+    """Take the keys from the arguments, else from the environment. Raises `ConfigurationError` if there are none."""
     api_key = api_key or os.environ.get("WIRO_API_KEY") or None
     api_secret = api_secret or os.environ.get("WIRO_API_SECRET") or None
     if api_key is None and not has_headers:
@@ -136,17 +229,15 @@ def credentials(api_key: str | None, api_secret: str | None, has_headers: bool) 
             "no API key: set WIRO_API_KEY (and WIRO_API_SECRET if your project asks for signatures), "
             "or give AsyncWiro(api_key=…, api_secret=…); behind a proxy of your own that adds the key, give headers=…"
         )
-    return _checked(api_key, api_secret)
+    return _credentials(api_key, api_secret)
 
 
-def other_credentials(old: Credentials, api_key: str | None, api_secret: str | None) -> Credentials:
-    """Keys of a view: another key is used without the old secret, another secret with the old key."""
-    if not api_key and not api_secret:
-        return old
-    return _checked(api_key or old.api_key, api_secret)
+def next_url(source: CallbackURL | None) -> str | None:
+    """The callback URL of one run."""
+    return source() if callable(source) else source
 
 
-def _checked(api_key: str | None, api_secret: str | None) -> Credentials:
+def _credentials(api_key: str | None, api_secret: str | None) -> Credentials:
     if api_key is None and api_secret is not None:
         raise ConfigurationError("WIRO_API_SECRET is set but WIRO_API_KEY is not: a signature needs both")
     given: Iterable[tuple[str, object]] = (("WIRO_API_KEY", api_key), ("WIRO_API_SECRET", api_secret))
@@ -158,27 +249,12 @@ def _checked(api_key: str | None, api_secret: str | None) -> Credentials:
     return Credentials(api_key, api_secret)
 
 
-def base_url(given: str | None) -> str:
-    """The address of the HTTP API."""
-    return _url(given, "WIRO_API_BASE_URL", BASE_URL, ("http", "https"))
-
-
-def socket_url(given: str | None) -> str:
-    """The address of the socket."""
-    return _url(given, "WIRO_SOCKET_URL", SOCKET_URL, ("ws", "wss"))
-
-
-def next_url(source: CallbackURL | None) -> str | None:
-    """The callback URL for one run."""
-    return source() if callable(source) else source
-
-
 def _url(given: str | None, variable: str, default: str, schemes: tuple[str, str]) -> str:
     url = given or os.environ.get(variable) or default
     parts = parse_url(url, schemes)
     if parts is None or parts.query or parts.fragment:
-        shown = without_login(str(url).partition("?")[0].partition("#")[0])
+        shown = strip_userinfo(str(url).partition("?")[0].partition("#")[0])
         raise ConfigurationError(
-            f"{variable} is {shown!r}; give an address that starts with {' or '.join(schemes)}:// and has no query"
+            f"{variable} is {shown!r}; give a URL that starts with {' or '.join(schemes)}:// and has no query"
         )
     return url.rstrip("/")

@@ -13,16 +13,18 @@ from wiro_async._engine.realtime.realtime_connections import RealtimeConnections
 from wiro_async._engine.submission.submitter import Submitter
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
+from wiro_async._public import public
 from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.network.tls import Tls, Verify
 from wiro_async._transport.websocket import Socket, connected
 from wiro_async._tuning import Tuning
-from wiro_async._types import ProgressMode
+from wiro_async._types import UpdateMode
 
 if TYPE_CHECKING:
     import httpx
 
 
+@public
 @attrs.frozen
 class Statistics:
     """What a session holds at this moment; all zero after `aclose()`.
@@ -94,7 +96,7 @@ class Engine:
         """Be ready, in this event loop. Raises `SessionClosedError` if that cannot be."""
         await self.background.open()
 
-    async def warm(self, mode: ProgressMode) -> None:
+    async def warm(self, mode: UpdateMode) -> None:
         """Be ready, and have a socket opened meanwhile if the mode needs one."""
         await self.open()
         if mode in ("auto", "websocket"):

@@ -107,7 +107,7 @@ async def connected(
     try:
         proxy = await anyio.to_thread.run_sync(_prepare, url, tls, secure)
     except (ConfigurationError, ValueError) as error:  # the latter for a URL without meaning
-        raise ConnectionFailedError(f"Could not open the WebSocket: {reason(error)[0]}.", False) from None
+        raise ConnectionFailedError(f"Could not open the WebSocket: {reason(error)[0]}.", sent=False) from None
     from websockets.asyncio.client import connect
     from websockets.exceptions import WebSocketException
 
@@ -131,7 +131,7 @@ async def connected(
         )
     except (OSError, WebSocketException, ValueError) as error:  # the last one for odd proxies and URLs
         text, cause = reason(error)
-        raise ConnectionFailedError(f"Could not open the WebSocket: {text}.", False) from cause
+        raise ConnectionFailedError(f"Could not open the WebSocket: {text}.", sent=False) from cause
     try:
         yield Socket(connection, tuning.socket_send)
     finally:

@@ -180,10 +180,9 @@ async def test_references_are_never_fetched(wiro: AsyncWiro) -> None:
 
 
 async def test_a_model_that_takes_no_form(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """If the session knows that, it refuses before anything is sent."""
-    await wiro.models.get("family/document-reader")
+    """Validation says so before anything is sent."""
     with pytest.raises(InvalidInputError, match="family/document-reader takes no response_format"):
-        await wiro.run("family/document-reader", ASK, response_model=Weather, check=False)
+        await wiro.run("family/document-reader", ASK, response_model=Weather, validate=True)
     await wiro.models.get(MODEL)
     assert (await wiro.run(MODEL, ASK, response_model=Weather)).parsed.city == "Rome"
     assert len(emulator.ledger.submissions) == 1

@@ -174,9 +174,9 @@ async def test_unknown_settings(emulator: WiroEmulator, wiro: AsyncWiro) -> None
     """They are a TypeError that suggests the right name."""
     given: dict[str, Any] = {"max_turn": 3}
     for use in (lambda: wiro.conversation(MODEL, **given), lambda: wiro.conversation(MODEL).stream("x", **given)):
-        with pytest.raises(TypeError, match=r"there is no setting max_turn; did you mean max_turns\?"):
+        with pytest.raises(TypeError, match=r"has no option 'max_turn'; did you mean 'max_turns'\?"):
             use()
-    with pytest.raises(TypeError, match="there is no setting bogus"):
+    with pytest.raises(TypeError, match=r"send\(\) has no option 'bogus'"):
         await wiro.conversation(MODEL).send("x", bogus=1)  # type: ignore[call-overload]
     assert not emulator.ledger.calls
 
@@ -403,10 +403,9 @@ async def test_an_answer_of_the_wrong_form(emulator: WiroEmulator, wiro: AsyncWi
 
 
 async def test_a_form_that_a_model_does_not_take(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Nothing is sent if the session knows that."""
-    await wiro.models.get("family/document-reader")
+    """With validation nothing is sent."""
     with pytest.raises(InvalidInputError, match="takes no response_format"):
-        await wiro.conversation("family/document-reader", check=False).send("What is it?", response_model=Weather)
+        await wiro.conversation("family/document-reader", validate=True).send("What is it?", response_model=Weather)
     assert not emulator.ledger.submissions
 
 
@@ -601,7 +600,7 @@ async def test_a_run_that_is_stopped_elsewhere(wiro: AsyncWiro) -> None:
     chat = wiro.conversation(MODEL, input={"seconds": 500})
     async with chat.stream("How is Rome?") as stream:
         await anext(stream)
-        await stream.handle.stop()
+        await stream.handle.cancel()
         with pytest.raises(TaskCancelledError):
             await stream.result()
     assert (await chat.send("How is Rome?", input=QUICK)).succeeded

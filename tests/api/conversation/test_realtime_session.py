@@ -237,7 +237,7 @@ async def test_paced_audio(wiro: AsyncWiro) -> None:
 @pytest.mark.parametrize("progress", ["polling", "sse", "auto"])
 async def test_a_socket_of_its_own(emulator: WiroEmulator, wiro: AsyncWiro, progress: Any) -> None:
     """In every mode there is one socket and one run, and no shared socket."""
-    view = wiro.with_options(progress=progress)
+    view = wiro.with_options(updates=progress)
     async with view.realtime(ECHO) as session:
         assert wiro.statistics().sockets == wiro.statistics().owned_tasks == 1
         await session.send_audio(FRAME)
@@ -261,8 +261,8 @@ async def test_a_model_that_is_not_realtime(wiro: AsyncWiro) -> None:
         async with wiro.realtime("emulator/painter", {"prompt": "a fox", "seconds": 5}):
             pytest.fail("not reached")
     assert caught.value.token
-    assert caught.value.task is not None
-    assert caught.value.task.succeeded
+    assert caught.value.info is not None
+    assert caught.value.info.succeeded
 
 
 async def test_a_refused_run(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
@@ -424,7 +424,7 @@ async def test_an_end_that_is_not_reported(emulator: WiroEmulator, wiro: AsyncWi
 async def test_a_task_that_is_stopped_elsewhere(wiro: AsyncWiro) -> None:
     """The reader gets the error."""
     async with wiro.realtime(ECHO) as session:
-        await session.handle.stop()
+        await session.handle.cancel()
         with pytest.raises(TaskCancelledError):
             await received(session)
 
@@ -493,8 +493,8 @@ async def test_a_dropped_socket(emulator: WiroEmulator, talking: RealtimeSession
     assert refused.value.sent == error.sent >= 7 * 9600
     assert [said.role for said in error.transcripts] == ["user", "assistant"]
     assert error.cost == Decimal("0.002")
-    assert error.task is not None
-    assert error.task.is_over
+    assert error.info is not None
+    assert error.info.is_over
     there = pickle.loads(pickle.dumps(error))
     assert (there.transcripts, there.cost, there.received) == (error.transcripts, error.cost, error.received)
     assert submission.token not in str(error) + repr(error) + str(error.transcripts)
@@ -585,6 +585,6 @@ async def test_a_poll_that_fails_for_good(emulator: WiroEmulator, wiro: AsyncWir
     async with wiro.realtime(ECHO) as session:
         refusal = '{"result":false,"errors":[{"code":99,"message":"no"}]}'
         emulator.faults.http("Task/Detail", Respond(401, refusal), times=3)
-        await session.handle.stop()
+        await session.handle.cancel()
         with pytest.raises(WiroError):
             await received(session)

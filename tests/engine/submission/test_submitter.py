@@ -121,7 +121,7 @@ async def test_unfollowed_tasks_are_bounded() -> None:
 async def test_slots_of_vanished_tasks_are_given_back(hurried: Tuning) -> None:
     """If a task that nobody follows cannot be read, its slot is not kept indefinitely."""
     with WiroEmulator(speed=50, balance=Decimal(1000), tuning=hurried) as emulator:
-        async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
+        async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
             held = await wiro.submit(STUCK)
             gone = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
             emulator.faults.http(
@@ -133,7 +133,7 @@ async def test_slots_of_vanished_tasks_are_given_back(hurried: Tuning) -> None:
 
 async def test_checking_slots_opens_no_socket_in_a_polling_session(emulator: WiroEmulator, hurried: Tuning) -> None:
     """Tasks that nobody follows are polled, too."""
-    async with AsyncWiro(**emulator.options(), max_concurrency=1, progress="polling") as wiro:
+    async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
         await wiro.submit("emulator/sleeper", SHORT)
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
     assert not emulator.ledger.sockets
@@ -145,7 +145,7 @@ async def test_no_more_slots_than_the_limit_are_kept(hurried: Tuning) -> None:
     with WiroEmulator(speed=50, balance=Decimal(29), tuning=hurried) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro:
             for _ in range(6):
-                await (await wiro.submit("emulator/sleeper", SHORT)).stop()
+                await (await wiro.submit("emulator/sleeper", SHORT)).cancel()
             emulator.faults.http("Task/Detail", Delay(0.1), times=None)
             with anyio.fail_after(20):
                 results = await asyncio.gather(*(wiro.run("emulator/sleeper", SHORT) for _ in range(4)))
@@ -283,7 +283,7 @@ async def test_a_task_between_queue_and_start_is_stopped(emulator: WiroEmulator,
     refusal = Respond(200, '{"result":false,"errors":[{"code":1,"message":"Task is not in a cancellable state."}]}')
     emulator.faults.http("Task/Cancel", refusal, times=3)
     emulator.faults.http("Task/Kill", refusal, times=3)
-    assert await task.stop()
+    assert await task.cancel()
     assert emulator.ledger.count("Task/Kill") == 4
 
 

@@ -102,7 +102,7 @@ async def test_no_key_goes_to_the_socket(emulator: WiroEmulator, wiro: AsyncWiro
 
 async def test_polls_keep_their_pace(emulator: WiroEmulator, hurried: Tuning) -> None:
     """All tasks together are never asked about faster than allowed."""
-    async with AsyncWiro(**emulator.options(), progress="polling", polls_per_second=50) as wiro:
+    async with AsyncWiro(**emulator.options(), updates="polling", polls_per_second=50) as wiro:
         tasks = [await wiro.submit("emulator/sleeper", {"seconds": 15}) for _ in range(10)]
         await asyncio.gather(*tasks)
     asked = [call.at for call in emulator.ledger.calls if call.endpoint == "Task/Detail"]
@@ -168,7 +168,7 @@ async def test_refusals_lose_no_run_of_the_session_whoever_follows_it(
     """It was made here, so it surely exists, for who has only its token or id too: the session knows, or the handle."""
     made = await polling.submit("emulator/sleeper", SHORT)
     emulator.faults.http("Task/Detail", NO_SUCH_TASK, times=20)
-    known = polling.task(made.token) if reference == "token" else polling.task(taskid=made.id)
+    known = polling.task(made.token) if reference == "token" else polling.task(task_id=made.id)
     waits = [asyncio.create_task(known.result())]
     await until(lambda: polling.statistics().watched_tasks)
     if not is_held:
@@ -245,8 +245,8 @@ async def test_a_socket_that_claims_an_end_for_too_long(emulator: WiroEmulator, 
 
 @pytest.mark.parametrize("model", ["emulator/painter", "emulator/writer"])
 async def test_event_streams(emulator: WiroEmulator, hurried: Tuning, model: str) -> None:
-    """progress="sse": statuses and the end come over the run's own answer."""
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    """updates="sse": statuses and the end come over the run's own answer."""
+    async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         heard: list[object] = []
         result = await wiro.run(model, {**STORY, "width": 16, "height": 16}, on_event=heard.append)
     assert result.succeeded
@@ -279,7 +279,7 @@ async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: Tuni
         async def aclose(self) -> None:
             await self.stream.aclose()
 
-    async with AsyncWiro(**emulator.options(), progress="sse", transport=Breaking()) as wiro:
+    async with AsyncWiro(**emulator.options(), updates="sse", transport=Breaking()) as wiro:
         task = await wiro.submit("emulator/writer", {**STORY, "seconds": 40})
         events = [event async for event in task.events()]
         last = events[-1]
@@ -296,7 +296,7 @@ async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: Tuni
 async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried: Tuning, fault: Any) -> None:
     """The run is looked for, as any other."""
     emulator.faults.http("Run/*", fault)
-    async with AsyncWiro(**emulator.options(), progress="sse", timeout=Timeouts(request=0.5)) as wiro:
+    async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
     assert len(emulator.ledger.submissions) == 1
 
@@ -304,7 +304,7 @@ async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried
 async def test_an_event_stream_that_was_cut_before_it_told_the_ids(emulator: WiroEmulator, hurried: Tuning) -> None:
     """An empty stream may have made a task: it is looked for."""
     emulator.faults.http("Run/*", Respond(200, ": keep-alive\n\n", "text/event-stream", handled=True))
-    async with AsyncWiro(**emulator.options(), progress="sse", timeout=Timeouts(request=0.5)) as wiro:
+    async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
     assert len(emulator.ledger.submissions) == 1
 
@@ -326,7 +326,7 @@ class KeepAlives:
 async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """It is not waited for any longer than another answer; then the task is looked for."""
     emulator.faults.http("Run/*", KeepAlives())
-    async with AsyncWiro(**emulator.options(), progress="sse", timeout=Timeouts(request=0.5)) as wiro:
+    async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
         async with asyncio.timeout(20):
             assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
         await until(lambda: wiro.statistics().requests == 0)
@@ -338,7 +338,7 @@ async def test_an_event_stream_that_is_not_waited_for_is_dropped(
 ) -> None:
     """Whoever is cancelled while waiting for the ids leaves no stream behind."""
     emulator.faults.http("Run/*", KeepAlives())
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         starting = asyncio.create_task(wiro.submit("emulator/sleeper", {"seconds": 1}))
         await until(lambda: emulator.ledger.submissions)
         starting.cancel()
@@ -350,8 +350,8 @@ async def test_an_event_stream_that_is_not_waited_for_is_dropped(
 @pytest.mark.parametrize("tells", ["output", "done"])
 async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: Tuning, tells: str) -> None:
     """Not only the first, whose form nobody has promised."""
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
-        made = await wiro.with_options(progress="polling").submit("emulator/sleeper", SHORT)
+    async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
+        made = await wiro.with_options(updates="polling").submit("emulator/sleeper", SHORT)
         output = f'event: task_output\ndata: {{"id":"{made.id}","status":"task_output","segments":[]}}\n\n'
         done = f'event: done\ndata: {{"tasklist":[{{"id":"{made.id}","status":"task_postprocess_end"}}]}}\n\n'
         body = "event: start\ndata: {}\n\n" + (output if tells == "output" else done)
@@ -362,10 +362,10 @@ async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: Tunin
 async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried: Tuning) -> None:
     """A service, or a proxy, that knows no streams gives the ids at once, or the refusal."""
     emulator.faults.sync_timeout = 0.05
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         with pytest.raises(WiroError, match="prompt"):
             await wiro.run("emulator/painter")
-        made = await wiro.with_options(progress="polling").submit("emulator/sleeper", SHORT)
+        made = await wiro.with_options(updates="polling").submit("emulator/sleeper", SHORT)
         body = json.dumps({"result": True, "errors": [], "taskid": made.id, "socketaccesstoken": made.token})
         emulator.faults.http("Run/*", Respond(200, body))
         assert (await wiro.run("emulator/sleeper", SHORT)).info.id == made.id
@@ -373,7 +373,7 @@ async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried:
 
 async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
     """A handle that is picked up after its stream has ended is asked about."""
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/sleeper", SHORT)
         await until(lambda: emulator.ledger.tasks[str(task.id)].finished and wiro.statistics().requests == 0)
         assert (await task).succeeded
@@ -381,7 +381,7 @@ async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hu
 
 async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, hurried: Tuning) -> None:
     """The connection goes; the handle's task goes on."""
-    async with AsyncWiro(**emulator.options(), progress="sse") as wiro:
+    async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/stuck")
         assert (wiro.statistics().background_tasks, wiro.statistics().requests) == (1, 1)
     assert (wiro.statistics().background_tasks, wiro.statistics().requests) == (0, 0)

@@ -26,6 +26,7 @@ from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.tracking.poller import Poller
 from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
 from wiro_async._protocol.messages.frames import Message, parse_frame
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def now() -> float:
 
 def task(status: str, exit_code: str = "") -> TaskInfo:
     """A snapshot."""
-    return TaskInfo.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
+    return parse_task({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
 def hear(stage: Stage, tracked: TrackedTask, frame: str) -> None:

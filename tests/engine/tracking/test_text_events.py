@@ -26,6 +26,7 @@ from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.http.event_stream import ServerEvent, parse_event
 from wiro_async._protocol.messages import frames as messages
 from wiro_async._protocol.messages.frames import Message, parse_frame
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values import json as json_module
 
@@ -81,7 +82,7 @@ class Told:
         record = {"id": "7", "status": "task_postprocess_end", "pexit": "0"}
         outputs: Any = [{"contenttype": "raw", "content": {"prompt": "x", **self.content("</answer> ")}}]
         thinking = "" if self.generation == "raw" else self.thinking
-        return TaskInfo.from_wire({**record, "outputs": outputs}), thinking, self.answer
+        return parse_task({**record, "outputs": outputs}), thinking, self.answer
 
 
 @st.composite
@@ -262,7 +263,7 @@ async def test_text_before_a_cancellation_is_told() -> None:
     """Whoever cancels may want what there was."""
     tracked, buffer = listened_to()
     hear(tracked, frame("half a sen"))
-    tracked.apply(TaskInfo.from_wire({"id": "7", "status": "task_cancel"}))
+    tracked.apply(parse_task({"id": "7", "status": "task_cancel"}))
     reader = Reader()
     await reader.read(tracked, buffer)
     assert reader.text["answer"] == "half a sen"

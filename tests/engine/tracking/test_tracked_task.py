@@ -25,6 +25,7 @@ from wiro_async import (
 from wiro_async._engine.tracking.event_buffer import EventBuffer
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.messages.frames import parse_frame
+from wiro_async._protocol.tasks.records import parse_task
 
 if TYPE_CHECKING:
     from tests.engine.tracking.conftest import NewRecord
@@ -40,7 +41,7 @@ async def tracked(new_record: NewRecord) -> TrackedTask:
 
 def task(status: str, exit_code: str | None = None) -> TaskInfo:
     """A snapshot."""
-    return TaskInfo.from_wire({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
+    return parse_task({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
 def hear(tracked: TrackedTask, body: str) -> None:
@@ -154,7 +155,7 @@ async def test_the_nearest_time_out_is_told(tracked: TrackedTask) -> None:
     with pytest.raises(TaskTimeoutError) as caught:
         await tracked.wait(start, Timeouts(run=50, queue=0.01, idle=0.05))
     assert (caught.value.phase, caught.value.last_status) == ("idle", "task_start")
-    assert caught.value.last_task is not None
+    assert caught.value.info is not None
 
 
 async def test_a_sign_of_life_moves_the_idle_time_out(tracked: TrackedTask) -> None:

@@ -53,7 +53,7 @@ async def test_a_second_reference_makes_nobody_deaf(
 ) -> None:
     """Whoever follows by one kind of reference hears on while another by the other kind comes and goes."""
     made = await patient.submit("emulator/sleeper", LONG)
-    handles = {"both": made, "token": patient.task(made.token), "id": patient.task(taskid=made.id)}
+    handles = {"both": made, "token": patient.task(made.token), "id": patient.task(task_id=made.id)}
     reader = Reader()
     reading = asyncio.create_task(reader.read(handles[first].events()))
     await until(lambda: len(reader.heard) > 3)
@@ -68,7 +68,7 @@ async def test_a_second_reference_makes_nobody_deaf(
 async def test_all_references_share_one_watch(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
     """As soon as both names of the task are known; and it is let go of when the last of them leaves."""
     made = await wiro.submit("emulator/stuck")
-    waits = [asyncio.ensure_future(wiro.task(taskid=made.id).result())]
+    waits = [asyncio.ensure_future(wiro.task(task_id=made.id).result())]
     await until(lambda: emulator.ledger.count("Task/Detail"))
     waits += [asyncio.ensure_future(handle.result()) for handle in (made, wiro.task(made.token))]
     await until(lambda: wiro.statistics().watched_tasks == 1)
@@ -83,7 +83,7 @@ async def test_all_references_share_one_watch(emulator: WiroEmulator, wiro: Asyn
 async def test_two_that_turn_out_to_be_one(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Watched by token and by id before anybody knew that it is one task: both get its result."""
     made = await wiro.submit("emulator/sleeper", LONG)
-    by_token, by_id, again = await asyncio.gather(wiro.task(made.token), wiro.task(taskid=made.id), made)
+    by_token, by_id, again = await asyncio.gather(wiro.task(made.token), wiro.task(task_id=made.id), made)
     assert {result.info.id for result in (by_token, by_id, again)} == {made.id}
     assert wiro.statistics().watched_tasks == 0
 
@@ -168,5 +168,5 @@ async def test_a_time_out_tells_the_last_state(emulator: WiroEmulator, patient: 
     task = await patient.submit("emulator/stuck")
     with pytest.raises(TaskTimeoutError) as caught:
         await task.result(timeout=0.3)
-    assert caught.value.last_task is not None
-    assert caught.value.last_task.id == task.id
+    assert caught.value.info is not None
+    assert caught.value.info.id == task.id

@@ -13,7 +13,7 @@ from wiro_async._protocol.conversations.tool_calls import calls_in
 from wiro_async._protocol.conversations.turn_rules import continuation, tool_names
 from wiro_async._protocol.conversations.usage import add_usage
 from wiro_async._protocol.messages.frames import Message
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_state import TaskState
 
 CALL = {"type": "function_call", "id": "f1", "call_id": "c1", "name": "look", "arguments": "{}", "status": "completed"}
@@ -101,7 +101,7 @@ def test_a_call_that_only_the_snapshot_has() -> None:
         "pexit": "0",
         "outputs": [{"content": content}],
     }
-    assert [type(event).__name__ for event in TaskState().apply_info(TaskInfo.from_wire(record))][-1] == "ToolCall"
+    assert [type(event).__name__ for event in TaskState().apply_info(parse_task(record))][-1] == "ToolCall"
 
 
 def test_sums_of_usage() -> None:

@@ -19,6 +19,7 @@ from wiro_async._errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
+    SpendLimitError,
     WiroError,
 )
 from wiro_async._protocol.http.responses import parse_envelope, parse_retry_after
@@ -100,6 +101,8 @@ def test_answers(answer: dict[str, Any]) -> None:
         (1, "Task is not in a cancellable state.", 200, APIError),
         (1, "Task could not be killed: gone", 200, APIError),
         (97, "Your balance is too low", 200, InsufficientBalanceError),
+        (0, "Team spend limit has been reached", 200, SpendLimitError),
+        (97, "Your personal spend limit in this team has been reached", 200, SpendLimitError),
         (97, "Only a team admin can do this", 200, PermissionDeniedError),
         (98, "Sign in to run this model", 200, AuthenticationError),
         (99, "Bearer token is required", 401, AuthenticationError),

@@ -33,10 +33,10 @@ from wiro_async._protocol.http.retry import RetryPolicy
         (InvalidInputError(None, None, "x"), False),
         (NotFoundError(1, 200, "x"), False),
         (DecodingError("x"), True),
-        (DecodingError("x", 200), True),
-        (DecodingError("x", 502), True),
-        (DecodingError("x", 302), False),
-        (DecodingError("x", 403), False),
+        (DecodingError("x", http_status=200), True),
+        (DecodingError("x", http_status=502), True),
+        (DecodingError("x", http_status=302), False),
+        (DecodingError("x", http_status=403), False),
         (SessionClosedError("x"), False),
     ],
 )
@@ -78,11 +78,11 @@ def test_waits_double_up_to_a_cap() -> None:
 @pytest.mark.parametrize("asked, seconds", [(None, 0.5), (0.1, 0.5), (7.0, 7.0), (1000.0, 30.0)])
 def test_retry_after_is_heeded(asked: float | None, seconds: float) -> None:
     """It lengthens the wait, up to the cap."""
-    assert RetryPolicy().delay(RateLimitError(None, 429, "x", (), asked), 1, 0.0) == seconds
+    assert RetryPolicy().delay(RateLimitError(None, 429, "x", (), retry_after=asked), 1, 0.0) == seconds
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1), st.floats(0, 1), st.none() | st.floats(0, 1e9))
 def test_waits_have_bounds(attempt: int, random: float, jitter: float, asked: float | None) -> None:
     """Never below nothing, never above the cap."""
     policy = RetryPolicy(jitter=jitter)
-    assert 0 <= policy.delay(RateLimitError(None, 429, "x", (), asked), attempt, random) <= policy.cap
+    assert 0 <= policy.delay(RateLimitError(None, 429, "x", (), retry_after=asked), attempt, random) <= policy.cap

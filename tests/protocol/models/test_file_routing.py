@@ -16,6 +16,7 @@ from wiro_async import File, InvalidInputError, Parameter
 from wiro_async._protocol.http.requests import run
 from wiro_async._protocol.models.file_routing import route_files
 from wiro_async._protocol.models.input_view import split_files
+from wiro_async._protocol.models.parameters import parse_parameter
 
 Item = dict[str, Any]
 JPEG = File(b"jpeg", "a.jpg")
@@ -28,7 +29,7 @@ def item(kind: str, name: str = "x", **more: Any) -> Item:
 
 def parameter(kind: str, name: str = "x", **more: Any) -> Parameter:
     """A parameter as a record."""
-    return Parameter.from_wire(item(kind, name, **more))
+    return parse_parameter(item(kind, name, **more))
 
 
 PARAMETERS = (

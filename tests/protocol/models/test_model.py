@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from wiro_async import Model, ModelStats
+from wiro_async import ModelStats
 from wiro_async._protocol.models.model import (
     Filters,
+    parse_model,
+    parse_model_stats,
     parse_models,
     parse_sections,
     parse_total,
@@ -45,7 +47,7 @@ TOOL: dict[str, Any] = {
 
 def test_a_model() -> None:
     """Typed for what is known, and `raw` for the rest."""
-    model = Model.from_wire(TOOL)
+    model = parse_model(TOOL)
     assert (model.id, model.slug, model.raw_slug) == ("1611", "wiro/virtual-try-on", "Wiro/Virtual Try-On")
     assert (model.categories, model.tags, model.samples) == (("tool", "image-to-image"), (), tuple(TOOL["samples"]))
     assert (model.cost_per_second, model.average_cost) == (Decimal("0.0005"), Decimal("0.09"))
@@ -59,18 +61,18 @@ def test_a_model() -> None:
 
 def test_its_names() -> None:
     """In whatever case, in both spellings; without the clean one, the service's own."""
-    model = Model.from_wire(TOOL)
+    model = parse_model(TOOL)
     assert model.has_slug("WIRO/virtual-try-on")
     assert model.has_slug("wiro/virtual try-on")
     assert not model.has_slug("wiro/virtual")
-    assert Model.from_wire(TOOL | {"cleanslugproject": ""}).slug == "Wiro/Virtual Try-On"
+    assert parse_model(TOOL | {"cleanslugproject": ""}).slug == "Wiro/Virtual Try-On"
 
 
 def test_names_that_are_not_clearly_others() -> None:
     """Spaces, dashes and capitals do not count, and who has no name may have any."""
     for entry in ({"slugowner": "Wiro", "slugproject": "virtual_try on "}, {"slugowner": "wiro"}, {}, TOOL):
-        assert Model.from_wire(entry).may_have_slug("wiro/virtual-try-on")
-    assert not Model.from_wire({"slugowner": "wiro", "slugproject": "virtual-try"}).may_have_slug("wiro/virtual-try-on")
+        assert parse_model(entry).may_have_slug("wiro/virtual-try-on")
+    assert not parse_model({"slugowner": "wiro", "slugproject": "virtual-try"}).may_have_slug("wiro/virtual-try-on")
 
 
 ODD: list[Any] = [None, [], {}, 7, "", "{", "[7]"]
@@ -79,14 +81,14 @@ ODD: list[Any] = [None, [], {}, 7, "", "{", "[7]"]
 @pytest.mark.parametrize("odd", [{}, *(dict.fromkeys(TOOL, odd) for odd in ODD)])
 def test_a_model_of_nothing(odd: dict[str, Any]) -> None:
     """Null, absent and odd values are taken."""
-    model = Model.from_wire(odd)
+    model = parse_model(odd)
     assert (model.parameters, model.prices) == ((), ())
 
 
 @pytest.mark.parametrize("seconds", ["", "0", "1e30", "-1e30", None])
 def test_a_model_that_never_ran(seconds: str | None) -> None:
     """Without a time, or with an impossible one."""
-    assert ModelStats.from_wire({"lastruntime": seconds}) == ModelStats(0, 0, 0, None)
+    assert parse_model_stats({"lastruntime": seconds}) == ModelStats(0, 0, 0, None)
 
 
 def test_answers() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiro_async import Parameter
-from wiro_async._protocol.models.parameters import parse_parameters
+from wiro_async._protocol.models.parameters import parse_parameter, parse_parameters
 
 Item = dict[str, Any]
 
@@ -23,14 +23,14 @@ def item(kind: str, name: str = "x", **more: Any) -> Item:
 
 def parameter(kind: str, name: str = "x", **more: Any) -> Parameter:
     """A parameter as a record."""
-    return Parameter.from_wire(item(kind, name, **more))
+    return parse_parameter(item(kind, name, **more))
 
 
 def test_two_vocabularies_say_the_same() -> None:
     """Numbers as text, options as texts and values, bounds by other names: one record."""
     older = item("Range", defaultvalue="5", minvalue="1", maxvalue="9", incrementby="2", required="true")
     newer = item("range", default=5, min=1, max=9, step=2, required=True)
-    for one in map(Parameter.from_wire, (older, newer)):
+    for one in map(parse_parameter, (older, newer)):
         assert [one.minimum, one.maximum, one.step] == [1, 9, 2]
         assert (one.type, str(one.default), one.required) == ("range", "5", True)
     assert parameter("text", value="v").default == "v"

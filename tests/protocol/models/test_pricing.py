@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiro_async import Estimate, File, InvalidInputError, Model
+from wiro_async._protocol.models.model import parse_model
 from wiro_async._protocol.models.pricing import UNITS, estimate
 
 Item = dict[str, Any]
@@ -22,7 +23,7 @@ PICTURE = File(b"", "a.png")
 def model(*rules: Item, parameters: list[Item] | None = None, **more: Any) -> Model:
     """A model with this price table."""
     record: Item = {"dynamicprice": json.dumps(rules), "parameters": parameters or [], "cps": "", **more}
-    return Model.from_wire(record)
+    return parse_model(record)
 
 
 def rule(price: Any, method: str | None = None, inputs: Item | None = None, **more: Any) -> Item:
@@ -189,7 +190,7 @@ def test_numbers_that_are_no_prices(key: str, method: str) -> None:
         record: Item = {"cps": "0.1", "approximatelycost": "0.2", "computingtime": "3 seconds"}
         rules: Item = {"inputs": {}, "price": "0.3", "priceMethod": method, "priceExtra": "0.1", "priceInput": "0.1"}
         (rules if key in rules else record)[key] = huge
-        found = estimate(Model.from_wire({**record, "dynamicprice": [rules]}), {"width": 4096, "height": 4096}, 3)
+        found = estimate(parse_model({**record, "dynamicprice": [rules]}), {"width": 4096, "height": 4096}, 3)
         assert 0 < found.total < 100
 
 
@@ -259,14 +260,14 @@ def test_values_that_are_not_text() -> None:
 @pytest.mark.parametrize("table", [None, "", "[]", "null", "broken"])
 def test_without_a_table(record: Item, total: str, table: str | None) -> None:
     """Seconds are billed: an average run costs what the service says, else what its computing time comes to."""
-    found = estimate(Model.from_wire({"dynamicprice": table, **record}), {})
+    found = estimate(parse_model({"dynamicprice": table, **record}), {})
     assert (found.total, found.method, found.exact) == (Decimal(total), "cps", False)
 
 
 @pytest.mark.parametrize("piece", ["9", "9.", "9 ", "9s", ".9 "])
 def test_long_computing_times_take_no_time(piece: str) -> None:
     """They are read in one pass."""
-    known = Model.from_wire({"cps": "1", "computingtime": piece * 50_000 + " eons"})
+    known = parse_model({"cps": "1", "computingtime": piece * 50_000 + " eons"})
     start = process_time()
     assert estimate(known, {}).total >= 0
     assert process_time() - start < 2
@@ -289,8 +290,8 @@ def test_extras_nobody_has_explained() -> None:
 
 def test_tables_of_every_shape() -> None:
     """A list, JSON text, one rule alone; rows without a price are left out."""
-    assert [one.price for one in Model.from_wire({"dynamicprice": [rule("1"), rule(None), "odd"]}).prices] == [1]
-    assert [one.method for one in Model.from_wire({"dynamicprice": json.dumps(rule(1))}).prices] == ["cpr"]
+    assert [one.price for one in parse_model({"dynamicprice": [rule("1"), rule(None), "odd"]}).prices] == [1]
+    assert [one.method for one in parse_model({"dynamicprice": json.dumps(rule(1))}).prices] == ["cpr"]
 
 
 # A slow second opinion, written from the description of the price table

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from wiro_async import File, InvalidInputError, Model
 from wiro_async._protocol.http.requests import run
 from wiro_async._protocol.models.file_routing import route_files
+from wiro_async._protocol.models.model import parse_model
 from wiro_async._protocol.models.validation import Problem, invalid_input_error, validate
 
 Item = dict[str, Any]
@@ -55,7 +56,7 @@ def item(kind: str, name: str = "x", **more: Any) -> Item:
 
 def model(*items: Item, categories: tuple[str, ...] = ()) -> Model:
     """A model that takes these."""
-    return Model.from_wire(
+    return parse_model(
         {"slugowner": "a", "slugproject": "b", "parameters": list(items), "categories": list(categories)}
     )
 

@@ -37,6 +37,7 @@ from wiro_async._protocol.submission.decision import (
     decide,
     decide_after_search,
 )
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 
 REF = TaskRef("1", "token")
@@ -175,7 +176,7 @@ def test_after_a_request(outcome: TaskRef | GivenUp | Exception, sending: Sendin
 
 SEARCH = Search(5.0, RESET, Retry())
 HOPELESS = Search(5.0, RESET, Fail(RESET))
-CANDIDATES = (TaskInfo.from_wire({"id": "1"}), TaskInfo.from_wire({"id": "2"}))
+CANDIDATES = (parse_task({"id": "1"}), parse_task({"id": "2"}))
 
 
 @pytest.mark.parametrize(

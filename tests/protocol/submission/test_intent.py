@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.http.requests import RunInput, form_text
 from wiro_async._protocol.submission.intent import Intent, intent_of, with_intent
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import TaskInfo, parse_task
 from wiro_async._protocol.values.json import JSON
 from wiro_async._types import File
 
@@ -28,7 +28,7 @@ def intent(given: dict[str, Any], callback_url: str | None = None, model: str = 
 def echo(parameters: Any, callback_url: str | None = None, owner: str = "a") -> TaskInfo:
     """A task as the service lists it."""
     record = {"modelslugowner": owner, "modelslugproject": "b", "parameters": parameters, "callbackurl": callback_url}
-    return TaskInfo.from_wire({key: value for key, value in record.items() if value is not None})
+    return parse_task({key: value for key, value in record.items() if value is not None})
 
 
 @given(st.dictionaries(st.text(min_size=1), VALUES, max_size=4))
@@ -98,7 +98,7 @@ def test_a_project_settles_it(ours: Any, told: str, same: bool) -> None:
         "parameters": {},
         "projectid": told,
     }
-    assert wanted.matches(TaskInfo.from_wire(record)) == same
+    assert wanted.matches(parse_task(record)) == same
 
 
 @pytest.mark.parametrize("url", ["", "my.app/SECRET", "ftp://my.app/SECRET", "https://", "https://[/SECRET", 7])

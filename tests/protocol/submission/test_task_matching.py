@@ -9,6 +9,7 @@ import pytest
 from wiro_async import TaskInfo
 from wiro_async._protocol.submission.decision import Ambiguous
 from wiro_async._protocol.submission.task_matching import choose, is_complete, is_older, name_of
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
 
@@ -25,14 +26,14 @@ WHOLE: dict[str, JSON] = {
 
 def row(task_id: str, made_at: int | None = 1000) -> TaskInfo:
     """A row of the list."""
-    return TaskInfo.from_wire({"id": task_id, "createtime": made_at})
+    return parse_task({"id": task_id, "createtime": made_at})
 
 
 @pytest.mark.parametrize("missing", ["modelslugowner", "parameters", "createtime"])
 def test_rows_that_lack_something(missing: str) -> None:
     """They are read one by one."""
-    assert is_complete(TaskInfo.from_wire(WHOLE))
-    assert not is_complete(TaskInfo.from_wire({name: value for name, value in WHOLE.items() if name != missing}))
+    assert is_complete(parse_task(WHOLE))
+    assert not is_complete(parse_task({name: value for name, value in WHOLE.items() if name != missing}))
 
 
 @pytest.mark.parametrize("made_at, older", [(999, True), (1000, False), (1001, False), (None, False)])
@@ -46,7 +47,7 @@ def test_age(made_at: int | None, older: bool) -> None:
 )
 def test_names(record: dict[str, JSON], name: str) -> None:
     """The id, else the token."""
-    assert name_of(TaskInfo.from_wire(record)) == name
+    assert name_of(parse_task(record)) == name
 
 
 OLD, NEW, AGELESS = row("9"), row("10"), row("8", None)

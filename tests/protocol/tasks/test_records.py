@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.tasks.records import OutputRecord, Submitted, TaskInfo, decoded, tasks_of
+from wiro_async._protocol.tasks.records import (
+    Submitted,
+    decoded,
+    parse_task,
+    parse_task_output,
+    tasks_of,
+)
 
 # Verbatim from the contract, with values where it has dots.
 RECORD: dict[str, Any] = json.loads("""
@@ -34,7 +40,7 @@ OUTPUT_KEYS = ["url", "name", "contenttype", "size", "content"]
 
 def test_a_task() -> None:
     """All that was seen of one, read."""
-    task = TaskInfo.from_wire(RECORD)
+    task = parse_task(RECORD)
     assert (task.id, task.token, task.model) == ("2221", "eDcCm5yy", "bytedance/seedream-v4-5")
     assert (task.status, task.exit_code, task.is_over, task.succeeded) == ("task_postprocess_end", 0, True, True)
     assert not task.was_cancelled
@@ -57,7 +63,7 @@ def test_any_field_may_lack(key: str, value: object) -> None:
     record: dict[str, Any] = {**RECORD, key: value}
     if value == "missing":
         del record[key]
-    whole, task = TaskInfo.from_wire(RECORD), TaskInfo.from_wire(record)
+    whole, task = parse_task(RECORD), parse_task(record)
     fields = {"socketaccesstoken": "token", "pexit": "exit_code", "createtime": "created_at", "starttime": "started_at"}
     fields |= {"endtime": "ended_at", "elapsedseconds": "elapsed", "totalcost": "cost", "id": "id", "status": "status"}
     fields |= {"modelslugowner": "model", "modelslugproject": "model", "outputs": "outputs", "parameters": "parameters"}
@@ -94,8 +100,8 @@ def test_any_field_may_lack(key: str, value: object) -> None:
 )
 def test_other_ways_to_write_it(change: dict[str, Any]) -> None:
     """JSON text for objects, numbers for digits: the record is the same."""
-    task = TaskInfo.from_wire({**RECORD, **change})
-    whole = TaskInfo.from_wire(RECORD)
+    task = parse_task({**RECORD, **change})
+    whole = parse_task(RECORD)
     assert (task.id, task.parameters, task.outputs, task.exit_code) == (
         whole.id,
         whole.parameters,
@@ -107,7 +113,7 @@ def test_other_ways_to_write_it(change: dict[str, Any]) -> None:
 
 def test_the_other_name_of_the_id() -> None:
     """Some answers say taskid."""
-    assert TaskInfo.from_wire({"taskid": "7"}).id == "7"
+    assert parse_task({"taskid": "7"}).id == "7"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +133,7 @@ def test_the_other_name_of_the_id() -> None:
 )
 def test_only_two_states_are_an_end(status: str, pexit: str, over: bool, succeeded: bool) -> None:
     """And only one of them, with exit code 0, is success."""
-    task = TaskInfo.from_wire({"status": status, "pexit": pexit})
+    task = parse_task({"status": status, "pexit": pexit})
     assert (task.is_over, task.succeeded) == (over, succeeded)
 
 
@@ -144,37 +150,37 @@ def test_only_two_states_are_an_end(status: str, pexit: str, over: bool, succeed
 )
 def test_content(content: Any, told: dict[str, Any]) -> None:
     """An object, JSON text of one, or plain text."""
-    assert OutputRecord.from_wire({"contenttype": "raw", "content": content}).content == told
+    assert parse_task_output({"contenttype": "raw", "content": content}).content == told
 
 
 @given(st.dictionaries(st.sampled_from([*RECORD, "taskid"]) | st.text(), ANYTHING, max_size=6))
 def test_no_record_is_too_strange(record: dict[str, Any]) -> None:
     """Any object is a task, and stays reachable."""
-    assert TaskInfo.from_wire(record).raw is record
+    assert parse_task(record).raw is record
 
 
 @given(st.dictionaries(st.sampled_from(OUTPUT_KEYS) | st.text(), ANYTHING, max_size=6))
 def test_no_output_is_too_strange(entry: dict[str, Any]) -> None:
     """Any object is an output, and stays reachable."""
-    assert OutputRecord.from_wire(entry).raw is entry
+    assert parse_task_output(entry).raw is entry
 
 
 @pytest.mark.parametrize("seconds", ["1e300", "-1e300", "99999999999999", -(10**18)])
 def test_times_beyond_the_calendar(seconds: Any) -> None:
     """They are no times."""
-    assert TaskInfo.from_wire({"starttime": seconds}).started_at is None
+    assert parse_task({"starttime": seconds}).started_at is None
 
 
 def test_a_task_shows_no_secret() -> None:
     """Neither its token, nor the access key in a URL."""
-    shown = repr(TaskInfo.from_wire(RECORD)) + repr(TaskInfo.from_wire(RECORD).outputs)
+    shown = repr(parse_task(RECORD)) + repr(parse_task(RECORD).outputs)
     assert "eDcCm5yy" not in shown
     assert "dFKl" not in shown
 
 
 def test_a_task_can_be_copied_and_pickled() -> None:
     """It goes along with errors to other processes."""
-    task = TaskInfo.from_wire(RECORD)
+    task = parse_task(RECORD)
     assert pickle.loads(pickle.dumps(task)) == task
     assert copy.deepcopy(task) == task
 

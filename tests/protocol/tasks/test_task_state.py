@@ -20,7 +20,7 @@ from wiro_async._protocol.tasks.events import (
     TextReset,
     UnknownEvent,
 )
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import TaskInfo, parse_task
 from wiro_async._protocol.tasks.task_state import TaskState
 
 TEXT = "I think, therefore I am."
@@ -43,7 +43,7 @@ def message(kind: str, payload: Any = None, **more: Any) -> Message:
 
 def task(status: str, pexit: Any = "", **more: Any) -> TaskInfo:
     """The task as Task/Detail tells it."""
-    return TaskInfo.from_wire({"id": "1", "status": status, "pexit": pexit, **more})
+    return parse_task({"id": "1", "status": status, "pexit": pexit, **more})
 
 
 MESSAGES = st.builds(message, st.sampled_from(STATUSES) | st.text(), PAYLOADS)

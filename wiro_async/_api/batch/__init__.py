@@ -5,7 +5,6 @@ from wiro_async._api.batch.batch_inputs import Inputs
 from wiro_async._api.batch.batch_items import BatchItem, RunRequest
 from wiro_async._api.batch.batch_options import (
     BatchOptions,
-    BatchSettings,
     Concurrency,
     OnError,
     Order,
@@ -20,7 +19,6 @@ __all__ = [
     "Batch",
     "BatchItem",
     "BatchOptions",
-    "BatchSettings",
     "BatchStats",
     "Concurrency",
     "Estimator",

@@ -20,7 +20,7 @@ import attrs
 
 from wiro_async._api.batch.batch_inputs import BatchInputs, Inputs, ReorderBuffer, TakenInput
 from wiro_async._api.batch.batch_items import BatchItem
-from wiro_async._api.batch.batch_options import BatchOptions
+from wiro_async._api.batch.batch_options import CheckedBatchOptions
 from wiro_async._api.batch.budget import Budget, Estimator
 from wiro_async._api.batch.item_run import BatchContext, EndedItem, ItemRun
 from wiro_async._api.batch.item_runs import Runs
@@ -34,9 +34,11 @@ from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.background.bounded_queue import BoundedQueue
 from wiro_async._engine.background.change import Change
 from wiro_async._errors import SessionClosedError, UsageError
+from wiro_async._public import public
 from wiro_async._tuning import Tuning
 
 
+@public
 class Batch:
     """An async context manager and async iterator of `BatchItem`s.
 
@@ -55,7 +57,7 @@ class Batch:
         ready: Callable[[], Awaitable[None]],
         model: str | None,
         inputs: Inputs,
-        options: BatchOptions,
+        options: CheckedBatchOptions,
         estimator: Estimator,
         tuning: Tuning,
     ) -> None:

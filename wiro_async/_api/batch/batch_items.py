@@ -9,6 +9,7 @@ import attrs
 
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._errors import InvalidInputError
+from wiro_async._public import public
 from wiro_async._types import Input, Timeouts
 
 
@@ -21,6 +22,7 @@ def _key(key: str | int | None) -> str | None:
     raise InvalidInputError(message=f"a RunRequest has the key {given!r}; give text, or a whole number")
 
 
+@public
 @attrs.frozen
 class RunRequest:
     """One run of a batch.
@@ -42,6 +44,7 @@ class RunRequest:
     project_id: str | None = None
 
 
+@public
 @attrs.frozen
 class BatchItem:
     """One ended item: either `result` or `error` is set.

@@ -12,6 +12,7 @@ import attrs
 
 from wiro_async._api.batch_report.live_progress import ProgressListener
 from wiro_async._errors import InvalidInputError, TaskFailedError
+from wiro_async._public import public
 from wiro_async._types import OnCancel, Timeouts
 
 Order: TypeAlias = Literal["completed", "input"]
@@ -21,7 +22,8 @@ RetryIf: TypeAlias = Callable[[TaskFailedError], Awaitable[bool] | bool]
 Validator: TypeAlias = Callable[[object, "attrs.Attribute[Any]", Any], None]
 
 
-class BatchSettings(TypedDict, total=False):
+@public
+class BatchOptions(TypedDict, total=False):
     """The keyword arguments of `AsyncWiro.batch`. All are optional.
 
     Args:
@@ -118,8 +120,8 @@ def _path(given: str | os.PathLike[str]) -> Path:
 
 
 @attrs.frozen(kw_only=True)
-class BatchOptions:
-    """Checked options of a batch, with their defaults. `BatchSettings` documents them."""
+class CheckedBatchOptions:
+    """Checked options of a batch, with their defaults. `BatchOptions` documents them."""
 
     concurrency: Concurrency = attrs.field(default="auto", validator=_count(1, "auto"))
     order: Order = attrs.field(default="completed", validator=_one_of("completed", "input"))
@@ -139,9 +141,6 @@ class BatchOptions:
     queue_timeout: float | None = None
 
     @classmethod
-    def of(cls, settings: BatchSettings) -> BatchOptions:
+    def of(cls, settings: BatchOptions) -> CheckedBatchOptions:
         """Check what a user has passed. Raises `InvalidInputError` with the name of the option that is wrong."""
-        if unknown := sorted(settings.keys() - BatchSettings.__annotations__.keys()):
-            known = ", ".join(BatchSettings.__annotations__)
-            raise InvalidInputError(message=f"a batch has no option {', '.join(unknown)}; it has {known}")
         return cls(**settings)

@@ -16,7 +16,7 @@ import attrs
 from wiro_async._api.batch import journal_log
 from wiro_async._api.batch.batch_inputs import TakenInput
 from wiro_async._api.batch.batch_items import BatchItem, Outcome
-from wiro_async._api.batch.batch_options import BatchOptions
+from wiro_async._api.batch.batch_options import CheckedBatchOptions
 from wiro_async._api.batch.budget import Budget, Reserve
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.batch.workers import Halted, Worker, Workers
@@ -51,7 +51,7 @@ class BatchContext:
     """What all items of a batch share."""
 
     runs: Runs
-    options: BatchOptions
+    options: CheckedBatchOptions
     counters: Counters
     workers: Workers
     budget: Budget | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
 import anyio
@@ -16,7 +17,7 @@ from wiro_async._engine.submission.submitter import Submitter
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
-from wiro_async._types import OnCancel, Timeouts
+from wiro_async._types import Input, OnCancel, Timeouts
 
 Plan: TypeAlias = Callable[[RunRequest, OnCancel, RunLog | None], Awaitable[RunPlan]]
 
@@ -27,10 +28,12 @@ class Runs:
 
     Args:
         plan: makes a plan of a request.
+    explaining: explains the service's refusal of an input.
         on_exit: what becomes of running tasks when the batch is left.
     """
 
     _plan: Plan
+    _explaining: Callable[[str, Input | None], AbstractAsyncContextManager[None]]
     _context: TaskContext
     _submitter: Submitter
     _on_exit: OnCancel
@@ -51,12 +54,13 @@ class Runs:
         task: TrackedTask | None = None
         submission: Submission | None = None
         phase, seconds = timeouts.before_start
-        with anyio.move_on_after(seconds):
-            calls = self._context.calls.within(timeouts.request)
-            submission = Submission(calls, await self.plan(request, log))
-            task = await self._submitter.submit(submission)
-        if task is None:
-            raise timed_out(submission, phase, seconds)
+        async with self._explaining(request.model, request.input):
+            with anyio.move_on_after(seconds):
+                calls = self._context.calls.within(timeouts.request)
+                submission = Submission(calls, await self.plan(request, log))
+                task = await self._submitter.submit(submission)
+            if task is None:
+                raise timed_out(submission, phase, seconds)
         return await self._ended(task.ref, request.model, anyio.current_time(), start, timeouts)
 
     async def follow(self, request: RunRequest, ref: TaskRef) -> TaskResult:

@@ -63,9 +63,9 @@ class ItemLog:
             case None if outcome.result is not None:
                 self._journal.end(self._entry, "succeeded", outcome.result.info, None)
             case TaskFailedError() as error:
-                self._journal.end(self._entry, "failed", error.task, error)
+                self._journal.end(self._entry, "failed", error.info, error)
             case TaskCancelledError() as error:
-                self._journal.end(self._entry, "cancelled", error.task, error)
+                self._journal.end(self._entry, "cancelled", error.info, error)
             case APIError() | TransportError(sent=False) | Halted() as error if was_refused:
                 self._journal.end(self._entry, "refused", None, error)
 

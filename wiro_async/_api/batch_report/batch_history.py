@@ -142,7 +142,7 @@ class History:
 def reason_of(error: Exception | None) -> str:
     """Return what an error says, shortened so that equal failures have equal reasons."""
     if isinstance(error, TaskFailedError):
-        lines = (error.task.error_log or error.task.log).strip().splitlines()
+        lines = (error.info.error_log or error.info.log).strip().splitlines()
         return lines[-1][:200] if lines else "failed without a reason"
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 

@@ -8,7 +8,10 @@ from time import monotonic
 
 import attrs
 
+from wiro_async._public import public
 
+
+@public
 @attrs.frozen
 class BatchStats:
     """How far a batch has come.

@@ -7,13 +7,12 @@ from decimal import Decimal
 from typing import Any, TypeAlias, TypeVar, Unpack, overload
 from uuid import uuid4
 
-from wiro_async._api.conversation.answer_reader import AnswerForm, ResponseModel, Schema, check_form
+from wiro_async._api.conversation.answer_reader import AnswerForm, ResponseModel, Schema
 from wiro_async._api.conversation.chat_settings import (
     TOOL_PARAMETERS,
     ChatSettings,
     Messages,
     TurnSettings,
-    check_names,
     check_values,
     settings_of_turn,
 )
@@ -22,16 +21,19 @@ from wiro_async._api.conversation.tools import Toolbox
 from wiro_async._api.conversation.turn import Turn
 from wiro_async._api.conversation.turn_result import TurnResult
 from wiro_async._api.conversation.turn_stream import TurnStream
+from wiro_async._api.options import check_options
 from wiro_async._api.tasks.runner import Runner
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.conversations.turn_rules import SESSION_BYTES, continuation
 from wiro_async._protocol.http.requests import to_mapping
 from wiro_async._protocol.values.json import JSON
+from wiro_async._public import public
 
 T = TypeVar("T")
 Prompt: TypeAlias = str | Messages
 
 
+@public
 class Conversation:
     """Turns with an LLM. Each one continues from the last good one.
 
@@ -55,7 +57,7 @@ class Conversation:
         max_turns: the most runs that a turn may take then. 10 if not given.
         on_tool_error: "tell" sends the text of a tool's error to the model, "raise" raises it. "tell" if not given.
         raise_on_finish: the finish reasons that raise a `FinishReasonError`: "length", "content_filter", "error".
-        timeout, queue_timeout, callback_url, project_id, on_cancel, check: of each run, as in `AsyncWiro.run`.
+        timeout, queue_timeout, callback_url, project_id, on_cancel, validate: of each run, as in `AsyncWiro.run`.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Conversation:
         user_id: str | None,
         settings: ChatSettings,
     ) -> None:
-        check_names(settings, ChatSettings)
+        check_options("conversation", settings, ChatSettings)
         check_values(settings)
         if session_id is None:
             if previous_task_token is not None:
@@ -148,7 +150,7 @@ class Conversation:
             ResponseFormatError, FinishReasonError, ToolError, TurnLimitError: with all runs that are billed.
             WiroError: others as of `AsyncWiro.run`.
         """
-        check_names(settings, TurnSettings)
+        check_options("send", settings, TurnSettings)
         with self._state.turn():
             return await (await self._turn(prompt, response_model, settings)).run()
 
@@ -176,7 +178,7 @@ class Conversation:
         Arguments and errors as in `send`. Leaving the stream before its end stops the run, and leaves the conversation
         where it was.
         """
-        check_names(settings, TurnSettings)
+        check_options("stream", settings, TurnSettings)
         return TurnStream(self._state, lambda: self._turn(prompt, response_model, settings))
 
     async def _turn(
@@ -201,7 +203,7 @@ class Conversation:
         form: AnswerForm[Any] = AnswerForm.none()
         if response_model is not None:
             form = await AnswerForm.of(response_model)
-            check_form(self._runner.models.known(self.model))
+            await self._runner.check_form(self.model, settings.get("validate"))
             parameters = form.add_to(parameters)
         if outputs is not None:
             parameters = continuation(parameters, self._state.tool_outputs(outputs))

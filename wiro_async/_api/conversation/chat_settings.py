@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import TypeAlias, TypedDict
 
 from wiro_async._api.conversation.tools import OnToolError, Tools
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.conversations.tool_calls import ToolOutput
 from wiro_async._protocol.http.requests import to_mapping
+from wiro_async._public import public
 from wiro_async._types import Input, OnCancel, Timeouts
 
 Messages: TypeAlias = Sequence[Mapping[str, object]]
@@ -18,6 +18,7 @@ SET_BY_CONVERSATION = ("session_id", "previousTaskToken", "toolOutputs")
 TOOL_PARAMETERS = ("tool_choice", "parallel_tool_calls")  # passed on to the model
 
 
+@public
 class ChatSettings(TypedDict, total=False):
     """Keyword arguments of conversations and turns. `Conversation` documents them, with their defaults."""
 
@@ -34,23 +35,15 @@ class ChatSettings(TypedDict, total=False):
     callback_url: str | None
     project_id: str | None
     on_cancel: OnCancel
-    check: bool | None
+    validate: bool | None
 
 
+@public
 class TurnSettings(ChatSettings, total=False):
     """Keyword arguments of one turn. `Conversation.send` documents them."""
 
     messages: Messages | None
     tool_outputs: ToolOutputs | None
-
-
-def check_names(given: Mapping[str, object], kind: type) -> None:
-    """Raise TypeError for a name that the TypedDict does not have: type checkers do, but not everybody uses one."""
-    known = kind.__annotations__
-    for name in given.keys() - known.keys():
-        similar = get_close_matches(name, known, 1)
-        hint = f"did you mean {similar[0]}?" if similar else f"these are all: {', '.join(known)}"
-        raise TypeError(f"there is no setting {name}; {hint}")
 
 
 def check_values(settings: ChatSettings) -> None:

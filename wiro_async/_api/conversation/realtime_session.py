@@ -19,11 +19,13 @@ from wiro_async._engine.realtime.realtime_connection import RealtimeConnection
 from wiro_async._errors import RealtimeClosedError, UsageError
 from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, Transcript, TurnEnded, pcm_view
 from wiro_async._protocol.tasks.events import TaskEvent
+from wiro_async._public import public
 from wiro_async._types import Timeouts
 
 Picked = TypeVar("Picked")
 
 
+@public
 class RealtimeSession(AsyncIterator[TaskEvent]):
     """A conversation with a realtime model: voice, text to speech, or speech to text.
 
@@ -256,7 +258,7 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
             "is that a realtime model?",
             task_id=self.handle.id,
             token=self.handle.token,
-            task=task,
+            info=task,
         )
 
     async def _send_all(self, source: AsyncIterable[PCM], pace: bool) -> None:

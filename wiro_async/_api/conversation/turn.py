@@ -70,7 +70,7 @@ class Turn(Generic[T]):
             callback_url=self.settings.get("callback_url"),
             project_id=self.settings.get("project_id"),
             on_cancel=self.on_cancel,
-            check=self.settings.get("check"),
+            validate=self.settings.get("validate"),
         )
 
     async def run(self) -> TurnResult[T]:

@@ -12,8 +12,10 @@ from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.conversations.usage import add_usage
 from wiro_async._protocol.values.json import JSON
+from wiro_async._public import public
 
 
+@public
 class TurnResult(ParsedResult[T]):
     """A finished turn: the result of its last run, with `usage`, `cost` and `elapsed` of all of them.
 

@@ -14,7 +14,7 @@ from wiro_async._api.conversation.chat_state import ChatState
 from wiro_async._api.conversation.turn import Turn
 from wiro_async._api.conversation.turn_result import TurnResult
 from wiro_async._api.results.task_result import T, TaskFinished
-from wiro_async._api.tasks.handle import TaskHandle
+from wiro_async._api.tasks.handle import TaskHandle, events_since
 from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._api.tasks.text_deltas import TextSoFar
 from wiro_async._engine.background.background_tasks import BackgroundTask
@@ -22,10 +22,12 @@ from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import UsageError, WiroError
 from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
+from wiro_async._public import public
 
 TurnEvent: TypeAlias = TextDelta | TextReset | ToolCall | ToolOutput
 
 
+@public
 class TurnStream(Generic[T]):
     """Submits on entering, gives events while iterated, and stops the run if it is left before the end.
 
@@ -134,7 +136,7 @@ class TurnStream(Generic[T]):
         handle = self._handle = turn.runner.handle(task, turn.timeouts)
         if turn.on_cancel == "stop":
             task.own()
-        self._events = handle.events_since(start, turn.timeouts)
+        self._events = events_since(handle, start, turn.timeouts)
         self._text = TextSoFar()
 
     async def _stop(self) -> None:

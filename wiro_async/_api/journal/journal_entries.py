@@ -12,7 +12,7 @@ import attrs
 from wiro_async._api.journal.journal_schema import State, damage
 from wiro_async._errors import JournalError
 from wiro_async._protocol.submission import journal_keys
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import TaskInfo, parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict
@@ -152,7 +152,7 @@ def look_up(connection: Connection, asked: Asked, is_new: bool) -> Entry:
         )
     ref = TaskRef(task_id, token) if task_id or token else None
     try:
-        task = None if record is None else TaskInfo.from_wire(as_dict(decode(record)))
+        task = None if record is None else parse_task(as_dict(decode(record)))
         paths = paths_of(saved) if saved else ()
     except (TypeError, ValueError) as error:
         raise damage(f"item {key!r}: {error}") from error

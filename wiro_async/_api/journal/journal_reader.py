@@ -15,9 +15,10 @@ import attrs
 from wiro_async._api.journal.journal_entries import paths_of
 from wiro_async._api.journal.journal_schema import State, check
 from wiro_async._errors import JournalError
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.records import TaskInfo, parse_task
 from wiro_async._protocol.values.json import JSON, decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict
+from wiro_async._public import public
 from wiro_async._transport.sqlite import Connection, reader, rows, writing
 from wiro_async._tuning import Tuning
 
@@ -27,6 +28,7 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 SHOWN = ("key", "model", "state", "attempts", "task_id", "cost", "error", "intended_at", "ended_at", "saved", "input")
 
 
+@public
 @attrs.frozen
 class JournalItem:
     """One item of a journal.
@@ -77,6 +79,7 @@ class JournalItem:
         }
 
 
+@public
 class Journal:
     """A reader of a journal, also while a batch writes it: `with Journal.open("run.sqlite") as journal: …`.
 
@@ -204,5 +207,5 @@ def _item(row: tuple[object, ...]) -> JournalItem:
         as_decimal(cast("str | None", cost)),
         cast("str | None", error),
         paths_of(cast("str", saved)) if saved else (),
-        TaskInfo.from_wire(as_dict(decode(cast("str", record)))) if record else None,
+        parse_task(as_dict(decode(cast("str", record)))) if record else None,
     )

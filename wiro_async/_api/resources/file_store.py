@@ -11,7 +11,7 @@ import attrs
 
 from wiro_async._engine.calls.api_client import ApiClient
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.files import stored_files as files
+from wiro_async._protocol.files import stored_files
 from wiro_async._protocol.files.stored_files import Folder, UploadedFile
 from wiro_async._transport.files.upload_reader import size_of
 from wiro_async._types import File, OnProgress
@@ -19,9 +19,10 @@ from wiro_async._types import File, OnProgress
 
 @attrs.frozen
 class Files:
-    """`wiro.files`: upload once, and give the URL to as many runs as you like."""
+    """`wiro.files`: upload a file once, and give its URL to any number of runs."""
 
     _client: ApiClient
+    _max_upload: int
 
     async def upload(
         self,
@@ -29,58 +30,60 @@ class Files:
         folder_id: str | int | None = None,
         on_progress: OnProgress | None = None,
     ) -> UploadedFile:
-        """Upload a file, in constant memory. It is sent once: if the answer is lost, nothing is repeated.
+        """Upload a file in constant memory. It is sent once: if the response is lost, nothing is repeated.
 
-        Its name is made unique, as the service fails on one that is taken, or gives the old file instead. Cancelling
-        drops the connection.
+        The name gets a unique ending, because the service fails on a name that is taken, or returns the old file.
+        Cancelling drops the connection.
 
         Args:
             file: a path, an open binary file (sent from its present position), or a `File` of bytes or an async
                 iterable. At most 100 MiB.
             folder_id: the folder to put it in.
-            on_progress: called with the bytes sent so far, and with how many there are (None if not known); may be
-                a coroutine function.
+            on_progress: called with the number of bytes sent, and with the total (None if unknown). May be a coroutine
+                function.
 
         Raises:
-            InvalidInputError: it is too large, no file, or was sent before and cannot be read again; nothing was sent,
-                or it was not sent whole.
-            OSError: it could not be read.
+            InvalidInputError: the file is too large, is not a file, or was sent before and cannot be read again.
+            OSError: the file could not be read.
             APIError, TransportError: the service refused it, or the connection failed.
         """
-        given = files.given_file(file)
-        files.check_size(given.name, await size_of(given))
-        watched = attrs.evolve(given, on_progress=_Watch(given.name, on_progress or given.on_progress))
-        return files.uploaded(
-            await self._client.call(files.upload(watched, _id(folder_id, "folder_id"), uuid4().hex[:8]))
+        given = stored_files.given_file(file)
+        stored_files.check_size(given.name, await size_of(given), self._max_upload)
+        guard = _SizeGuard(given.name, self._max_upload, on_progress or given.on_progress)
+        request = stored_files.upload(
+            attrs.evolve(given, on_progress=guard), _folder_id(folder_id, "folder_id"), uuid4().hex[:8]
         )
+        return stored_files.uploaded(await self._client.call(request))
 
     async def create_folder(self, name: str, parent_id: str | int | None = None) -> Folder:
-        """Make a folder. It is asked for once; cancelling may leave one made.
+        """Make a folder. The request is sent once; cancelling may leave the folder made.
 
         Args:
             name: letters, digits, - and _.
             parent_id: the folder to make it in.
 
         Raises:
-            InvalidInputError: the name is not allowed; nothing was sent.
-            APIError: the service refused it, for instance because there is one of that name.
+            InvalidInputError: the name is not allowed. Nothing was sent.
+            APIError: the service refused it, for instance because a folder of that name exists.
         """
-        return files.created(await self._client.call(files.folder_create(name, _id(parent_id, "parent_id"))))
+        request = stored_files.folder_create(name, _folder_id(parent_id, "parent_id"))
+        return stored_files.created(await self._client.call(request))
 
 
 @attrs.frozen
-class _Watch:
-    """Sees that what has no known size does not become too large on the way."""
+class _SizeGuard:
+    """Ends the upload of a source of unknown size when it has become too large."""
 
     name: str
+    limit: int
     on_progress: OnProgress | None
 
     def __call__(self, sent: int, total: int | None) -> Awaitable[None] | None:
-        files.check_size(self.name, sent)
+        stored_files.check_size(self.name, sent, self.limit)
         return None if self.on_progress is None else self.on_progress(sent, total)
 
 
-def _id(given: object, name: str) -> str | None:
+def _folder_id(given: object, name: str) -> str | None:
     if given is None or isinstance(given, str):
         return given
     if isinstance(given, int) and not isinstance(given, bool):

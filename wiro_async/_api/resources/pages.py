@@ -1,10 +1,10 @@
-"""Lists that the service gives page by page, whatever it tells of their length."""
+"""Reads the lists of the service page by page. Their totals and page lengths cannot be trusted."""
 
 from __future__ import annotations
 
 import attrs
 
-SURE = 20  # as many rows as the service gives at a time in any case, by its documentation
+SURE = 20  # by its documentation the service gives at least this many rows in a page that is not the last
 
 
 @attrs.define
@@ -12,7 +12,7 @@ class Pages:
     """Where the next page starts, and whether there is one.
 
     Args:
-        size: how many rows are asked for at a time; the service may give fewer.
+        size: how many rows to ask for. The service may give fewer.
     """
 
     size: int
@@ -20,7 +20,7 @@ class Pages:
     _longest: int = 0
 
     def is_last(self, rows: int, total: int | None = None) -> bool:
-        """Note a page of so many rows. A total that is less than what has come already is none."""
+        """Move on after a page of this many rows. A total below the number of rows read so far is ignored."""
         self.start += rows
         self._longest = max(self._longest, rows)
         if total is not None and total >= self.start:

@@ -6,8 +6,10 @@ from collections.abc import AsyncGenerator
 from typing import Self
 
 from wiro_async._api.results.async_items import Items
+from wiro_async._public import public
 
 
+@public
 class ByteStream(Items[bytes]):
     """Bytes as they arrive: an async iterator, and an async context manager that starts it and frees its connection.
 

@@ -23,6 +23,7 @@ from wiro_async._protocol.tasks.events import TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
+from wiro_async._public import public
 
 if TYPE_CHECKING:
     from wiro_async._api.conversation.answer_reader import AnswerForm
@@ -32,6 +33,7 @@ EMPTY = TextSnapshot("", "")
 ZIP_EPOCH, ZIP_END = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # the range of times in a zip archive
 
 
+@public
 class TaskResult:
     """The result of a finished run.
 
@@ -186,6 +188,7 @@ class TaskResult:
         return next(filter(None, snapshots), EMPTY)
 
 
+@public
 class ParsedResult(TaskResult, Generic[T]):
     """The result of a run with a `response_model`, whose answer matches it."""
 
@@ -204,6 +207,7 @@ class ParsedResult(TaskResult, Generic[T]):
         return self._values[0]
 
 
+@public
 @attrs.frozen
 class TaskFinished(TaskEvent):
     """The task has ended and was not cancelled. This is the last event.

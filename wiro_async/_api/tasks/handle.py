@@ -1,4 +1,4 @@
-"""A run in your hand: wait for it, follow it, stop it."""
+"""The handle of one task: wait for it, follow it, cancel it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._engine.tracking.stopping import stop_task
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._public import public
 from wiro_async._types import Timeouts
 
 
+@public
 class TaskHandle:
-    """A task. Whoever holds its handle owns it: nothing done while waiting here ever stops it but `stop()`.
+    """A task. Waiting for it, or leaving a wait, never stops it; `cancel()` does.
 
-    `await handle` waits for the result; so does `result()`, which takes time-outs.
+    `await handle` waits for the result; so does `result()`, which takes timeouts.
 
     Attributes:
         model: "owner/model", or "" for a task picked up by its token.
@@ -31,11 +33,6 @@ class TaskHandle:
         self._context = context
         self._made_at = made_at  # None once it may be over, so that the next wait asks at once
         self._over: TaskInfo | None = None
-
-    @property
-    def ref(self) -> TaskRef:
-        """Its id and token."""
-        return self._ref
 
     def __repr__(self) -> str:
         return f"TaskHandle(id={self.id!r}, model={self.model!r})"
@@ -61,15 +58,11 @@ class TaskHandle:
 
         Raises:
             TaskFailedError, TaskCancelledError: it ended without a result.
-            TaskTimeoutError: a time-out passed; the task goes on.
+            TaskTimeoutError: a timeout passed; the task goes on.
         """
-        return await self.result_since(anyio.current_time(), Timeouts.of(timeout, self._context.timeouts))
-
-    async def result_since(self, start: float, timeouts: Timeouts) -> TaskResult:
-        """Wait for the result with time-outs that count from `start`, a time of the event loop."""
         if self._over is None:
-            context = self._context.within(timeouts)
-            self._end(await context.wait(self._ref, self.model, self._made_at, start))
+            context = self._context.within(Timeouts.of(timeout, self._context.timeouts))
+            self._end(await context.wait(self._ref, self.model, self._made_at, anyio.current_time()))
         assert self._over is not None
         return self._context.result(self._over)
 
@@ -82,14 +75,9 @@ class TaskHandle:
             timeout: seconds to follow it from now, or `Timeouts`; the session's if not given.
 
         Raises:
-            TaskTimeoutError: while iterating, when a time-out passed; the task goes on.
+            TaskTimeoutError: while iterating, when a timeout passed; the task goes on.
         """
-        return self.events_since(anyio.current_time(), Timeouts.of(timeout, self._context.timeouts))
-
-    def events_since(self, start: float, timeouts: Timeouts) -> EventStream:
-        """Follow it with time-outs that count from `start`, a time of the event loop."""
-        context = self._context.within(timeouts)
-        return EventStream(self._ref, self.model, context, self._made_at, start, self._end)
+        return events_since(self, anyio.current_time(), Timeouts.of(timeout, self._context.timeouts))
 
     def text_deltas(self, *, timeout: float | Timeouts | None = None) -> TextDeltas:
         """An LLM's text as it is written, from its beginning: `async for delta in handle.text_deltas()`.
@@ -103,41 +91,31 @@ class TaskHandle:
 
         Raises:
             TaskFailedError, TaskCancelledError: while iterating: it ended without a result.
-            TaskTimeoutError: while iterating, when a time-out passed; the task goes on.
+            TaskTimeoutError: while iterating, when a timeout passed; the task goes on.
         """
         return TextDeltas(self.events(timeout=timeout), self._context)
 
-    async def detail(self) -> TaskInfo | None:
-        """The task as the service sees it now; None in the first moments, when it is not listed yet.
+    async def info(self) -> TaskInfo | None:
+        """Ask the service for the task as it is now. None in the first moments, while the task is not listed yet.
 
-        Cancelling ends the question, not the task.
+        Cancelling ends the call, not the task.
 
         Raises:
-            WiroError: the service could not be asked, or does not know it.
+            WiroError: the call failed, or the service does not know the task.
         """
         task = await self._context.calls.detail(self._ref)
         if task is not None:
             self._know(task)
         return task
 
-    async def cancel(self) -> None:
-        """Take it out of the queue. Raises `APIError` if it is not queued any more. Cancelling this may not undo it."""
-        await self._context.calls.cancel(self._ref)
-        self._made_at = None
+    async def cancel(self) -> bool:
+        """Cancel the task, queued or running. False if it was over before.
 
-    async def kill(self) -> None:
-        """End it while it runs. Raises `APIError` if it is not running. Cancelling this may not undo it."""
-        await self._context.calls.kill(self._ref)
-        self._made_at = None
-
-    async def stop(self) -> bool:
-        """Cancel or kill it, whichever applies. False if it was over before that.
-
-        Cancelling this may leave it running. Raises `WiroError` if the service cannot be asked.
+        Cancelling this call may leave the task running. Raises `WiroError` if the calls to the service fail.
         """
-        stopped = await stop_task(self._context.calls, self._ref, self._context.tracker.tuning)
+        cancelled = await stop_task(self._context.calls, self._ref, self._context.tracker.tuning)
         self._made_at = None
-        return stopped
+        return cancelled
 
     async def delete_files(self) -> None:
         """Delete its inputs and outputs from the service. Raises `APIError` unless it is over.
@@ -154,3 +132,9 @@ class TaskHandle:
         """Take up what the handle was not told when it was made."""
         self._ref = TaskRef(self.id or task.id or None, self.token or task.token)
         self.model = self.model or task.model
+
+
+def events_since(handle: TaskHandle, start: float, timeouts: Timeouts) -> EventStream:
+    """Follow the task of a handle, with timeouts that count from the loop time `start`."""
+    context = handle._context.within(timeouts)
+    return EventStream(handle._ref, handle.model, context, handle._made_at, start, handle._end)

@@ -12,7 +12,7 @@ from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import TaskCancelledError, TaskFailedError, WiroError
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
-from wiro_async._types import ProgressMode, Timeouts
+from wiro_async._types import Timeouts, UpdateMode
 
 
 @attrs.frozen
@@ -22,7 +22,7 @@ class TaskContext:
     calls: TaskCalls
     tracker: Tracker
     downloader: Downloader
-    mode: ProgressMode
+    mode: UpdateMode
     timeouts: Timeouts
 
     def within(self, timeouts: Timeouts) -> TaskContext:
@@ -39,7 +39,7 @@ class TaskContext:
         try:
             await self.calls.client.ready()
         except WiroError as error:
-            error.with_task(ref.task_id, ref.token)
+            error.with_task(ref.task_id, ref.token, model=model)
             raise
         by_callback = only_end and self.tracker.callbacks.is_expected(ref)
         return self.tracker.follow(self.calls, ref, model, "callback" if by_callback else self.mode, made_at)

@@ -10,12 +10,14 @@ from wiro_async._api.results.task_result import TaskFinished, TaskResult
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.tracking.event_buffer import EventBuffer
 from wiro_async._engine.tracking.tracked_task import TrackedTask
-from wiro_async._errors import TaskTimeoutError, WiroError
+from wiro_async._errors import TaskTimeoutError, UsageError
 from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._public import public
 
 
+@public
 class EventStream:
     """The events of one task: an async iterator, and an async context manager for those who leave early.
 
@@ -62,7 +64,7 @@ class EventStream:
         if self._is_closed:
             raise StopAsyncIteration
         if self._being_read:
-            raise WiroError("these events are already being iterated; give each loop a task.events() of its own")
+            raise UsageError("these events are already being iterated; give each loop a task.events() of its own")
         self._being_read = True
         try:
             return await self._next()

@@ -12,6 +12,7 @@ from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._protocol.messages.text_snapshot import KINDS, GrowingText, TextKind
 from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent, TextDelta, TextReset
 from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._public import public
 
 
 class TextSoFar:
@@ -49,6 +50,7 @@ class TextSoFar:
         return events
 
 
+@public
 class TextDeltas:
     """An LLM's text as it is written: an async iterator, and an async context manager for those who leave early."""
 

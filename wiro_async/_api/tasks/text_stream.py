@@ -9,20 +9,22 @@ import anyio
 
 from wiro_async._api.results.async_items import AsyncCloseable
 from wiro_async._api.results.task_result import TaskResult
-from wiro_async._api.tasks.handle import TaskHandle
+from wiro_async._api.tasks.handle import TaskHandle, events_since
 from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._engine.tracking.tracked_task import TrackedTask
-from wiro_async._errors import WiroError
+from wiro_async._errors import UsageError
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
+from wiro_async._public import public
 from wiro_async._types import Timeouts
 
 
+@public
 class TextStream(AsyncCloseable):
     """Submits on entering, gives `TextDelta` while iterated, stops the task when it is left before the end.
 
     A rare `TextReset` says that the model took back what it had written of one kind. Joined, the deltas after it are
-    the result's text, exactly. Entering it once more would be another run, so it raises `WiroError`.
+    the result's text, exactly. Entering it once more would be another run, so it raises `UsageError`.
     """
 
     _task: TrackedTask | None = None
@@ -60,14 +62,14 @@ class TextStream(AsyncCloseable):
 
     async def __aenter__(self) -> Self:
         if self._entered:
-            raise WiroError("this stream was entered before; each wiro.stream(…) is one run")
+            raise UsageError("this stream was entered before; each wiro.stream(…) is one run")
         self._entered = True
         start = anyio.current_time()
         self._task = await self._runner.start(self._spec, self._timeouts)
         self._handle = self._runner.handle(self._task, self._timeouts)
         if self._spec.on_cancel == "stop":
             self._task.own()
-        self._deltas = TextDeltas(self._handle.events_since(start, self._timeouts), self._context)
+        self._deltas = TextDeltas(events_since(self._handle, start, self._timeouts), self._context)
         return self
 
     async def aclose(self) -> None:
@@ -114,5 +116,5 @@ class TextStream(AsyncCloseable):
         return self._deltas
 
 
-def _not_entered() -> WiroError:
-    return WiroError("this stream was not entered: async with wiro.stream(…) as stream")
+def _not_entered() -> UsageError:
+    return UsageError("this stream was not entered: async with wiro.stream(…) as stream")

@@ -20,7 +20,7 @@ from wiro_async._protocol.submission.decision import Left
 from wiro_async._protocol.tasks.records import Submitted
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_dict
-from wiro_async._redaction import without_login
+from wiro_async._redaction import strip_userinfo
 from wiro_async._transport import clock
 from wiro_async._transport.http import HttpResponse, HttpTransport
 from wiro_async._tuning import Tuning
@@ -40,7 +40,7 @@ class ApiClient:
         ready: opens the session if it is not open yet.
     """
 
-    base_url: str = attrs.field(repr=lambda url: repr(without_login(url)))
+    base_url: str = attrs.field(repr=lambda url: repr(strip_userinfo(url)))
     credentials: Credentials
     headers: Mapping[str, str] = attrs.field(repr=False)
     retry: RetryPolicy

@@ -21,7 +21,7 @@ from wiro_async._protocol.files.byte_ranges import Offer
 from wiro_async._protocol.files.download_retry import Done, GiveUp, Retry, RetryBudget
 from wiro_async._protocol.files.file_urls import REDIRECTS, checked_url, redirected
 from wiro_async._protocol.files.transfer import Complete, Failure, Receive, Transfer, transport_failure
-from wiro_async._redaction import shown_url
+from wiro_async._redaction import shorten_url
 from wiro_async._transport import clock
 from wiro_async._transport.files.atomic_file import atomic_file
 from wiro_async._transport.http import Download, HttpTransport
@@ -96,7 +96,7 @@ class Downloader:
         cap = min((cap for cap in (self.max_bytes, max_bytes) if cap is not None), default=None)
         transfer = Transfer(size, cap)
         if transfer.too_large is not None:  # by the service's record, so no request is needed
-            raise DownloadError(f"{shown_url(url)} {transfer.too_large.problem}")
+            raise DownloadError(f"{shorten_url(url)} {transfer.too_large.problem}")
         async with aclosing(self._pieces(url, transfer, turn)) as pieces:
             await anext(pieces)  # the None at the beginning
             yield pieces
@@ -138,11 +138,11 @@ class Downloader:
                 case Done():
                     return
                 case GiveUp(problem):
-                    raise DownloadError(f"{shown_url(url)} {problem}") from cause
+                    raise DownloadError(f"{shorten_url(url)} {problem}") from cause
                 case Retry(reason, wait):
                     logger.info(
                         "download of %s: %s; retrying in %.2f s, with %d bytes received",
-                        shown_url(url),
+                        shorten_url(url),
                         reason,
                         wait,
                         transfer.received,
@@ -164,10 +164,10 @@ class Downloader:
                         yield response
                         return
             except ConfigurationError as error:
-                raise DownloadError(f"{shown_url(target)} cannot be fetched: {error}") from None
+                raise DownloadError(f"{shorten_url(target)} cannot be fetched: {error}") from None
             target = redirected(target, location)
         raise DownloadError(
-            f"{shown_url(url)} redirects more than {self.tuning.download_redirects} times; check the URL"
+            f"{shorten_url(url)} redirects more than {self.tuning.download_redirects} times; check the URL"
         )
 
 
@@ -177,7 +177,7 @@ async def _without_restarts(pieces: AsyncGenerator[bytes | None, None], url: str
     async for piece in pieces:
         if piece is None and received:
             raise DownloadError(
-                f"{shown_url(url)} broke off after {received} bytes, and its server cannot resume it; "
+                f"{shorten_url(url)} broke off after {received} bytes, and its server cannot resume it; "
                 "fetch it again, or use save() or read(), which start over by themselves"
             )
         if piece:

@@ -388,7 +388,15 @@ class RealtimeConnection:
 
     def _timed_out(self, phase: str, seconds: float) -> TaskTimeoutError:
         state, ref = self._task.state, self._task.ref
-        return TaskTimeoutError(phase, seconds, ref.task_id, ref.token, state.info, state.status or None)
+        return TaskTimeoutError(
+            phase,
+            seconds,
+            info=state.info,
+            last_status=state.status or None,
+            model=self._task.model,
+            task_id=ref.task_id,
+            token=ref.token,
+        )
 
     def _closed_error(self, cause: Exception | None = None) -> RealtimeClosedError:
         """The error for those who want more of the session than there is. With a cause, it was lost."""
@@ -404,5 +412,5 @@ class RealtimeConnection:
             sent=sent,
             received=received,
             cost=self.cost,
-            task=self._task.state.info,
+            info=self._task.state.info,
         )

@@ -16,7 +16,7 @@ from wiro_async._protocol.submission.decision import Action, Left, Sending
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._transport import clock
-from wiro_async._types import OnCancel, OnUnknown, ProgressMode, TimeoutPhase
+from wiro_async._types import OnCancel, OnUnknown, TimeoutPhase, UpdateMode
 
 
 class RunLog(Protocol):
@@ -47,7 +47,7 @@ class RunPlan:
     intent: Intent
     on_cancel: OnCancel
     on_unknown: OnUnknown
-    mode: ProgressMode = "auto"
+    mode: UpdateMode = "auto"
     log: RunLog | None = None
 
 

@@ -153,7 +153,7 @@ class _EventStream:
 
     def _learn(self, submitted: Submitted | None) -> None:
         if submitted is None:
-            raise DecodingError("the response holds no task id", 200)
+            raise DecodingError("the response holds no task id", http_status=200)
         if self._ref is None:
             self._ref = TaskRef(submitted.task_id or None, submitted.token)
             self._set_deadline(float("inf"))

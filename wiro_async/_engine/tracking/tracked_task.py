@@ -30,11 +30,11 @@ from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.tasks.task_state import OUTPUT_TYPES, TaskState
 from wiro_async._transport import clock
 from wiro_async._tuning import Tuning
-from wiro_async._types import OnCancel, ProgressMode, TimeoutPhase, Timeouts
+from wiro_async._types import OnCancel, TimeoutPhase, Timeouts, UpdateMode
 
 logger = logging.getLogger("wiro_async")
 
-FollowMode: TypeAlias = ProgressMode | Literal["callback"]
+FollowMode: TypeAlias = UpdateMode | Literal["callback"]
 # What a piece of news has changed. "reported": for the first time since the last check, a message says it is over.
 Effect: TypeAlias = Literal["nothing", "moved", "reported", "reported again", "over"]
 
@@ -86,7 +86,7 @@ class TrackedTask:
         self._watches_slot = False
         self.calls = calls
         self.account = calls.client.account
-        self.mode: ProgressMode = "auto"
+        self.mode: UpdateMode = "auto"
         self.ref = ref
         self.model = ""
         self.made_at = made_at
@@ -158,7 +158,7 @@ class TrackedTask:
         self.ref = known
         return True
 
-    def submitted(self, model: str, mode: ProgressMode, slot: Slot) -> None:
+    def submitted(self, model: str, mode: UpdateMode, slot: Slot) -> None:
         """The session has made it."""
         self.model, self.mode, self.slot = model, mode, slot
 
@@ -210,7 +210,7 @@ class TrackedTask:
     def fail(self, error: WiroError) -> None:
         """It cannot be followed any more."""
         if not self.is_over:
-            self.error = error.with_task(self.ref.task_id, self.ref.token)
+            self.error = error.with_task(self.ref.task_id, self.ref.token, model=self.model)
             self._finish()
 
     async def read(self) -> TaskInfo | None:
@@ -426,4 +426,12 @@ class TrackedTask:
         seconds: float = getattr(timeouts, phase)
         task = self.state.info
         status = self.state.status or (task.status if task else None)
-        return TaskTimeoutError(phase, seconds, self.ref.task_id, self.ref.token, task, status)
+        return TaskTimeoutError(
+            phase,
+            seconds,
+            info=task,
+            last_status=status,
+            model=self.model,
+            task_id=self.ref.task_id,
+            token=self.ref.token,
+        )

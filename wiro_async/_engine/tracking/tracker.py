@@ -29,7 +29,7 @@ from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._transport import clock
 from wiro_async._tuning import Tuning
-from wiro_async._types import ProgressMode
+from wiro_async._types import UpdateMode
 
 
 class Tracker:
@@ -83,7 +83,7 @@ class Tracker:
     # The table
 
     def submitted(
-        self, calls: TaskCalls, ref: TaskRef, *, model: str, slot: Slot, mode: ProgressMode, callback_url: str | None
+        self, calls: TaskCalls, ref: TaskRef, *, model: str, slot: Slot, mode: UpdateMode, callback_url: str | None
     ) -> TrackedTask:
         """A task was made here. Its slot is given back when the task is known to be over."""
         self.remember(ref.task_id, ref.token)

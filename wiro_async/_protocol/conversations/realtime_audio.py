@@ -13,6 +13,7 @@ from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.tasks.events import LogLine, TaskEvent, UnknownEvent
 from wiro_async._protocol.tasks.task_state import TaskState
 from wiro_async._protocol.values.json import encode
+from wiro_async._public import public
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -30,6 +31,7 @@ SPEAKERS: Final[dict[str, Role]] = {"TRANSCRIPT_USER:": "user", "TRANSCRIPT_AI:"
 FORMATS = frozenset(("B", "b", "c", "h", "<h", "=h", "@h"))
 
 
+@public
 @attrs.frozen
 class AudioChunk(TaskEvent):
     """Audio of a realtime model.
@@ -46,6 +48,7 @@ class AudioChunk(TaskEvent):
         return len(self.data) / BYTES_PER_SECOND
 
 
+@public
 @attrs.frozen
 class Transcript(TaskEvent):
     """What the user or the model said, in words.
@@ -59,6 +62,7 @@ class Transcript(TaskEvent):
     text: str
 
 
+@public
 @attrs.frozen
 class TurnEnded(TaskEvent):
     """The model has finished its turn."""

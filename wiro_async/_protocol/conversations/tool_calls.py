@@ -10,11 +10,13 @@ from wiro_async._protocol.messages.text_snapshot import CALL_TYPES
 from wiro_async._protocol.tasks.events import TaskEvent
 from wiro_async._protocol.values.json import JSON, encode
 from wiro_async._protocol.values.parsing import as_text
+from wiro_async._public import public
 
 COMPLETED = "completed"
 ASKS = "tool_calls"  # the finish reason of a run whose completed calls may be run
 
 
+@public
 @attrs.frozen(kw_only=True)
 class ToolCall(TaskEvent):
     """A tool call that an LLM asks for: in `result.tool_calls`, and as an event once it is complete.
@@ -45,6 +47,7 @@ class ToolCall(TaskEvent):
         return self.call_id or f"{self.name} {self.arguments}"
 
 
+@public
 @attrs.frozen
 class ToolOutput(TaskEvent):
     """The output of a tool for a call: an event of a conversation's stream, also in `turn.tool_outputs`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote, urljoin, urlsplit
 
 from wiro_async._errors import DownloadError
-from wiro_async._redaction import shown_url
+from wiro_async._redaction import shorten_url
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -18,7 +18,9 @@ def checked_url(url: str) -> str:
     except ValueError:
         is_web = False
     if not is_web:
-        raise DownloadError(f"{shown_url(url)} cannot be fetched: it is not an http or https URL; give a complete one")
+        raise DownloadError(
+            f"{shorten_url(url)} cannot be fetched: it is not an http or https URL; give a complete one"
+        )
     return url
 
 
@@ -29,7 +31,9 @@ def redirected(url: str, location: str) -> str:
     except ValueError:
         target = ""
     if urlsplit(url).scheme == "https" and not target.startswith("https:"):
-        raise DownloadError(f"{shown_url(url)} redirects from https to a URL without it, which the SDK does not follow")
+        raise DownloadError(
+            f"{shorten_url(url)} redirects from https to a URL without it, which the SDK does not follow"
+        )
     return target
 
 

@@ -15,13 +15,14 @@ from wiro_async._protocol.http.requests import Request, as_file, is_file
 from wiro_async._protocol.tasks.records import moment
 from wiro_async._protocol.values.json import JSON, encode
 from wiro_async._protocol.values.parsing import as_int, as_list, as_text, as_text_or_none
-from wiro_async._redaction import shown_url
+from wiro_async._public import public
+from wiro_async._redaction import shorten_url
 from wiro_async._types import File
 
-MAX_UPLOAD = 100 * 1024 * 1024
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
+@public
 @attrs.frozen
 class UploadedFile:
     """A file that was uploaded.
@@ -38,12 +39,13 @@ class UploadedFile:
     name: str
     content_type: str
     size: int | None
-    url: str | None = attrs.field(repr=lambda url: repr(url and shown_url(url)))
+    url: str | None = attrs.field(repr=lambda url: repr(url and shorten_url(url)))
     folder_id: str | None
     added_at: datetime | None
     raw: Mapping[str, JSON] = attrs.field(repr=False)
 
 
+@public
 @attrs.frozen
 class Folder:
     """A folder for uploaded files.
@@ -76,11 +78,12 @@ def upload(file: File, folder_id: str | None, salt: str) -> Request:
     return Request("File/Upload", b"", (*folder, ("file", named)), repeatable=False)
 
 
-def check_size(name: str, size: int | None) -> None:
-    """Raise `InvalidInputError` for what the service does not take."""
-    if size is not None and size > MAX_UPLOAD:
+def check_size(name: str, size: int | None, limit: int) -> None:
+    """Raise `InvalidInputError` for a file that is larger than the service accepts."""
+    if size is not None and size > limit:
+        mebibytes = f"{limit / 1024**2:.4g} MiB"
         raise InvalidInputError(
-            message=f"file {name!r} has {size} bytes; the service takes {MAX_UPLOAD} (100 MiB) at most"
+            message=f"file {name!r} has {size} bytes; the service accepts at most {limit} ({mebibytes})"
         )
 
 
@@ -117,5 +120,5 @@ def created(answer: Mapping[str, JSON]) -> Folder:
 def _first(answer: Mapping[str, JSON]) -> Mapping[str, JSON]:
     entry = next(iter(as_list(answer.get("list"))), None)
     if not isinstance(entry, dict):
-        raise DecodingError("the answer lists no file", 200)
+        raise DecodingError("the answer lists no file", http_status=200)
     return entry

@@ -21,10 +21,11 @@ from wiro_async._errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
+    SpendLimitError,
 )
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_float, as_int, as_rows, as_text
-from wiro_async._redaction import without
+from wiro_async._redaction import remove_secrets
 
 SHOWN_BODY = 120
 TOO_MANY_TASKS = 96
@@ -35,6 +36,7 @@ UP_TO_N_TASKS = re.compile(r"up to (\d+) task", re.IGNORECASE)
 BY_TEXT: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), error)
     for pattern, error in (
+        (r"spend limit", SpendLimitError),
         (r"^request (parameter|files)|must be (integer|float|between|one of)", InvalidInputError),
         (r"authorization is not|signature auth|requested ip", AuthenticationError),
         (r"permission|suspended|only a team admin", PermissionDeniedError),
@@ -72,12 +74,12 @@ def parse_envelope(
     if status == 429 and all(code != TOO_MANY_TASKS for code, _ in errors[:1]):
         wait = parse_retry_after(headers.get("retry-after"), now)
         code, message = errors[0] if errors else (None, "")
-        raise RateLimitError(code, 429, message or "too many requests", [text for _, text in errors], wait)
+        raise RateLimitError(code, 429, message or "too many requests", [text for _, text in errors], retry_after=wait)
     if not isinstance(answer, dict):
-        text = without(" ".join(body.decode(errors="replace").split()), secrets)
+        text = remove_secrets(" ".join(body.decode(errors="replace").split()), secrets)
         shown = f"{len(body)} bytes of broken or unknown JSON" if text[:1] in '{["' else repr(text[:SHOWN_BODY])
         found = shown if text else "an empty body"
-        raise DecodingError(f"HTTP {status} came with {found} instead of an answer", status)
+        raise DecodingError(f"HTTP {status} came with {found} instead of an answer", http_status=status)
     result = as_text(answer.get("result")).strip().lower()
     if status >= 300 or result in ("false", "0") or (errors and result not in ("true", "1")):
         code, message = errors[0] if errors else (None, "")
@@ -85,7 +87,7 @@ def parse_envelope(
         texts = [text for _, text in errors]
         if code == TOO_MANY_TASKS:
             limit = UP_TO_N_TASKS.search(message)
-            raise ConcurrencyLimitError(code, status, message, texts, int(limit[1]) if limit else None)
+            raise ConcurrencyLimitError(code, status, message, texts, limit=int(limit[1]) if limit else None)
         raise error_class(status, code, message)(code, status, message, texts)
     return answer
 
@@ -127,5 +129,5 @@ def _parse_errors(answer: Mapping[str, JSON], secrets: Sequence[str]) -> list[tu
         code, message = row.get("code"), row.get("message")
         if code not in NOTHING or message not in NOTHING:
             number = None if "%" in as_text(code) else as_int(code)  # as_int also reads percentages
-            errors.append((number, without(as_text(message), secrets)))
+            errors.append((number, remove_secrets(as_text(message), secrets)))
     return errors

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from wiro_async._errors import APIError, DecodingError, RateLimitError, TransportError, WiroError
+from wiro_async._public import public
 
 # The service says no with these: the request arrived and was not carried out. Any other status may come from something
 # between us and the service, and proves nothing about the request.
@@ -13,6 +14,7 @@ REFUSALS = frozenset({200, 400, 401, 402, 403, 404, 405, 406, 411, 413, 414, 415
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529, 530})
 
 
+@public
 @attrs.frozen
 class RetryPolicy:
     """How often and when requests are repeated. A run that may have arrived is never repeated.

@@ -9,7 +9,7 @@ from reprlib import Repr
 from wiro_async._protocol.http.requests import is_file
 from wiro_async._protocol.models.input_view import file_name, is_readable, media_kind
 from wiro_async._protocol.models.parameters import CHOICES, NUMBERS, TEXTS, Parameter
-from wiro_async._redaction import redacted, shown_url
+from wiro_async._redaction import redact, shorten_url
 
 LOCAL_PATH = re.compile(r"[\\/]|\.\w{1,5}$")
 URL = re.compile(r"[a-z][a-z0-9+.-]+:(//|[a-z]+/)", re.IGNORECASE)
@@ -22,7 +22,7 @@ class _Short(Repr):
     """Values cut short. Secrets are cut out before: half of one would not be recognised."""
 
     def repr_str(self, x: str, level: int) -> str:
-        return super().repr_str(redacted(x), level)
+        return super().repr_str(redact(x), level)
 
     def repr_int(self, x: int, level: int) -> str:
         try:
@@ -44,7 +44,7 @@ def describe(value: object) -> str:
         case bytes() | bytearray() | memoryview():
             return f"{type(value).__name__}, which must be wrapped as File(data, name='…')"
         case str() if URL.match(value):
-            return f"a URL ({shown_url(value)})"
+            return f"a URL ({shorten_url(value)})"
         case _ if is_file(value):
             return f"a file ({file_name(value) or 'without a name'})"
     return short.repr(value)

@@ -23,6 +23,7 @@ from wiro_async._protocol.values.parsing import (
     as_texts,
     as_time,
 )
+from wiro_async._public import public
 
 Sort: TypeAlias = Literal["id", "relevance"]
 SortOrder: TypeAlias = Literal["ASC", "DESC"]
@@ -31,6 +32,7 @@ NONE = frozenset({"", "null", "{}", "[]"})
 ODD = re.compile(r"[\W_]+")
 
 
+@public
 @attrs.frozen
 class PriceRule:
     """One row of a model's price table. https://wiro.ai/docs/pricing
@@ -49,19 +51,20 @@ class PriceRule:
     extra: Decimal | None
     per_input: Decimal | None
 
-    @classmethod
-    def from_wire(cls, rule: Mapping[str, JSON]) -> PriceRule | None:
-        """Parse one rule; None without a price, or with conditions that cannot be read."""
-        price, conditions = as_amount(rule.get("price")), rule.get("inputs")
-        inputs = as_dict(conditions)
-        has_none = conditions.strip(BLANKS) in NONE if isinstance(conditions, str) else not conditions
-        if price is None or not (inputs or has_none):
-            return None
-        method = as_text(rule.get("priceMethod")) or "cpr"
-        extra, per_input = as_amount(rule.get("priceExtra")), as_amount(rule.get("priceInput"))
-        return cls(inputs, price, method, extra, per_input)
+
+def parse_price_rule(rule: Mapping[str, JSON]) -> PriceRule | None:
+    """Parse one rule; None without a price, or with conditions that cannot be read."""
+    price, conditions = as_amount(rule.get("price")), rule.get("inputs")
+    inputs = as_dict(conditions)
+    has_none = conditions.strip(BLANKS) in NONE if isinstance(conditions, str) else not conditions
+    if price is None or not (inputs or has_none):
+        return None
+    method = as_text(rule.get("priceMethod")) or "cpr"
+    extra, per_input = as_amount(rule.get("priceExtra")), as_amount(rule.get("priceInput"))
+    return PriceRule(inputs, price, method, extra, per_input)
 
 
+@public
 @attrs.frozen
 class ModelStats:
     """Counts of a model's runs, and the time of the last one."""
@@ -71,18 +74,19 @@ class ModelStats:
     failures: int
     last_run_at: datetime | None
 
-    @classmethod
-    def from_wire(cls, stats: Mapping[str, JSON]) -> ModelStats:
-        """Parse a `taskstat`."""
-        runs, successes, failures = (as_int(stats.get(f"{name}count")) or 0 for name in ("run", "success", "error"))
-        seconds = as_time(stats.get("lastruntime"))
-        try:
-            last = datetime.fromtimestamp(seconds, UTC) if seconds else None
-        except (ValueError, OverflowError, OSError):
-            last = None
-        return cls(runs, successes, failures, last)
+
+def parse_model_stats(stats: Mapping[str, JSON]) -> ModelStats:
+    """Parse a `taskstat`."""
+    runs, successes, failures = (as_int(stats.get(f"{name}count")) or 0 for name in ("run", "success", "error"))
+    seconds = as_time(stats.get("lastruntime"))
+    try:
+        last = datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (ValueError, OverflowError, OSError):
+        last = None
+    return ModelStats(runs, successes, failures, last)
 
 
+@public
 @attrs.frozen
 class Model:
     """A model as the service describes it. https://wiro.ai/docs/models
@@ -119,31 +123,6 @@ class Model:
     stats: ModelStats = attrs.field(repr=False)
     raw: Mapping[str, JSON] = attrs.field(repr=False)
 
-    @classmethod
-    def from_wire(cls, tool: Mapping[str, JSON]) -> Model:
-        """Parse one entry of `tool`."""
-        raw_slug = _slug(tool, "slugowner", "slugproject")
-        rules = [PriceRule.from_wire(as_dict(rule)) for rule in as_rows(tool.get("dynamicprice"))]
-        return cls(
-            id=as_text(tool.get("id")),
-            slug=_slug(tool, "cleanslugowner", "cleanslugproject") or raw_slug,
-            raw_slug=raw_slug,
-            title=as_text(tool.get("title")),
-            description=as_text(tool.get("description")),
-            readme=as_text(tool.get("readme")),
-            image=as_text(tool.get("image")),
-            categories=as_texts(tool.get("categories")),
-            tags=as_texts(tool.get("tags")),
-            samples=as_texts(tool.get("samples")),
-            parameters=parse_parameters(tool.get("parameters")),
-            prices=tuple(rule for rule in rules if rule is not None),
-            cost_per_second=as_amount(tool.get("cps")),
-            average_cost=as_amount(tool.get("approximatelycost")),
-            computing_time=as_text(tool.get("computingtime")),
-            stats=ModelStats.from_wire(as_dict(tool.get("taskstat"))),
-            raw=tool,
-        )
-
     @property
     def takes_turns(self) -> bool:
         """Whether it is an LLM with messages and tools."""
@@ -159,6 +138,32 @@ class Model:
         return not slugs or _fold(slug) in slugs
 
 
+def parse_model(tool: Mapping[str, JSON]) -> Model:
+    """Parse one entry of `tool`."""
+    raw_slug = _slug(tool, "slugowner", "slugproject")
+    rules = [parse_price_rule(as_dict(rule)) for rule in as_rows(tool.get("dynamicprice"))]
+    return Model(
+        id=as_text(tool.get("id")),
+        slug=_slug(tool, "cleanslugowner", "cleanslugproject") or raw_slug,
+        raw_slug=raw_slug,
+        title=as_text(tool.get("title")),
+        description=as_text(tool.get("description")),
+        readme=as_text(tool.get("readme")),
+        image=as_text(tool.get("image")),
+        categories=as_texts(tool.get("categories")),
+        tags=as_texts(tool.get("tags")),
+        samples=as_texts(tool.get("samples")),
+        parameters=parse_parameters(tool.get("parameters")),
+        prices=tuple(rule for rule in rules if rule is not None),
+        cost_per_second=as_amount(tool.get("cps")),
+        average_cost=as_amount(tool.get("approximatelycost")),
+        computing_time=as_text(tool.get("computingtime")),
+        stats=parse_model_stats(as_dict(tool.get("taskstat"))),
+        raw=tool,
+    )
+
+
+@public
 @attrs.frozen
 class ModelSection:
     """One row of the service's explore page: a title and some models, mostly summaries.
@@ -174,12 +179,12 @@ class ModelSection:
     total: int | None
     raw: Mapping[str, JSON] = attrs.field(repr=False)
 
-    @classmethod
-    def from_wire(cls, section: Mapping[str, JSON]) -> ModelSection:
-        """Parse one entry of `explore`."""
-        models = tuple(_models(section.get("tools")))
-        url, total = as_text(section.get("url")), as_int(section.get("total"))
-        return cls(as_text(section.get("id")), as_text(section.get("title")), models, url, total, section)
+
+def parse_section(section: Mapping[str, JSON]) -> ModelSection:
+    """Parse one entry of `explore`."""
+    models = tuple(_models(section.get("tools")))
+    url, total = as_text(section.get("url")), as_int(section.get("total"))
+    return ModelSection(as_text(section.get("id")), as_text(section.get("title")), models, url, total, section)
 
 
 @attrs.frozen
@@ -238,11 +243,11 @@ def parse_total(answer: Mapping[str, JSON]) -> int | None:
 
 def parse_sections(answer: Mapping[str, JSON]) -> list[ModelSection]:
     """Parse the sections of a response to Tool/Explore."""
-    return [ModelSection.from_wire(section) for section in as_rows(answer.get("explore")) if isinstance(section, dict)]
+    return [parse_section(section) for section in as_rows(answer.get("explore")) if isinstance(section, dict)]
 
 
 def _models(tools: JSON) -> list[Model]:
-    return [Model.from_wire(tool) for tool in as_rows(tools) if tool and isinstance(tool, dict)]
+    return [parse_model(tool) for tool in as_rows(tools) if tool and isinstance(tool, dict)]
 
 
 def _as_names(names: Sequence[str]) -> list[JSON]:

@@ -10,6 +10,7 @@ import attrs
 
 from wiro_async._protocol.values.json import JSON
 from wiro_async._protocol.values.parsing import as_decimal, as_dict, as_int, as_list, as_text
+from wiro_async._public import public
 
 TEXTS: Final = frozenset({"text", "textarea"})
 NUMBERS: Final = frozenset({"number", "float", "integer", "range"})
@@ -20,6 +21,7 @@ HOLDERS: Final = ("zip", "archive", "document", "pdf", "file")  # files of these
 TRUE: Final = frozenset({"true", "1"})
 
 
+@public
 @attrs.frozen
 class Option:
     """One allowed value of a parameter.
@@ -32,17 +34,18 @@ class Option:
     value: str
     label: str
 
-    @classmethod
-    def from_wire(cls, option: JSON) -> Option:
-        """Parse one option: a mapping, or a bare value."""
-        if not isinstance(option, dict):
-            return cls(as_text(option), as_text(option))
-        label = as_text(option.get("text")) or as_text(option.get("label"))
-        value = option.get("value")
-        text = label if value is None else as_text(value)
-        return cls(text, label or text)
+
+def parse_option(option: JSON) -> Option:
+    """Parse one option: a mapping, or a bare value."""
+    if not isinstance(option, dict):
+        return Option(as_text(option), as_text(option))
+    label = as_text(option.get("text")) or as_text(option.get("label"))
+    value = option.get("value")
+    text = label if value is None else as_text(value)
+    return Option(text, label or text)
 
 
+@public
 @attrs.frozen
 class Parameter:
     """One parameter of a model. https://wiro.ai/docs/model-parameters
@@ -77,30 +80,6 @@ class Parameter:
     advanced: bool
     raw: Mapping[str, JSON] = attrs.field(repr=False)
 
-    @classmethod
-    def from_wire(cls, item: Mapping[str, JSON], group: str = "") -> Parameter:
-        """Parse one item."""
-        kind = as_text(item.get("type")).strip().lower()
-        options = (Option.from_wire(option) for option in as_list(item.get("options")))
-        max_files = as_int(_first(item, "maxinputlenght", "maxinputlength")) if kind in FILES else None
-        return cls(
-            id=as_text(item.get("id")),
-            type=kind,
-            label=as_text(item.get("label")),
-            required=_is_true(item.get("required")),
-            default=_first(item, *DEFAULTS),
-            minimum=as_decimal(_first(item, "minvalue", "min")),
-            maximum=as_decimal(_first(item, "maxvalue", "max")),
-            step=as_decimal(_first(item, "incrementby", "step")),
-            options=tuple(option for option in options if option.value or option.label),
-            max_files=1 if kind == "fileinput" else max_files or None,
-            note=as_text(item.get("note")),
-            placeholder=as_text(item.get("placeholder")),
-            group=group,
-            advanced=_is_true(item.get("advanced")),
-            raw=item,
-        )
-
     @property
     def takes_files(self) -> bool:
         """Whether it takes files and URLs of files."""
@@ -132,6 +111,30 @@ class Parameter:
         return self.type in NUMBERS and _is_whole(self.step) and (self.minimum is None or _is_whole(self.minimum))
 
 
+def parse_parameter(item: Mapping[str, JSON], group: str = "") -> Parameter:
+    """Parse one item."""
+    kind = as_text(item.get("type")).strip().lower()
+    options = (parse_option(option) for option in as_list(item.get("options")))
+    max_files = as_int(_first(item, "maxinputlenght", "maxinputlength")) if kind in FILES else None
+    return Parameter(
+        id=as_text(item.get("id")),
+        type=kind,
+        label=as_text(item.get("label")),
+        required=_is_true(item.get("required")),
+        default=_first(item, *DEFAULTS),
+        minimum=as_decimal(_first(item, "minvalue", "min")),
+        maximum=as_decimal(_first(item, "maxvalue", "max")),
+        step=as_decimal(_first(item, "incrementby", "step")),
+        options=tuple(option for option in options if option.value or option.label),
+        max_files=1 if kind == "fileinput" else max_files or None,
+        note=as_text(item.get("note")),
+        placeholder=as_text(item.get("placeholder")),
+        group=group,
+        advanced=_is_true(item.get("advanced")),
+        raw=item,
+    )
+
+
 def parse_parameters(groups: JSON) -> tuple[Parameter, ...]:
     """Parse all parameters of a model, from groups or from one flat list. The first of a name counts."""
     found: dict[str, Parameter] = {}
@@ -147,7 +150,7 @@ def _parameters(items: list[JSON], group: str) -> Iterator[Parameter]:
         if "items" in inner:
             yield from _parameters(as_list(inner["items"]), as_text(inner.get("title")))
         else:
-            yield Parameter.from_wire(inner, group)
+            yield parse_parameter(inner, group)
 
 
 def _first(item: Mapping[str, JSON], *names: str) -> JSON:

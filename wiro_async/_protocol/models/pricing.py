@@ -15,6 +15,7 @@ from wiro_async._protocol.models.input_view import InputView, normalize, parse_n
 from wiro_async._protocol.models.model import Model, PriceRule
 from wiro_async._protocol.values.json import JSON, to_number
 from wiro_async._protocol.values.parsing import as_decimal, as_seconds, as_text
+from wiro_async._public import public
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ PROMPTS: Final = ("prompt", "text", "input")
 NO_PICTURES: Final = ("video", "audio", "document", "zip")
 
 
+@public
 @attrs.frozen
 class Estimate:
     """The estimated cost of runs, in US dollars. https://wiro.ai/docs/pricing

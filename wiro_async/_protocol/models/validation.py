@@ -17,7 +17,7 @@ from wiro_async._protocol.models.input_view import InputView, find_option, is_em
 from wiro_async._protocol.models.model import Model
 from wiro_async._protocol.models.parameters import CHOICES, NUMBERS, TEXTS, Parameter
 from wiro_async._protocol.values.json import decode_or_none
-from wiro_async._redaction import redacted
+from wiro_async._redaction import redact
 
 EVERY_RUN = ("callbackUrl", "projectid")
 OFF_GRID = Decimal("1e-6")
@@ -43,7 +43,7 @@ class Problem:
 
     def __str__(self) -> str:
         meant = f"; did you mean {self.suggestion!r}?" if self.suggestion is not None else ""
-        return redacted(f"{self.name}: given {self.given}; allowed {self.allowed}{meant}")
+        return redact(f"{self.name}: given {self.given}; allowed {self.allowed}{meant}")
 
 
 def validate(model: Model, given: Mapping[str, object] | None) -> list[Problem]:

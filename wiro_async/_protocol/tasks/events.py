@@ -12,10 +12,12 @@ from wiro_async._protocol.messages.text_snapshot import TextKind
 from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.values.json import JSON
 from wiro_async._protocol.values.parsing import as_decimal
+from wiro_async._public import public
 
 Raw: TypeAlias = Mapping[str, JSON]
 
 
+@public
 @attrs.frozen(kw_only=True)
 class TaskEvent:
     """Base of all events.
@@ -30,11 +32,13 @@ class TaskEvent:
     raw: Raw = attrs.field(factory=dict, repr=False)
 
 
+@public
 @attrs.frozen
 class StatusChanged(TaskEvent):
     """The task reached a new `status`. Statuses only go forward."""
 
 
+@public
 @attrs.frozen
 class Progress(TaskEvent):
     """A model's own progress.
@@ -55,6 +59,7 @@ class Progress(TaskEvent):
     label: str = ""
 
 
+@public
 @attrs.frozen
 class TextDelta(TaskEvent):
     """New text of an LLM: only what is new, never anything twice.
@@ -70,6 +75,7 @@ class TextDelta(TaskEvent):
     index: int = 0
 
 
+@public
 @attrs.frozen
 class TextReset(TaskEvent):
     """The model took back all text of one kind; the next `TextDelta` of that kind starts over."""
@@ -82,6 +88,7 @@ class TextReset(TaskEvent):
         return ""
 
 
+@public
 @attrs.frozen
 class LogLine(TaskEvent):
     """A line the model wrote.
@@ -99,6 +106,7 @@ def _dollars(told: JSON | Decimal) -> Decimal | None:
     return told if isinstance(told, Decimal) else as_decimal(told)
 
 
+@public
 @attrs.frozen
 class CostUpdate(TaskEvent):
     """What a realtime task has cost so far, in US dollars.
@@ -112,11 +120,13 @@ class CostUpdate(TaskEvent):
     total: Decimal | None = attrs.field(default=None, converter=_dollars)
 
 
+@public
 @attrs.frozen
 class Reconnected(TaskEvent):
     """The socket was lost and is back; what was missed is in the events that follow or in the result."""
 
 
+@public
 @attrs.frozen
 class TaskCancelled(TaskEvent):
     """The task was cancelled or killed: the last event.
@@ -128,6 +138,7 @@ class TaskCancelled(TaskEvent):
     task: TaskInfo
 
 
+@public
 @attrs.frozen
 class UnknownEvent(TaskEvent):
     """A message this version knows nothing about, as it came, in `raw`.

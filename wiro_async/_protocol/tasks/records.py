@@ -21,34 +21,37 @@ from wiro_async._protocol.values.parsing import (
     as_text_or_none,
     as_time,
 )
-from wiro_async._redaction import shown_url
+from wiro_async._public import public
+from wiro_async._redaction import shorten_url
 
 
+@public
 @attrs.frozen
 class OutputRecord:
     """One entry of a task's outputs: a file with a `url`, or raw `content` such as an LLM's answer."""
 
-    url: str | None = attrs.field(repr=lambda url: repr(url and shown_url(url)))
+    url: str | None = attrs.field(repr=lambda url: repr(url and shorten_url(url)))
     name: str
     content_type: str
     size: int | None
     content: Mapping[str, JSON] = attrs.field(repr=False)
     raw: Mapping[str, JSON] = attrs.field(repr=False)
 
-    @classmethod
-    def from_wire(cls, entry: Mapping[str, JSON]) -> OutputRecord:
-        """The record of one entry."""
-        content = entry.get("content")
-        return cls(
-            url=as_text_or_none(entry.get("url")),
-            name=as_text(entry.get("name")),
-            content_type=as_text(entry.get("contenttype")),
-            size=as_int(entry.get("size")),
-            content=as_dict(content) or ({"raw": content} if isinstance(content, str) else {}),
-            raw=entry,
-        )
+
+def parse_task_output(entry: Mapping[str, JSON]) -> OutputRecord:
+    """The record of one entry."""
+    content = entry.get("content")
+    return OutputRecord(
+        url=as_text_or_none(entry.get("url")),
+        name=as_text(entry.get("name")),
+        content_type=as_text(entry.get("contenttype")),
+        size=as_int(entry.get("size")),
+        content=as_dict(content) or ({"raw": content} if isinstance(content, str) else {}),
+        raw=entry,
+    )
 
 
+@public
 @attrs.frozen
 class TaskInfo:
     """A task as the service saw it when it was asked.
@@ -84,28 +87,6 @@ class TaskInfo:
     error_log: str = attrs.field(repr=False)
     raw: Mapping[str, JSON] = attrs.field(repr=False)
 
-    @classmethod
-    def from_wire(cls, record: Mapping[str, JSON]) -> TaskInfo:
-        """The record of one entry of a `tasklist`."""
-        get = record.get
-        return cls(
-            id=as_text(get("id")) or as_text(get("taskid")),
-            token=as_text_or_none(get("socketaccesstoken")),
-            model=_model(record),
-            status=as_text(get("status")),
-            exit_code=as_int(get("pexit")),
-            parameters=as_dict(get("parameters")),
-            outputs=tuple(OutputRecord.from_wire(item) for item in as_list(get("outputs")) if isinstance(item, dict)),
-            created_at=moment(get("createtime")),
-            started_at=moment(get("starttime")),
-            ended_at=moment(get("endtime")),
-            elapsed=as_float(get("elapsedseconds")),
-            cost=as_decimal(get("totalcost")),
-            log=as_text(get("debugoutput")),
-            error_log=as_text(get("debugerror")),
-            raw=record,
-        )
-
     @property
     def is_over(self) -> bool:
         """Whether the service is done with it, well or not."""
@@ -120,6 +101,28 @@ class TaskInfo:
     def was_cancelled(self) -> bool:
         """Whether it was cancelled or killed."""
         return self.status == states.CANCELLED
+
+
+def parse_task(record: Mapping[str, JSON]) -> TaskInfo:
+    """The record of one entry of a `tasklist`."""
+    get = record.get
+    return TaskInfo(
+        id=as_text(get("id")) or as_text(get("taskid")),
+        token=as_text_or_none(get("socketaccesstoken")),
+        model=_model(record),
+        status=as_text(get("status")),
+        exit_code=as_int(get("pexit")),
+        parameters=as_dict(get("parameters")),
+        outputs=tuple(parse_task_output(item) for item in as_list(get("outputs")) if isinstance(item, dict)),
+        created_at=moment(get("createtime")),
+        started_at=moment(get("starttime")),
+        ended_at=moment(get("endtime")),
+        elapsed=as_float(get("elapsedseconds")),
+        cost=as_decimal(get("totalcost")),
+        log=as_text(get("debugoutput")),
+        error_log=as_text(get("debugerror")),
+        raw=record,
+    )
 
 
 @attrs.frozen
@@ -138,7 +141,7 @@ class Submitted:
 
 def tasks_of(answer: Mapping[str, JSON]) -> list[TaskInfo]:
     """The tasks of a `tasklist`, which may be absent or empty."""
-    return [TaskInfo.from_wire(item) for item in as_list(answer.get("tasklist")) if isinstance(item, dict)]
+    return [parse_task(item) for item in as_list(answer.get("tasklist")) if isinstance(item, dict)]
 
 
 def decoded(value: JSON) -> JSON:

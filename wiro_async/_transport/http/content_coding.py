@@ -28,7 +28,7 @@ class ContentDecoder:
     def __init__(self, coding: str) -> None:
         if coding.lower() not in ("gzip", "x-gzip", "deflate"):
             raise ConnectionFailedError(
-                f"The response body has the content coding {coding!r}, which was not asked for.", True, True
+                f"The response body has the content coding {coding!r}, which was not asked for.", permanent=True
             )
         self._stream = zlib.decompressobj(ZLIB_OR_GZIP)
         self._has_begun = False
@@ -42,7 +42,7 @@ class ContentDecoder:
                 piece = self._stream.decompress(chunk, PIECE)
             except zlib.error as error:
                 if self._has_begun:
-                    raise ConnectionFailedError(f"The response body could not be decoded: {error}.", True) from error
+                    raise ConnectionFailedError(f"The response body could not be decoded: {error}.") from error
                 self._has_begun, self._stream = True, zlib.decompressobj(RAW_DEFLATE)
                 continue
             self._has_begun = True
@@ -54,5 +54,5 @@ class ContentDecoder:
         """The rest, once all chunks were decoded."""
         rest = self._stream.flush()
         if self._has_begun and not self._stream.eof:
-            raise ConnectionFailedError("The response body broke off within its content coding.", True)
+            raise ConnectionFailedError("The response body broke off within its content coding.")
         return rest

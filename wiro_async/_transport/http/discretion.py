@@ -6,7 +6,7 @@ import logging
 from contextvars import ContextVar
 from typing import Final
 
-from wiro_async._redaction import redacted
+from wiro_async._redaction import redact
 
 ours: Final[ContextVar[bool]] = ContextVar("wiro_async_request", default=False)
 
@@ -14,7 +14,7 @@ ours: Final[ContextVar[bool]] = ContextVar("wiro_async_request", default=False)
 def _redact(record: logging.LogRecord) -> bool:
     """Redact a record of our own requests; those of the app's other requests are not ours to change."""
     if ours.get():
-        record.msg, record.args = redacted(record.getMessage()), None
+        record.msg, record.args = redact(record.getMessage()), None
     return True
 
 

@@ -38,11 +38,11 @@ def failure(error: Exception, host: str, seconds: float | None, body_has_begun: 
         elif isinstance(links[-1], OSError):
             text, _ = reason(links[-1])
         message = f"Could not connect to {host}: {text}. No request was sent.{TRUST if is_untrusted else ''}"
-        failed = ConnectionFailedError(message, False, is_untrusted)
+        failed = ConnectionFailedError(message, sent=False, permanent=is_untrusted)
     elif _is_timeout(error):
-        failed = RequestTimeoutError(f"No response from {host} within {seconds} s.", True)
+        failed = RequestTimeoutError(f"No response from {host} within {seconds} s.")
     else:
-        failed = ConnectionFailedError(f"The connection to {host} failed: {text}.", True)
+        failed = ConnectionFailedError(f"The connection to {host} failed: {text}.")
     failed.__cause__ = cause
     return failed
 

@@ -178,7 +178,7 @@ class RoundTrip:
             has_begun = self._upload is not None and self._upload.has_begun
             error = failure(error, self._request.url.host, self._deadline.seconds, has_begun)
         if isinstance(error, TransportError) and self._upload is not None:
-            error.incomplete = self._upload.is_incomplete
+            error.with_incomplete(self._upload.is_incomplete)
         return error
 
 

@@ -17,8 +17,8 @@ from wiro_async import (
     NotFoundError,
     RetryPolicy,
     SessionClosedError,
+    Tuning,
 )
-from wiro_async._api.resources import model_catalog as api
 from wiro_async.testing import STANDARD, Delay, Respond, WiroEmulator
 
 
@@ -31,10 +31,11 @@ def calls(emulator: WiroEmulator, endpoint: str) -> int:
 
 
 @pytest.mark.parametrize("size", [3, 7, 1000])
-async def test_list(wiro: AsyncWiro, emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+async def test_list(emulator: WiroEmulator, size: int) -> None:
     """All models, newest first, over as many pages as it takes, with their parameters."""
-    monkeypatch.setattr(api, "PAGE", size)
-    found = [model async for model in wiro.models.list()]
+    emulator.tuning = Tuning(model_page_size=size)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        found = [model async for model in wiro.models.list()]
     assert [int(model.id) for model in found] == sorted((int(model.id) for model in found), reverse=True)
     assert len(found) == len(STANDARD)
     assert calls(emulator, "Tool/List") == -(-len(STANDARD) // size)
@@ -58,23 +59,23 @@ async def test_search(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
     assert [model async for model in wiro.models.search("no such thing")] == []
 
 
-async def test_a_list_is_left_early(wiro: AsyncWiro, emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_is_left_early(emulator: WiroEmulator) -> None:
     """Pages that nobody wants are not fetched."""
-    monkeypatch.setattr(api, "PAGE", 5)
-    async for _ in wiro.models.list():
-        break
+    emulator.tuning = Tuning(model_page_size=5)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        async for _ in wiro.models.list():
+            break
     assert calls(emulator, "Tool/List") == 1
 
 
 @pytest.mark.parametrize("total", ['"total": 1000,', ""])
-async def test_pages_that_repeat_themselves(
-    emulator: WiroEmulator, wiro: AsyncWiro, total: str, monkeypatch: Any
-) -> None:
-    """A service that has fewer models than it tells, or gives the same page again, ends the list."""
-    monkeypatch.setattr(api, "PAGE", 1)
+async def test_pages_that_repeat_themselves(emulator: WiroEmulator, total: str) -> None:
+    """A service that has fewer models than it says, or gives the same page again, ends the list."""
     body = f'{{"result": true, {total} "tool": [{{"id": "1", "slugowner": "a", "slugproject": "b"}}]}}'
     emulator.faults.http("Tool/List", Respond(200, body.encode()), times=5)
-    assert [model.slug async for model in wiro.models.list()] == ["a/b"]
+    emulator.tuning = Tuning(model_page_size=1)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        assert [model.slug async for model in wiro.models.list()] == ["a/b"]
     assert calls(emulator, "Tool/List") == 2
 
 
@@ -166,9 +167,10 @@ async def test_what_the_service_gives_is_what_was_asked_for(
     model = await wiro.models.get("wiro/virtual-try-on")
     assert [parameter.id for parameter in model.parameters] == ["prompt"]
     assert model.slug.casefold().replace(" ", "-").strip("-") == "wiro/virtual-try-on"
-    assert wiro.models.known("wiro/virtual-try-on") is model
-    assert wiro.models.known("") is None
+    asked = len(emulator.ledger.calls)
+    assert await wiro.models.get("wiro/virtual-try-on") is model
     assert await wiro.models.get(model) is model
+    assert len(emulator.ledger.calls) == asked
 
 
 async def test_another_model_than_was_asked_for(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
@@ -203,15 +205,16 @@ async def test_a_model_that_is_not_there(wiro: AsyncWiro, emulator: WiroEmulator
         await wiro.models.get("music")
 
 
-async def test_a_model_that_comes_and_goes(emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: Any) -> None:
+async def test_a_model_that_comes_and_goes(emulator: WiroEmulator) -> None:
     """Listed, but not to be had; looking through an owner's models has an end."""
-    monkeypatch.setattr(api, "CANDIDATES", 3)
     body = b'{"result": false, "errors": [{"code": 1, "message": "tool-not-accessible"}]}'
     emulator.faults.http("Tool/Detail", Respond(200, body), times=9)
-    with pytest.raises(NotFoundError, match="'family/chat' is listed, but this account has no access"):
-        await wiro.models.get("family/chat")
-    with pytest.raises(NotFoundError):
-        await wiro.models.get("family/virtual-try-on")
+    emulator.tuning = Tuning(max_candidates=3)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        with pytest.raises(NotFoundError, match="'family/chat' is listed, but this account has no access"):
+            await wiro.models.get("family/chat")
+        with pytest.raises(NotFoundError):
+            await wiro.models.get("family/virtual-try-on")
 
 
 async def test_errors_are_told_to_all(emulator: WiroEmulator) -> None:
@@ -262,5 +265,4 @@ async def test_unknown_references(wiro: AsyncWiro) -> None:
     """What is no name of a model is refused as everywhere, also where models are looked up."""
     with pytest.raises(InvalidInputError, match="owner/model"):
         await wiro.run(7, {})  # type: ignore[call-overload]
-    assert wiro.models.known("family/chat") is None
     assert isinstance(await wiro.models.get("family/chat"), Model)

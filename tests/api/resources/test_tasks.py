@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wiro_async import APIError, AsyncWiro, InvalidInputError, NotFoundError, TaskHandle, TaskInfo
-from wiro_async._api.resources import task_list as tasks
+from wiro_async import AsyncWiro, InvalidInputError, NotFoundError, TaskHandle, TaskInfo, Tuning
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async.testing import WiroEmulator
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, by: str) -> None:
     """A handle, a record, a token or an id mean the same task."""
     handle = await wiro.submit("emulator/queued")
-    record = await wiro.tasks.detail(handle)
+    record = await wiro.tasks.get(handle)
     assert isinstance(record, TaskInfo)
     refs: dict[str, TaskHandle | TaskInfo | str] = {
         "handle": handle,
@@ -27,7 +27,7 @@ async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, 
         "id": str(handle.id),
     }
     ref = refs[by]
-    detail = await wiro.tasks.detail(ref)
+    detail = await wiro.tasks.get(ref)
     assert detail is not None
     assert (detail.id, detail.token, detail.model) == (handle.id, handle.token, "emulator/queued")
     await wiro.tasks.cancel(ref)
@@ -38,48 +38,56 @@ async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, 
 async def test_numbers_are_ids(wiro: AsyncWiro) -> None:
     """A task's id is a number, after all."""
     handle = await wiro.submit("emulator/queued")
-    task = await wiro.tasks.detail(int(str(handle.id)))
+    task = await wiro.tasks.get(int(str(handle.id)))
     assert task is not None
     assert task.token == handle.token
 
 
-@pytest.mark.parametrize("ref", [None, "", " ", b"x", True, 1.5, TaskInfo.from_wire({})])
+@pytest.mark.parametrize("ref", [None, "", " ", b"x", True, 1.5, parse_task({})])
 async def test_what_refers_to_no_task(wiro: AsyncWiro, emulator: WiroEmulator, ref: Any) -> None:
     """Nothing is asked."""
-    for ask in (wiro.tasks.detail, wiro.tasks.kill, wiro.tasks.cancel, wiro.tasks.delete_files):
+    for ask in (wiro.tasks.get, wiro.tasks.cancel, wiro.tasks.delete_files):
         with pytest.raises(InvalidInputError, match="refers to no task"):
             await ask(ref)
     assert not emulator.ledger.calls
 
 
-async def test_kill(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """For what runs."""
-    handle = await wiro.submit("emulator/stuck")
-    await until(lambda: emulator.ledger.tasks[str(handle.id)].status == "task_start")
-    await wiro.tasks.kill(str(handle.id))
+@pytest.mark.parametrize("model,status", [("emulator/queued", "task_queue"), ("emulator/stuck", "task_start")])
+async def test_cancel(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, model: str, status: str) -> None:
+    """Queued or running; a second time there is nothing to do."""
+    handle = await wiro.submit(model)
+    await until(lambda: emulator.ledger.tasks[str(handle.id)].status == status)
+    assert await wiro.tasks.cancel(str(handle.id))
     assert emulator.ledger.tasks[str(handle.id)].status == "task_cancel"
-    with pytest.raises(APIError, match="not running"):
-        await wiro.tasks.kill(str(handle.token))
+    assert await wiro.tasks.cancel(str(handle.token))
+
+
+async def test_cancelling_what_has_ended(wiro: AsyncWiro) -> None:
+    """Is no error: there is nothing left to cancel."""
+    task = await wiro.submit("emulator/sleeper", {"seconds": 1})
+    await task
+    assert await wiro.tasks.cancel(task) is False
 
 
 async def test_a_task_that_is_not_there(wiro: AsyncWiro) -> None:
     """Each call says so."""
-    for call in (wiro.tasks.detail, wiro.tasks.cancel, wiro.tasks.kill, wiro.tasks.delete_files):
+    for call in (wiro.tasks.get, wiro.tasks.cancel, wiro.tasks.delete_files):
         with pytest.raises(NotFoundError):
             await call("404")
 
 
 async def test_list_goes_through_all_pages(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator,
 ) -> None:
     """Newest first, fetched as they are needed."""
-    monkeypatch.setattr(tasks, "PAGE", 3)
-    made = [(await wiro.submit("emulator/queued")).id for _ in range(7)]
-    assert [task.id async for task in wiro.tasks.list()] == made[::-1]
-    assert emulator.ledger.count("Task/List") == 3
-    async for _ in wiro.tasks.list():
-        break
-    assert emulator.ledger.count("Task/List") == 4
+    emulator.tuning = Tuning(page_size=3)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        made = [(await wiro.submit("emulator/queued")).id for _ in range(7)]
+        assert [task.id async for task in wiro.tasks.list()] == made[::-1]
+        assert emulator.ledger.count("Task/List") == 3
+        async for _ in wiro.tasks.list():
+            break
+        assert emulator.ledger.count("Task/List") == 4
 
 
 async def test_list_of_one_model(wiro: AsyncWiro) -> None:

@@ -7,10 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from wiro_async import APIError, AsyncWiro, NotFoundError, TaskHandle
-from wiro_async._api.resources import task_list as tasks
-from wiro_async._api.resources.task_list import Tasks
-from wiro_async._protocol.values.json import JSON
+from wiro_async import APIError, AsyncWiro, NotFoundError, TaskHandle, Tuning
 from wiro_async.testing import Respond, WiroEmulator
 
 QUICK = {"seconds": 3, "events": 9}
@@ -28,14 +25,15 @@ async def test_both_orders(wiro: AsyncWiro) -> None:
     assert [task.id async for task in wiro.tasks.list(oldest_first=True)] == ids
 
 
-async def test_a_limit(emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_limit(emulator: WiroEmulator) -> None:
     """No page is fetched for more than is wanted."""
-    monkeypatch.setattr(tasks, "PAGE", 2)
-    ids = await made(wiro, 5)
-    assert [task.id async for task in wiro.tasks.list(limit=3)] == ids[:1:-1]
-    assert emulator.ledger.count("Task/List") == 2
-    assert [task async for task in wiro.tasks.list(limit=0)] == []
-    assert emulator.ledger.count("Task/List") == 2
+    emulator.tuning = Tuning(page_size=2)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        ids = await made(wiro, 5)
+        assert [task.id async for task in wiro.tasks.list(limit=3)] == ids[:1:-1]
+        assert emulator.ledger.count("Task/List") == 2
+        assert [task async for task in wiro.tasks.list(limit=0)] == []
+        assert emulator.ledger.count("Task/List") == 2
 
 
 async def test_by_status(wiro: AsyncWiro) -> None:
@@ -49,39 +47,36 @@ async def test_by_status(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.parametrize("oldest_first", [False, True])
-async def test_by_time(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch, oldest_first: bool
-) -> None:
+async def test_by_time(emulator: WiroEmulator, oldest_first: bool) -> None:
     """Older tasks are not given, and newest first not even fetched."""
-    monkeypatch.setattr(tasks, "PAGE", 2)
-    ids = await made(wiro, 6)
-    for task in list(emulator._service.tasks.values())[:3]:
-        task.created -= 3600
-    since = datetime.now(UTC) - timedelta(minutes=1)
-    found = [task.id async for task in wiro.tasks.list(since=since, oldest_first=oldest_first)]
-    assert sorted(found) == ids[3:]
-    assert emulator.ledger.count("Task/List") == (4 if oldest_first else 2)
-    local = datetime.now() - timedelta(minutes=1)  # noqa: DTZ005
-    assert [task.id async for task in wiro.tasks.list(since=local)] == ids[:2:-1]
+    emulator.tuning = Tuning(page_size=2)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        ids = await made(wiro, 6)
+        for task in list(emulator._service.tasks.values())[:3]:
+            task.created -= 3600
+        since = datetime.now(UTC) - timedelta(minutes=1)
+        found = [task.id async for task in wiro.tasks.list(since=since, oldest_first=oldest_first)]
+        assert sorted(found) == ids[3:]
+        assert emulator.ledger.count("Task/List") == (4 if oldest_first else 2)
+        local = datetime.now() - timedelta(minutes=1)  # noqa: DTZ005
+        assert [task.id async for task in wiro.tasks.list(since=local)] == ids[:2:-1]
 
 
-async def test_new_tasks_between_two_pages(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_new_tasks_between_two_pages(emulator: WiroEmulator) -> None:
     """They push others onto the next page, which are not given twice."""
-    monkeypatch.setattr(tasks, "PAGE", 3)
-    ids = await made(wiro, 6)
-    found: list[str] = []
-    async for task in wiro.tasks.list():
-        found.append(task.id)
-        if len(found) == 3:
-            await made(wiro, 2)
-    assert found == ids[::-1]
+    emulator.tuning = Tuning(page_size=3)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        ids = await made(wiro, 6)
+        found: list[str] = []
+        async for task in wiro.tasks.list():
+            found.append(task.id)
+            if len(found) == 3:
+                await made(wiro, 2)
+        assert found == ids[::-1]
 
 
-async def test_a_service_that_gives_fewer_at_a_time(
-    emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_service_that_gives_fewer_at_a_time(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """A page that is not full does not mean that there are no more."""
-    monkeypatch.setattr(tasks, "PAGE", 100)
     rows = [f'{{"id":"{number}","status":"task_queue"}}' for number in range(45)]
     for first in (0, 20, 40):
         page = ",".join(rows[first : first + 20])
@@ -110,7 +105,7 @@ async def test_deleting_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     result = await handle
     for ref in (handle, result.info, str(handle.id), str(handle.token)):
         await wiro.tasks.delete_files(ref)
-    task = await handle.detail()
+    task = await handle.info()
     assert task is not None
     assert (task.outputs, task.succeeded) == ((), True)
 
@@ -121,42 +116,36 @@ async def test_a_task_that_is_not_listed_yet(emulator: WiroEmulator, wiro: Async
     handle = await wiro.submit("emulator/queued")
     with pytest.raises(NotFoundError, match="not listed yet"):
         await wiro.tasks.delete_files(str(handle.id))
-    with pytest.raises(NotFoundError, match="not listed yet"):
-        await wiro.tasks.cancel(str(handle.token))
+    assert await wiro.tasks.cancel(str(handle.token)), "cancelling waits until the task is listed"
 
 
-class Listing:
-    """A list of tasks that grows at its head while it is read."""
-
-    def __init__(self, growth: int) -> None:
-        self._growth = growth
-        self._rows = list(range(250, 0, -1))
-        self.asked = 0
-
-    async def page(self, start: int, *others: object) -> dict[str, JSON]:
-        """A page; then there are more tasks."""
-        self.asked += 1
-        rows: list[JSON] = [{"id": str(number)} for number in self._rows[start : start + 100]]
-        self._rows[:0] = range(self._rows[0] + self._growth, self._rows[0], -1)
-        return {"tasklist": rows}
+def growing_list(emulator: WiroEmulator, growth: int) -> None:
+    """A list of 250 tasks, to which this many are added at its head after each page is read."""
+    rows = list(range(250, 0, -1))
+    for start in range(0, 100_000, 100):
+        page = [{"id": str(number)} for number in rows[start : start + 100]]
+        body = json.dumps({"result": True, "tasklist": page})
+        emulator.faults.http("Task/List", Respond(200, body.encode()))
+        if len(page) < 100:
+            return
+        rows[:0] = range(rows[0] + growth, rows[0], -1)
 
 
 @pytest.mark.parametrize("growth", [0, 1, 30])
-async def test_new_tasks_between_pages(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch, growth: int) -> None:
-    """They push others onto the next page, which nobody is given twice for it."""
-    listing = Listing(growth)
-    monkeypatch.setattr(Tasks, "_page", lambda self, start, *others: listing.page(start))
+async def test_new_tasks_between_pages(emulator: WiroEmulator, wiro: AsyncWiro, growth: int) -> None:
+    """They push others onto the next page, but no task is given twice."""
+    growing_list(emulator, growth)
     found = [task.id async for task in wiro.tasks.list()]
     assert len(found) == len(set(found))
     assert {str(number) for number in range(1, 251)} <= set(found)
 
 
-async def test_a_list_that_never_goes_on(wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that gives the same page for ever is not asked for ever."""
-    listing = Listing(0)
-    monkeypatch.setattr(Tasks, "_page", lambda self, start, *others: listing.page(0))
+async def test_a_list_that_never_goes_on(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """A service that gives the same page again and again is not asked indefinitely."""
+    body = json.dumps({"result": True, "tasklist": [{"id": str(number)} for number in range(100)]})
+    emulator.faults.http("Task/List", Respond(200, body.encode()), times=None)
     assert len([task async for task in wiro.tasks.list()]) == 100
-    assert listing.asked < 6
+    assert emulator.ledger.count("Task/List") < 6
 
 
 async def test_lists_are_context_managers(wiro: AsyncWiro) -> None:

@@ -19,8 +19,8 @@ from wiro_async import (
     File,
     InvalidInputError,
     RetryPolicy,
+    Tuning,
 )
-from wiro_async._protocol.files import stored_files as files
 from wiro_async.testing import Call, ResetAfter, Respond, WiroEmulator
 
 PNG = b"\x89PNG not really"
@@ -153,15 +153,14 @@ async def test_too_large_for_the_service(emulator: WiroEmulator, wiro: AsyncWiro
     """100 MiB are the most; nothing of a larger file is sent."""
     path = tmp_path / "large.bin"
     path.touch()
-    os.truncate(path, files.MAX_UPLOAD + 1)
-    with pytest.raises(InvalidInputError, match=r"104857601 bytes; the service takes 104857600"):
+    os.truncate(path, Tuning().max_upload + 1)
+    with pytest.raises(InvalidInputError, match=r"104857601 bytes; the service accepts at most 104857600"):
         await wiro.files.upload(path)
     assert not emulator.ledger.calls
 
 
-async def test_too_large_on_the_way(emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be measured is broken off, and the service gets no whole file."""
-    monkeypatch.setattr(files, "MAX_UPLOAD", 10)
+async def test_too_large_on_the_way(emulator: WiroEmulator) -> None:
+    """The upload of a source of unknown size ends at the limit, and the service gets no complete file."""
     closed = False
 
     async def endless() -> AsyncIterator[bytes]:
@@ -172,8 +171,10 @@ async def test_too_large_on_the_way(emulator: WiroEmulator, wiro: AsyncWiro, mon
         finally:
             closed = True
 
-    with pytest.raises(InvalidInputError, match="has 15 bytes; the service takes 10"):
-        await wiro.files.upload(File(endless(), "endless.txt"))
+    emulator.tuning = Tuning(max_upload=10)
+    async with AsyncWiro(**emulator.options()) as wiro:
+        with pytest.raises(InvalidInputError, match="has 15 bytes; the service accepts at most 10"):
+            await wiro.files.upload(File(endless(), "endless.txt"))
     assert closed
     assert all(call.status is None for call in uploads(emulator))
 

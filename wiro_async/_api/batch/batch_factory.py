@@ -1,0 +1,65 @@
+"""Makes batches for a session, and the list of results that `map` gives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+
+import attrs
+
+from wiro_async._api.batch.batch import Batch
+from wiro_async._api.batch.batch_inputs import Inputs
+from wiro_async._api.batch.batch_items import BatchItem, RunRequest
+from wiro_async._api.batch.batch_options import BatchOptions, CheckedBatchOptions
+from wiro_async._api.batch.item_runs import Runs
+from wiro_async._api.options import check_options
+from wiro_async._api.results.task_result import TaskResult
+from wiro_async._api.tasks.runner import Runner, RunSpec
+from wiro_async._engine.submission.submission import RunLog, RunPlan
+from wiro_async._errors import BatchFailedError, InvalidInputError
+from wiro_async._protocol.models.pricing import Estimate
+from wiro_async._types import OnCancel
+
+
+def new_batch(
+    runner: Runner,
+    model_or_requests: str | Iterable[RunRequest | BatchItem] | AsyncIterable[RunRequest | BatchItem],
+    inputs: Inputs | None,
+    options: BatchOptions,
+    function: str = "batch",
+) -> Batch:
+    """Make a batch. Raises `InvalidInputError` for wrong options."""
+    check_options(function, options, BatchOptions)
+    model = model_or_requests if isinstance(model_or_requests, str) else None
+    wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
+    if wanted is None or (model is None and inputs is not None):
+        raise InvalidInputError(message="give batch(model, inputs), or batch(requests) without inputs")
+    checked = CheckedBatchOptions.of(options)
+    timeouts = runner.timeouts(checked.timeout, checked.queue_timeout)
+
+    async def plan(request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:
+        spec = RunSpec(request.model, request.input, request.callback_url, request.project_id, on_cancel=on_exit)
+        made = await runner.plan(spec)
+        return made if log is None else attrs.evolve(made, log=log)
+
+    async def estimate(request: RunRequest) -> Estimate:
+        from wiro_async._protocol.models import pricing
+
+        return pricing.estimate(await runner.lookup.get(request.model), request.input)
+
+    engine = runner.engine
+    runs = Runs(plan, runner.explaining, runner.context.within(timeouts), engine.submitter, checked.on_exit)
+    return Batch(runs, engine.background, engine.open, model, wanted, checked, estimate, engine.tuning)
+
+
+async def run_all(batch: Batch, return_exceptions: bool) -> list[TaskResult | Exception]:
+    """Run a batch to its end, and give its results in the order of the inputs.
+
+    Raises:
+        BatchFailedError: some runs failed, and `return_exceptions` is not set.
+    """
+    async with batch:
+        items = sorted(await batch.results(), key=lambda item: item.index)
+    first_error = next((item.error for item in items if item.error is not None), None)
+    if first_error is not None and not return_exceptions:
+        raise BatchFailedError(items) from first_error
+    return [item.result or item.error for item in items]  # type: ignore[misc]
