@@ -64,9 +64,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def impatient(request: pytest.FixtureRequest) -> Tuning:
     """Short timing, so that hundreds of faults fit into seconds. Sessions with `emulator` have it."""
+    tuning = IMPATIENT
+    for mark in request.node.iter_markers("tuning"):
+        tuning = attrs.evolve(tuning, **mark.kwargs)
     if "emulator" in request.fixturenames:
-        request.getfixturevalue("emulator").tuning = IMPATIENT
-    return IMPATIENT
+        request.getfixturevalue("emulator").tuning = tuning
+    return tuning
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 
+from wiro_async._engine.background.change import Change
 from wiro_async._errors import SessionClosedError
 from wiro_async._transport import clock
 
@@ -13,7 +14,8 @@ class Throttle:
 
     def __init__(self) -> None:
         self._open_at = 0.0
-        self._closed = anyio.Event()
+        self._closed = Change()
+        self._is_closed = False
 
     def hold(self, seconds: float) -> None:
         """Let no request leave for some seconds."""
@@ -29,12 +31,13 @@ class Throttle:
     async def pause(self, seconds: float) -> None:
         """Wait between two attempts. Raises `SessionClosedError` if the session is closed meanwhile."""
         with anyio.move_on_after(seconds):
-            await self._closed.wait()
+            await self._closed.until(lambda: self._is_closed)
             raise SessionClosedError("the session was closed while a request waited to be repeated")
 
     def close(self) -> None:
         """End all pauses."""
-        self._closed.set()
+        self._is_closed = True
+        self._closed.notify()
 
 
 class ServerClock:
