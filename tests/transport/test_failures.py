@@ -244,7 +244,7 @@ async def test_no_answer(http: HttpTransport, serve: Serve) -> None:
         await peer.gone()
 
     server = await serve(mute)
-    error = await refused(http, server.url + "/", 0.1)
+    error = await refused(http, server.url + "/", 0.4)
     assert (type(error), error.sent) == (RequestTimeoutError, True)
     await asyncio.wait_for(server.conversations[0].ended.wait(), 5)
 
