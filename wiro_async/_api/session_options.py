@@ -233,7 +233,6 @@ def credentials(api_key: str | None, api_secret: str | None, has_headers: bool) 
 
 
 def next_url(source: CallbackURL | None) -> str | None:
-    """The callback URL of one run."""
     return source() if callable(source) else source
 
 

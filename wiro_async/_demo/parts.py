@@ -70,7 +70,6 @@ async def one_picture(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Pict
 
 
 async def one_answer(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Answer, Totals]:
-    """Stream one answer of a language model."""
     assert plan.text_model is not None
     paced = {"seconds": ANSWER_SECONDS} if plan.paced else {}
     start = anyio.current_time()

@@ -11,7 +11,6 @@ TURN = count()
 
 
 def now() -> float:
-    """The unix time."""
     return time.time()
 
 

@@ -108,11 +108,9 @@ class BatchInputs:
 
     @property
     def is_closed(self) -> bool:
-        """Whether no more inputs are taken."""
         return self._closed
 
     def close(self) -> None:
-        """Take no more inputs."""
         self._closed = True
 
     async def aclose(self) -> None:

@@ -47,7 +47,6 @@ class ItemLog:
             self._is_written = True
 
     async def record_task(self, ref: TaskRef) -> None:
-        """Write its task."""
         await self._journal.record_task(self._entry, ref)
 
     def settle(self) -> None:

@@ -101,7 +101,6 @@ class History:
         self.pictures: list[tuple[str, Path]] = []
 
     def begin(self) -> None:
-        """Start the clock."""
         self._start = self._clock()
 
     def add(self, item: BatchItem, began: float | None, ended: float) -> None:
@@ -153,7 +152,6 @@ def step_of(seconds: float) -> int:
 
 
 def seconds_of(step: int) -> float:
-    """Return the shortest duration of a step."""
     return float(2 ** (step / STEPS_PER_DOUBLING))
 
 

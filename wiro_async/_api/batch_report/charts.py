@@ -126,7 +126,6 @@ def scale_top(value: float) -> float:
 
 
 def short_time(seconds: float) -> str:
-    """Return seconds as a short text with a unit."""
     if seconds >= 3600:
         return f"{seconds / 3600:.3g} h"
     if seconds >= 60:

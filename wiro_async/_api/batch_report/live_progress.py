@@ -116,7 +116,6 @@ class FunctionDisplay:
         self.seconds = seconds
 
     async def show(self, stats: BatchStats) -> None:
-        """Call it."""
         await call_user(self._listener, stats)
 
     async def close(self) -> None:
@@ -131,8 +130,6 @@ class Lines:
         self.seconds = seconds
 
     async def show(self, stats: BatchStats) -> None:
-        """Write a line."""
-
         def write() -> None:
             self._stream.write(f"{line(stats)}\n")
             self._stream.flush()
@@ -151,8 +148,6 @@ class LiveTable:
         self.seconds = seconds
 
     async def show(self, stats: BatchStats) -> None:
-        """Draw it again."""
-
         def draw() -> None:
             if not self._live.is_started:
                 self._live.start()
@@ -161,7 +156,6 @@ class LiveTable:
         await anyio.to_thread.run_sync(draw, abandon_on_cancel=True)
 
     async def close(self) -> None:
-        """Leave the last numbers on the terminal."""
         await anyio.to_thread.run_sync(self._live.stop, abandon_on_cancel=True)
 
 
@@ -185,7 +179,6 @@ def display(tuning: Tuning) -> Display | None:
 
 
 def line(stats: BatchStats) -> str:
-    """Return all numbers in one line."""
     return "wiro: " + ", ".join(f"{value} {name}" if name else value for name, value in parts(stats))
 
 

@@ -54,7 +54,6 @@ class AnswerForm(Generic[T]):
 
     @classmethod
     def none(cls) -> AnswerForm[None]:
-        """Any text."""
         return AnswerForm({}, lambda text: None)
 
     def add_to(self, given: Input | None) -> dict[str, object]:

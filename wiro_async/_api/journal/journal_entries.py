@@ -173,12 +173,10 @@ def _check_first(connection: Connection, key: str) -> None:
 
 
 def text_of(paths: Sequence[Path]) -> str:
-    """Return paths as the file holds them."""
     return encode([str(path) for path in paths]).decode()
 
 
 def paths_of(text: str) -> tuple[Path, ...]:
-    """Return the paths of a text of `text_of`."""
     return tuple(map(Path, cast("list[str]", decode(text))))
 
 

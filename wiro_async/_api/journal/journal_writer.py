@@ -83,7 +83,6 @@ class JournalWriter:
         self._holds += 1
 
     def release(self) -> None:
-        """End one `hold`."""
         self._holds -= 1
         if self._left and not self._holds:
             self._database.close()

@@ -125,7 +125,6 @@ class Connecting:
     """The run was submitted, and its task is not registered on the socket yet."""
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         return (Queued(), ()) if isinstance(event, Registered) else _before_open(self, event)
 
 
@@ -134,7 +133,6 @@ class Queued:
     """The task is registered, and the model does not take audio yet."""
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         return _before_open(self, event)
 
 
@@ -143,7 +141,6 @@ class Open:
     """Audio can be sent."""
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         match event:
             case EndRequested():
                 return Ending(), (Action.CLOSE_INPUT, Action.SEND_END)
@@ -177,7 +174,6 @@ class Ending:
     error: Exception | None = None
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         match event:
             case TaskEnded(all_read=all_read) if self.reason is EndReason.ENDED:
                 return _after_task(all_read, was_open=True)
@@ -210,7 +206,6 @@ class Draining:
     was_open: bool = True
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         match event:
             case FrameRead(is_last=False):
                 return Draining(self.was_open), ()  # another phase, so that its time starts again
@@ -249,7 +244,6 @@ class Disconnected:
     was_open: bool = True
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         close = (Action.CLOSE_INPUT, Action.CLOSE_OUTPUT)
         match event:
             case TaskEnded() if self.reason is not EndReason.LOST:
@@ -285,7 +279,6 @@ class Closed:
     was_open: bool = True
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         return self, ((Action.DISCARD_OUTPUT,) if isinstance(event, Left) else ())
 
 

@@ -52,7 +52,6 @@ def distinct_names(names: Iterable[str], fallback: str = FALLBACK) -> list[str]:
 
 
 def numbered(name: str, number: int) -> str:
-    """Put a number before the name's suffix."""
     stem, suffix = split_name(name)
     return f"{stem}-{number}{suffix}"
 

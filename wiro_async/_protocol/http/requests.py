@@ -216,12 +216,10 @@ def _is_one_shot(data: object) -> bool:
 
 
 def is_file(value: object) -> bool:
-    """Whether this is something to upload."""
     return isinstance(value, (File, os.PathLike)) or hasattr(value, "read")
 
 
 def as_file(value: object) -> File:
-    """Wrap a path or an open file in a `File`."""
     if isinstance(value, File):
         return value
     if isinstance(value, os.PathLike):

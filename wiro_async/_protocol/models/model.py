@@ -76,7 +76,6 @@ class ModelStats:
 
 
 def parse_model_stats(stats: Mapping[str, JSON]) -> ModelStats:
-    """Parse a `taskstat`."""
     runs, successes, failures = (as_int(stats.get(f"{name}count")) or 0 for name in ("run", "success", "error"))
     seconds = as_time(stats.get("lastruntime"))
     try:
@@ -139,7 +138,6 @@ class Model:
 
 
 def parse_model(tool: Mapping[str, JSON]) -> Model:
-    """Parse one entry of `tool`."""
     raw_slug = _slug(tool, "slugowner", "slugproject")
     rules = [parse_price_rule(as_dict(rule)) for rule in as_rows(tool.get("dynamicprice"))]
     return Model(
@@ -181,7 +179,6 @@ class ModelSection:
 
 
 def parse_section(section: Mapping[str, JSON]) -> ModelSection:
-    """Parse one entry of `explore`."""
     models = tuple(_models(section.get("tools")))
     url, total = as_text(section.get("url")), as_int(section.get("total"))
     return ModelSection(as_text(section.get("id")), as_text(section.get("title")), models, url, total, section)
@@ -202,7 +199,6 @@ class Filters:
 
 
 def tool_list(filters: Filters, start: int, limit: int) -> Request:
-    """One page of `Tool/List`."""
     body: dict[str, JSON] = {
         "start": str(start),
         "limit": str(limit),
@@ -221,7 +217,6 @@ def tool_list(filters: Filters, start: int, limit: int) -> Request:
 
 
 def tool_detail(slug: str) -> Request:
-    """`Tool/Detail` of "owner/model"."""
     owner, _, project = slug.partition("/")
     return Request("Tool/Detail", encode({"slugowner": owner, "slugproject": project}))
 
@@ -232,7 +227,6 @@ def tool_explore() -> Request:
 
 
 def parse_models(answer: Mapping[str, JSON]) -> list[Model]:
-    """Parse the models of a response to Tool/List or Tool/Detail."""
     return _models(answer.get("tool"))
 
 
@@ -242,7 +236,6 @@ def parse_total(answer: Mapping[str, JSON]) -> int | None:
 
 
 def parse_sections(answer: Mapping[str, JSON]) -> list[ModelSection]:
-    """Parse the sections of a response to Tool/Explore."""
     return [parse_section(section) for section in as_rows(answer.get("explore")) if isinstance(section, dict)]
 
 

@@ -71,7 +71,6 @@ def validate(model: Model, given: Mapping[str, object] | None) -> list[Problem]:
 
 
 def invalid_input_error(model: Model, problems: Sequence[Problem]) -> InvalidInputError:
-    """Build the error that lists all problems."""
     texts = [str(problem) for problem in problems]
     count = "1 problem" if len(texts) == 1 else f"{len(texts)} problems"
     lines = "".join(f"\n  {text}" for text in texts)

@@ -43,7 +43,6 @@ class Intent:
 
     @classmethod
     def of(cls, model: str, given: RunInput, callback_url: str | None, project_id: str | int | None = None) -> Intent:
-        """Describe a run."""
         names = {name for name, _ in given.parts}
         ignored = frozenset(names | {f"{name}Url" for name in names})
         project = None if project_id is None else str(project_id)

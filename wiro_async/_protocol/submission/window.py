@@ -56,7 +56,6 @@ class Window:
         return self.used < self.level and not self._is_full
 
     def take(self) -> None:
-        """Take a slot."""
         self.used += 1
 
     def give_back(self) -> None:

@@ -82,11 +82,9 @@ class PollSchedule:
         return min(self.moved_at + pause, self.read_at + self._tuning.poll_max_silence)
 
     def set_feed(self, has_feed: bool) -> None:
-        """A feed is to bring its messages, or none is."""
         self.has_feed = has_feed
 
     def hear(self) -> None:
-        """A feed has brought something."""
         self.was_heard = True
 
     def move(self, now: float) -> None:

@@ -39,7 +39,6 @@ class OutputRecord:
 
 
 def parse_task_output(entry: Mapping[str, JSON]) -> OutputRecord:
-    """The record of one entry."""
     content = entry.get("content")
     return OutputRecord(
         url=as_text_or_none(entry.get("url")),
@@ -104,7 +103,6 @@ class TaskInfo:
 
 
 def parse_task(record: Mapping[str, JSON]) -> TaskInfo:
-    """The record of one entry of a `tasklist`."""
     get = record.get
     return TaskInfo(
         id=as_text(get("id")) or as_text(get("taskid")),

@@ -118,7 +118,6 @@ class _Reader:
         self._ended = False
 
     def read(self) -> bytes:
-        """The next piece. Empty at the end."""
         with self._lock:
             try:
                 while not self._ended:
@@ -133,7 +132,6 @@ class _Reader:
         return b""
 
     def close(self) -> None:
-        """Close the file."""
         with self._lock:
             self._ended = True
             if self._opened is not None:
@@ -177,7 +175,6 @@ class _Writer:
 
     @property
     def seconds(self) -> float:
-        """Its duration."""
         return self._written / BYTES_PER_SECOND
 
     def open(self) -> None:

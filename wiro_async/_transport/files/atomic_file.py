@@ -54,7 +54,6 @@ class AtomicFile:
             await self._flush()
 
     async def restart(self) -> None:
-        """Discard what was written."""
         self._chunks, self._size = [], 0
         await self._written()
         await anyio.to_thread.run_sync(self._part.clear)
@@ -117,8 +116,6 @@ class PartialFile:
                 self._descriptor = os.open(self._temporary, flags, 0o666)
 
     def write(self, chunks: list[bytes]) -> None:
-        """Append bytes."""
-
         def write(descriptor: int) -> None:
             rest = memoryview(b"".join(chunks))
             while rest:
@@ -127,8 +124,6 @@ class PartialFile:
         self._with_descriptor(write)
 
     def clear(self) -> None:
-        """Make it empty."""
-
         def clear(descriptor: int) -> None:
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)

@@ -231,12 +231,10 @@ class RoundTrip:
 
     @property
     def status(self) -> int:
-        """The HTTP status."""
         return self._response.status_code
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers of the response."""
         return self._response.headers
 
     async def __aenter__(self) -> Self:
@@ -269,7 +267,6 @@ class RoundTrip:
             await self._upload.settled()
 
     async def read(self) -> HttpResponse:
-        """Read all of the response."""
         response, body = self._response, b""
         try:
             async with self._deadline.timer():

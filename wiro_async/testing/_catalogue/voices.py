@@ -26,7 +26,6 @@ class Echo(Voice):
     _frames: int = 0
 
     def hear(self, pcm: bytes) -> None:
-        """Send the frame back."""
         self.line.say(pcm)
         self._frames += 1
         if self._frames % FRAMES_A_TURN == 0:
@@ -52,7 +51,6 @@ class Tone(Voice):
     _interrupted: bool = False
 
     def begin(self) -> None:
-        """Speak frame by frame."""
         audio = tone(str(self.line.task.parameters.get("prompt", "")))
         frames = [audio[start : start + FRAME_BYTES] for start in range(0, len(audio), FRAME_BYTES)]
         gap = FRAME_BYTES / 2 / SAMPLE_RATE / SPEAKING
@@ -61,7 +59,6 @@ class Tone(Voice):
         self.line.later(gap * (len(frames) + 1), self._finish)
 
     def interrupt(self) -> None:
-        """Stop speaking."""
         self._interrupted = True
         self._finish()
 
@@ -85,13 +82,11 @@ class Counting(Voice):
     _reported: int = 0
 
     def hear(self, pcm: bytes) -> None:
-        """Count the samples."""
         self._bytes += len(pcm)
         if self._bytes - self._reported >= FRAMES_A_TURN * FRAME_BYTES:
             self._report()
 
     def end(self) -> None:
-        """Send the final count."""
         self._report()
 
     def _report(self) -> None:

@@ -48,7 +48,6 @@ class Respond:
     handled: bool = False
 
     async def apply(self, exchange: Exchange) -> None:
-        """Send the response."""
         if self.handled:
             await exchange.handle()
         await exchange.answer(Response(self.body, self.status, dict(self.headers), self.content_type))
@@ -59,7 +58,6 @@ class ResetBefore:
     """Reset the connection without handling the request."""
 
     async def apply(self, exchange: Exchange) -> None:
-        """Reset the connection."""
         await exchange.hang_up(reset=True)
 
 
@@ -68,7 +66,6 @@ class ResetAfter:
     """Handle the request (a run is billed), then reset the connection without a response."""
 
     async def apply(self, exchange: Exchange) -> None:
-        """Handle the request, then reset the connection."""
         await exchange.handle()
         await exchange.hang_up(reset=True)
 
@@ -80,7 +77,6 @@ class Delay:
     seconds: float
 
     async def apply(self, exchange: Exchange) -> None:
-        """Wait, then handle the request and respond."""
         await asyncio.sleep(self.seconds)
         await exchange.answer(await exchange.handle())
 
@@ -92,7 +88,6 @@ class DelayAnswer:
     seconds: float
 
     async def apply(self, exchange: Exchange) -> None:
-        """Handle the request, wait, then respond."""
         response = await exchange.handle()
         await asyncio.sleep(self.seconds)
         await exchange.answer(response)
@@ -105,7 +100,6 @@ class Cut:
     after_bytes: int
 
     async def apply(self, exchange: Exchange) -> None:
-        """Send the start of the body."""
         response = await exchange.handle()
         start = {"type": "http.response.start", "status": response.status_code}
         await exchange.write({**start, "headers": response.raw_headers})

@@ -82,7 +82,6 @@ class NoWelcome:
     """Leave out the `connected` message."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Drop the welcome."""
         return lambda message: forward(message) if message.type != "connected" else None
 
 
@@ -91,7 +90,6 @@ class Mute:
     """Send no messages of tasks."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Drop all messages of tasks."""
         return MuteAfter(0).wrap(connection, forward)
 
 
@@ -102,7 +100,6 @@ class MuteAfter:
     registrations: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Drop messages of later tokens."""
         return lambda message: forward(message) if message.ordinal < self.registrations else None
 
 
@@ -113,7 +110,6 @@ class DropAfter:
     messages: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Count messages, then drop the connection."""
         return _counting(self.messages, forward, connection.drop)
 
 
@@ -124,7 +120,6 @@ class DropAfterAudio:
     frames: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Count messages, then drop the connection."""
         left = self.frames
 
         def send(message: Outgoing) -> None:
@@ -144,7 +139,6 @@ class HalfOpen:
     after: int = 0
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Count messages, then freeze the connection."""
         return _counting(self.after, forward, connection.freeze)
 
 
@@ -167,8 +161,6 @@ class CloseAfterTask:
     """Close the connection when a task has ended."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Close after the last message of a task."""
-
         def send(message: Outgoing) -> None:
             forward(message)
             if message.over:
@@ -182,8 +174,6 @@ class Duplicate:
     """Send every message twice."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Send twice."""
-
         def send(message: Outgoing) -> None:
             forward(message)
             forward(message)
@@ -198,7 +188,6 @@ class Reorder:
     patience: float = 0.05
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Hold every other message back."""
         held: list[Outgoing] = []
 
         def flush() -> None:
@@ -223,7 +212,6 @@ class DelayMessages:
     seconds: float
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Send later."""
         return lambda message: connection.later(self.seconds, lambda: forward(message))
 
 
@@ -232,7 +220,6 @@ class Rubbish:
     """Send something unreadable or unknown before every message."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Send each kind of rubbish in turn."""
         sent = 0
 
         def send(message: Outgoing) -> None:

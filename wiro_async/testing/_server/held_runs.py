@@ -14,7 +14,6 @@ KEEP_ALIVE = 15.0  # seconds of silence after which a stream sends a comment, be
 
 
 def accepted(task: EmulatedTask) -> dict[str, Json]:
-    """Return the response body of a plain Run."""
     return {"result": True, "errors": [], "taskid": task.id, "socketaccesstoken": task.token}
 
 
@@ -40,7 +39,6 @@ async def result_response(service: Service, task: EmulatedTask) -> Response:
 
 
 def event_stream(service: Service, task: EmulatedTask) -> Response:
-    """Respond with the run as an event stream."""
     headers = {"cache-control": "no-cache"}
     return StreamingResponse(_events(service, task), headers=headers, media_type="text/event-stream")
 

@@ -82,19 +82,15 @@ class SocketSession:
             voice.end()
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Call a function after some real seconds."""
         asyncio.get_running_loop().call_later(seconds, action)
 
     def drop(self) -> None:
-        """Close without a closing handshake."""
         self.connection.hang_up(reset=False)
 
     def close(self) -> None:
-        """Close with a closing handshake."""
         self.connection.start_close()
 
     def freeze(self) -> None:
-        """Never read or write again, but stay open."""
         self.connection.freeze()
 
     def _take_text(self, text: str) -> None:

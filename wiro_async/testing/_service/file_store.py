@@ -35,7 +35,6 @@ class StoredFile:
     misses: int = 0
 
     def count_miss(self) -> None:
-        """Count a 404 response."""
         self.misses += 1
 
     def entry(self) -> dict[str, Json]:
@@ -85,11 +84,9 @@ class FileStore:
         return file
 
     def find(self, access_key: str) -> StoredFile | None:
-        """Return the file with this access key."""
         return self._files.get(access_key)
 
     def urls(self) -> list[str]:
-        """Return the URLs of all files."""
         return [file.url for file in list(self._files.values())]
 
     def remove(self, access_key: str) -> None:

@@ -36,7 +36,6 @@ class Player:
     _rendering: asyncio.Future[Outputs] | None = attrs.field(default=None, init=False)
 
     def start(self) -> None:
-        """Start to play."""
         self._clock = asyncio.get_running_loop().time()
         self._advance()
 
@@ -48,7 +47,6 @@ class Player:
         self.emit(Step("task_cancel"))
 
     def extend(self, steps: Sequence[Step]) -> None:
-        """Append steps to the timeline."""
         waiting = self._position == len(self.task.script.steps)
         self.task.extend(steps)
         if waiting:
