@@ -228,46 +228,8 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {
+_HOMES = {  # of all public names but the errors
     "_session": ("AsyncWiro",),
-    "_errors": (
-        "APIError",
-        "AnswerError",
-        "AuthenticationError",
-        "BatchFailedError",
-        "BudgetExceededError",
-        "ConcurrencyLimitError",
-        "ConfigurationError",
-        "ConnectionFailedError",
-        "ConversationBusyError",
-        "DecodingError",
-        "DownloadError",
-        "FinishReasonError",
-        "InsufficientBalanceError",
-        "InvalidInputError",
-        "JournalError",
-        "KeyConflictError",
-        "NotFoundError",
-        "PermissionDeniedError",
-        "RateLimitError",
-        "RealtimeClosedError",
-        "RequestTimeoutError",
-        "ResponseFormatError",
-        "ServerError",
-        "SessionClosedError",
-        "SpendLimitError",
-        "SubmissionUnknownError",
-        "TaskCancelledError",
-        "TaskError",
-        "TaskFailedError",
-        "TaskTimeoutError",
-        "ToolError",
-        "TransportError",
-        "TurnLimitError",
-        "UsageError",
-        "WebhookVerificationError",
-        "WiroError",
-    ),
     "_types": (
         "CallbackURL",
         "File",
@@ -339,11 +301,11 @@ if not TYPE_CHECKING:  # a type checker would believe that any name exists
     def __getattr__(name: str) -> object:
         from importlib import import_module
 
-        for home, names in _HOMES.items():
-            if name in names:
-                value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-                return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = next((home for home, names in _HOMES.items() if name in names), "_errors")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+        return value
 
 
 def __dir__() -> list[str]:
