@@ -309,12 +309,7 @@ class AsyncWiro:
         return TaskHandle(TaskRef(task_id or given.task_id, given.token), "", self._context)
 
     async def download(
-        self,
-        source: str | Output,
-        to: str | os.PathLike[str],
-        *,
-        overwrite: bool = False,
-        max_bytes: int | None = None,
+        self, source: str | Output, to: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None
     ) -> Path:
         """Save an output, or the file at a URL, and return its path. None of your keys is sent.
 

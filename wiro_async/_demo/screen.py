@@ -130,10 +130,7 @@ class _Moving:
 
     def show(self, fraction: float | None, detail: str) -> None:
         self._progress.update(
-            self._task,
-            total=None if fraction is None else 1.0,
-            completed=fraction or 0.0,
-            description=escape(detail),
+            self._task, total=None if fraction is None else 1.0, completed=fraction or 0.0, description=escape(detail)
         )
 
 

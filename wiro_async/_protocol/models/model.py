@@ -13,16 +13,7 @@ import attrs
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.models.parameters import Parameter, parse_parameters
 from wiro_async._protocol.values.json import JSON, encode
-from wiro_async._protocol.values.parsing import (
-    BLANKS,
-    as_amount,
-    as_dict,
-    as_int,
-    as_rows,
-    as_text,
-    as_texts,
-    as_time,
-)
+from wiro_async._protocol.values.parsing import BLANKS, as_amount, as_dict, as_int, as_rows, as_text, as_texts, as_time
 from wiro_async._public import public
 
 Sort: TypeAlias = Literal["id", "relevance"]

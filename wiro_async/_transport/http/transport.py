@@ -81,11 +81,7 @@ class HttpTransport:
         return len(self._active)
 
     async def post(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        content: bytes | AsyncIterator[bytes],
-        timeout: float | None,
+        self, url: str, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes], timeout: float | None
     ) -> HttpResponse:
         """Send one POST and read its response whole. Cancelling drops the connection.
 
@@ -98,19 +94,12 @@ class HttpTransport:
         Raises:
             TransportError: `sent` says whether any of it may have left.
         """
-        async with (
-            self._requests,
-            await self._round_trip("POST", url, {**ACCEPT, **headers}, content, timeout) as trip,
-        ):
+        async with self._requests, await self._round_trip("POST", url, {**ACCEPT, **headers}, content, timeout) as trip:
             return await trip.read()
 
     @asynccontextmanager
     async def post_events(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        content: bytes | AsyncIterator[bytes],
-        timeout: float | None,
+        self, url: str, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes], timeout: float | None
     ) -> AsyncGenerator[HttpResponse | AsyncGenerator[ServerEvent, None], None]:
         """Send one POST whose response is a stream of server-sent events, or a whole response of another kind.
 
@@ -133,10 +122,7 @@ class HttpTransport:
             timeout: seconds until the response begins, then for each silence.
         """
         headers = {**ACCEPT_FILE, **headers}
-        async with (
-            await self._round_trip("GET", url, headers, b"", timeout) as trip,
-            aclosing(trip.chunks()) as chunks,
-        ):
+        async with await self._round_trip("GET", url, headers, b"", timeout) as trip, aclosing(trip.chunks()) as chunks:
             yield Download(trip.status, trip.headers, url, chunks)
 
     async def pause(self, seconds: float) -> None:

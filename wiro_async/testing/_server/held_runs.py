@@ -58,12 +58,7 @@ async def _events(service: Service, task: EmulatedTask) -> AsyncIterator[bytes]:
                 yield b": keep-alive\n\n"
                 continue
             if message.type == "task_output":
-                body = {
-                    "id": task.id,
-                    "status": task.status,
-                    "pexit": None,
-                    "segments": message.segments or [],
-                }
+                body = {"id": task.id, "status": task.status, "pexit": None, "segments": message.segments or []}
                 yield _event("task_output", body)
         yield _event("done", service.detail(task))
     finally:

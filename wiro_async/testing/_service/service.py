@@ -102,12 +102,7 @@ class Service:
 
     def detail(self, task: EmulatedTask) -> dict[str, Json]:
         seen = self.seen(task)
-        return {
-            "result": True,
-            "errors": [],
-            "total": "1" if seen else "0",
-            "tasklist": [seen] if seen else [],
-        }
+        return {"result": True, "errors": [], "total": "1" if seen else "0", "tasklist": [seen] if seen else []}
 
     def delete_outputs(self, task: EmulatedTask) -> None:
         """Remove a task's output files. The task stays."""
