@@ -10,7 +10,8 @@ from pathlib import Path
 import anyio
 import attrs
 
-from wiro_async._api.batch import Batch, BatchItem, RunRequest
+from wiro_async._api.batch.batch import Batch
+from wiro_async._api.batch.batch_items import BatchItem, RunRequest
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._demo.prompts import ONE, QUESTION, PictureSpec, picture_specs
 from wiro_async._demo.records import Answer, Picture, Totals, shown_money, shown_seconds

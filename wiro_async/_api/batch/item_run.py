@@ -21,7 +21,8 @@ from wiro_async._api.batch.budget import Budget, Reserve
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.batch.workers import Halted, Worker, Workers
 from wiro_async._api.batch_report.counters import Counters
-from wiro_async._api.journal import Entry, JournalWriter
+from wiro_async._api.journal.journal_entries import Entry
+from wiro_async._api.journal.journal_writer import JournalWriter
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._engine.background.user_callback import call_user
 from wiro_async._errors import (

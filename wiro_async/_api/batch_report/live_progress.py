@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO, TypeAlias
 
 import anyio
 import anyio.to_thread
+import attrs
 from anyio.abc import TaskGroup
 
 from wiro_async._api.batch_report.counters import BatchStats
@@ -39,7 +40,8 @@ class Display(Protocol):
         seconds: between two updates.
     """
 
-    seconds: float
+    @property
+    def seconds(self) -> float: ...
 
     async def show(self, stats: BatchStats) -> None:
         """Show these numbers."""
@@ -108,12 +110,12 @@ class LiveProgress:
                     await broken.close()
 
 
+@attrs.frozen
 class FunctionDisplay:
     """Calls a function of the user's."""
 
-    def __init__(self, listener: ProgressListener, seconds: float) -> None:
-        self._listener = listener
-        self.seconds = seconds
+    _listener: ProgressListener
+    seconds: float
 
     async def show(self, stats: BatchStats) -> None:
         await call_user(self._listener, stats)
@@ -122,12 +124,12 @@ class FunctionDisplay:
         """Do nothing."""
 
 
+@attrs.frozen
 class Lines:
     """Writes a line now and then, for logs and pipes."""
 
-    def __init__(self, stream: TextIO, seconds: float) -> None:
-        self._stream = stream
-        self.seconds = seconds
+    _stream: TextIO
+    seconds: float
 
     async def show(self, stats: BatchStats) -> None:
         def write() -> None:
@@ -140,12 +142,12 @@ class Lines:
         """Do nothing."""
 
 
+@attrs.frozen
 class LiveTable:
     """Stays in its place on a terminal. What the program prints appears above it."""
 
-    def __init__(self, live: Live, seconds: float) -> None:
-        self._live = live
-        self.seconds = seconds
+    _live: Live
+    seconds: float
 
     async def show(self, stats: BatchStats) -> None:
         def draw() -> None:

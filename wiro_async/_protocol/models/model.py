@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
@@ -12,8 +12,9 @@ import attrs
 
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.models.parameters import Parameter, parse_parameters
+from wiro_async._protocol.tasks.records import moment
 from wiro_async._protocol.values.json import JSON, encode
-from wiro_async._protocol.values.parsing import BLANKS, as_amount, as_dict, as_int, as_rows, as_text, as_texts, as_time
+from wiro_async._protocol.values.parsing import BLANKS, as_amount, as_dict, as_int, as_rows, as_text, as_texts
 from wiro_async._public import public
 
 Sort: TypeAlias = Literal["id", "relevance"]
@@ -68,12 +69,7 @@ class ModelStats:
 
 def parse_model_stats(stats: Mapping[str, JSON]) -> ModelStats:
     runs, successes, failures = (as_int(stats.get(f"{name}count")) or 0 for name in ("run", "success", "error"))
-    seconds = as_time(stats.get("lastruntime"))
-    try:
-        last = datetime.fromtimestamp(seconds, UTC) if seconds else None
-    except (ValueError, OverflowError, OSError):
-        last = None
-    return ModelStats(runs, successes, failures, last)
+    return ModelStats(runs, successes, failures, moment(stats.get("lastruntime")))
 
 
 @public
@@ -213,7 +209,6 @@ def tool_detail(slug: str) -> Request:
 
 
 def tool_explore() -> Request:
-    """`Tool/Explore`."""
     return Request("Tool/Explore")
 
 

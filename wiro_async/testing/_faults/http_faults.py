@@ -18,15 +18,12 @@ class Exchange(Protocol):
 
     async def answer(self, response: Response) -> None:
         """Send a response."""
-        ...
 
     async def write(self, message: Message) -> None:
         """Send one raw ASGI message."""
-        ...
 
     async def hang_up(self, *, reset: bool) -> None:
         """Close the connection: at once with a TCP reset, or after all sent bytes have left."""
-        ...
 
 
 class HttpFault(Protocol):
@@ -34,7 +31,6 @@ class HttpFault(Protocol):
 
     async def apply(self, exchange: Exchange, /) -> None:
         """Replace the normal handling of the request."""
-        ...
 
 
 @attrs.frozen

@@ -43,19 +43,15 @@ class Connection(Protocol):
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         """Call a function after some real seconds."""
-        ...
 
     def drop(self) -> None:
         """Close without a closing handshake."""
-        ...
 
     def close(self) -> None:
         """Close with a closing handshake."""
-        ...
 
     def freeze(self) -> None:
         """Never read or write again, but stay open."""
-        ...
 
 
 class SocketFault(Protocol):
@@ -120,16 +116,7 @@ class DropAfterAudio:
     frames: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        left = self.frames
-
-        def send(message: Outgoing) -> None:
-            nonlocal left
-            forward(message)
-            left -= message.binary
-            if left <= 0:
-                connection.drop()
-
-        return send
+        return _counting(self.frames, forward, connection.drop, lambda message: message.binary)
 
 
 @attrs.frozen
@@ -142,14 +129,18 @@ class HalfOpen:
         return _counting(self.after, forward, connection.freeze)
 
 
-def _counting(messages: int, forward: Forward, then: Callable[[], None]) -> Forward:
-    """Call `then` after this many task messages; with 0, right after the welcome."""
-    left = messages
+def _counting(
+    left: int,
+    forward: Forward,
+    then: Callable[[], None],
+    counts: Callable[[Outgoing], bool] = lambda message: message.ordinal >= 0,
+) -> Forward:
+    """Call `then` after this many messages that count, by default those of tasks; with 0, right after the welcome."""
 
     def send(message: Outgoing) -> None:
         nonlocal left
         forward(message)
-        left -= message.ordinal >= 0
+        left -= counts(message)
         if left <= 0:
             then()
 
