@@ -219,6 +219,12 @@ def is_file(value: object) -> bool:
     return isinstance(value, (File, os.PathLike)) or hasattr(value, "read")
 
 
+def has_file(value: object) -> bool:
+    """Whether this is something to upload, or a list with such an item."""
+    items = list_items(value)
+    return any(map(is_file, (value,) if items is None else items))
+
+
 def as_file(value: object) -> File:
     if isinstance(value, File):
         return value

@@ -40,7 +40,7 @@ class Window:
         self._unanswered = tuning.window_opening  # runs without a response that are allowed while no limit is known
         self._ceiling, self._ceiling_until = OPEN, 0.0  # the limit that the service named
         self._sent = 0
-        self._last_news = 0  # how many were sent when the last refusal came that told something
+        self._last_news = 0  # how many were sent when the last refusal came that said something new
         self._owed = 0.0  # fractions of slots to give up
         self._ends_needed, self._ends = tuning.window_min_growth, 0  # so many tasks must end before one more is tried
         self._is_growing = False
@@ -149,7 +149,7 @@ class Window:
         self._unanswered = OPEN
 
     def _is_news(self, number: int) -> bool:
-        """Whether a refused run was sent after the last refusal that told something. A burst is refused as one."""
+        """Whether a refused run was sent after the last refusal that said something new. A burst is refused as one."""
         if number <= self._last_news:
             return False
         self._last_news = self._sent

@@ -1,4 +1,4 @@
-"""How a task is named in requests."""
+"""How requests name a task."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class TaskRef:
 
     @property
     def key(self) -> str:
-        """What tells it from other tasks in this session."""
+        """Its name among the tasks of this session: the token, else the id."""
         return self.token or self.task_id or ""

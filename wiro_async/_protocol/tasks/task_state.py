@@ -1,6 +1,6 @@
 """The state of one task, and the events that follow from what is reported of it.
 
-Messages and states come from several sources, late, twice and in any order. The events must still tell one story: a
+Messages and states come from several sources, late, twice and in any order. The events must still make one story: a
 status never goes back, progress never shrinks, and the deltas of text add up to the text. So the state keeps the
 furthest that was reported and turns each report into what is new. https://wiro.ai/docs/websocket
 """

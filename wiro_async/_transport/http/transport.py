@@ -209,7 +209,7 @@ class RoundTrip:
             length = headers.get("Content-Length")
             content = self._upload = Upload(content, deadline, None if length is None else int(length))
         # The deadline ends every wait, over transports that know no timeouts too. Only that of connecting is left to
-        # the transport, which alone can tell that nothing was sent.
+        # the transport, which alone knows that nothing was sent.
         timeouts = {"connect": deadline.connect, "read": None, "write": None, "pool": None}
         self._request = build_request(library, method, url, headers, content, timeouts)
         self._response: httpx.Response

@@ -178,13 +178,9 @@ FAILING = ModelScript(
 )
 
 
-def _stick(inputs: RunInput) -> Script:
-    return Script(evenly(0.1, [Step(stage) for stage in OPENING]))
-
-
 STUCK = ModelScript(
     "emulator/stuck",
-    _stick,
+    lambda inputs: Script(evenly(0.1, [Step(stage) for stage in OPENING])),
     tool={"id": "616", "title": "Stuck", "description": "Starts and never ends.", "categories": ["test"]},
 )
 

@@ -9,7 +9,7 @@ from itertools import count
 import attrs
 
 from wiro_async.testing._json import Json
-from wiro_async.testing._scripts import OPENING, ModelScript, RunInput, Script, Step, evenly
+from wiro_async.testing._scripts import OPENING, ModelScript, Script, Step, evenly
 from wiro_async.testing._service.voice_session import FRAME_BYTES, SAMPLE_RATE, Voice
 
 FRAMES_A_TURN = 5
@@ -95,17 +95,12 @@ class Counting(Voice):
         self.line.end_turn(TURN_COST)
 
 
-def _opening(inputs: RunInput) -> tuple[Step, ...]:
-    opening = [Step(stage) for stage in OPENING]
-    opening.append(Step("task_stream_ready", stored=True))
-    return evenly(inputs.number("seconds", 1.0), opening)
-
-
 def _model(slug: str, number: str, voice: type[Voice], category: str, description: str, *items: Json) -> ModelScript:
+    opening = [*(Step(stage) for stage in OPENING), Step("task_stream_ready", stored=True)]
     seconds: dict[str, Json] = {"id": "seconds", "type": "float", "label": "Seconds", "default": "1.0"}
     return ModelScript(
         slug,
-        lambda inputs: Script(_opening(inputs), cost=Decimal(0), realtime=voice),
+        lambda inputs: Script(evenly(inputs.number("seconds", 1.0), opening), cost=Decimal(0), realtime=voice),
         required=("prompt",) if items else (),
         tool={
             "id": number,
