@@ -28,19 +28,14 @@ ANSWER_SECONDS = 4.0
 
 @attrs.frozen
 class Plan:
-    """What the demo does.
-
-    Attributes:
-        text_model: the model of the answer; None skips it.
-        paced: whether the models accept the emulator's own parameters, sizes and duration.
-    """
+    """What the demo does."""
 
     picture_model: str
-    text_model: str | None
+    text_model: str | None  # the model of the answer; None skips it
     pictures: int
     in_flight: int
     output: Path
-    paced: bool
+    paced: bool  # whether the models accept the emulator's own parameters, sizes and duration
 
 
 async def one_picture(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Picture, Totals]:

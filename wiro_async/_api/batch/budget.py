@@ -28,15 +28,11 @@ Estimator: TypeAlias = Callable[[RunRequest], Awaitable[Estimate]]
 
 @attrs.frozen(eq=False)
 class Reserve:
-    """Money kept for one run.
-
-    Attributes:
-        is_guess: whether nothing is known of its cost, so that all the rest is reserved.
-    """
+    """Money kept for one run."""
 
     model: str
     amount: Decimal
-    is_guess: bool
+    is_guess: bool  # whether nothing is known of its cost, so that all the rest is reserved
 
 
 class Budget:

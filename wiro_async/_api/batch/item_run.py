@@ -61,19 +61,13 @@ class BatchContext:
 
 @attrs.frozen(eq=False)
 class EndedItem:
-    """An ended item, and what only the batch needs to know of it.
-
-    Attributes:
-        began: the time at which it was sent or resumed; None if it was neither.
-        ended: the time of its end.
-        is_skipped: whether it was not tried because the budget was used up.
-    """
+    """An ended item, and what only the batch needs to know of it."""
 
     item: BatchItem
     entry: Entry | None
-    began: float | None
-    ended: float
-    is_skipped: bool
+    began: float | None  # the time at which it was sent or resumed; None if it was neither
+    ended: float  # the time of its end
+    is_skipped: bool  # whether it was not tried because the budget was used up
 
 
 @attrs.define(eq=False)

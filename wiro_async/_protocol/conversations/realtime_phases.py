@@ -58,36 +58,24 @@ class EndRequested:
 
 @attrs.frozen
 class TaskEnded:
-    """Task/Detail says that the task is over.
+    """Task/Detail says that the task is over."""
 
-    Attributes:
-        all_read: the socket has said so too, and everything before that was read.
-    """
-
-    all_read: bool
+    all_read: bool  # the socket has said so too, and everything before that was read
 
 
 @attrs.frozen
 class FrameRead:
-    """A frame was read.
+    """A frame was read."""
 
-    Attributes:
-        is_last: the socket has said that the task is over.
-    """
-
-    is_last: bool
+    is_last: bool  # the socket has said that the task is over
 
 
 @attrs.frozen
 class SocketLost:
-    """The socket was closed, or does not work.
-
-    Attributes:
-        is_expected: there are signs that the task is over.
-    """
+    """The socket was closed, or does not work."""
 
     error: Exception
-    is_expected: bool
+    is_expected: bool  # there are signs that the task is over
 
 
 @attrs.frozen
@@ -164,14 +152,10 @@ class Open:
 
 @attrs.frozen
 class Ending:
-    """The service is asked to end the session, and its task goes on until it has.
-
-    Attributes:
-        error: what those who read or send get.
-    """
+    """The service is asked to end the session, and its task goes on until it has."""
 
     reason: EndReason = EndReason.ENDED
-    error: Exception | None = None
+    error: Exception | None = None  # what those who read or send get
 
     def next(self, event: Event) -> Step:
         match event:
@@ -197,13 +181,9 @@ class Ending:
 
 @attrs.frozen
 class Draining:
-    """The task is over. Frames that are still on their way are read.
+    """The task is over. Frames that are still on their way are read."""
 
-    Attributes:
-        was_open: the model has ever taken audio.
-    """
-
-    was_open: bool = True
+    was_open: bool = True  # the model has ever taken audio
 
     def next(self, event: Event) -> Step:
         match event:
@@ -230,17 +210,11 @@ class Draining:
 
 @attrs.frozen
 class Disconnected:
-    """The socket is gone. Task/Detail says whether that was the end of the task or a loss.
+    """The socket is gone. Task/Detail says whether that was the end of the task or a loss."""
 
-    Attributes:
-        cause: why the socket is gone.
-        reason: why the session ends if the task turns out to be over in time.
-        error: what those who read or send get.
-    """
-
-    cause: Exception
-    reason: EndReason
-    error: Exception | None = None
+    cause: Exception  # why the socket is gone
+    reason: EndReason  # why the session ends if the task turns out to be over in time
+    error: Exception | None = None  # what those who read or send get
     was_open: bool = True
 
     def next(self, event: Event) -> Step:
@@ -268,14 +242,10 @@ class Disconnected:
 
 @attrs.frozen
 class Closed:
-    """Nothing more is sent or received. What came can still be read.
-
-    Attributes:
-        error: what those who read or send get; for a lost session, why its socket is gone.
-    """
+    """Nothing more is sent or received. What came can still be read."""
 
     reason: EndReason
-    error: Exception | None = None
+    error: Exception | None = None  # what those who read or send get; for a lost session, why its socket is gone
     was_open: bool = True
 
     def next(self, event: Event) -> Step:

@@ -21,13 +21,9 @@ LATE = frozenset({404, 408, 425, 429, *range(500, 600)})  # a new output's URL m
 
 @attrs.frozen
 class Receive:
-    """Read the response's body.
+    """Read the response's body."""
 
-    Attributes:
-        starts_over: it begins at the file's first byte. Discard what was received before.
-    """
-
-    starts_over: bool = False
+    starts_over: bool = False  # it begins at the file's first byte. Discard what was received before.
 
 
 @attrs.frozen
@@ -37,14 +33,10 @@ class Complete:
 
 @attrs.frozen
 class Late:
-    """The file is not there yet, or its server is busy.
-
-    Attributes:
-        retry_after: seconds that the server asks to wait.
-    """
+    """The file is not there yet, or its server is busy."""
 
     reason: str
-    retry_after: float | None = None
+    retry_after: float | None = None  # seconds that the server asks to wait
 
 
 @attrs.frozen
@@ -63,13 +55,9 @@ class Wrong:
 
 @attrs.frozen
 class Refused:
-    """Another attempt would end alike.
+    """Another attempt would end alike."""
 
-    Attributes:
-        problem: the end of a sentence that begins with the file's URL.
-    """
-
-    problem: str
+    problem: str  # the end of a sentence that begins with the file's URL
 
 
 Failure: TypeAlias = Late | Broken | Wrong | Refused

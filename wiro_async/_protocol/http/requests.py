@@ -21,19 +21,12 @@ ONE = (str, bytes, bytearray, memoryview)  # sequences that are one value
 
 @attrs.frozen
 class Request:
-    """One call, before it is signed and sent.
+    """One call, before it is signed and sent."""
 
-    Args:
-        path: below the base URL, percent-encoded.
-        body: the JSON body, if it is not multipart.
-        parts: the fields and files of a multipart body.
-        repeatable: whether the request is idempotent.
-    """
-
-    path: str
-    body: bytes = attrs.field(default=b"{}", repr=False)
-    parts: tuple[Part, ...] | None = attrs.field(default=None, repr=False)
-    repeatable: bool = True
+    path: str  # below the base URL, percent-encoded
+    body: bytes = attrs.field(default=b"{}", repr=False)  # the JSON body, if it is not multipart
+    parts: tuple[Part, ...] | None = attrs.field(default=None, repr=False)  # the fields and files of a multipart body
+    repeatable: bool = True  # whether the request is idempotent
 
     @property
     def endpoint(self) -> str:

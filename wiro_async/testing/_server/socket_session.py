@@ -44,17 +44,13 @@ async def serve_socket(service: Service, socket: WebSocket) -> None:
 
 @attrs.define(eq=False)
 class SocketSession:
-    """An open connection and the tasks that it has registered.
-
-    Attributes:
-        forward: sends a message, through all faults of the connection.
-    """
+    """An open connection and the tasks that it has registered."""
 
     service: Service
     connection: SocketConnection
     record: SocketRecord
     faults: Sequence[SocketFault]
-    forward: Forward = attrs.field(init=False)
+    forward: Forward = attrs.field(init=False)  # sends a message, through all faults of the connection
     _tasks: dict[str, tuple[EmulatedTask, Listener]] = attrs.field(
         factory=dict[str, tuple[EmulatedTask, Listener]], init=False
     )

@@ -45,12 +45,6 @@ class EmulatedTask:
     """One run: its script, its status, its outputs and its listeners.
 
     The history of statuses lets a lagging Task/Detail show the past.
-
-    Attributes:
-        parameters: as Task/Detail shows them.
-        sent: as the client sent them.
-        ordinal: number of tasks that were created before this one.
-        details: number of Task/Detail requests for this task.
     """
 
     id: str
@@ -58,16 +52,16 @@ class EmulatedTask:
     model: ModelScript
     script: Script
     generation: Generation
-    parameters: Mapping[str, Json]
+    parameters: Mapping[str, Json]  # as Task/Detail shows them
     callback_url: str = ""
     project_id: str = "716"
-    ordinal: int = 0
-    sent: Mapping[str, Json] = attrs.field(factory=dict[str, Json])
+    ordinal: int = 0  # number of tasks that were created before this one
+    sent: Mapping[str, Json] = attrs.field(factory=dict[str, Json])  # as the client sent them
     created: float = attrs.field(factory=time.time)
     history: list[tuple[float, str]] = attrs.field(init=False)
     log: list[tuple[float, str, str]] = attrs.field(factory=list[tuple[float, str, str]], init=False)
     outputs: tuple[StoredFile | RawOutput, ...] = attrs.field(default=(), init=False)
-    details: int = attrs.field(default=0, init=False)
+    details: int = attrs.field(default=0, init=False)  # number of Task/Detail requests for this task
     _listeners: dict[Listener, None] = attrs.field(factory=dict[Listener, None], init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -15,12 +15,7 @@ RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 @attrs.define(eq=False)
 class StoredFile:
-    """A file whose URL holds its access key.
-
-    Attributes:
-        task: ordinal of the task that made the file; None for uploads.
-        misses: number of 404 responses sent while a fault hides the file.
-    """
+    """A file whose URL holds its access key."""
 
     name: str
     content_type: str
@@ -29,10 +24,10 @@ class StoredFile:
     access_key: str
     id: str
     size: int
-    task: int | None = None
+    task: int | None = None  # ordinal of the task that made the file; None for uploads
     parent_id: str = ""
     added: float = attrs.field(factory=time.time)
-    misses: int = 0
+    misses: int = 0  # number of 404 responses sent while a fault hides the file
 
     def count_miss(self) -> None:
         self.misses += 1
