@@ -36,20 +36,13 @@ class Reserve:
 
 
 class Budget:
-    """Lets runs through while they fit.
-
-    Attributes:
-        limit: US dollars.
-        spent: US dollars billed. A run whose end was not seen counts with what was reserved for it.
-        reserved: US dollars reserved for the runs in flight.
-        in_flight: how many runs these are.
-    """
+    """Lets runs through while they fit."""
 
     def __init__(self, limit: Decimal, estimator: Estimator) -> None:
-        self.limit = limit
-        self.spent = Decimal(0)
-        self.reserved = Decimal(0)
-        self.in_flight = 0
+        self.limit = limit  # US dollars
+        self.spent = Decimal(0)  # US dollars billed. A run whose end was not seen counts with what was reserved for it.
+        self.reserved = Decimal(0)  # US dollars reserved for the runs in flight
+        self.in_flight = 0  # how many runs these are
         self._estimator = estimator
         self._is_exhausted = False
         self._spendings: dict[str, Spending] = {}

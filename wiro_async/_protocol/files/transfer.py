@@ -75,16 +75,12 @@ class Transfer:
     Args:
         size: bytes that it should have by the service's record, if known.
         cap: the most bytes that it may have, None for no limit.
-
-    Attributes:
-        received: bytes that have arrived.
-        total: bytes that it has by its server, if known.
     """
 
     size: int | None = None
     cap: int | None = None
-    received: int = attrs.field(default=0, init=False)
-    total: int | None = attrs.field(default=None, init=False)
+    received: int = attrs.field(default=0, init=False)  # bytes that have arrived
+    total: int | None = attrs.field(default=None, init=False)  # bytes that it has by its server, if known
     _source: Offer | None = attrs.field(default=None, init=False)  # the response that sent the first byte
     _takes_parts: bool = attrs.field(default=True, init=False)
     _skip: int = attrs.field(default=0, init=False)

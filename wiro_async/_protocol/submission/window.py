@@ -24,19 +24,14 @@ class Window:
 
     Args:
         most: never more slots than this; None leaves it to the service.
-
-    Attributes:
-        level: how many slots there are now; infinite while no limit is known.
-        used: slots that are taken, with or without a task.
-        running: those with a task.
     """
 
     def __init__(self, tuning: Tuning, most: int | None = None) -> None:
         self._tuning = tuning
         self._most = OPEN if most is None else float(most)
-        self.level = self._most
-        self.used = 0
-        self.running = 0
+        self.level = self._most  # how many slots there are now; infinite while no limit is known
+        self.used = 0  # slots that are taken, with or without a task
+        self.running = 0  # those with a task
         self._unanswered = tuning.window_opening  # runs without a response that are allowed while no limit is known
         self._ceiling, self._ceiling_until = OPEN, 0.0  # the limit that the service named
         self._sent = 0

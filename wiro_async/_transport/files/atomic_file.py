@@ -33,14 +33,10 @@ MAX_NAME_SHOWN = 30  # characters of the name in the temporary one; each takes f
 
 
 class AtomicFile:
-    """A file that is being written.
-
-    Attributes:
-        path: its path. Final once `atomic_file` has ended: until then another file may take the name.
-    """
+    """A file that is being written."""
 
     def __init__(self, path: Path, part: PartialFile) -> None:
-        self.path = path
+        self.path = path  # final once `atomic_file` has ended: until then another file may take the name
         self._part = part
         self._chunks: list[bytes] = []
         self._size = 0

@@ -30,13 +30,10 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
 
     Args:
         tunnel_handshakes: how many TLS handshakes a tunnel through a proxy takes; 0 without a tunnel.
-
-    Attributes:
-        stream: the latest connection.
     """
 
     def __init__(self, tunnel_handshakes: int) -> None:
-        self.stream: TcpStream | None = None
+        self.stream: TcpStream | None = None  # the latest connection
         self._tunnel_handshakes = tunnel_handshakes
 
     async def connect_tcp(

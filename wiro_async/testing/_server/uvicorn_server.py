@@ -96,15 +96,11 @@ class SocketConnection(WebSocketsSansIOProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which stops at once when asked instead of polling a flag.
-
-    Attributes:
-        stop: set it to stop the server.
-    """
+    """uvicorn's server, which stops at once when asked instead of polling a flag."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self.stop = asyncio.Event()
+        self.stop = asyncio.Event()  # set it to stop the server
         self._on_ready = on_ready
 
     async def main_loop(self) -> None:
