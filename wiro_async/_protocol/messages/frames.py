@@ -11,14 +11,7 @@ import attrs
 from wiro_async._protocol.messages.lazy_text import parse_text_head
 from wiro_async._protocol.messages.text_snapshot import TEXT_KEYS, TextSnapshot
 from wiro_async._protocol.tasks import status as states
-from wiro_async._protocol.tasks.events import (
-    CostUpdate,
-    LogLine,
-    Progress,
-    Raw,
-    TaskEvent,
-    UnknownEvent,
-)
+from wiro_async._protocol.tasks.events import CostUpdate, LogLine, Progress, Raw, TaskEvent, UnknownEvent
 from wiro_async._protocol.tasks.records import decoded
 from wiro_async._protocol.values.json import JSON, decode_or_none, encode
 from wiro_async._protocol.values.parsing import as_dict, as_float, as_int, as_seconds, as_text
@@ -112,7 +105,6 @@ def parse_progress(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progre
 
 
 def parse_cost(raw: Raw, status: str) -> CostUpdate:
-    """Parse a `task_cost` message, which has its costs at the top level."""
     return CostUpdate(as_text(raw.get("turnCost")), as_text(raw.get("cumulativeCost")), status=status, raw=raw)
 
 

@@ -1,4 +1,4 @@
-"""Records of what the service keeps. Every one holds its `raw` mapping, so nothing is lost."""
+"""Records that the service keeps. Each one holds its `raw` mapping, so nothing is lost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ class OutputRecord:
 
 
 def parse_task_output(entry: Mapping[str, JSON]) -> OutputRecord:
-    """The record of one entry."""
     content = entry.get("content")
     return OutputRecord(
         url=as_text_or_none(entry.get("url")),
@@ -63,10 +62,10 @@ class TaskInfo:
         status: such as "task_output"; the set is open.
         exit_code: 0 for success; None while the task runs, or if it was not reported.
         parameters: the inputs as the service echoes them, mostly as text.
-        outputs: what it has made.
-        created_at, started_at, ended_at: times in UTC, None where not reached.
-        elapsed: seconds it ran.
-        cost: what it was billed, in US dollars.
+        outputs: files and texts that it made.
+        created_at, started_at, ended_at: times in UTC, None if not reached.
+        elapsed: seconds that it ran.
+        cost: US dollars billed.
         log, error_log: what it wrote to its standard output and standard error.
         raw: the service's own record.
     """
@@ -104,7 +103,6 @@ class TaskInfo:
 
 
 def parse_task(record: Mapping[str, JSON]) -> TaskInfo:
-    """The record of one entry of a `tasklist`."""
     get = record.get
     return TaskInfo(
         id=as_text(get("id")) or as_text(get("taskid")),
@@ -127,14 +125,14 @@ def parse_task(record: Mapping[str, JSON]) -> TaskInfo:
 
 @attrs.frozen
 class Submitted:
-    """The answer to a run: the ids of the task that was made."""
+    """The response to a run: the ids of the task that was made."""
 
     task_id: str
     token: str | None = attrs.field(repr=False)
 
     @classmethod
     def from_wire(cls, answer: Mapping[str, JSON]) -> Submitted | None:
-        """The ids of an answer to Run; None where it holds none."""
+        """The ids in a response to Run; None if there are none."""
         task_id, token = as_text(answer.get("taskid")), as_text_or_none(answer.get("socketaccesstoken"))
         return cls(task_id, token) if task_id or token else None
 

@@ -33,7 +33,6 @@ class VoiceSession:
 
     @property
     def task(self) -> EmulatedTask:
-        """The task of the session."""
         return self._player.task
 
     def begin(self) -> None:
