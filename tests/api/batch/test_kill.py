@@ -1,4 +1,4 @@
-"""Batches killed with -9 at random moments, and started again. `pytest tests/batch --kills 50` kills more of them."""
+"""Batches killed with -9 at random moments, and started again. `pytest tests/api/batch --kills 50` kills more of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kill.py"
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "kill.py"
 ITEMS = 60
 DEFAULT = 2
 
