@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 from weakref import WeakSet
 
 import attrs
@@ -34,7 +34,7 @@ settings.register_profile("quick", max_examples=40, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-HURRIED = Tuning(
+SHORT_TIMING = Tuning(
     poll_first=0.05,
     poll_silence=0.1,
     poll_min=0.02,
@@ -49,6 +49,9 @@ HURRIED = Tuning(
 )
 STEP = 0.02  # seconds of sleep at a time, so that a stall cannot hide in a long sleep
 SLACK = 0.01  # seconds by which a sleep, or the work between two sleeps, may be late
+
+
+Generation: TypeAlias = Literal["mixed", "older", "newer"]
 
 
 class Until(Protocol):
@@ -240,31 +243,40 @@ def tuned(request: pytest.FixtureRequest, tuning: Tuning) -> Tuning:
 
 
 @pytest.fixture
+def generation() -> Generation:
+    """The generation of the emulator's socket messages: with the token and with the id in turns."""
+    return "mixed"
+
+
+@pytest.fixture
 def emulator(
-    request: pytest.FixtureRequest, tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tls_context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    generation: Generation,
 ) -> Iterator[WiroEmulator]:
     """A new emulator at fifty times the speed."""
     monkeypatch.setattr(Tls, "context", tls_context)
-    with WiroEmulator(speed=50, tuning=tuned(request, Tuning())) as running:
+    with WiroEmulator(speed=50, generation=generation, tuning=tuned(request, Tuning())) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def wiro(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
+async def wiro(emulator: WiroEmulator, short_timing: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session with the emulator."""
     async with AsyncWiro(**emulator.options()) as session:
         yield session
 
 
 @pytest_asyncio.fixture
-async def patient(emulator: WiroEmulator) -> AsyncIterator[AsyncWiro]:
+async def default_session(emulator: WiroEmulator) -> AsyncIterator[AsyncWiro]:
     """A session with the default timing."""
     async with AsyncWiro(**emulator.options()) as session:
         yield session
 
 
 @pytest_asyncio.fixture
-async def polling(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
+async def polling(emulator: WiroEmulator, short_timing: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session that never opens a socket."""
     async with AsyncWiro(**emulator.options(), updates="polling") as session:
         yield session
@@ -284,9 +296,9 @@ def until() -> Until:
 
 
 @pytest.fixture
-def hurried(request: pytest.FixtureRequest) -> Tuning:
+def short_timing(request: pytest.FixtureRequest) -> Tuning:
     """Short timing: waits of seconds take hundredths. Sessions with `emulator` use it."""
-    tuning = tuned(request, HURRIED)
+    tuning = tuned(request, SHORT_TIMING)
     if "emulator" in request.fixturenames:
         request.getfixturevalue("emulator").tuning = tuning
     return tuning

@@ -21,7 +21,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:```text\n(.*?)^```$)?", TEXT, re
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="only where the page is")
-async def test_the_page(hurried: Tuning, printed: Printed) -> None:
+async def test_the_page(short_timing: Tuning, printed: Printed) -> None:
     """Every block runs, every shown output is the real one."""
     writer = next(model for model in STANDARD if model.slug == "emulator/writer")
     with WiroEmulator(models=[attrs.evolve(writer, slug="openai/gpt-5-2")], speed=50) as emulator:

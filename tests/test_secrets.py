@@ -58,14 +58,14 @@ HTML = "<html>Your request: x-api-key: {key} GET {url} {key}</html>"
 
 
 @pytest.fixture
-def server(tls_context: object, hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> Iterator[WiroEmulator]:
+def server(tls_context: object, short_timing: Tuning, monkeypatch: pytest.MonkeyPatch) -> Iterator[WiroEmulator]:
     """An emulator with secrets that are no words."""
     monkeypatch.setattr("wiro_async._transport.network.tls.Tls.context", tls_context)
     key, secret = f"wk-{secrets.token_hex(16)}", f"ws-{secrets.token_hex(16)}"
     url = "https://cdn1.wiro.ai/ACCESSKEY0123456789abcdef/0.png"
     steps = [Step("task_error", "", log=f"could not read {url}\n", error=f"could not read {url}\n")]
     leaky = ModelScript("emulator/leaky", lambda given: Script(timeline(3, steps), exit_code="1"))
-    tuning = attrs.evolve(hurried, download_pause=0.001, download_max_pause=0.002)
+    tuning = attrs.evolve(short_timing, download_pause=0.001, download_max_pause=0.002)
     with WiroEmulator(api_key=key, api_secret=secret, models=[leaky], speed=50, tuning=tuning) as emulator:
         yield emulator
 

@@ -187,7 +187,7 @@ async def test_a_view_adds_headers(emulator: WiroEmulator) -> None:
     assert [sent[f"x-{name}"] for name in "abc"] == ["1", "2", "3"]
 
 
-async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: AsyncWiro, hurried: Tuning) -> None:
+async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: AsyncWiro, short_timing: Tuning) -> None:
     """A polling view of a session opens no socket."""
     assert (await wiro.with_options(updates="polling").run("emulator/sleeper", QUICK)).succeeded
     assert not emulator.ledger.sockets
@@ -311,12 +311,13 @@ async def test_a_forgotten_session_warns(emulator: WiroEmulator) -> None:
     """A session that is dropped while open names what was forgotten."""
     wiro = AsyncWiro(**emulator.options())
     await wiro.__aenter__()
-    engine = wiro._engine
+    host = next(task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
     forgotten = [wiro]
     del wiro
     with pytest.warns(ResourceWarning, match="not closed"):
         forgotten.clear()
-    await engine.aclose()
+    host.cancel()  # as the end of a program does
+    await asyncio.wait([host])
 
 
 async def test_views_and_unused_sessions_do_not_warn(wiro: AsyncWiro) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import warnings
 from typing import Any
@@ -75,19 +76,20 @@ async def test_a_view_of_an_open_session_leaves_it_open(emulator: WiroEmulator, 
     assert (await wiro.run("emulator/sleeper", {"seconds": 1})).succeeded
 
 
-async def test_a_forgotten_session_of_a_view_is_told(emulator: WiroEmulator) -> None:
-    """The view keeps its session, which warns when both are gone."""
+async def test_a_forgotten_session_of_a_view_warns(emulator: WiroEmulator) -> None:
+    """The view keeps its session. The session warns when both are deleted."""
     view = AsyncWiro(**emulator.options()).with_options(timeout=30)
-    engine = view._engine
-    await engine.open()
-    with warnings.catch_warnings(record=True) as told:
+    await view.__aenter__()
+    host = next(task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         del view
         gc.collect()
-    assert ["was not closed" in str(warning.message) for warning in told if warning.category is ResourceWarning] == [
+    assert ["was not closed" in str(warning.message) for warning in warned if warning.category is ResourceWarning] == [
         True
     ]
-    await engine.aclose()
+    host.cancel()  # as the end of a program does
+    await asyncio.wait([host])
 
 
 def test_inputs_beside_requests_are_refused() -> None:

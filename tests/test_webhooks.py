@@ -42,9 +42,9 @@ SECRET = "a secret that is long enough"
 
 
 @pytest.fixture(autouse=True)
-def slow_polls(emulator: WiroEmulator, hurried: Tuning, request: pytest.FixtureRequest) -> None:
+def slow_polls(emulator: WiroEmulator, short_timing: Tuning, request: pytest.FixtureRequest) -> None:
     """Only a callback can end a wait in time. Callbacks are confirmed quickly."""
-    slow = attrs.evolve(hurried, poll_silence=1000.0, poll_max_silence=1000.0, callback_confirm=0.02)
+    slow = attrs.evolve(short_timing, poll_silence=1000.0, poll_max_silence=1000.0, callback_confirm=0.02)
     for mark in request.node.iter_markers("tuning"):
         slow = attrs.evolve(slow, **mark.kwargs)
     emulator.tuning = slow

@@ -19,7 +19,7 @@ BeOdd: TypeAlias = Callable[[WiroEmulator, Random, float], None]
 RUNS = int(os.environ.get("WIRO_TEST_CHAOS_RUNS", "2000"))
 RUNS_PER_SESSION = 250
 FIRST_SEED = 1
-IMPATIENT = Tuning(
+CHAOS_TIMING = Tuning(
     search_grace=2.0,
     search_pause=0.05,
     search_max_pause=0.2,
@@ -62,9 +62,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def impatient(request: pytest.FixtureRequest) -> Tuning:
+def chaos_timing(request: pytest.FixtureRequest) -> Tuning:
     """Short timing, so that hundreds of faults fit into seconds. Sessions with `emulator` have it."""
-    tuning = IMPATIENT
+    tuning = CHAOS_TIMING
     for mark in request.node.iter_markers("tuning"):
         tuning = attrs.evolve(tuning, **mark.kwargs)
     if "emulator" in request.fixturenames:

@@ -134,12 +134,12 @@ async def test_3_cancelled_during_the_submit(
 
 
 async def test_3_cancelled_during_a_submit_whose_response_is_lost(
-    emulator: WiroEmulator, impatient: AsyncWiro, until: Until
+    emulator: WiroEmulator, quick_session: AsyncWiro, until: Until
 ) -> None:
     """The task is searched for and stopped."""
     emulator.faults.http("Run/*", ResetAfter())
     emulator.faults.list_lag = 0.2
-    await by_cancel(impatient.run(STUCK), lambda: until(lambda: emulator.ledger.submissions))
+    await by_cancel(quick_session.run(STUCK), lambda: until(lambda: emulator.ledger.submissions))
     await until(lambda: statuses(emulator) == ["task_cancel"], 6)
 
 

@@ -77,7 +77,7 @@ async def test_4_request_of_one_call(emulator: WiroEmulator, wiro: AsyncWiro, wa
 )
 @pytest.mark.parametrize("mode", ["auto", "polling"])
 async def test_4_the_phases(
-    emulator: WiroEmulator, wiro: AsyncWiro, hurried: Tuning, phase: str, model: str, options: Any, mode: Any
+    emulator: WiroEmulator, wiro: AsyncWiro, short_timing: Tuning, phase: str, model: str, options: Any, mode: Any
 ) -> None:
     """The error says which timeout passed, its length, the last status and the task."""
     began = time.monotonic()
@@ -213,7 +213,9 @@ async def test_4_every_call_has_a_timeout(emulator: WiroEmulator, wiro: AsyncWir
     ],
     ids=["stream", "submit", "batch"],
 )
-async def test_4_no_call_waits_for_a_slot_indefinitely(emulator: WiroEmulator, hurried: Tuning, call: Call) -> None:
+async def test_4_no_call_waits_for_a_slot_indefinitely(
+    emulator: WiroEmulator, short_timing: Tuning, call: Call
+) -> None:
     """The time before there is a task counts."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
         await wiro.submit(STUCK)

@@ -46,7 +46,7 @@ async def test_9_closing_ends_pauses_between_attempts(emulator: WiroEmulator, un
 
 
 async def test_9_after_closing_nothing_is_left(
-    emulator: WiroEmulator, hurried: Tuning, until: Until, open_files: Callable[[], set[str]], tmp_path: Path
+    emulator: WiroEmulator, short_timing: Tuning, until: Until, open_files: Callable[[], set[str]], tmp_path: Path
 ) -> None:
     """No task, socket, connection or file is left, even if everything was left half-way."""
     before = open_files()

@@ -37,10 +37,10 @@ def statuses(emulator: WiroEmulator) -> list[str]:
 
 
 async def test_an_answer_and_a_picture(
-    unhurried: WiroEmulator, serving: Serving, browsing: Browsing, wiro: AsyncWiro
+    slow_emulator: WiroEmulator, serving: Serving, browsing: Browsing, wiro: AsyncWiro
 ) -> None:
     """The text grows, the thinking is folded, the bar fills, and at the end both are complete."""
-    async with serving(unhurried) as url, browsing() as tab:
+    async with serving(slow_emulator) as url, browsing() as tab:
         await tab.goto(url)
         await tab.js(WATCH)
         await tab.ask("Tides & <b>storms</b>")

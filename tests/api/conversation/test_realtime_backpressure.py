@@ -147,9 +147,9 @@ async def heard(session: RealtimeSession) -> tuple[bytes, list[TaskEvent]]:
     return bytes(audio), others
 
 
-async def test_a_slow_reader_slows_the_service(network: Network, hurried: Tuning) -> None:
+async def test_a_slow_reader_slows_the_service(network: Network, short_timing: Tuning) -> None:
     """While nobody reads, the socket is not read either. Nothing is lost."""
-    with WiroEmulator(speed=50, models=[speaking("emulator/flood", Flood)], tuning=hurried) as emulator:
+    with WiroEmulator(speed=50, models=[speaking("emulator/flood", Flood)], tuning=short_timing) as emulator:
         options = emulator.options()
         options["socket_url"] = await network.start(options["socket_url"])
         async with AsyncWiro(**options) as wiro, wiro.realtime("emulator/flood") as session:
@@ -164,9 +164,9 @@ async def test_a_slow_reader_slows_the_service(network: Network, hurried: Tuning
 
 
 @pytest.mark.tuning(realtime_last_words=0.1)
-async def test_a_reader_who_is_slower_than_the_end(hurried: Tuning, until: Until) -> None:
+async def test_a_reader_who_is_slower_than_the_end(short_timing: Tuning, until: Until) -> None:
     """Everything can be read to the last event, long after the task is over."""
-    with WiroEmulator(speed=50, models=[speaking("emulator/rush", Rush)], tuning=hurried) as emulator:
+    with WiroEmulator(speed=50, models=[speaking("emulator/rush", Rush)], tuning=short_timing) as emulator:
         emulator.faults.socket(Deaf())
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime("emulator/rush") as session:
             await until(lambda: session.is_over)
@@ -200,7 +200,7 @@ async def test_nobody_ever_reads(wiro: AsyncWiro) -> None:
             await talk(session)
 
 
-async def test_an_end_in_time(emulator: WiroEmulator, network: Network, hurried: Tuning) -> None:
+async def test_an_end_in_time(emulator: WiroEmulator, network: Network, short_timing: Tuning) -> None:
     """The timeout of `end` holds also while the network takes no audio."""
     options = emulator.options()
     options["socket_url"] = await network.start(options["socket_url"])

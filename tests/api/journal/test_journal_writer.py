@@ -221,7 +221,9 @@ async def test_a_batch_that_cannot_begin(
 
 
 @pytest.mark.tuning(submit_answer_wait=0.05, submit_search_wait=0.0)
-async def test_started_again_before_the_last_response(emulator: WiroEmulator, hurried: Tuning, journal: Path) -> None:
+async def test_started_again_before_the_last_response(
+    emulator: WiroEmulator, short_timing: Tuning, journal: Path
+) -> None:
     """In the same session a second batch waits until the first one has settled the run that it was sending."""
     emulator.faults.http("Run/*", DelayAnswer(0.6), times=1)
     emulator.faults.http("Task/List", DelayAnswer(0.4), times=1)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
 from wiro_async import APIError, AsyncWiro, NotFoundError, TaskHandle, Tuning
 from wiro_async.testing import Respond, WiroEmulator
+
+if TYPE_CHECKING:
+    from tests.conftest import Until
 
 QUICK = {"seconds": 3, "events": 9}
 
@@ -47,18 +52,19 @@ async def test_by_status(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.parametrize("oldest_first", [False, True])
-async def test_by_time(emulator: WiroEmulator, oldest_first: bool) -> None:
-    """Older tasks are not given, and newest first not even fetched."""
+async def test_by_time(emulator: WiroEmulator, until: Until, oldest_first: bool) -> None:
+    """Older tasks are left out. With the newest first, their pages are not even fetched."""
     emulator.tuning = Tuning(page_size=2)
     async with AsyncWiro(**emulator.options()) as wiro:
-        ids = await made(wiro, 6)
-        for task in list(emulator._service.tasks.values())[:3]:
-            task.created -= 3600
-        since = datetime.now(UTC) - timedelta(minutes=1)
+        ids = await made(wiro, 3)
+        start = int(time.time()) + 1  # the service reports whole seconds
+        await until(lambda: time.time() >= start)
+        ids += await made(wiro, 3)
+        since = datetime.fromtimestamp(start, UTC)
         found = [task.id async for task in wiro.tasks.list(since=since, oldest_first=oldest_first)]
         assert sorted(found) == ids[3:]
         assert emulator.ledger.count("Task/List") == (4 if oldest_first else 2)
-        local = datetime.now() - timedelta(minutes=1)  # noqa: DTZ005
+        local = since.astimezone().replace(tzinfo=None)
         assert [task.id async for task in wiro.tasks.list(since=local)] == ids[:2:-1]
 
 

@@ -390,7 +390,7 @@ async def test_a_session_closed_while_following(emulator: WiroEmulator, until: U
     assert caught.value.token == task.token
 
 
-async def test_an_old_handle_is_asked_about_at_once(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_an_old_handle_is_asked_about_at_once(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
     """A task submitted a while ago may be over, so nobody waits for a message that will not come."""
     emulator.faults.socket(Mute())
     async with AsyncWiro(**emulator.options()) as wiro:

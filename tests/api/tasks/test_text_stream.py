@@ -57,7 +57,7 @@ def gathered(deltas: list[TextDelta | TextReset]) -> dict[str, str]:
 @pytest.mark.parametrize("progress", ["auto", "sse", "polling"])
 @pytest.mark.parametrize("manner", ["growing", "rewriting", "late", "wrapped"])
 async def test_every_manner_of_writing(
-    emulator: WiroEmulator, hurried: Tuning, progress: UpdateMode, manner: str
+    emulator: WiroEmulator, short_timing: Tuning, progress: UpdateMode, manner: str
 ) -> None:
     """However a model tells its text, and wherever from: the pieces are the result's text, without any tags."""
     async with (

@@ -48,7 +48,7 @@ def statuses(emulator: WiroEmulator) -> list[str]:
 
 
 @pytest_asyncio.fixture
-async def one_at_a_time(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
+async def one_at_a_time(emulator: WiroEmulator, short_timing: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session with a single slot."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as session:
         yield session
@@ -61,7 +61,7 @@ async def assert_no_slot_is_kept(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.tuning(search_page=2)
-async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """A lost run may be pages away, behind what others made meanwhile."""
     emulator.faults.list_lag = 0.2
     emulator.faults.http("Run/*", ResetAfter())
@@ -74,7 +74,7 @@ async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, hurried
 
 
 @pytest.mark.tuning(search_page=1, clock_skew=-3600.0)
-async def test_the_search_ends_at_what_is_too_old(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_the_search_ends_at_what_is_too_old(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """Tasks from before the run was sent are not looked through."""
     async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=0.5)) as wiro:
         await wiro.submit(STUCK)
@@ -118,9 +118,9 @@ async def test_unfollowed_tasks_are_bounded() -> None:
 
 
 @pytest.mark.tuning(refusal_grace_known=0.2, window_other_probe=600.0)
-async def test_slots_of_vanished_tasks_are_given_back(hurried: Tuning) -> None:
+async def test_slots_of_vanished_tasks_are_given_back(short_timing: Tuning) -> None:
     """If a task that nobody follows cannot be read, its slot is not kept indefinitely."""
-    with WiroEmulator(speed=50, balance=Decimal(1000), tuning=hurried) as emulator:
+    with WiroEmulator(speed=50, balance=Decimal(1000), tuning=short_timing) as emulator:
         async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
             held = await wiro.submit(STUCK)
             gone = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
@@ -131,7 +131,9 @@ async def test_slots_of_vanished_tasks_are_given_back(hurried: Tuning) -> None:
                 assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
-async def test_checking_slots_opens_no_socket_in_a_polling_session(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_checking_slots_opens_no_socket_in_a_polling_session(
+    emulator: WiroEmulator, short_timing: Tuning
+) -> None:
     """Tasks that nobody follows are polled, too."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
         await wiro.submit("emulator/sleeper", SHORT)
@@ -140,9 +142,9 @@ async def test_checking_slots_opens_no_socket_in_a_polling_session(emulator: Wir
 
 
 @pytest.mark.tuning(window_other_probe=600.0)
-async def test_no_more_slots_than_the_limit_are_kept(hurried: Tuning) -> None:
+async def test_no_more_slots_than_the_limit_are_kept(short_timing: Tuning) -> None:
     """Once a limit is known, older tasks than it allows must be over."""
-    with WiroEmulator(speed=50, balance=Decimal(29), tuning=hurried) as emulator:
+    with WiroEmulator(speed=50, balance=Decimal(29), tuning=short_timing) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro:
             for _ in range(6):
                 await (await wiro.submit("emulator/sleeper", SHORT)).cancel()
@@ -189,7 +191,7 @@ async def test_a_run_that_cannot_be_sent_gives_its_slot_back(one_at_a_time: Asyn
 
 
 @pytest.mark.tuning(max_submissions=2)
-async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
     """So many are sent at once; who leaves that queue leaves nothing behind."""
     emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
     async with AsyncWiro(**emulator.options(), max_concurrency=4) as wiro:
@@ -209,7 +211,7 @@ async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, hurrie
 
 
 @pytest.mark.tuning(max_submissions=2)
-async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
     """Those behind are told, and not sent any more."""
     emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
     wiro = AsyncWiro(**emulator.options(), max_concurrency=4)
@@ -222,7 +224,7 @@ async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: 
 
 
 @pytest.mark.tuning(submit_answer_wait=0.1)
-async def test_closed_while_nothing_answers(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_closed_while_nothing_answers(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
     """An answer is awaited for so long only."""
     emulator.faults.http("Run/*", Delay(1.0))
     wiro = AsyncWiro(**emulator.options())
@@ -235,7 +237,7 @@ async def test_closed_while_nothing_answers(emulator: WiroEmulator, hurried: Tun
 
 
 async def test_closed_in_the_moment_of_an_answer(
-    emulator: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
+    emulator: WiroEmulator, short_timing: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is there and the caller has not woken up: the task is stopped, for it is nobody's."""
     wiro = AsyncWiro(**emulator.options())
@@ -322,7 +324,9 @@ async def test_a_stop_outlives_faults(emulator: WiroEmulator, wiro: AsyncWiro, u
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_closing_waits_for_what_is_being_stopped(
+    emulator: WiroEmulator, short_timing: Tuning, until: Until
+) -> None:
     """A stop that was under way when the session began to close is finished."""
     wiro = AsyncWiro(**emulator.options())
     running_task = asyncio.create_task(wiro.run(STUCK))

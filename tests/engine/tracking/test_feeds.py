@@ -57,7 +57,7 @@ async def test_a_service_that_serves_one_task_a_socket(
     await until(lambda: wiro.statistics().sockets == 0)
 
 
-async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """Past a number of tasks another socket is opened."""
     async with AsyncWiro(**emulator.options(), tasks_per_socket=4) as wiro:
         await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 20, "n": n}) for n in range(10)))
@@ -100,7 +100,7 @@ async def test_no_key_goes_to_the_socket(emulator: WiroEmulator, wiro: AsyncWiro
     assert headers["user-agent"].startswith("wiro-async/")
 
 
-async def test_polls_keep_their_pace(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_polls_keep_their_pace(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """All tasks together are never asked about faster than allowed."""
     async with AsyncWiro(**emulator.options(), updates="polling", polls_per_second=50) as wiro:
         tasks = [await wiro.submit("emulator/sleeper", {"seconds": 15}) for _ in range(10)]
@@ -244,7 +244,7 @@ async def test_a_socket_that_claims_an_end_for_too_long(emulator: WiroEmulator, 
 
 
 @pytest.mark.parametrize("model", ["emulator/painter", "emulator/writer"])
-async def test_event_streams(emulator: WiroEmulator, hurried: Tuning, model: str) -> None:
+async def test_event_streams(emulator: WiroEmulator, short_timing: Tuning, model: str) -> None:
     """updates="sse": statuses and the end come over the run's own answer."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         heard: list[object] = []
@@ -256,7 +256,7 @@ async def test_event_streams(emulator: WiroEmulator, hurried: Tuning, model: str
     assert not emulator.ledger.sockets
 
 
-async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_an_event_stream_that_breaks(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
     """The run goes on by the socket; nothing is sent again."""
 
     class Breaking(httpx.AsyncHTTPTransport):
@@ -293,7 +293,7 @@ async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: Tuni
 @pytest.mark.parametrize(
     "fault", [ResetAfter(), Respond(502, "<html>", "text/html", handled=True)], ids=["reset", "502"]
 )
-async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried: Tuning, fault: Any) -> None:
+async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, short_timing: Tuning, fault: Any) -> None:
     """The run is looked for, as any other."""
     emulator.faults.http("Run/*", fault)
     async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
@@ -301,7 +301,9 @@ async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_an_event_stream_that_was_cut_before_it_told_the_ids(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_an_event_stream_that_was_cut_before_it_told_the_ids(
+    emulator: WiroEmulator, short_timing: Tuning
+) -> None:
     """An empty stream may have made a task: it is looked for."""
     emulator.faults.http("Run/*", Respond(200, ": keep-alive\n\n", "text/event-stream", handled=True))
     async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
@@ -323,7 +325,7 @@ class KeepAlives:
             await asyncio.sleep(0.01)
 
 
-async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
     """It is not waited for any longer than another answer; then the task is looked for."""
     emulator.faults.http("Run/*", KeepAlives())
     async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
@@ -334,7 +336,7 @@ async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried
 
 
 async def test_an_event_stream_that_is_not_waited_for_is_dropped(
-    emulator: WiroEmulator, hurried: Tuning, until: Until
+    emulator: WiroEmulator, short_timing: Tuning, until: Until
 ) -> None:
     """Whoever is cancelled while waiting for the ids leaves no stream behind."""
     emulator.faults.http("Run/*", KeepAlives())
@@ -348,7 +350,7 @@ async def test_an_event_stream_that_is_not_waited_for_is_dropped(
 
 
 @pytest.mark.parametrize("tells", ["output", "done"])
-async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: Tuning, tells: str) -> None:
+async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, short_timing: Tuning, tells: str) -> None:
     """Not only the first, whose form nobody has promised."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         made = await wiro.with_options(updates="polling").submit("emulator/sleeper", SHORT)
@@ -359,7 +361,7 @@ async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: Tunin
         assert (await wiro.run("emulator/sleeper", SHORT)).info.id == made.id
 
 
-async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """A service, or a proxy, that knows no streams gives the ids at once, or the refusal."""
     emulator.faults.sync_timeout = 0.05
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
@@ -371,7 +373,9 @@ async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried:
         assert (await wiro.run("emulator/sleeper", SHORT)).info.id == made.id
 
 
-async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_an_event_stream_that_nobody_listens_to(
+    emulator: WiroEmulator, short_timing: Tuning, until: Until
+) -> None:
     """A handle that is picked up after its stream has ended is asked about."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/sleeper", SHORT)
@@ -379,7 +383,7 @@ async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hu
         assert (await task).succeeded
 
 
-async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """The connection goes; the handle's task goes on."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/stuck")
@@ -395,7 +399,7 @@ async def test_duplicates_do_not_end_a_task_twice(emulator: WiroEmulator, wiro: 
     assert all(result.succeeded for result in results)
 
 
-async def test_a_lost_event_stream_without_a_task(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_a_lost_event_stream_without_a_task(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """Nothing was made, and the caller is told that nobody knows."""
     emulator.faults.http("Run/*", Cut(3))
     async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=0.2)) as wiro:

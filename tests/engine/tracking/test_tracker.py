@@ -29,10 +29,9 @@ SHORT = {"seconds": 5, "events": 9}
 
 
 @pytest.fixture(params=["older", "newer"])
-def emulator(request: pytest.FixtureRequest, emulator: WiroEmulator) -> WiroEmulator:
+def generation(request: pytest.FixtureRequest) -> str:
     """Both generations of messages: with the token, and with the id alone."""
-    emulator._service.generation = request.param
-    return emulator
+    return str(request.param)
 
 
 @attrs.define
@@ -49,11 +48,11 @@ class Reader:
 @pytest.mark.parametrize("first", ["both", "token", "id"])
 @pytest.mark.parametrize("second", ["token", "id"])
 async def test_a_second_reference_makes_nobody_deaf(
-    emulator: WiroEmulator, patient: AsyncWiro, until: Until, first: str, second: str
+    emulator: WiroEmulator, default_session: AsyncWiro, until: Until, first: str, second: str
 ) -> None:
     """Whoever follows by one kind of reference hears on while another by the other kind comes and goes."""
-    made = await patient.submit("emulator/sleeper", LONG)
-    handles = {"both": made, "token": patient.task(made.token), "id": patient.task(task_id=made.id)}
+    made = await default_session.submit("emulator/sleeper", LONG)
+    handles = {"both": made, "token": default_session.task(made.token), "id": default_session.task(task_id=made.id)}
     reader = Reader()
     reading = asyncio.create_task(reader.read(handles[first].events()))
     await until(lambda: len(reader.heard) > 3)
@@ -163,9 +162,9 @@ async def test_closing_events_lets_their_reader_go(emulator: WiroEmulator, wiro:
     await asyncio.wait_for(reading, 5)
 
 
-async def test_a_time_out_tells_the_last_state(emulator: WiroEmulator, patient: AsyncWiro) -> None:
+async def test_a_time_out_tells_the_last_state(emulator: WiroEmulator, default_session: AsyncWiro) -> None:
     """Also of a task that spoke by its socket, so that nobody had to ask about it."""
-    task = await patient.submit("emulator/stuck")
+    task = await default_session.submit("emulator/stuck")
     with pytest.raises(TaskTimeoutError) as caught:
         await task.result(timeout=0.3)
     assert caught.value.info is not None

@@ -71,7 +71,7 @@ class Wrapping(httpx.AsyncBaseTransport):
     "transport", [httpx.AsyncHTTPTransport, httpx_aiohttp.AiohttpTransport, httpx2.AsyncHTTPTransport, Wrapping]
 )
 async def test_a_run_over_a_transport_of_ones_own(
-    emulator: WiroEmulator, hurried: None, transport: Callable[[], Any]
+    emulator: WiroEmulator, short_timing: None, transport: Callable[[], Any]
 ) -> None:
     """A run, and its output."""
     async with AsyncWiro(**emulator.options(), transport=transport()) as wiro:
