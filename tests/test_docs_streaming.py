@@ -30,6 +30,6 @@ async def test_the_page(short_timing: Tuning, printed: Printed) -> None:
             names: dict[str, Any] = {"wiro": wiro, "options": options, "AsyncWiro": AsyncWiro}
             names |= {"TextDelta": TextDelta, "TextReset": TextReset}
             for code, expected in BLOCKS:
-                told = await printed(code, names)
-                assert not expected or told == expected
+                output = await printed(code, names)
+                assert not expected or output == expected
     assert len(BLOCKS) == 5

@@ -78,8 +78,8 @@ def test_every_public_name_is_listed_and_there() -> None:
         getattr(wiro_async, "Sync")  # noqa: B009 - type checkers know that it is not there
 
 
-def test_public_classes_say_so_from_the_start() -> None:
-    """Also where they are met before anybody imports them from the package, as in a traceback or a pickle."""
+def test_public_classes_name_the_package_from_the_start() -> None:
+    """Even before they are imported from the package, as in a traceback or a pickle."""
     script = (
         "import pkgutil, importlib, inspect, wiro_async\n"
         "public = set(wiro_async.__all__)\n"

@@ -58,7 +58,7 @@ def test_whole_programs_run(line: int, text: str, server: WiroEmulator, tmp_path
 
 @pytest.mark.parametrize("line,text", SNIPPETS)
 async def test_snippets_run(line: int, text: str, server: WiroEmulator) -> None:
-    """Each stands on its own, and what it starts succeeds."""
+    """Each block runs by itself, and its runs succeed."""
     names: dict[str, Any] = {}
     running = eval(code(line, text), names)
     if inspect.isawaitable(running):
@@ -111,9 +111,16 @@ def test_the_errors_it_names_exist_and_none_is_forgotten() -> None:
     """The table has every error that can reach a user now."""
     named = set(re.findall(r"`(\w+Error)`", README)) - {"TimeoutError", "RuntimeError"}
     public = {name for name in wiro_async.__all__ if name.endswith("Error")} - {"OnError"}
-    told_by_others = {"WiroError", "TransportError", "APIError", "TaskError", "AnswerError", "ConcurrencyLimitError"}
+    documented_elsewhere = {
+        "WiroError",
+        "TransportError",
+        "APIError",
+        "TaskError",
+        "AnswerError",
+        "ConcurrencyLimitError",
+    }
     assert named <= public
-    assert public - named <= told_by_others
+    assert public - named <= documented_elsewhere
 
 
 def test_every_page_is_linked() -> None:

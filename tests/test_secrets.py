@@ -149,14 +149,14 @@ async def life(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: 
     witness.catch(late.value)
 
 
-async def test_a_busy_session_tells_no_secret(
+async def test_a_busy_session_leaks_no_secret(
     server: WiroEmulator,
     session: AsyncWiro,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     known_secrets: Callable[[WiroEmulator], set[str]],
 ) -> None:
-    """Runs, files, faults, time-outs, callbacks: all that is logged at any level, shown or raised is searched."""
+    """Search all that is logged, shown or raised during runs, uploads, faults, timeouts and callbacks."""
     loggers = ["", *(name for name in logging.root.manager.loggerDict if name.startswith(("wiro_async", "asyncio")))]
     witness = Witness()
     levels = {name: logging.getLogger(name).level for name in loggers}
@@ -282,7 +282,7 @@ def test_what_is_shown_of_addresses() -> None:
 
 
 async def test_an_error_shows_itself_redacted() -> None:
-    """Whoever made its text."""
+    """The error redacts its text itself."""
     error = APIError(0, 200, "see https://host/SECRETPATH", ["x"])
     assert str(error) == "see https://host/… (code 0)"
     assert repr(error) == "APIError('see https://host/… (code 0)')"

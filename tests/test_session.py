@@ -96,7 +96,7 @@ async def test_wrong_settings(setting: Any) -> None:
         AsyncWiro("key", **setting)
 
 
-async def test_every_request_is_signed_anew(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+async def test_every_request_has_a_new_signature(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """Key, nonce and HMAC on each call; no nonce twice."""
     for _ in range(3):
         await wiro.run("emulator/sleeper", QUICK)
@@ -140,7 +140,7 @@ async def test_headers_instead_of_a_key(emulator: WiroEmulator) -> None:
 
 
 async def test_constructing_does_no_io() -> None:
-    """No file is opened, no socket made, no thread started: a process that watches itself says so."""
+    """A process with an audit hook reports no opened file, no socket and no thread."""
     script = """
 import sys
 from wiro_async import AsyncWiro
@@ -202,7 +202,7 @@ async def test_a_view_with_its_own_timeout(wiro: AsyncWiro) -> None:
 
 
 async def test_a_view_with_its_own_retries(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """One attempt means that the first fault is told."""
+    """With one attempt, the first fault is raised."""
     emulator.faults.http("Task/Detail", Respond(503, "{}"), times=1)
     with pytest.raises(Exception, match="503"):
         await wiro.with_options(retry=RetryPolicy(attempts=1)).tasks.get("1")
@@ -343,7 +343,7 @@ async def test_first_uses_at_the_same_time(emulator: WiroEmulator) -> None:
     await wiro.aclose()
 
 
-async def test_statistics_tell_what_is_held(emulator: WiroEmulator, until: Until) -> None:
+async def test_statistics_count_what_is_held(emulator: WiroEmulator, until: Until) -> None:
     """They count while something runs, and are all zero afterwards."""
     async with AsyncWiro(**emulator.options()) as wiro:
         running = asyncio.create_task(wiro.run("emulator/stuck"))
@@ -359,7 +359,7 @@ async def test_statistics_tell_what_is_held(emulator: WiroEmulator, until: Until
 
 
 async def test_closing_ends_waits(emulator: WiroEmulator, until: Until) -> None:
-    """Whoever waits for a handle's task while the session closes is told so."""
+    """Closing the session ends the wait for a handle's task with an error."""
     async with AsyncWiro(**emulator.options()) as wiro:
         task = await wiro.submit("emulator/stuck")
         waiting = asyncio.create_task(task.result())
@@ -415,7 +415,7 @@ async def test_an_unknown_option_is_refused(emulator: WiroEmulator, wiro: AsyncW
 
 @pytest.mark.parametrize("call", ["run", "submit", "stream", "realtime", "batch", "map", "with_options"])
 def test_help_shows_every_option(call: str) -> None:
-    """The documentation of an option stands once and is shown wherever the option is taken."""
+    """The documentation of an option is written once and shown wherever the option is accepted."""
     function = getattr(AsyncWiro, call)
     options = function.__annotations__["options"].removeprefix("Unpack[").removesuffix("]")
     names = vars(sys.modules[AsyncWiro.run.__module__])[options].__annotations__

@@ -53,8 +53,8 @@ def test_views_are_as_strict(change: dict[str, Any]) -> None:
         AsyncWiro("key").with_options(**change)
 
 
-def test_a_view_changes_what_it_is_told_to() -> None:
-    """And nothing else."""
+def test_a_view_changes_only_its_options() -> None:
+    """All other options are those of the session."""
     session = Options(credentials=credentials("key", None, has_headers=True), headers={"a": "1"}, max_download_bytes=5)
     view = session.changed({"headers": {"b": "2"}, "max_download_bytes": 6, "timeout": 3, "api_key": None})
     assert view == attrs.evolve(

@@ -262,7 +262,7 @@ async def test_forged_urls(emulator: WiroEmulator, receiver: WebhookReceiver, ur
 
 @pytest.mark.tuning(poll_silence=0.1)
 async def test_a_url_of_another_task(wiro: AsyncWiro, receiver: WebhookReceiver, until: Until) -> None:
-    """Somebody who knows one URL cannot report other tasks with it."""
+    """The URL that is valid for one task cannot report other tasks."""
     mine = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for("http://127.0.0.1:9/x"))
     await mine.result()
     assert await call(receiver, receiver.url_for(BASE), about(mine)) == 200

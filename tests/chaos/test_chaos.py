@@ -47,7 +47,7 @@ IN_FLIGHT = 48  # callers at a time
 TIMEOUT = 240.0  # seconds for one session, on a busy machine
 STOPPED_WITHIN = 6.0
 NOTHING = Statistics(0, 0, 0, 0, 0, 0, 0)
-QUICK = (0.0, 1.0, 1.0, 4.0)  # seconds of a run, before the emulator's speed; some end before anybody follows
+QUICK = (0.0, 1.0, 1.0, 4.0)  # seconds of a run, before the emulator's speed; some end before the test follows them
 LONG = 10_000.0
 SPEED = 25.0
 

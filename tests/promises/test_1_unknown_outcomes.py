@@ -134,7 +134,7 @@ ROW = {"modelslugowner": "emulator", "modelslugproject": "stuck", "parameters": 
     ],
     ids=["another's callback", "another project", "started long ago"],
 )
-async def test_1_a_task_of_somebody_else_is_not_adopted(
+async def test_1_a_task_of_another_user_is_not_adopted(
     emulator: WiroEmulator, quick_session: AsyncWiro, row: dict[str, Any]
 ) -> None:
     """A task with equal parameters is not adopted if the list shows that it is not ours."""

@@ -46,7 +46,7 @@ async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, short_timing
 
 
 @pytest.mark.tuning(window_other_probe=600.0)
-async def test_5_the_end_of_tasks_that_nobody_follows_is_noticed(poor: WiroEmulator, short_timing: Tuning) -> None:
+async def test_5_the_end_of_unfollowed_tasks_is_noticed(poor: WiroEmulator, short_timing: Tuning) -> None:
     """Submitted tasks hold slots. The session notices when these are free again."""
     async with AsyncWiro(**poor.options()) as wiro:
         with anyio.fail_after(30):

@@ -104,7 +104,7 @@ async def test_a_refused_upgrade(tls: Tls) -> None:
                 pass
 
 
-async def test_nobody_there(tls: Tls, serve: Serve) -> None:
+async def test_no_server(tls: Tls, serve: Serve) -> None:
     """Refused, hung up, unknown, no TLS: always the same error."""
 
     async def hang_up(peer: Conversation) -> None:

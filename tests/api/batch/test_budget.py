@@ -163,7 +163,7 @@ def test_the_overshoot_is_bounded(seed: int, workers: int, priced: bool) -> None
 
 
 async def test_a_run_of_unknown_cost() -> None:
-    """The estimate counts as spent."""
+    """The estimate counts as a cost."""
 
     async def two(request: RunRequest) -> Estimate:
         return price(2)
@@ -200,7 +200,7 @@ async def test_an_exact_price_is_the_estimate() -> None:
 
 
 async def test_a_run_whose_end_was_not_seen() -> None:
-    """Its reserve counts as spent."""
+    """Its reserve counts as a cost."""
 
     async def two(request: RunRequest) -> Estimate:
         return price(2)

@@ -1,4 +1,4 @@
-"""Batches killed with -9 at random moments, and started again. `pytest tests/api/batch --kills 50` kills more of them."""
+"""Batches killed with -9 at random moments and started again. `pytest tests/api/batch --kills 50` kills more."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def speaking(slug: str, voice: type[Voice]) -> ModelScript:
 
 
 class Network:
-    """Stands between a client and the socket of an emulator, with little room of its own.
+    """A proxy with a small buffer between a client and the socket of an emulator.
 
     Attributes:
         delivered: bytes that the client's side has taken.
@@ -188,7 +188,7 @@ async def test_sending_first_and_reading_afterwards(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.tuning(realtime_unread_relieved=Tuning().realtime_unread, socket_send=0.3)
-async def test_nobody_ever_reads(wiro: AsyncWiro) -> None:
+async def test_a_session_without_a_reader(wiro: AsyncWiro) -> None:
     """The memory for unread events is limited, and the error says why sending failed."""
 
     async def talk(session: RealtimeSession) -> None:

@@ -146,7 +146,7 @@ async def test_a_silent_source_when_the_session_ends(short_timing: Tuning) -> No
     assert closed
 
 
-async def test_a_silent_source_when_somebody_ends_the_session(wiro: AsyncWiro) -> None:
+async def test_a_silent_source_when_the_session_is_ended(wiro: AsyncWiro) -> None:
     """`send_stream` returns, and the loop over `transcripts` ends."""
     async with wiro.realtime(ECHO) as session, anyio.create_task_group() as group:
         group.start_soon(session.send_stream, silence())

@@ -92,7 +92,7 @@ async def test_a_content_type_of_ones_own(emulator: WiroEmulator, wiro: AsyncWir
 
 
 async def test_an_open_file(emulator: WiroEmulator, wiro: AsyncWiro, picture: Path) -> None:
-    """From where it stands; and it stands there again afterwards."""
+    """It is sent from its current position, and the position is restored afterwards."""
     with picture.open("rb") as opened:
         opened.seek(4)
         await wiro.files.upload(opened)
@@ -126,27 +126,27 @@ async def test_what_cannot_be_measured(emulator: WiroEmulator, wiro: AsyncWiro) 
 
 
 async def test_progress(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """In bytes, after each piece; functions and coroutine functions; the end is told."""
+    """It is reported in bytes after each piece and at the end, to functions and coroutine functions."""
     path = tmp_path / "large.bin"
     path.write_bytes(os.urandom(2_500_000))
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
 
-    async def listen(sent: int, total: int | None) -> None:
-        told.append((sent, total))
+    async def report(sent: int, total: int | None) -> None:
+        reported.append((sent, total))
 
-    await wiro.files.upload(path, on_progress=listen)
-    assert told == [(1_048_576, 2_500_000), (2_097_152, 2_500_000), (2_500_000, 2_500_000)]
-    told.clear()
-    await wiro.files.upload(File(pieces(b"one", b"two"), "n.txt", on_progress=lambda *step: told.append(step)))
-    assert told == [(3, None), (6, None)]
+    await wiro.files.upload(path, on_progress=report)
+    assert reported == [(1_048_576, 2_500_000), (2_097_152, 2_500_000), (2_500_000, 2_500_000)]
+    reported.clear()
+    await wiro.files.upload(File(pieces(b"one", b"two"), "n.txt", on_progress=lambda *step: reported.append(step)))
+    assert reported == [(3, None), (6, None)]
 
 
 async def test_progress_of_a_run(wiro: AsyncWiro, picture: Path) -> None:
-    """A file of a run can be watched as well."""
-    told: list[int] = []
-    file = File(picture, "cat.png", on_progress=lambda sent, total: told.append(sent))
+    """The progress of a file of a run is reported too."""
+    reported: list[int] = []
+    file = File(picture, "cat.png", on_progress=lambda sent, total: reported.append(sent))
     await wiro.submit("emulator/queued", {"inputImage": file})
-    assert told == [len(PNG)]
+    assert reported == [len(PNG)]
 
 
 async def test_too_large_for_the_service(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ async def test_folder_names(emulator: WiroEmulator, wiro: AsyncWiro, name: objec
 
 
 async def test_ids_of_folders_may_be_numbers(emulator: WiroEmulator, wiro: AsyncWiro, picture: Path) -> None:
-    """They are told as numbers here and there; anything else is none."""
+    """Some responses contain numbers. Other types are refused."""
     assert (await wiro.files.upload(picture, folder_id=5)).folder_id == "5"
     assert (await wiro.files.create_folder("inner", parent_id=5)).parent_id == "5"
     odd: Any

@@ -88,14 +88,14 @@ def pages(emulator: WiroEmulator, rows: list[Any], size: int, **more: Any) -> No
 
 @pytest.mark.parametrize("total", [None, "", "many", 0, -1, "50", 50])
 async def test_a_service_that_gives_fewer_at_a_time(emulator: WiroEmulator, wiro: AsyncWiro, total: Any) -> None:
-    """A page that is not full is not the last, whatever the service tells of their number."""
+    """A page that is not full is not the last, whatever total the service reports."""
     rows = [{"id": str(n), "slugowner": "a", "slugproject": f"m{n}"} for n in range(50)]
     pages(emulator, rows, 20, total=total)
     assert [model.slug async for model in wiro.models.list()] == [f"a/m{n}" for n in range(50)]
 
 
 async def test_rows_without_the_services_own_names(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Models are told apart by their clean names, or by their ids; null among them does no harm."""
+    """Models are identified by their clean names or their ids. A null among them is ignored."""
     rows: list[Any] = [{"id": str(n), "cleanslugowner": "a", "cleanslugproject": f"m{n}"} for n in range(30)]
     rows[3:5] = [None, {"id": "x"}]
     rows.append({"id": "y"})
@@ -148,7 +148,7 @@ async def test_the_services_own_spelling(wiro: AsyncWiro, emulator: WiroEmulator
 
 
 @pytest.mark.parametrize(
-    "told",
+    "listed",
     [
         {"slugowner": "Wiro", "slugproject": "Virtual Try-On"},
         {"slugowner": "wiro", "slugproject": "virtual-try-on "},
@@ -158,10 +158,10 @@ async def test_the_services_own_spelling(wiro: AsyncWiro, emulator: WiroEmulator
 )
 @pytest.mark.parametrize("alone", [False, True])
 async def test_what_the_service_gives_is_what_was_asked_for(
-    emulator: WiroEmulator, wiro: AsyncWiro, told: dict[str, Any], alone: bool
+    emulator: WiroEmulator, wiro: AsyncWiro, listed: dict[str, Any], alone: bool
 ) -> None:
-    """One model that is not clearly another is the one, however it is spelt, and with a list around it or not."""
-    tool = {**told, "parameters": [{"id": "prompt", "type": "textarea"}]}
+    """A single model that is not clearly another one is accepted, in any spelling, with or without a list around it."""
+    tool = {**listed, "parameters": [{"id": "prompt", "type": "textarea"}]}
     body = json.dumps({"result": True, "tool": tool if alone else [tool]})
     emulator.faults.http("Tool/Detail", Respond(200, body.encode()))
     model = await wiro.models.get("wiro/virtual-try-on")
@@ -217,8 +217,8 @@ async def test_a_model_that_comes_and_goes(emulator: WiroEmulator) -> None:
             await wiro.models.get("family/virtual-try-on")
 
 
-async def test_errors_are_told_to_all(emulator: WiroEmulator) -> None:
-    """Any error of the request reaches everybody who waits for it."""
+async def test_errors_reach_every_waiting_call(emulator: WiroEmulator) -> None:
+    """Any error of the request is raised in every call that waits for it."""
     emulator.faults.http("Tool/Detail", Respond(500, b"{}"), times=9)
     async with AsyncWiro(**emulator.options(), retry=RetryPolicy(attempts=1)) as wiro:
         results = await asyncio.gather(*(wiro.models.get("family/chat") for _ in range(3)), return_exceptions=True)
@@ -237,7 +237,7 @@ async def test_the_first_who_asks_goes_away(wiro: AsyncWiro, emulator: WiroEmula
 
 
 async def test_the_session_is_closed_meanwhile(emulator: WiroEmulator) -> None:
-    """Nobody waits for ever."""
+    """The waiting call raises."""
     emulator.faults.http("Tool/Detail", Delay(5))
     wiro = AsyncWiro(**emulator.options())
     waiting = asyncio.create_task(wiro.models.get("family/chat"))

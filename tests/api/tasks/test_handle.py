@@ -63,7 +63,7 @@ async def test_awaiting_it_twice(emulator: WiroEmulator, wiro: AsyncWiro) -> Non
 
 
 async def test_awaiting_it_in_two_tasks(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """They share one watcher."""
+    """Both share one registration on the socket."""
     task = await wiro.submit("emulator/sleeper", QUICK)
     first, second = await asyncio.gather(task, task.result())
     assert first.info == second.info
@@ -71,7 +71,7 @@ async def test_awaiting_it_in_two_tasks(emulator: WiroEmulator, wiro: AsyncWiro)
 
 
 async def test_awaiting_a_failure_twice(wiro: AsyncWiro) -> None:
-    """It fails each time, anew."""
+    """It raises each time."""
     task = await wiro.submit("emulator/failing", {"seconds": 5})
     for _ in range(2):
         with pytest.raises(TaskFailedError, match="CUDA out of memory"):
@@ -104,7 +104,7 @@ async def test_events_then_await(emulator: WiroEmulator, wiro: AsyncWiro) -> Non
 
 
 async def test_events_of_a_failure_end_with_it(wiro: AsyncWiro) -> None:
-    """Following does not raise: the last event tells how it ended."""
+    """Following does not raise. The last event contains the failure."""
     task = await wiro.submit("emulator/failing", {"seconds": 5})
     events = [event async for event in task.events()]
     last = events[-1]
@@ -124,7 +124,7 @@ async def test_an_iterator_that_ended_stays_ended(wiro: AsyncWiro) -> None:
 
 
 async def test_events_of_a_finished_task(wiro: AsyncWiro) -> None:
-    """Following anew tells the text and the end at once."""
+    """A second iteration yields the text and the end at once."""
     task = await wiro.submit("emulator/writer", STORY)
     result = await task
     with anyio.fail_after(1.5):
@@ -403,7 +403,7 @@ async def test_an_old_handle_is_asked_about_at_once(emulator: WiroEmulator, shor
 
 
 async def test_a_handle_takes_up_what_it_learns(wiro: AsyncWiro) -> None:
-    """Made from a token or an id alone, it knows the rest once the service has told."""
+    """A handle with only a token or an id learns the rest from responses."""
     made = await wiro.submit("emulator/sleeper", {"seconds": 1})
     by_token, by_id, asked = wiro.task(made.token), wiro.task(task_id=made.id), wiro.task(made.token)
     await by_token
@@ -414,7 +414,7 @@ async def test_a_handle_takes_up_what_it_learns(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.parametrize("call", ["info", "cancel", "delete_files"])
-async def test_errors_of_a_handle_tell_its_task(emulator: WiroEmulator, wiro: AsyncWiro, call: str) -> None:
+async def test_errors_of_a_handle_name_its_task(emulator: WiroEmulator, wiro: AsyncWiro, call: str) -> None:
     """Every error that comes after a submit has the ids, so that the run can be picked up again."""
     task = await wiro.submit("emulator/sleeper", {"seconds": 1})
     refused = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')

@@ -110,7 +110,7 @@ async def test_an_input_that_is_no_mapping(emulator: WiroEmulator, wiro: AsyncWi
     assert not emulator.ledger.calls
 
 
-async def test_a_missing_file_is_told_as_such(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
+async def test_a_missing_file_is_reported_as_such(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
     """The usual FileNotFoundError with its name, and no run is sent."""
     missing = tmp_path / "missing.png"
     for value in (missing, File(missing, "a.png"), [missing]):
@@ -233,7 +233,7 @@ async def test_a_run_that_is_killed_elsewhere(emulator: WiroEmulator, wiro: Asyn
     assert caught.value.info.was_cancelled
 
 
-async def test_a_refusal_is_told_in_the_services_words(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+async def test_a_refusal_has_the_message_of_the_service(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """A parameter that is missing there becomes an InvalidInputError, and a model that is not, a NotFoundError."""
     with pytest.raises(InvalidInputError, match=r"Request parameter \[prompt\] required") as caught:
         await wiro.run("emulator/painter", {"width": 16})

@@ -55,14 +55,14 @@ def gathered(deltas: list[TextDelta | TextReset]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("progress", ["auto", "sse", "polling"])
-@pytest.mark.parametrize("manner", ["growing", "rewriting", "late", "wrapped"])
-async def test_every_manner_of_writing(
-    emulator: WiroEmulator, short_timing: Tuning, progress: UpdateMode, manner: str
+@pytest.mark.parametrize("way", ["growing", "rewriting", "late", "wrapped"])
+async def test_every_way_of_writing(
+    emulator: WiroEmulator, short_timing: Tuning, progress: UpdateMode, way: str
 ) -> None:
-    """However a model tells its text, and wherever from: the pieces are the result's text, without any tags."""
+    """In every form and over every feed, the pieces make up the result's text, without any tags."""
     async with (
         AsyncWiro(**emulator.options(), updates=progress) as wiro,
-        wiro.stream(f"text/{manner}", STORY) as stream,
+        wiro.stream(f"text/{way}", STORY) as stream,
     ):
         deltas = [delta async for delta in stream]
         result = await stream.result()
@@ -71,12 +71,12 @@ async def test_every_manner_of_writing(
     assert result.thinking
     assert len(result.text) > 300
     assert "answer>" not in result.text
-    assert any(isinstance(delta, TextReset) for delta in deltas) == (manner == "rewriting" and progress != "polling")
+    assert any(isinstance(delta, TextReset) for delta in deltas) == (way == "rewriting" and progress != "polling")
 
 
 @pytest.mark.parametrize("generation", ["raw", "lists", "segments"])
 async def test_every_generation(wiro: AsyncWiro, generation: str) -> None:
-    """Text comes in pieces, of the kinds that the model tells apart."""
+    """Text comes in pieces, with a kind if the model reports kinds."""
     async with wiro.stream("text/growing", {**STORY, "generation": generation}) as stream:
         deltas = [delta async for delta in stream]
         result = await stream.result()
@@ -222,13 +222,13 @@ async def test_a_text_that_is_taken_back(until: Until) -> None:
     model = ModelScript("emulator/fickle", lambda given: Script(played(20, steps), outputs))
     with WiroEmulator(speed=50, models=[model]) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.stream("emulator/fickle") as stream:
-            heard = [delta async for delta in stream]
-    assert any(isinstance(delta, TextReset) for delta in heard)
+            deltas = [delta async for delta in stream]
+    assert any(isinstance(delta, TextReset) for delta in deltas)
     assert stream.text_so_far == "In the beginning was"
 
 
 async def test_two_readers(wiro: AsyncWiro) -> None:
-    """The second would steal from the first, so it is told off."""
+    """The second would take events from the first, so it raises."""
     async with wiro.stream("emulator/writer", {**STORY, "seconds": 500}) as stream, anyio.create_task_group() as group:
         group.start_soon(stream.result)
         await anyio.wait_all_tasks_blocked()

@@ -71,32 +71,32 @@ async def test_opened_by_many_at_once() -> None:
     await background.aclose()
 
 
-async def test_what_was_started_begins_though_it_is_cancelled_before_its_first_step() -> None:
-    """As a program's end does, which cancels all tasks there are; and nothing else in it ends by that."""
+async def test_a_task_cancelled_before_its_first_step_still_begins() -> None:
+    """The end of a program cancels all tasks. The others go on."""
     background = BackgroundTasks(nothing, nothing)
     await background.open()
     others = asyncio.all_tasks()
-    told: list[str] = []
+    finished: list[str] = []
 
-    async def tell(name: str) -> None:
+    async def work(name: str) -> None:
         await asyncio.sleep(0.01)
-        told.append(name)
+        finished.append(name)
 
-    background.start(tell, "one")
+    background.start(work, "one")
     await asyncio.sleep(0)
     others |= asyncio.all_tasks()
-    background.start(tell, "two")
+    background.start(work, "two")
     (not_begun,) = asyncio.all_tasks() - others
     not_begun.cancel()
     await asyncio.sleep(0.05)
     assert not_begun.cancelled()
-    assert told == ["one", "two"]
+    assert finished == ["one", "two"]
     await background.aclose()
     assert background.count == 0
 
 
 async def test_cancelled_before_it_is_open() -> None:
-    """Whoever opens it next opens it."""
+    """The next call of `open` starts it again."""
     background = BackgroundTasks(nothing, nothing)
     opening = [asyncio.create_task(background.open()) for _ in range(2)]
     await asyncio.sleep(0)
@@ -109,7 +109,7 @@ async def test_cancelled_before_it_is_open() -> None:
 
 
 async def test_closed_before_it_is_open() -> None:
-    """What is to be done at the end is done all the same."""
+    """The steps of closing still run."""
     done: list[str] = []
 
     async def note() -> None:
@@ -127,8 +127,8 @@ async def test_closed_before_it_is_open() -> None:
         await background.open()
 
 
-async def test_closing_is_done_anew_where_it_is_disturbed() -> None:
-    """By somebody who cancels all tasks, the one that closes among them."""
+async def test_closing_is_repeated_if_it_is_disturbed() -> None:
+    """All tasks are cancelled, the closing one among them."""
     steps: list[str] = []
 
     async def before() -> None:
@@ -149,7 +149,7 @@ async def test_closing_is_done_anew_where_it_is_disturbed() -> None:
     assert steps == ["before", "before", "still before", "after"]
 
 
-async def test_a_step_of_closing_that_fails_is_not_done_anew(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_step_of_closing_that_fails_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
     """Neither by an error, nor by a cancellation of its own making."""
 
     async def fail() -> None:

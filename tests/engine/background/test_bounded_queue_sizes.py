@@ -35,7 +35,7 @@ async def test_a_writer_waits_for_the_reader(queue: BoundedQueue[TaskEvent]) -> 
 
 
 async def test_a_writer_that_may_go_on_counts_as_blocked(queue: BoundedQueue[TaskEvent]) -> None:
-    """Until its item is in the queue: whoever closes the queue in between would lose it."""
+    """It counts until its item is in the queue. Otherwise closing the queue in between would lose the item."""
     async with anyio.create_task_group() as group:
         await queue.put(LogLine("first"), 10)
         group.start_soon(queue.put, LogLine("second"), 10)

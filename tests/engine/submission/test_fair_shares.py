@@ -79,10 +79,10 @@ class Trial:
     def play(self, jump: Jump) -> Trial:
         for seed in SEEDS:
             dice = Random(seed)
-            jump(self._story(Account(self.limit, dice), dice))
+            jump(self._scenario(Account(self.limit, dice), dice))
         return self
 
-    async def _story(self, account: Account, dice: Random) -> None:
+    async def _scenario(self, account: Account, dice: Random) -> None:
         work = [[TASK * dice.uniform(0.8, 1.2) for _ in range(self.tasks)] for _ in range(self.sessions)]
         async with asyncio.TaskGroup() as group:
             for number, tasks in enumerate(work):
@@ -131,7 +131,7 @@ async def _always(account: Account, limiter: Limiter, callers: int) -> None:
 def test_a_late_session_gets_a_share(jump: Jump) -> None:
     """An account that one session has filled is shared with a second one before long."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         account = Account(20, Random(1))
         tuning = Tuning(random=Random(2).random)
         early, late = Limiter(tuning), Limiter(tuning)
@@ -148,7 +148,7 @@ def test_a_late_session_gets_a_share(jump: Jump) -> None:
         assert not first.done()
         assert not second.done()
 
-    jump(story())
+    jump(scenario())
 
 
 async def taken(limiter: Limiter, count: int) -> list[Slot]:
@@ -160,17 +160,17 @@ async def taken(limiter: Limiter, count: int) -> list[Slot]:
     return slots
 
 
-def told(story: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[Jump], None]:
-    """A test told on a jumping clock."""
+def jumping(scenario: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[Jump], None]:
+    """Make a test of a scenario on a jumping clock."""
 
     def test(jump: Jump) -> None:
-        jump(story())
+        jump(scenario())
 
-    test.__doc__ = story.__doc__
+    test.__doc__ = scenario.__doc__
     return test
 
 
-@told
+@jumping
 async def test_few_unanswered_at_first() -> None:
     """While no limit is known, few runs are sent unanswered; each answer, or a second, allows more."""
     limiter = Limiter(TUNING)
@@ -186,7 +186,7 @@ async def test_few_unanswered_at_first() -> None:
     assert limiter.in_flight == 50
 
 
-@told
+@jumping
 async def test_a_refused_run_waits_for_an_end() -> None:
     """Nothing is sent into an account that is full, until a task of one's own ends."""
     limiter = Limiter(TUNING)
@@ -201,7 +201,7 @@ async def test_a_refused_run_waits_for_an_end() -> None:
     assert caller.done()
 
 
-@told
+@jumping
 async def test_probes_are_rare_beside_a_long_task() -> None:
     """Tasks of others may end while none of one's own does: one is sent to look, and less and less often in vain."""
     limiter = Limiter(TUNING)
@@ -218,7 +218,7 @@ async def test_probes_are_rare_beside_a_long_task() -> None:
     assert 3600 / TUNING.window_own_probe_max <= looks <= 2 * 3600 / TUNING.window_own_probe_max + 10
 
 
-@told
+@jumping
 async def test_slots_of_others_are_found_beside_a_long_task() -> None:
     """Once one was found free the next is looked for soon, up to the limit that was named."""
     limiter = Limiter(TUNING)
@@ -235,7 +235,7 @@ async def test_slots_of_others_are_found_beside_a_long_task() -> None:
         caller.cancel()
 
 
-@told
+@jumping
 async def test_probes_are_frequent_without_own_tasks() -> None:
     """Others may have filled the account: only time helps, and one caller at a time is sent to look."""
     limiter = Limiter(TUNING)
@@ -254,7 +254,7 @@ async def test_probes_are_frequent_without_own_tasks() -> None:
     assert limiter.in_flight == 1
 
 
-@told
+@jumping
 async def test_a_429_takes_a_quarter_and_regrows_fast() -> None:
     """Too many requests: fewer tasks at once, and from then on one more with each that ends."""
     limiter = Limiter(TUNING)
@@ -270,7 +270,7 @@ async def test_a_429_takes_a_quarter_and_regrows_fast() -> None:
     assert sum(caller.done() for caller in callers) == 4  # next to five that still run
 
 
-@told
+@jumping
 async def test_the_services_number_is_not_passed_for_a_minute() -> None:
     """After that it may have changed."""
     limiter = Limiter(TUNING)

@@ -135,13 +135,13 @@ async def test_first_come_first_served(until: Until) -> None:
         limiter.start(slot)
         limiter.end(slot)
 
-    def stands(count: int) -> bool:
+    def is_waiting(count: int) -> bool:
         return limiter.waiting == count
 
     async with anyio.create_task_group() as group:
         for number in range(5):
             group.start_soon(use, number)
-            await until(partial(stands, number + 1))
+            await until(partial(is_waiting, number + 1))
         limiter.end(held)
     assert order == [0, 1, 2, 3, 4]
 
@@ -179,7 +179,7 @@ async def test_refused_runs_keep_their_order(until: Until) -> None:
         limiter.start(slot)
         limiter.end(slot)
 
-    def stands(count: int) -> bool:
+    def is_waiting(count: int) -> bool:
         return limiter.waiting == count
 
     held = await limiter.acquire()
@@ -187,7 +187,7 @@ async def test_refused_runs_keep_their_order(until: Until) -> None:
     async with anyio.create_task_group() as group:
         for place, number in enumerate([2, 0, 3, 1]):
             group.start_soon(come_again, number)
-            await until(partial(stands, place + 1))
+            await until(partial(is_waiting, place + 1))
         limiter.end(held)
     assert order == [0, 1, 2, 3]
 
@@ -232,7 +232,7 @@ async def test_a_callback_hears_of_waiters() -> None:
     limiter.end(await waiting)
 
 
-async def test_the_callback_is_called_again_while_somebody_waits(until: Until) -> None:
+async def test_the_callback_is_called_again_while_a_run_waits(until: Until) -> None:
     """News may have been missed in between."""
     calls: list[int] = []
     limiter = Limiter(Tuning(window_recheck=0.01), 1, lambda: calls.append(limiter.waiting))

@@ -212,7 +212,7 @@ async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, short_
 
 @pytest.mark.tuning(max_submissions=2)
 async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
-    """Those behind are told, and not sent any more."""
+    """The waiting runs fail, and are not sent."""
     emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
     wiro = AsyncWiro(**emulator.options(), max_concurrency=4)
     runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(5)]

@@ -40,8 +40,8 @@ class ReplayAndClose:
         return send
 
 
-async def test_a_socket_that_closes_at_once_is_not_opened_for_ever(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """What it brings before that is no reason to hurry."""
+async def test_a_socket_that_closes_at_once_backs_off(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The messages before the close do not reset the backoff."""
     emulator.faults.socket(ReplayAndClose())
     assert (await wiro.run("emulator/sleeper", {"seconds": 75, "events": 300})).succeeded
     assert len(emulator.ledger.sockets) <= 15

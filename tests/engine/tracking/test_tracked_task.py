@@ -64,7 +64,7 @@ async def read(buffer: EventBuffer, tracked: TrackedTask) -> list[object]:
     return [buffer.pop() for _ in range(len(buffer))]
 
 
-async def test_text_and_progress_that_nobody_read_are_merged(tracked: TrackedTask) -> None:
+async def test_unread_text_and_progress_are_merged(tracked: TrackedTask) -> None:
     """A slow reader gets all text at once and the newest progress."""
     buffer = EventBuffer(100)
     tracked.listen(buffer)
@@ -83,7 +83,7 @@ async def test_text_and_progress_that_nobody_read_are_merged(tracked: TrackedTas
     assert [event.fraction for event in events if isinstance(event, Progress)] == [0.3]
 
 
-async def test_what_nobody_reads_is_bounded(tracked: TrackedTask) -> None:
+async def test_unread_events_are_bounded(tracked: TrackedTask) -> None:
     """However much comes, memory does not grow."""
     buffer = EventBuffer(100)
     tracked.listen(buffer)
@@ -116,7 +116,7 @@ async def test_what_is_rare_is_never_dropped(tracked: TrackedTask) -> None:
     assert len(events) == 10
 
 
-async def test_a_late_listener_is_told_the_status_first(tracked: TrackedTask) -> None:
+async def test_a_late_listener_gets_the_status_first(tracked: TrackedTask) -> None:
     """Then what follows."""
     tracked.apply(task("task_start"))
     buffer = EventBuffer(100)
@@ -145,7 +145,7 @@ async def test_a_failed_watch_ends_all_waits(tracked: TrackedTask) -> None:
     assert await reading == []
 
 
-async def test_the_nearest_time_out_is_told(tracked: TrackedTask) -> None:
+async def test_the_nearest_timeout_is_raised(tracked: TrackedTask) -> None:
     """Of several the one that passes first."""
     start = anyio.current_time()
     with pytest.raises(TaskTimeoutError) as caught:

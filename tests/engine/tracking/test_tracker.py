@@ -36,32 +36,32 @@ def generation(request: pytest.FixtureRequest) -> str:
 
 @attrs.define
 class Reader:
-    """Somebody who reads the events of a task."""
+    """A reader of the events of a task."""
 
-    heard: list[TaskEvent] = attrs.field(factory=list[TaskEvent])
+    events: list[TaskEvent] = attrs.field(factory=list[TaskEvent])
 
     async def read(self, events: AsyncIterator[TaskEvent]) -> None:
         async for event in events:
-            self.heard.append(event)
+            self.events.append(event)
 
 
 @pytest.mark.parametrize("first", ["both", "token", "id"])
 @pytest.mark.parametrize("second", ["token", "id"])
-async def test_a_second_reference_makes_nobody_deaf(
+async def test_a_second_reference_takes_no_events_away(
     emulator: WiroEmulator, default_session: AsyncWiro, until: Until, first: str, second: str
 ) -> None:
-    """Whoever follows by one kind of reference hears on while another by the other kind comes and goes."""
+    """A reader by one kind of reference keeps receiving while a reader by the other kind comes and goes."""
     made = await default_session.submit("emulator/sleeper", LONG)
     handles = {"both": made, "token": default_session.task(made.token), "id": default_session.task(task_id=made.id)}
     reader = Reader()
     reading = asyncio.create_task(reader.read(handles[first].events()))
-    await until(lambda: len(reader.heard) > 3)
+    await until(lambda: len(reader.events) > 3)
     async with handles[second].events() as events:
         await anext(events)
-    before = len(reader.heard)
+    before = len(reader.events)
     await reading
-    assert len(reader.heard) > before + 10
-    assert isinstance(reader.heard[-1], TaskFinished)
+    assert len(reader.events) > before + 10
+    assert isinstance(reader.events[-1], TaskFinished)
 
 
 async def test_all_references_share_one_watch(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
@@ -80,7 +80,7 @@ async def test_all_references_share_one_watch(emulator: WiroEmulator, wiro: Asyn
 
 
 async def test_two_that_turn_out_to_be_one(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Watched by token and by id before anybody knew that it is one task: both get its result."""
+    """Followed by token and by id before the two are known to be one task. Both get its result."""
     made = await wiro.submit("emulator/sleeper", LONG)
     by_token, by_id, again = await asyncio.gather(wiro.task(made.token), wiro.task(task_id=made.id), made)
     assert {result.info.id for result in (by_token, by_id, again)} == {made.id}
@@ -141,7 +141,7 @@ async def test_events_close_as_all_iterators_do(emulator: WiroEmulator, wiro: As
 
 
 async def test_events_have_one_reader(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A second one is told so, and the first reads on."""
+    """The second iteration raises, and the first one goes on."""
     task = await wiro.submit("emulator/sleeper", SHORT)
     reader, events = Reader(), task.events()
     reading = asyncio.create_task(reader.read(events))
@@ -149,7 +149,7 @@ async def test_events_have_one_reader(emulator: WiroEmulator, wiro: AsyncWiro) -
     with pytest.raises(WiroError, match=r"task\.events\(\)"):
         await anext(events)
     await reading
-    assert isinstance(reader.heard[-1], TaskFinished)
+    assert isinstance(reader.events[-1], TaskFinished)
     assert wiro.statistics().watched_tasks == 0
 
 
@@ -157,12 +157,12 @@ async def test_closing_events_lets_their_reader_go(emulator: WiroEmulator, wiro:
     """Who waits for the next one gets the end of the iterator."""
     reader, events = Reader(), (await wiro.submit("emulator/stuck")).events()
     reading = asyncio.create_task(reader.read(events))
-    await until(lambda: any(isinstance(event, StatusChanged) for event in reader.heard))
+    await until(lambda: any(isinstance(event, StatusChanged) for event in reader.events))
     events.close()
     await asyncio.wait_for(reading, 5)
 
 
-async def test_a_time_out_tells_the_last_state(emulator: WiroEmulator, default_session: AsyncWiro) -> None:
+async def test_a_timeout_reports_the_last_state(emulator: WiroEmulator, default_session: AsyncWiro) -> None:
     """Also of a task that spoke by its socket, so that nobody had to ask about it."""
     task = await default_session.submit("emulator/stuck")
     with pytest.raises(TaskTimeoutError) as caught:

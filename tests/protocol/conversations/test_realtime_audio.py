@@ -114,7 +114,7 @@ def message(kind: str, payload: Any = None, **extra: Any) -> Message:
 def test_a_session_in_messages() -> None:
     """Each becomes its event. Transcripts are kept as they came."""
     state = TaskState()
-    told = [
+    events = [
         *parse_events(message("task_stream_ready"), state),
         *parse_events(message("task_output", "Loading weights"), state),
         *parse_events(message("task_output", "TRANSCRIPT_USER: What is this?"), state),
@@ -124,8 +124,8 @@ def test_a_session_in_messages() -> None:
         *parse_events(message("task_smell", "roses"), state),
     ]
     kinds = [StatusChanged, StatusChanged, LogLine, Transcript, Transcript, TurnEnded, CostUpdate, UnknownEvent]
-    assert [type(event) for event in told] == kinds
-    user, assistant, _, cost = told[3:7]
+    assert [type(event) for event in events] == kinds
+    user, assistant, _, cost = events[3:7]
     assert isinstance(user, Transcript)
     assert isinstance(assistant, Transcript)
     assert isinstance(cost, CostUpdate)
@@ -133,7 +133,7 @@ def test_a_session_in_messages() -> None:
     assert (assistant.role, assistant.text) == ("assistant", '{"a": 1}')
     assert (cost.turn, cost.total, cost.raw["usage"]) == (Decimal("0.1"), Decimal("0.3"), {"input_tokens": 3})
     assert state.has_started
-    assert told[0].status == "task_stream_ready"
+    assert events[0].status == "task_stream_ready"
 
 
 JSON = st.recursive(

@@ -79,8 +79,8 @@ def test_a_call_becomes_an_event_once_it_is_complete() -> None:
     state = TaskState()
     growing = {**CALL, "status": "in_progress", "arguments": "{"}
     messages = [said(growing), said(CALL), said(growing), said(CALL), said(CALL, {**CALL, "call_id": "c2"})]
-    told = [[e.call_id for e in state.apply_message(message) if isinstance(e, ToolCall)] for message in messages]
-    assert told == [[], ["c1"], [], [], ["c2"]]
+    reported = [[e.call_id for e in state.apply_message(message) if isinstance(e, ToolCall)] for message in messages]
+    assert reported == [[], ["c1"], [], [], ["c2"]]
     assert [e.call_id for e in state.snapshot_events() if isinstance(e, ToolCall)] == ["c1", "c2"]
 
 

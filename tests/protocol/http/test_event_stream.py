@@ -93,7 +93,7 @@ def test_the_ids(name: str, data: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["start", "done", "message"])
 def test_no_ids(name: str) -> None:
-    """Where none are, or what stands in their place is no such thing."""
+    """There are no ids, or other values are in their place."""
     for data in ("{}", '{"data":[]}', '{"tasklist":[null]}', '{"id":{},"data":{"id":[]}}', '{"tasklist":"x"}'):
         assert find_ids(parse_event(ServerEvent(name, data))) is None
 

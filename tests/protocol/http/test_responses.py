@@ -39,7 +39,7 @@ def parse(body: object, status: int = 200, headers: dict[str, str] | None = None
 
 
 def error_of(body: object, status: int = 200, headers: dict[str, str] | None = None) -> WiroError:
-    """The error an answer stands for."""
+    """The error that a response becomes."""
     with pytest.raises(WiroError) as caught:
         parse(body, status, headers)
     return caught.value
@@ -158,7 +158,7 @@ def test_errors_of_other_shapes(answer: dict[str, Any], message: str, code: int 
     assert error.code == code
 
 
-def test_all_errors_are_told() -> None:
+def test_all_errors_are_reported() -> None:
     """The first one decides, the others are kept."""
     error = error_of({"result": False, "errors": [{"code": 1, "message": "a"}, "b"]})
     assert isinstance(error, NotFoundError)
@@ -216,7 +216,7 @@ def test_too_many_requests(body: bytes) -> None:
 
 @pytest.mark.parametrize("code", [96, "96"])
 def test_too_many_tasks_as_429(code: object) -> None:
-    """What the body says counts more than the status: a slot is missing, not patience."""
+    """The body counts more than the status: a concurrency limit, not a rate limit."""
     error = error_of(refusal(code, "you can run up to 3 tasks"), 429, {"retry-after": "7"})
     assert isinstance(error, ConcurrencyLimitError)
     assert (error.limit, error.http_status, error.code) == (3, 429, 96)

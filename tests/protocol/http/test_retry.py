@@ -76,7 +76,7 @@ def test_waits_double_up_to_a_cap() -> None:
 
 
 @pytest.mark.parametrize("asked, seconds", [(None, 0.5), (0.1, 0.5), (7.0, 7.0), (1000.0, 30.0)])
-def test_retry_after_is_heeded(asked: float | None, seconds: float) -> None:
+def test_retry_after_is_respected(asked: float | None, seconds: float) -> None:
     """It lengthens the wait, up to the cap."""
     assert RetryPolicy().delay(RateLimitError(None, 429, "x", (), retry_after=asked), 1, 0.0) == seconds
 

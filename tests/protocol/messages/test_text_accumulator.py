@@ -52,7 +52,7 @@ def test_deltas_since_the_last_reset_are_the_text(texts: list[tuple[str, str]]) 
 
 
 @given(st.lists(st.text(), min_size=1))
-def test_the_last_text_stands(texts: list[str]) -> None:
+def test_the_last_text_counts(texts: list[str]) -> None:
     """Whatever came before it, also if it is the beginning of that, or nothing."""
     assert (
         accumulated(TextAccumulator(), [TextSnapshot(text, text) for text in texts], is_last=True)["answer"]

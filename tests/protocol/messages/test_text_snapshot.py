@@ -121,7 +121,7 @@ def test_late_answers() -> None:
         ({"segments": [{"type": "function_call"}]}, True),
     ],
 )
-def test_whether_text_is_told(content: dict[str, Any], has_text: bool) -> None:
+def test_whether_there_is_text(content: dict[str, Any], has_text: bool) -> None:
     """An answer that is empty is another thing than none, for which the task's log is the fallback."""
     assert snapshot(**content).has_text == has_text
     assert not TextSnapshot("", "").has_text

@@ -84,7 +84,7 @@ def test_methods(method: str | None, given: Item, total: str, exact: bool) -> No
     assert cost(model(rule(0.02, method), approximatelycost="7"), given) == (total, exact)
 
 
-def test_what_an_estimate_tells() -> None:
+def test_what_an_estimate_contains() -> None:
     """How it is billed, what one unit is and costs, and how many a run takes."""
     found = estimate(model(rule(0.02, "cpo")), {"samples": 3}, 2)
     assert found == Estimate(Decimal("0.12"), "output", "cpo", True, Decimal("0.02"), Decimal(3))
@@ -155,7 +155,7 @@ def test_the_rule_that_holds(given: Item, total: str) -> None:
     "odd", [{"resolution": ["4K", "2K"]}, {"resolution": {"in": ["4K"]}}, "resolution=1K", ["resolution"], "[1]", 7]
 )
 @pytest.mark.parametrize("given", [{}, {"resolution": "2K"}, {"resolution": ["4K", "2K"]}])
-def test_conditions_that_nobody_can_read(odd: Any, given: Item) -> None:
+def test_unreadable_conditions(odd: Any, given: Item) -> None:
     """Such a rule never holds."""
     assert cost(model({**rule("0.01"), "inputs": odd}, rule("0.50")), given) == ("0.50", True)
     assert cost(model({**rule("0.01"), "inputs": odd}, rule("0.50", inputs={"resolution": "8K"})), given)[1] is False
@@ -281,7 +281,7 @@ def test_seconds_of_a_rule() -> None:
     assert cost(model(rule(0.05, "cps")), {}) == ("0.05", False)
 
 
-def test_extras_nobody_has_explained() -> None:
+def test_unknown_extras() -> None:
     """A rule that has extras with another method than pixels is no exact price."""
     assert cost(model(rule(0.02, "cpr", priceExtra=0.01)), {}) == ("0.02", False)
     assert cost(model(rule(0.02, "cpr", priceInput="0.01")), {}) == ("0.02", False)

@@ -228,7 +228,7 @@ def test_the_wrong_kind_of_file(name: str, file: object, kind: str) -> None:
         ("inputImage", io.BytesIO(b"")),
     ],
 )
-def test_kinds_of_files_that_nobody_can_object_to(name: str, file: object) -> None:
+def test_file_types_that_cannot_be_checked(name: str, file: object) -> None:
     """What is not known, and what may be meant, passes."""
     assert validate(model(item("fileinput", name)), {name: file}) == []
 
@@ -272,7 +272,7 @@ def test_required() -> None:
         assert problem.allowed == f"{words}, and it is required"
 
 
-def test_what_cannot_be_sent_is_told_with_all_else() -> None:
+def test_unsendable_values_are_reported_with_all_problems() -> None:
     """Also under names that the model does not describe, where files may be."""
     found = validate(
         model(item("number"), item("text", "y")), {"x": "five", "y": float("inf"), "odd": {1}, "file": JPEG}
@@ -288,14 +288,14 @@ def test_files_and_urls_count_together() -> None:
     assert [one.given for one in validate(several, given)] == ["3 files"]
 
 
-def test_a_model_that_tells_nothing() -> None:
+def test_a_model_without_parameters() -> None:
     """A summary has no parameters: then nothing can be wrong, but an input is still a mapping."""
     assert validate(model(), {"anything": object()}) == []
     with pytest.raises(InvalidInputError, match="input is a list"):
         validate(model(item("text")), ["x"])  # type: ignore[arg-type]
 
 
-def test_the_error_tells_everything() -> None:
+def test_the_error_lists_every_problem() -> None:
     """One line for each problem, and all of them as data."""
     found = validate(model(item("number"), item("text", "y", required=True)), {"x": "five"})
     error = invalid_input_error(model(), found)
@@ -321,7 +321,7 @@ def test_the_error_tells_everything() -> None:
         {"inputVideo": f"https://cdn1.wiro.ai/{SECRET}/a.png?x={SECRET}"},
     ],
 )
-def test_no_problem_tells_a_secret(given: Item) -> None:
+def test_no_problem_shows_a_secret(given: Item) -> None:
     """Addresses of files hold their access keys: none is in any part of the error, nor what a cut leaves of one."""
     kinds = {"prompt": "textarea", "n": "number", "image": "fileinput", "inputVideo": "fileinput"}
     known = model(*(item(kind, name) for name, kind in kinds.items()))

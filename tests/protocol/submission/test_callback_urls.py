@@ -43,7 +43,7 @@ def test_no_character_of_it_can_be_changed(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(path) - 1))
     character = data.draw(st.characters(codec="utf-8").filter(lambda new: new != path[place]))
     changed = path[:place] + character + path[place + 1 :]
-    # the last character of base64 has bits that mean nothing; what it stands for is the same
+    # some bits of the last base64 character have no meaning, so another character may decode to equal bytes
     assert verdict([SECRET], changed, NOW) == "forged" or place == len(path) - 1
 
 

@@ -87,23 +87,23 @@ def test_a_callback_settles_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "ours, told, same", [("716", "716", True), (716, "716", True), ("1", "2", False), (None, "2", True)]
+    "ours, listed, same", [("716", "716", True), (716, "716", True), ("1", "2", False), (None, "2", True)]
 )
-def test_a_project_settles_it(ours: Any, told: str, same: bool) -> None:
+def test_a_project_settles_it(ours: Any, listed: str, same: bool) -> None:
     """A run for one project is none for another; which one an unnamed project is, nobody can say."""
     wanted = Intent.of("a/b", RunInput.parse({}), None, ours)
     record: dict[str, JSON] = {
         "modelslugowner": "a",
         "modelslugproject": "b",
         "parameters": {},
-        "projectid": told,
+        "projectid": listed,
     }
     assert wanted.matches(parse_task(record)) == same
 
 
 @pytest.mark.parametrize("url", ["", "my.app/SECRET", "ftp://my.app/SECRET", "https://", "https://[/SECRET", 7])
-def test_what_nobody_can_call(url: Any) -> None:
-    """Refused before a run is billed whose end would be told to nobody."""
+def test_urls_that_cannot_be_called(url: Any) -> None:
+    """Refused before a run is billed, because its callback could reach nobody."""
     with pytest.raises(InvalidInputError, match=r"callback_url is not a URL .* https://") as caught:
         with_intent(url, "1")
     assert "SECRET" not in str(caught.value)
@@ -116,9 +116,9 @@ def test_addresses_keep_what_they_had(query: str, intent_id: str) -> None:
     after = with_intent(before, intent_id)
     assert intent_of(after) == intent_id
     assert intent_of(before) is None
-    told = parse_qs(urlsplit(after).query, keep_blank_values=True)
-    assert told.pop("wiro_intent") == [intent_id]
-    assert told == parse_qs(urlsplit(before).query, keep_blank_values=True)
+    query = parse_qs(urlsplit(after).query, keep_blank_values=True)
+    assert query.pop("wiro_intent") == [intent_id]
+    assert query == parse_qs(urlsplit(before).query, keep_blank_values=True)
 
 
 def test_an_intent_shows_no_prompt() -> None:

@@ -138,7 +138,7 @@ def test_only_two_states_are_an_end(status: str, pexit: str, over: bool, succeed
 
 
 @pytest.mark.parametrize(
-    "content, told",
+    "content, parsed",
     [
         ({"raw": "x"}, {"raw": "x"}),
         ('{"raw":"x"}', {"raw": "x"}),
@@ -148,9 +148,9 @@ def test_only_two_states_are_an_end(status: str, pexit: str, over: bool, succeed
         ([1], {}),
     ],
 )
-def test_content(content: Any, told: dict[str, Any]) -> None:
+def test_content(content: Any, parsed: dict[str, Any]) -> None:
     """An object, JSON text of one, or plain text."""
-    assert parse_task_output({"contenttype": "raw", "content": content}).content == told
+    assert parse_task_output({"contenttype": "raw", "content": content}).content == parsed
 
 
 @given(st.dictionaries(st.sampled_from([*RECORD, "taskid"]) | st.text(), ANYTHING, max_size=6))
@@ -186,7 +186,7 @@ def test_a_task_can_be_copied_and_pickled() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer, told",
+    "answer, parsed",
     [
         ({"taskid": "1", "socketaccesstoken": "t"}, ("1", "t")),
         ({"taskid": 1, "socketaccesstoken": "t"}, ("1", "t")),
@@ -194,12 +194,12 @@ def test_a_task_can_be_copied_and_pickled() -> None:
         ({"socketaccesstoken": "t"}, ("", "t")),
     ],
 )
-def test_what_was_submitted(answer: dict[str, Any], told: tuple[str, str | None]) -> None:
+def test_what_was_submitted(answer: dict[str, Any], parsed: tuple[str, str | None]) -> None:
     """The ids of a new task; one of them is enough."""
     submitted = Submitted.from_wire(answer)
     assert submitted is not None
-    assert (submitted.task_id, submitted.token) == told
-    assert repr(submitted) == f"Submitted(task_id={told[0]!r})"
+    assert (submitted.task_id, submitted.token) == parsed
+    assert repr(submitted) == f"Submitted(task_id={parsed[0]!r})"
 
 
 @given(st.dictionaries(st.text(), SCALARS, max_size=4))
@@ -215,8 +215,8 @@ def test_lists_of_tasks() -> None:
 
 
 @pytest.mark.parametrize(
-    "value, told", [('{"a":1}', {"a": 1}), ("[1]", [1]), ("{a", "{a"), ("text", "text"), (5, 5), ("", "")]
+    "value, expected", [('{"a":1}', {"a": 1}), ("[1]", [1]), ("{a", "{a"), ("text", "text"), (5, 5), ("", "")]
 )
-def test_decoded(value: Any, told: object) -> None:
+def test_decoded(value: Any, expected: object) -> None:
     """JSON text is opened; anything else is left alone."""
-    assert decoded(value) == told
+    assert decoded(value) == expected

@@ -99,8 +99,8 @@ async def test_an_open_file_whose_upload_is_left(path: Path) -> None:
 async def test_one_open_file_in_many_runs(path: Path, whole: bytes) -> None:
     """A batch may send the same file with many runs at the same time."""
     with path.open("rb") as opened:
-        told = await asyncio.gather(*(sent(opened) for _ in range(5)))
-        assert {data for _, data in told} == {whole}
+        uploads = await asyncio.gather(*(sent(opened) for _ in range(5)))
+        assert {data for _, data in uploads} == {whole}
         assert opened.tell() == 0
 
 
@@ -193,19 +193,19 @@ async def test_missing_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_slow", [False, True])
 async def test_progress(is_slow: bool) -> None:
     """It is reported after every piece, to a plain function or a coroutine."""
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
 
     async def slowly(done: int, total: int | None) -> None:
-        told.append((done, total))
+        reported.append((done, total))
 
     def quickly(done: int, total: int | None) -> None:
-        told.append((done, total))
+        reported.append((done, total))
 
     file = File(bytes(PIECE_SIZE + 1), "f", on_progress=slowly if is_slow else quickly)
     async with aclosing(chunks_of(file, PIECE_SIZE + 1)) as chunks:
         async for _ in chunks:
             pass
-    assert told == [(PIECE_SIZE, PIECE_SIZE + 1), (PIECE_SIZE + 1, PIECE_SIZE + 1)]
+    assert reported == [(PIECE_SIZE, PIECE_SIZE + 1), (PIECE_SIZE + 1, PIECE_SIZE + 1)]
 
 
 async def test_a_reader_that_is_cancelled_leaves_nothing_open(

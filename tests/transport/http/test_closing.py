@@ -91,7 +91,7 @@ async def test_closing_ends_what_is_about_to_be_read(built_in: HttpTransport, se
 
 
 async def test_closing_while_the_head_comes(tls: Tls) -> None:
-    """Nobody begins to read such a response: its end might never be told."""
+    """The response is not read, because its end might never arrive."""
 
     class Closing(httpx.MockTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

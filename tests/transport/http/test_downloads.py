@@ -1,4 +1,4 @@
-"""Answers that are read as they come: files and event streams."""
+"""Responses that are read as they arrive: files and event streams."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ async def big(peer: Conversation) -> None:
 
 
 async def read(http: HttpTransport, url: str, timeout: float | None, pieces: list[bytes]) -> None:
-    """Collect what comes of a file."""
+    """Collect the chunks of a file."""
     async with http.get(url, {}, timeout) as download:
         async for piece in download.chunks:
             pieces.append(piece)  # noqa: PERF401 - what came before an error counts
 
 
 async def test_a_file(http: HttpTransport, serve: Serve) -> None:
-    """Its own bytes, unpacked by nobody, and no header that we did not give."""
+    """The raw bytes without decoding, and no extra request header."""
 
     async def file(peer: Conversation) -> None:
         while True:
@@ -62,7 +62,7 @@ async def test_a_file(http: HttpTransport, serve: Serve) -> None:
 
 
 async def test_a_file_that_is_left(http: HttpTransport, serve: Serve) -> None:
-    """Its connection is dropped at once, its place is free."""
+    """The connection is closed at once, and its place in the pool is free."""
     server = await serve(big)
     async with http.get(server.url + "/", {}, 5.0) as download:
         async for _ in download.chunks:
@@ -72,7 +72,7 @@ async def test_a_file_that_is_left(http: HttpTransport, serve: Serve) -> None:
 
 
 async def test_a_download_that_is_cancelled(http: HttpTransport, serve: Serve) -> None:
-    """Likewise."""
+    """The connection is closed, and its place in the pool is free."""
 
     async def stuck(peer: Conversation) -> None:
         await peer.request()
@@ -97,7 +97,7 @@ async def test_a_download_that_is_cancelled(http: HttpTransport, serve: Serve) -
 
 
 async def test_a_download_that_breaks_off(http: HttpTransport, serve: Serve) -> None:
-    """What came is given before the error."""
+    """The bytes that arrived are yielded before the error."""
 
     async def half(peer: Conversation) -> None:
         await peer.request()
@@ -110,7 +110,7 @@ async def test_a_download_that_breaks_off(http: HttpTransport, serve: Serve) -> 
 
 
 async def test_a_download_that_falls_silent(http: HttpTransport, serve: Serve) -> None:
-    """The time-out is for each silence, not for all of it."""
+    """The timeout covers each pause, not the whole download."""
 
     async def tired(peer: Conversation) -> None:
         await peer.request()
@@ -127,7 +127,7 @@ async def test_a_download_that_falls_silent(http: HttpTransport, serve: Serve) -
 
 
 async def test_errors_of_the_reader_are_its_own(http: HttpTransport, serve: Serve) -> None:
-    """A full disk is not a broken connection, nor is the reader's own time-out ours."""
+    """A full disk is not a broken connection, and the reader's own timeout is not the transport's."""
     server = await serve(big)
     for error in (OSError("disk full"), TimeoutError("mine")):
         with pytest.raises(type(error)) as caught:
@@ -137,7 +137,7 @@ async def test_errors_of_the_reader_are_its_own(http: HttpTransport, serve: Serv
 
 
 async def test_events(http: HttpTransport, serve: Serve) -> None:
-    """As they come, however they are cut."""
+    """Events are yielded as they arrive, wherever the chunks are cut."""
 
     async def stream(peer: Conversation) -> None:
         await peer.request()
@@ -154,7 +154,7 @@ async def test_events(http: HttpTransport, serve: Serve) -> None:
 
 
 async def test_an_answer_instead_of_events(http: HttpTransport, serve: Serve) -> None:
-    """A refusal is a whole answer."""
+    """A refusal is returned as a complete response."""
 
     async def refuse(peer: Conversation) -> None:
         await peer.request()
@@ -167,7 +167,7 @@ async def test_an_answer_instead_of_events(http: HttpTransport, serve: Serve) ->
 
 
 async def test_events_that_break_off(http: HttpTransport, serve: Serve) -> None:
-    """A broken stream is not an end."""
+    """A broken stream raises instead of ending."""
 
     async def half(peer: Conversation) -> None:
         await peer.request()

@@ -1,4 +1,4 @@
-"""What goes wrong on the way, on real sockets, and whether anything can have left."""
+"""Failures on real sockets, and whether the request can have been sent."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ def deaf_port() -> Iterator[int]:
 
 
 async def test_a_refused_connection(http: HttpTransport, unused_port: int) -> None:
-    """Nothing left."""
+    """Nothing was sent."""
     error = await refused(http, f"http://127.0.0.1:{unused_port}/")
     assert (type(error), error.sent) == (ConnectionFailedError, False)
 
 
 async def test_an_unknown_name(http: HttpTransport) -> None:
-    """Nothing left."""
+    """Nothing was sent."""
     error = await refused(http, "http://no-such-host.invalid/")
     assert (type(error), error.sent) == (ConnectionFailedError, False)
 
 
 async def test_a_host_that_is_silent(http: HttpTransport, deaf_port: int) -> None:
-    """It is known well before the time-out that nothing left."""
+    """The attempt to connect ends well before the timeout, so nothing was sent."""
     error = await refused(http, f"http://127.0.0.1:{deaf_port}/", 0.6)
     assert (type(error), error.sent) == (ConnectionFailedError, False)
 
@@ -86,16 +86,16 @@ async def test_no_tls_there(http: HttpTransport, serve: Serve) -> None:
 
 
 async def close_at_once(peer: Conversation) -> None:
-    """Accepts and hangs up."""
+    """Accept and close."""
 
 
 async def close_after_the_request(peer: Conversation) -> None:
-    """Hears and hangs up."""
+    """Read the request and close."""
     await peer.request()
 
 
 async def reset_after_the_request(peer: Conversation) -> None:
-    """Hears and crashes."""
+    """Read the request and reset the connection."""
     await peer.request()
     linger = struct.pack("ii", 1, 0)
     peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -103,25 +103,25 @@ async def reset_after_the_request(peer: Conversation) -> None:
 
 
 async def half_a_head(peer: Conversation) -> None:
-    """Hangs up within the headers."""
+    """Close within the headers."""
     await peer.request()
     await peer.send(b"HTTP/1.1 200 OK\r\nContent-Le")
 
 
 async def half_a_body(peer: Conversation) -> None:
-    """Hangs up within a body of known length."""
+    """Close within a body of known length."""
     await peer.request()
     await peer.send(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"result"')
 
 
 async def half_a_chunk(peer: Conversation) -> None:
-    """Hangs up within a body of unknown length."""
+    """Close within a body of unknown length."""
     await peer.request()
     await peer.send(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{"result"')
 
 
 async def rubbish(peer: Conversation) -> None:
-    """Speaks another protocol."""
+    """Answer in another protocol."""
     await peer.request()
     await peer.send(b"220 mail.example ready\r\n\r\n")
 
@@ -139,7 +139,7 @@ BREAKS = [
 
 @pytest.mark.parametrize("handler", BREAKS, ids=lambda handler: handler.__name__)
 async def test_broken_answers(http: HttpTransport, serve: Serve, handler: Handler) -> None:
-    """The request may have been heeded: it is not said to have stayed here, and it is not sent again."""
+    """The server may have handled the request, so the error has `sent=True`, and the request is not repeated."""
     server = await serve(handler)
     error = await refused(http, server.url + "/")
     assert (type(error), error.sent) == (ConnectionFailedError, True)
@@ -148,7 +148,7 @@ async def test_broken_answers(http: HttpTransport, serve: Serve, handler: Handle
 
 @pytest.mark.parametrize("handler", BREAKS, ids=lambda handler: handler.__name__)
 async def test_broken_answers_by_another_transport(tls: Tls, serve: Serve, handler: Handler) -> None:
-    """One that calls a server that hung up a time-out of the connection: it is not believed."""
+    """aiohttp reports a connect timeout when the server hangs up. The error still has `sent=True`."""
     server = await serve(handler)
     http = HttpTransport(tls, Tuning(), httpx_aiohttp.AiohttpTransport(verify=tls.context))
     error = await refused(http, server.url + "/")
@@ -158,7 +158,7 @@ async def test_broken_answers_by_another_transport(tls: Tls, serve: Serve, handl
 
 
 async def test_a_refused_connection_by_another_transport(tls: Tls, unused_port: int) -> None:
-    """Its cause proves that nothing left."""
+    """The cause of the error proves that nothing was sent."""
     http = HttpTransport(tls, Tuning(), httpx_aiohttp.AiohttpTransport(verify=tls.context))
     error = await refused(http, f"http://127.0.0.1:{unused_port}/")
     assert (type(error), error.sent) == (ConnectionFailedError, False)
@@ -169,7 +169,7 @@ async def test_a_refused_connection_by_another_transport(tls: Tls, unused_port: 
     "kind", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ReadTimeout, OSError]
 )
 async def test_transports_that_prove_nothing(tls: Tls, kind: type[Exception]) -> None:
-    """An error without a cause that is known does not show that nothing left."""
+    """An error without a known cause does not prove that nothing was sent."""
 
     def fail(request: httpx.Request) -> httpx.Response:
         raise kind("somehow")
@@ -180,7 +180,7 @@ async def test_transports_that_prove_nothing(tls: Tls, kind: type[Exception]) ->
 
 
 async def test_without_the_libraries_that_prove_it(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transport of another make: its errors prove nothing."""
+    """The errors of an unknown transport prove nothing."""
     for name in ("httpcore", "aiohttp"):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
@@ -192,7 +192,7 @@ async def test_without_the_libraries_that_prove_it(tls: Tls, monkeypatch: pytest
 
 
 async def test_a_pool_that_is_full(tls: Tls, serve: Serve) -> None:
-    """A transport with few connections makes calls wait, however long."""
+    """Calls wait for a free connection of a transport with few of them."""
 
     async def slow(peer: Conversation) -> None:
         while True:
@@ -208,7 +208,7 @@ async def test_a_pool_that_is_full(tls: Tls, serve: Serve) -> None:
 
 
 async def test_a_connection_that_was_closed_while_idle(http: HttpTransport, serve: Serve) -> None:
-    """The next call notices and takes another."""
+    """The next call notices, and opens a new connection."""
 
     async def once(peer: Conversation) -> None:
         await peer.request()
@@ -222,7 +222,7 @@ async def test_a_connection_that_was_closed_while_idle(http: HttpTransport, serv
 
 
 async def test_a_connection_that_is_closed_by_the_second_call(http: HttpTransport, serve: Serve) -> None:
-    """It may have been heeded, so it is not made again behind our back."""
+    """The server may have handled it, so the library must not repeat it."""
 
     async def second(peer: Conversation) -> None:
         await peer.request()
@@ -237,7 +237,7 @@ async def test_a_connection_that_is_closed_by_the_second_call(http: HttpTranspor
 
 
 async def test_no_answer(http: HttpTransport, serve: Serve) -> None:
-    """A time-out, after which the connection is gone."""
+    """The call times out, and its connection is closed."""
 
     async def mute(peer: Conversation) -> None:
         await peer.request()
@@ -250,7 +250,7 @@ async def test_no_answer(http: HttpTransport, serve: Serve) -> None:
 
 
 async def test_an_answer_that_trickles(http: HttpTransport, serve: Serve) -> None:
-    """The time-out is for all of it."""
+    """The timeout covers the whole response."""
 
     async def trickle(peer: Conversation) -> None:
         await peer.request()
@@ -264,7 +264,7 @@ async def test_an_answer_that_trickles(http: HttpTransport, serve: Serve) -> Non
 
 
 async def test_a_cancelled_call(http: HttpTransport, serve: Serve) -> None:
-    """Its connection is dropped, its place is free."""
+    """The connection is closed, and its place in the pool is free."""
 
     asked = asyncio.Event()
 

@@ -122,7 +122,7 @@ async def test_odd_file_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, given_type, told",
+    "name, given_type, media_type",
     [
         ("a.png", None, "image/png"),
         ("A.WEBP", None, "image/webp"),
@@ -135,10 +135,10 @@ async def test_odd_file_names(name: str) -> None:
         ("a.png", "video/mp4", "video/mp4"),
     ],
 )
-async def test_media_types(name: str, given_type: str | None, told: str) -> None:
+async def test_media_types(name: str, given_type: str | None, media_type: str) -> None:
     """By the file's name, the same on every machine; what is given is taken."""
     multipart = await Multipart.of([("f", File(b"x", name, given_type))])
-    assert f"\r\nContent-Type: {told}\r\n\r\n".encode() in await body_of(multipart)
+    assert f"\r\nContent-Type: {media_type}\r\n\r\n".encode() in await body_of(multipart)
 
 
 async def pieces() -> AsyncIterator[bytes]:
@@ -147,7 +147,7 @@ async def pieces() -> AsyncIterator[bytes]:
         yield piece
 
 
-async def test_a_length_that_nobody_knows() -> None:
+async def test_an_unknown_length() -> None:
     """Then the body is sent in chunks, none of them empty: that would be its end."""
     multipart = await Multipart.of([("f", File(pieces(), "f")), ("a", "1")])
     assert "Content-Length" not in multipart.headers

@@ -1,4 +1,4 @@
-"""Calls: what leaves, what comes back, and that nothing is sent twice."""
+"""Calls: what is sent, what is returned, and that nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 async def echo(peer: Conversation) -> None:
-    """Answers everything."""
+    """Answer every request."""
     while True:
         await peer.request()
         await peer.answer(b'{"result":true}', "X-Echo: yes\r\nSet-Cookie: a=b\r\n")
 
 
 async def test_a_call(http: HttpTransport, serve: Serve) -> None:
-    """The path as it is written, our headers, the body; the answer whole, its header names in any case."""
+    """Path, headers and body are sent unchanged. The names of response headers match in any case."""
     server = await serve(echo)
     answer = await http.post(
         f"{server.url}/v1/Run/Own%20er/a%2Fb%3F", {"User-Agent": "us", "x-api-key": "k"}, b'{"a":1}', 5.0
@@ -46,7 +46,7 @@ async def test_a_call(http: HttpTransport, serve: Serve) -> None:
 
 
 async def test_calls_share_connections_and_keep_no_cookies(http: HttpTransport, serve: Serve) -> None:
-    """One after the other over one connection, and nothing of the first in the second."""
+    """Two calls in a row use one connection, and the second sends no cookies of the first."""
     server = await serve(echo)
     for _ in range(3):
         await http.post(server.url + "/", {}, b"{}", 5.0)
@@ -94,7 +94,7 @@ async def test_redirects_are_answers(http: HttpTransport, serve: Serve) -> None:
 
 
 async def test_long_bodies(http: HttpTransport, serve: Serve) -> None:
-    """Whole, with their length, and without a warning."""
+    """They are sent complete, with their length, and without a warning."""
     server = await serve(echo)
     body = bytes(range(256)) * 8192
     await http.post(server.url + "/", {"Content-Type": "application/json"}, body, 5.0)
@@ -106,7 +106,7 @@ async def test_long_bodies(http: HttpTransport, serve: Serve) -> None:
 
 @pytest.mark.parametrize("length", [None, 6])
 async def test_streamed_bodies(http: HttpTransport, serve: Serve, length: int | None) -> None:
-    """With their length where it is known, in chunks otherwise; piece by piece as they come."""
+    """They are sent piece by piece, with their length if it is known, or chunked."""
 
     async def pieces() -> object:
         for piece in (b"ab", b"cd", b"ef"):
@@ -121,8 +121,8 @@ async def test_streamed_bodies(http: HttpTransport, serve: Serve, length: int | 
     assert ("content-length: 6" in head, "transfer-encoding: chunked" in head) == (length == 6, length is None)
 
 
-async def test_content_coding_is_undone(http: HttpTransport, serve: Serve) -> None:
-    """Of answers and of downloads."""
+async def test_content_coding_is_decoded(http: HttpTransport, serve: Serve) -> None:
+    """Of responses and of downloads."""
 
     async def zipped(peer: Conversation) -> None:
         while True:
@@ -136,7 +136,7 @@ async def test_content_coding_is_undone(http: HttpTransport, serve: Serve) -> No
 
 
 async def test_a_content_coding_that_is_none(http: HttpTransport, serve: Serve) -> None:
-    """The answer was lost, and the call may have had its effect."""
+    """The response was lost, and the call may have had its effect."""
 
     async def broken(peer: Conversation) -> None:
         await peer.request()
@@ -153,7 +153,7 @@ async def test_a_content_coding_that_is_none(http: HttpTransport, serve: Serve) 
     "url", ["nonsense", "http://", "ftp://127.0.0.1/a", "http://[::1/a", "http://127.0.0.1:x/SECRETKEY"]
 )
 async def test_what_is_no_address(http: HttpTransport, url: str) -> None:
-    """A mistake in the settings, or in what a service told; not a network that may be better tomorrow."""
+    """A mistake in the settings or in a response of the service, not a failure of the network."""
     with pytest.raises(ConfigurationError) as caught:
         await http.post(url, {}, b"{}", 5.0)
     assert "SECRETKEY" not in str(caught.value)
@@ -163,7 +163,7 @@ async def test_what_is_no_address(http: HttpTransport, url: str) -> None:
 
 
 async def test_what_is_no_header(built_in: HttpTransport, serve: Serve) -> None:
-    """It is refused before anything leaves."""
+    """It is refused before anything is sent."""
     server = await serve(echo)
     with pytest.raises(ConfigurationError):
         await built_in.post(server.url + "/", {"X-Odd": "a\r\nX-Evil: b"}, b"{}", 5.0)
@@ -171,7 +171,7 @@ async def test_what_is_no_header(built_in: HttpTransport, serve: Serve) -> None:
 
 
 async def test_only_so_many_at_a_time(tls: Tls, serve: Serve, until: Until) -> None:
-    """The others wait here, and their time-outs do not run meanwhile."""
+    """The other calls wait, and their timeouts do not run meanwhile."""
     http, now, most = HttpTransport(tls, Tuning(http_calls=2)), 0, 0
 
     async def slow(peer: Conversation) -> None:
@@ -210,7 +210,7 @@ async def test_closing(tls: Tls) -> None:
 
 
 async def test_mocked_transports(tls: Tls) -> None:
-    """Users test with them; what they see is what would leave."""
+    """Users test with them. They see the request that would be sent."""
     with respx.mock(assert_all_called=True, using=None) as router:
         route = router.post("https://api.test/v1/Run/a/b").respond(json={"result": True})
         router.get("https://cdn.test/x").mock(return_value=httpx.Response(200, content=b"x"))

@@ -1,4 +1,4 @@
-"""Streamed bodies: their time-outs, their errors, and that nobody reads them afterwards."""
+"""Streamed bodies: timeouts, errors, and sources that are closed afterwards."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ async def endless() -> AsyncGenerator[bytes, None]:
 
 
 async def mute(peer: Conversation) -> None:
-    """Reads everything and answers nothing."""
+    """Read the request and never answer."""
     await peer.head()
     await peer.gone()
 
 
 async def deaf(peer: Conversation) -> None:
-    """Reads nothing after the head."""
+    """Read nothing after the head."""
     await peer.head()
     await asyncio.sleep(10)
 
 
 async def test_a_slow_upload_takes_its_time(http: HttpTransport, serve: Serve) -> None:
-    """Every piece that is taken puts the time-out off."""
+    """Every piece that the server takes restarts the timeout."""
 
     async def slow() -> AsyncGenerator[bytes, None]:
         for _ in range(6):
@@ -55,7 +55,7 @@ async def test_a_slow_upload_takes_its_time(http: HttpTransport, serve: Serve) -
 
 
 async def test_a_server_that_takes_nothing_more(http: HttpTransport, serve: Serve) -> None:
-    """The time-out runs where nothing moves."""
+    """The timeout runs while the server takes nothing."""
     server = await serve(deaf)
     async with aclosing(endless()) as body:
         with pytest.raises(RequestTimeoutError) as caught:
@@ -64,7 +64,7 @@ async def test_a_server_that_takes_nothing_more(http: HttpTransport, serve: Serv
 
 
 async def test_a_server_that_hangs_up(http: HttpTransport, serve: Serve) -> None:
-    """It may have heeded what it got."""
+    """The server may have handled the part that it received."""
 
     async def hang_up(peer: Conversation) -> None:
         await peer.head()
@@ -82,7 +82,7 @@ async def test_a_server_that_hangs_up(http: HttpTransport, serve: Serve) -> None
     "error", [FileNotFoundError("gone"), ValueError("odd"), ConnectionResetError("mine"), TimeoutError("mine")]
 )
 async def test_errors_of_the_source_are_its_own(http: HttpTransport, serve: Serve, error: Exception) -> None:
-    """They come through as they are; the half request is dropped, not ended as if it were whole."""
+    """They are raised unchanged. The partial request is aborted, not ended as if it were complete."""
     whole: list[bytes] = []
 
     async def read(peer: Conversation) -> None:
@@ -103,7 +103,7 @@ async def test_errors_of_the_source_are_its_own(http: HttpTransport, serve: Serv
 
 
 async def test_an_answer_before_the_end_of_the_body(http: HttpTransport, built_in: HttpTransport, serve: Serve) -> None:
-    """It is taken, and the body given up; or it is found after the body, by a library that looks for it only then."""
+    """The response ends the upload, or is read after the body by libraries that look for it only then."""
 
     async def early(peer: Conversation) -> None:
         await peer.head()
@@ -130,7 +130,7 @@ async def test_an_answer_before_the_end_of_the_body(http: HttpTransport, built_i
 
 @pytest.mark.parametrize("blocked_in", ["source", "network"])
 async def test_cancelling_leaves_the_source_at_rest(http: HttpTransport, serve: Serve, blocked_in: str) -> None:
-    """Wherever it was: the source can be closed at once, which one that is being read could not."""
+    """The source can be closed at once, so it is no longer being read."""
     closed, reading = asyncio.Event(), asyncio.Event()
 
     async def source() -> AsyncGenerator[bytes, None]:
@@ -161,7 +161,7 @@ async def test_cancelling_leaves_the_source_at_rest(http: HttpTransport, serve: 
 
 
 async def test_the_time_of_the_source_is_its_own(http: HttpTransport, serve: Serve) -> None:
-    """However long it thinks about a piece: the time-out is for the other side."""
+    """The timeout applies to the server, not to a slow source."""
 
     async def thoughtful() -> AsyncGenerator[bytes, None]:
         yield b"a"
@@ -180,7 +180,7 @@ async def test_the_time_of_the_source_is_its_own(http: HttpTransport, serve: Ser
 
 @pytest.mark.parametrize("length", [None, 10_000 * len(PIECE)])
 async def test_half_a_body(http: HttpTransport, serve: Serve, length: int | None) -> None:
-    """The error tells that the request cannot have arrived whole, whether it was cut or timed out."""
+    """The error states that the request cannot have arrived complete, whether it was cut or timed out."""
 
     async def hang_up(peer: Conversation) -> None:
         await peer.head()
@@ -197,7 +197,7 @@ async def test_half_a_body(http: HttpTransport, serve: Serve, length: int | None
 
 @pytest.mark.parametrize("length", [None, 3])
 async def test_a_whole_body_without_an_answer(http: HttpTransport, serve: Serve, length: int | None) -> None:
-    """May have been heeded, and nothing else is said."""
+    """The server may have handled the request, so the error does not state otherwise."""
 
     async def whole() -> AsyncGenerator[bytes, None]:
         yield b"abc"

@@ -52,7 +52,7 @@ def test_which_proxy(
 
 
 def test_a_kind_that_needs_a_transport_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message tells which variable, and the way, and no password."""
+    """The message names the variable and the remedy, without the password."""
     monkeypatch.setenv("ALL_PROXY", "socks5://me:s3cret@q:1")
     with pytest.raises(ConfigurationError, match=r"ALL_PROXY asks .* socks5://.*transport=.* NO_PROXY") as caught:
         proxy_for("https", "api.test")
@@ -64,20 +64,20 @@ def test_a_kind_that_needs_a_transport_of_ones_own(monkeypatch: pytest.MonkeyPat
     ["http://me:s3/cret@p:1", "http://me:s3#cret@p:1", "http://me:s3cret@p:port", "me:s3?cret@p", "http://", "["],
 )
 async def test_what_is_no_proxy(built_in: HttpTransport, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    """Said so, with the variable and without its value: a part of a password looks like a host or a port."""
+    """The error names the variable without its value, because a part of a password can look like a host or a port."""
     monkeypatch.setenv("http_proxy", proxy)
     with pytest.raises(
         ConfigurationError,
         match=r"http_proxy is not the URL of a proxy; write it as http://host:port, with name:password@ ",
     ) as caught:
         await built_in.post("http://api.test/v1/x", {}, b"{}", 5.0)
-    told = "".join(traceback.format_exception(caught.value))
-    assert "s3" not in told
-    assert "cret" not in told
+    text = "".join(traceback.format_exception(caught.value))
+    assert "s3" not in text
+    assert "cret" not in text
 
 
 async def test_calls_by_a_proxy(built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole address goes to it, and its password to nobody else."""
+    """The proxy gets the whole URL, and only the proxy gets its password."""
 
     async def proxy(peer: Conversation) -> None:
         while True:

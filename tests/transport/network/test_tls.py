@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def test_it_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And checks who is there."""
+    """It verifies the host."""
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     tls = Tls()
@@ -32,7 +32,7 @@ def test_it_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tls.context.verify_mode == ssl.CERT_REQUIRED
 
 
-def test_anybody() -> None:
+def test_no_verification() -> None:
     """Only if asked for."""
     assert Tls(False).context.verify_mode == ssl.CERT_NONE
     assert not Tls(False).context.check_hostname
@@ -84,7 +84,7 @@ def test_what_says_nothing_about_trust(verify: Any) -> None:
 
 
 async def test_the_clock() -> None:
-    """Wall time, numbers that never come twice, and chance."""
+    """Wall time, and nonces that never repeat."""
     assert abs(clock.now() - time.time()) < 5
     assert clock.loop_time() == pytest.approx(asyncio.get_running_loop().time(), abs=5)
     nonces = [clock.nonce() for _ in range(1000)]
@@ -94,7 +94,7 @@ async def test_the_clock() -> None:
 
 
 async def test_plain_addresses_need_none(serve: Serve) -> None:
-    """It costs as much as thirty calls, so it waits for the first address that wants it."""
+    """It costs as much as thirty calls, so it is built for the first https URL."""
 
     async def echo(peer: Conversation) -> None:
         await peer.request()
