@@ -1,4 +1,4 @@
-"""What is installed: the wheel itself, typed, light to import, with its floors in order."""
+"""The installed wheel: typed, light to import, with its layers in order."""
 
 import ast
 import importlib
@@ -51,7 +51,7 @@ def test_importing_the_package_is_light() -> None:
 
 
 def test_the_session_is_light() -> None:
-    """The heavy libraries, and what few programs need, wait until they are used."""
+    """Heavy libraries, and those that few programs need, are imported at first use."""
     heavy = {"httpx", "httpcore", "aiohttp", "websockets", "rich", "starlette", "uvicorn", "PIL"}
     heavy |= {"importlib.metadata", "pytest", "sqlite3", "urllib.request", "email.utils", "msgspec"}
     heavy |= {f"wiro_async._api.{part}" for part in ("conversation", "resources.file_store")}

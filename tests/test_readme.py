@@ -50,7 +50,7 @@ SNIPPETS = [(line, text) for line, text in BLOCKS if "asyncio.run(" not in text 
 
 @pytest.mark.parametrize("line,text", SCRIPTS)
 def test_whole_programs_run(line: int, text: str, server: WiroEmulator, tmp_path: Path) -> None:
-    """What the reader copies into a file does what it says."""
+    """A complete program works as documented."""
     exec(code(line, text), {"__name__": "__main__"})
     assert (tmp_path / "city.png").read_bytes().startswith(b"\x89PNG")
     assert server.ledger.count("Run/*") == 1
@@ -78,7 +78,7 @@ async def test_the_batch_saves_every_picture(server: WiroEmulator, tmp_path: Pat
 
 
 async def test_the_test_passes(wiro_emulator: WiroEmulator) -> None:
-    """The README's own test, with what its fixtures stand for: here `wiro` is another one."""
+    """The README's own test passes, with an emulated `wiro`."""
     names: dict[str, Any] = {}
     exec(TEST, names)
     async with wiro_async.AsyncWiro(**wiro_emulator.options()) as wiro:
@@ -124,6 +124,6 @@ def test_the_errors_it_names_exist_and_none_is_forgotten() -> None:
 
 
 def test_every_page_is_linked() -> None:
-    """Nobody finds a page that nothing leads to."""
+    """A page without a link cannot be found."""
     for page in (ROOT / "docs").glob("*.md"):
         assert f"](docs/{page.name})" in README

@@ -80,7 +80,7 @@ async def session(server: WiroEmulator) -> AsyncIterator[AsyncWiro]:
 
 
 class Witness:
-    """Keeps everything that somebody could see."""
+    """Keeps everything that a user could see."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -207,14 +207,14 @@ async def test_passwords_in_addresses(unused_tcp_port: int) -> None:
 
 
 def modules() -> Iterator[Any]:
-    """All of the package but what needs extras."""
+    """All modules of the package without those that need extras."""
     for found in pkgutil.walk_packages(wiro_async.__path__, "wiro_async."):
         if not found.name.startswith(NEED_EXTRAS) and not found.name.endswith("__main__"):
             yield importlib.import_module(found.name)
 
 
-def test_records_do_not_show_what_holds_secrets() -> None:
-    """Fields by these names are left out of every repr."""
+def test_records_do_not_show_fields_with_secrets() -> None:
+    """Fields with these names are left out of every repr."""
     sensitive = {"token", "raw", "headers", "body", "api_key", "api_secret", "callback_url", "parts", "url", "data"}
     classes = {kind for module in modules() for kind in vars(module).values() if isinstance(kind, type)}
     records = [kind for kind in classes if attrs.has(kind) and kind.__module__.startswith("wiro_async")]
@@ -296,7 +296,7 @@ async def test_an_error_shows_itself_redacted() -> None:
 
 @pytest.mark.parametrize("kind", [APIError, ConfigurationError, TransportError, wiro_async.DecodingError])
 def test_an_error_does_not_hold_what_it_does_not_show(kind: type[wiro_async.WiroError]) -> None:
-    """Trackers look at arguments and attributes, too."""
+    """Error trackers read arguments and attributes too."""
     text = "see https://host/SECRETPATH"
     error = APIError(0, 200, text, [text]) if kind is APIError else kind(text)
     for one in (error, pickle.loads(pickle.dumps(error))):

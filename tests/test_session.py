@@ -66,7 +66,7 @@ async def test_a_key_that_no_header_can_carry(key: str) -> None:
 
 
 async def test_everything_from_the_environment(emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys and addresses come from the variables that other Wiro clients use."""
+    """Keys and URLs come from the variables that other Wiro clients use."""
     options = emulator.options()
     monkeypatch.setenv("WIRO_API_KEY", options["api_key"])
     monkeypatch.setenv("WIRO_API_SECRET", str(options["api_secret"]))
@@ -129,7 +129,7 @@ async def test_a_key_alone_is_enough_where_no_signature_is_asked() -> None:
 
 
 async def test_headers_instead_of_a_key(emulator: WiroEmulator) -> None:
-    """Behind a proxy that adds the key, one's own headers are all that is sent."""
+    """Behind a proxy that adds the key, only the given headers are sent."""
     addresses: Any = {"base_url": emulator.base_url, "socket_url": emulator.socket_url}
     async with AsyncWiro(headers={"X-Team": "blue"}, **addresses) as wiro:
         with pytest.raises(AuthenticationError):
@@ -277,7 +277,7 @@ async def test_use_after_closing(emulator: WiroEmulator, use: Any) -> None:
 
 
 async def test_another_event_loop_is_refused(wiro: AsyncWiro) -> None:
-    """A session belongs to one loop; elsewhere it says so instead of hanging."""
+    """A session belongs to one loop. In another one it raises instead of hanging."""
 
     def elsewhere() -> None:
         asyncio.run(wiro.run("emulator/sleeper"))
@@ -299,7 +299,7 @@ def test_one_loop_after_another(emulator: WiroEmulator) -> None:
 
 
 async def test_first_used_in_a_task_that_ends(emulator: WiroEmulator) -> None:
-    """Who opens a session need not live as long as it does, nor close it."""
+    """The task that opens a session may end before it, and need not close it."""
     wiro = AsyncWiro(**emulator.options())
     assert (await asyncio.create_task(wiro.run("emulator/sleeper", QUICK))).succeeded
     assert (await asyncio.create_task(wiro.run("emulator/sleeper", QUICK))).succeeded
@@ -308,7 +308,7 @@ async def test_first_used_in_a_task_that_ends(emulator: WiroEmulator) -> None:
 
 
 async def test_a_forgotten_session_warns(emulator: WiroEmulator) -> None:
-    """A session that is dropped while open names what was forgotten."""
+    """A session that is deleted while open warns with its name."""
     wiro = AsyncWiro(**emulator.options())
     await wiro.__aenter__()
     host = next(task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
@@ -321,7 +321,7 @@ async def test_a_forgotten_session_warns(emulator: WiroEmulator) -> None:
 
 
 async def test_views_and_unused_sessions_do_not_warn(wiro: AsyncWiro) -> None:
-    """Only what holds something is missed; a warning would fail this test."""
+    """Only an open session warns. A warning would fail this test."""
     wiro.with_options(timeout=1)
     AsyncWiro("key")
     gc.collect()
@@ -336,7 +336,7 @@ async def test_many_tasks_at_once(emulator: WiroEmulator, wiro: AsyncWiro) -> No
 
 
 async def test_first_uses_at_the_same_time(emulator: WiroEmulator) -> None:
-    """However many begin at once, everything is opened once."""
+    """Any number of first calls open everything once."""
     wiro = AsyncWiro(**emulator.options())
     await asyncio.gather(*(wiro.run("emulator/sleeper", QUICK) for _ in range(10)))
     assert wiro.statistics().sockets == 1
@@ -385,7 +385,7 @@ async def test_a_transport_of_ones_own(emulator: WiroEmulator) -> None:
 
 
 async def test_task_needs_a_reference(wiro: AsyncWiro) -> None:
-    """Neither token nor id is a mistake of the caller."""
+    """A call without a token and an id raises."""
     with pytest.raises(InvalidInputError, match="task_id"):
         wiro.task()
 

@@ -1,4 +1,4 @@
-"""Settings that are wrong, and views."""
+"""Invalid settings, and views."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from wiro_async.testing import WiroEmulator
     ids=lambda setting: next(iter(setting)),
 )
 def test_wrong_settings_are_refused_by_name(setting: dict[str, Any]) -> None:
-    """At once, not when money is at stake; and a secret in one is not shown."""
+    """At once, before any cost. Secrets in them are not shown."""
     (name,) = setting
     new: Any = AsyncWiro
     with pytest.raises(ConfigurationError, match=r"(?i)" + name[:4]) as caught:
@@ -63,14 +63,14 @@ def test_a_view_changes_only_its_options() -> None:
 
 
 async def test_a_view_that_is_entered_alone_closes_its_session(emulator: WiroEmulator) -> None:
-    """Nobody else could."""
+    """No other object could close it."""
     async with AsyncWiro(**emulator.options()).with_options(timeout=30) as view:
         await view.run("emulator/sleeper", {"seconds": 1})
     assert not any(attrs.astuple(view.statistics()))
 
 
 async def test_a_view_of_an_open_session_leaves_it_open(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It may be entered, too, for the sake of its block."""
+    """It may be entered for the sake of its block."""
     async with wiro.with_options(timeout=30) as view:
         await view.run("emulator/sleeper", {"seconds": 1})
     assert (await wiro.run("emulator/sleeper", {"seconds": 1})).succeeded
@@ -104,7 +104,7 @@ def test_inputs_beside_requests_are_refused() -> None:
 
 
 async def test_settings_of_one_call_are_checked(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """Anything but "leave" must not be taken for it, nor the other way round."""
+    """Only "leave" means "leave"."""
     wrong: Any = "Leave"
     for call in (wiro.run, wiro.stream):
         with pytest.raises(InvalidInputError, match="on_cancel"):

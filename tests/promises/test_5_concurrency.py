@@ -32,7 +32,7 @@ async def test_5_a_limit_is_learned_and_kept(poor: WiroEmulator, short_timing: T
 
 
 async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, short_timing: Tuning, until: Until) -> None:
-    """Where none of its own tasks is left to wait for, a session looks again from time to time."""
+    """When it has no task left to wait for, a session probes from time to time."""
     async with (
         AsyncWiro(**poor.options()) as other,
         AsyncWiro(**poor.options()) as wiro,
@@ -57,7 +57,7 @@ async def test_5_the_end_of_unfollowed_tasks_is_noticed(poor: WiroEmulator, shor
 
 @pytest.mark.parametrize("limited", ["by the session", "by the service"])
 async def test_5_submits_at_once_proceed(poor: WiroEmulator, short_timing: Tuning, limited: str) -> None:
-    """Nobody follows the tasks, and each new one gets the slot of one that has ended."""
+    """The tasks are not followed, and each new one gets the slot of one that has ended."""
     most = 1 if limited == "by the session" else None
     async with AsyncWiro(**poor.options(), max_concurrency=most) as wiro:
         with anyio.fail_after(20):

@@ -81,7 +81,7 @@ async def test_9_breaking_out_of_a_loop_frees_it(wiro: AsyncWiro, listen: Any) -
 
 
 async def test_9_an_error_in_a_loop_frees_at_once(wiro: AsyncWiro) -> None:
-    """After an error in a loop nobody follows the task, even if a traceback holds the iterator."""
+    """After an error in a loop the task is not followed, even if a traceback holds the iterator."""
     task = await wiro.submit(STUCK)
 
     async def fail() -> None:

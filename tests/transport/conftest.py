@@ -152,7 +152,7 @@ def no_proxies_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest_asyncio.fixture(params=["default", "httpx", "aiohttp", "httpx2"])
 async def http(request: pytest.FixtureRequest, tls: Tls) -> AsyncIterator[HttpTransport]:
-    """The default transport, and some that a user might give."""
+    """The default transport, and some that users may pass."""
     given: httpx.AsyncBaseTransport | None = None
     if request.param == "httpx":
         given = httpx.AsyncHTTPTransport(verify=tls.context)

@@ -1,4 +1,4 @@
-"""The socket, against a real server."""
+"""The WebSocket, against a real server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def server_of(talk: Talk, **options: object) -> AsyncGenerator[str, None]:
 
 
 async def wait(peer: ServerConnection) -> None:
-    """Says nothing."""
+    """Send nothing."""
     await peer.wait_closed()
 
 
@@ -62,7 +62,7 @@ async def flood(socket: Socket) -> None:
 
 @pytest.mark.parametrize("compression", [False, True])
 async def test_frames_both_ways(tls: Tls, compression: bool) -> None:
-    """Text comes as its UTF-8, bytes as they are; they end when the server closes."""
+    """Text arrives as UTF-8 and bytes unchanged. The frames end when the server closes."""
     heard: list[str | bytes] = []
     agents: list[str | None] = []
 
@@ -83,7 +83,7 @@ async def test_frames_both_ways(tls: Tls, compression: bool) -> None:
 
 
 async def test_big_frames(tls: Tls) -> None:
-    """Many times what libraries allow by default: one big message must not end a socket that many tasks share."""
+    """Far above the default limits of libraries, because one big message must not end a shared socket."""
 
     async def talk(peer: ServerConnection) -> None:
         await peer.send("x" * (10 * 1024 * 1024))
@@ -105,7 +105,7 @@ async def test_a_refused_upgrade(tls: Tls) -> None:
 
 
 async def test_no_server(tls: Tls, serve: Serve) -> None:
-    """Refused, hung up, unknown, no TLS: always the same error."""
+    """Refused, closed, unknown, or without TLS: one kind of error."""
 
     async def hang_up(peer: Conversation) -> None:
         await peer.reader.read(1)
@@ -118,7 +118,7 @@ async def test_no_server(tls: Tls, serve: Serve) -> None:
 
 
 async def test_a_handshake_that_never_ends(tls: Tls, serve: Serve) -> None:
-    """It is given up, and its connection dropped."""
+    """It times out, and its connection is closed."""
 
     async def mute(peer: Conversation) -> None:
         await peer.gone()
@@ -162,7 +162,7 @@ async def test_an_abrupt_end(tls: Tls) -> None:
 
 
 async def test_a_half_open_connection(tls: Tls, serve: Serve) -> None:
-    """A peer that answers no ping is taken for gone, and leaving such a socket is quick."""
+    """A peer that answers no ping counts as gone. Leaving such a socket is quick."""
 
     async def dead(peer: Conversation) -> None:
         await shake_hands(peer)
@@ -208,7 +208,7 @@ async def test_closing_is_quick_and_polite(tls: Tls) -> None:
 
 
 async def test_cancelling_a_reader_loses_nothing(tls: Tls) -> None:
-    """The next one goes on where it stopped."""
+    """The next reader continues where it stopped."""
     go = asyncio.Event()
 
     async def talk(peer: ServerConnection) -> None:
@@ -226,7 +226,7 @@ async def test_cancelling_a_reader_loses_nothing(tls: Tls) -> None:
 
 
 async def test_tokens_stay_out_of_the_log(tls: Tls, caplog: pytest.LogCaptureFixture) -> None:
-    """Even where everything is logged: the library would show every frame."""
+    """Even at DEBUG, where the library would log every frame."""
     caplog.set_level(logging.DEBUG)
 
     async with server_of(wait) as url, connected(url, "us", tls, False, Tuning()) as socket:

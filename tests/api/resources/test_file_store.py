@@ -46,7 +46,7 @@ async def pieces(*data: bytes) -> AsyncIterator[bytes]:
 
 
 async def test_a_path(emulator: WiroEmulator, wiro: AsyncWiro, picture: Path) -> None:
-    """Its name, made unique, its type and its bytes arrive; what comes back is a record."""
+    """The unique name, the type and the bytes of the file arrive, and the record is returned."""
     uploaded = await wiro.files.upload(picture, folder_id="f1")
     (call,) = uploads(emulator)
     (part,) = call.files
@@ -70,7 +70,7 @@ async def test_no_secret_in_its_repr(wiro: AsyncWiro, picture: Path) -> None:
 
 
 async def test_the_same_file_twice(emulator: WiroEmulator, wiro: AsyncWiro, picture: Path) -> None:
-    """The service takes no name twice, so each upload has its own."""
+    """The service accepts each name once, so each upload gets a unique name."""
     names = {(await wiro.files.upload(picture)).name for _ in range(3)}
     assert len(names) == 3
 
@@ -114,8 +114,8 @@ class Pipe(io.RawIOBase):
         return self.left.read(size)
 
 
-async def test_what_cannot_be_measured(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A pipe, an async iterator: sent as they come, with chunks instead of a length."""
+async def test_files_of_unknown_size(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """A pipe or an async iterator is sent in chunks, without a length."""
     pipe: IO[bytes] = Pipe(PNG)  # type: ignore[assignment]
     await wiro.files.upload(pipe)
     await wiro.files.upload(File(pieces(b"one ", b"", b"two"), "numbers.txt"))
@@ -200,7 +200,7 @@ async def test_files_that_are_not_there(emulator: WiroEmulator, wiro: AsyncWiro,
 
 
 async def test_a_file_that_shrinks(wiro: AsyncWiro, tmp_path: Path) -> None:
-    """It is not what was announced."""
+    """The upload fails, because the length was already sent."""
     path = tmp_path / "log.bin"
     path.write_bytes(os.urandom(3_000_000))
 
@@ -235,7 +235,7 @@ async def test_a_source_that_fails(emulator: WiroEmulator, wiro: AsyncWiro) -> N
 
 
 async def test_it_is_sent_once(emulator: WiroEmulator, wiro: AsyncWiro, picture: Path) -> None:
-    """Where the answer is lost, nobody knows whether the file is there."""
+    """If the response is lost, the file may exist, so it is not sent again."""
     emulator.faults.http("File/Upload", ResetAfter())
     with pytest.raises(ConnectionFailedError):
         await wiro.files.upload(picture)
@@ -243,7 +243,7 @@ async def test_it_is_sent_once(emulator: WiroEmulator, wiro: AsyncWiro, picture:
 
 
 async def test_it_is_sent_again_when_refused(emulator: WiroEmulator, picture: Path) -> None:
-    """Too many requests: the whole file goes again, also from an open one; what is used up cannot."""
+    """After 429, the whole file is sent again, even an open one. A consumed source cannot be."""
     emulator.faults.http("File/Upload", Respond(429), times=2)
     async with AsyncWiro(**emulator.options(), retry=RetryPolicy(base=0.01)) as wiro:
         with picture.open("rb") as opened:
@@ -272,7 +272,7 @@ async def test_folders(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "ü", "../x", None, 7])
 async def test_folder_names(emulator: WiroEmulator, wiro: AsyncWiro, name: object) -> None:
-    """What the service refuses is not sent."""
+    """A name that the service refuses is not sent."""
     with pytest.raises(InvalidInputError, match="letters, digits"):
         await wiro.files.create_folder(name)  # type: ignore[arg-type]
     assert not emulator.ledger.calls

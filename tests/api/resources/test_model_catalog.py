@@ -23,7 +23,7 @@ from wiro_async.testing import STANDARD, Delay, Respond, WiroEmulator
 
 
 def calls(emulator: WiroEmulator, endpoint: str) -> int:
-    """How often an endpoint was asked."""
+    """Return the number of requests to an endpoint."""
     return sum(call.endpoint == endpoint for call in emulator.ledger.calls)
 
 
@@ -60,7 +60,7 @@ async def test_search(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
 
 
 async def test_a_list_is_left_early(emulator: WiroEmulator) -> None:
-    """Pages that nobody wants are not fetched."""
+    """Unneeded pages are not fetched."""
     emulator.tuning = Tuning(model_page_size=5)
     async with AsyncWiro(**emulator.options()) as wiro:
         async for _ in wiro.models.list():
@@ -70,7 +70,7 @@ async def test_a_list_is_left_early(emulator: WiroEmulator) -> None:
 
 @pytest.mark.parametrize("total", ['"total": 1000,', ""])
 async def test_pages_that_repeat_themselves(emulator: WiroEmulator, total: str) -> None:
-    """A service that has fewer models than it says, or gives the same page again, ends the list."""
+    """The list ends if the service has fewer models than its total, or repeats a page."""
     body = f'{{"result": true, {total} "tool": [{{"id": "1", "slugowner": "a", "slugproject": "b"}}]}}'
     emulator.faults.http("Tool/List", Respond(200, body.encode()), times=5)
     emulator.tuning = Tuning(model_page_size=1)
@@ -80,7 +80,7 @@ async def test_pages_that_repeat_themselves(emulator: WiroEmulator, total: str) 
 
 
 def pages(emulator: WiroEmulator, rows: list[Any], size: int, **more: Any) -> None:
-    """A service that gives so many rows at a time."""
+    """Make the service return so many rows at a time."""
     for start in range(0, len(rows) + size, size):
         body = json.dumps({"result": True, "tool": rows[start : start + size], **more})
         emulator.faults.http("Tool/List", Respond(200, body.encode()))
@@ -111,7 +111,7 @@ async def test_one_category(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
 
 
 async def test_no_models_at_all(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The service may say so with an error."""
+    """The service may report an empty list as an error."""
     body = b'{"result": false, "errors": [{"code": 1, "message": "slug-owner-project-not-exist"}]}'
     emulator.faults.http("Tool/List", Respond(200, body), times=5)
     assert [model async for model in wiro.models.list()] == []
@@ -127,8 +127,8 @@ async def test_explore(wiro: AsyncWiro) -> None:
 # Getting
 
 
-async def test_get_is_asked_once(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """Whatever the case, and also by many at the same time."""
+async def test_get_requests_once(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """One request serves any spelling and any number of calls at the same time."""
     emulator.faults.http("Tool/Detail", Delay(0.05))
     found = await asyncio.gather(*(wiro.models.get("Family/MUSIC") for _ in range(20)))
     again = await wiro.models.get("family/music")
@@ -139,7 +139,7 @@ async def test_get_is_asked_once(wiro: AsyncWiro, emulator: WiroEmulator) -> Non
 
 
 async def test_the_services_own_spelling(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """A clean name that the service does not find is looked for among its models; then it is known by all names."""
+    """A clean name that the service does not find is searched among its models, and cached under all names."""
     model = await wiro.models.get("family/virtual-try-on")
     assert (model.slug, model.raw_slug) == ("family/virtual-try-on", "family/Virtual Try-On")
     asked = len(emulator.ledger.calls)
@@ -173,8 +173,8 @@ async def test_what_the_service_gives_is_what_was_asked_for(
     assert len(emulator.ledger.calls) == asked
 
 
-async def test_another_model_than_was_asked_for(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It is not taken for the one."""
+async def test_another_model_than_requested(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """It is not accepted."""
     tool = {"slugowner": "family", "slugproject": "chat", "parameters": []}
     emulator.faults.http("Tool/Detail", Respond(200, json.dumps({"result": True, "tool": [tool]}).encode()), times=9)
     with pytest.raises(NotFoundError, match="family/music"):
@@ -182,7 +182,7 @@ async def test_another_model_than_was_asked_for(emulator: WiroEmulator, wiro: As
 
 
 async def test_from_a_summary(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """A summary knows both spellings, so nothing has to be looked for."""
+    """A summary contains both spellings, so no search is needed."""
     [summary] = [model async for model in wiro.models.search("try", summary=True)]
     assert summary.parameters == ()
     assert (await wiro.models.get(summary)).parameters
@@ -191,8 +191,8 @@ async def test_from_a_summary(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
     assert estimate.total == Decimal("0.09")
 
 
-async def test_a_model_that_is_not_there(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """The error names similar ones; to everybody who waits, and without being remembered."""
+async def test_a_missing_model(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """Every waiting call gets an error that names similar models. The error is not cached."""
     emulator.faults.http("Tool/Detail", Delay(0.05))
     results = await asyncio.gather(*(wiro.models.get("family/musik") for _ in range(5)), return_exceptions=True)
     assert all(isinstance(result, NotFoundError) for result in results)
@@ -225,8 +225,8 @@ async def test_errors_reach_every_waiting_call(emulator: WiroEmulator) -> None:
     assert [type(result).__name__ for result in results] == ["ServerError"] * 3
 
 
-async def test_the_first_who_asks_goes_away(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """Others still get the model."""
+async def test_the_first_call_is_cancelled(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """The others still get the model."""
     emulator.faults.http("Tool/Detail", Delay(0.1))
     first = asyncio.create_task(wiro.models.get("family/chat"))
     second = asyncio.create_task(wiro.models.get("family/chat"))
@@ -247,8 +247,8 @@ async def test_the_session_is_closed_meanwhile(emulator: WiroEmulator) -> None:
         await waiting
 
 
-async def test_views_share_what_is_known(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """With the same key; another key may see other models."""
+async def test_views_share_the_cache(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
+    """Only with the same key, because another key may see other models."""
     model = await wiro.models.get("family/chat")
     assert await wiro.with_options(timeout=5).models.get("family/chat") is model
     assert calls(emulator, "Tool/Detail") == 1
@@ -262,7 +262,7 @@ async def test_views_share_what_is_known(wiro: AsyncWiro, emulator: WiroEmulator
 
 
 async def test_unknown_references(wiro: AsyncWiro) -> None:
-    """What is no name of a model is refused as everywhere, also where models are looked up."""
+    """A value that names no model is refused by every call."""
     with pytest.raises(InvalidInputError, match="owner/model"):
         await wiro.run(7, {})  # type: ignore[call-overload]
     assert isinstance(await wiro.models.get("family/chat"), Model)

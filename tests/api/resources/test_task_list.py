@@ -1,4 +1,4 @@
-"""`wiro.tasks.list`: filters and pages, whatever happens between two of them; and files that are deleted."""
+"""`wiro.tasks.list`: filters and pages, even if tasks are made between two pages, and deleted files."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_by_time(emulator: WiroEmulator, until: Until, oldest_first: bool)
 
 
 async def test_new_tasks_between_two_pages(emulator: WiroEmulator) -> None:
-    """They push others onto the next page, which are not given twice."""
+    """New tasks shift others to the next page. No task is listed twice."""
     emulator.tuning = Tuning(page_size=3)
     async with AsyncWiro(**emulator.options()) as wiro:
         ids = await made(wiro, 6)
@@ -117,7 +117,7 @@ async def test_deleting_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 
 
 async def test_a_task_that_is_not_listed_yet(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """What needs its other name says so, instead of asking for no task at all."""
+    """A call that needs the task's other identifier raises instead of sending an empty one."""
     emulator.faults.empty_tasklist = 2
     handle = await wiro.submit("emulator/queued")
     with pytest.raises(NotFoundError, match="not listed yet"):
@@ -139,15 +139,15 @@ def growing_list(emulator: WiroEmulator, growth: int) -> None:
 
 @pytest.mark.parametrize("growth", [0, 1, 30])
 async def test_new_tasks_between_pages(emulator: WiroEmulator, wiro: AsyncWiro, growth: int) -> None:
-    """They push others onto the next page, but no task is given twice."""
+    """New tasks shift others to the next page. No task is listed twice."""
     growing_list(emulator, growth)
     found = [task.id async for task in wiro.tasks.list()]
     assert len(found) == len(set(found))
     assert {str(number) for number in range(1, 251)} <= set(found)
 
 
-async def test_a_list_that_never_goes_on(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A service that gives the same page again and again is not asked indefinitely."""
+async def test_a_list_that_repeats_its_page(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """A service that repeats a page is not requested indefinitely."""
     body = json.dumps({"result": True, "tasklist": [{"id": str(number)} for number in range(100)]})
     emulator.faults.http("Task/List", Respond(200, body.encode()), times=None)
     assert len([task async for task in wiro.tasks.list()]) == 100
@@ -155,7 +155,7 @@ async def test_a_list_that_never_goes_on(emulator: WiroEmulator, wiro: AsyncWiro
 
 
 async def test_lists_are_context_managers(wiro: AsyncWiro) -> None:
-    """Left early, they give nothing more."""
+    """After the block the iterator yields nothing more."""
     await wiro.submit("emulator/stuck")
     for items in (wiro.tasks.list(), wiro.models.list(), wiro.models.search("paints")):
         async with items:

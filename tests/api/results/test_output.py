@@ -122,7 +122,7 @@ async def test_the_parts_of_an_llms_answer(wiro: AsyncWiro) -> None:
 
 
 async def test_tool_calls(wiro: AsyncWiro) -> None:
-    """A model that asks for a tool says which, and with what."""
+    """A tool call has the name of the tool and its arguments."""
     tools = [{"type": "function", "function": {"name": "search", "parameters": {}}}]
     result = await wiro.run("emulator/writer", {"prompt": "a fox", "tools": tools, "seconds": 5})
     (call,) = result.tool_calls

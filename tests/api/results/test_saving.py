@@ -69,7 +69,7 @@ def maker() -> ModelScript:
 def emulator(
     maker: ModelScript, tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[WiroEmulator]:
-    """An emulator that knows the model."""
+    """An emulator with the model."""
     monkeypatch.setattr(Tls, "context", tls_context)
     with WiroEmulator(speed=50, models=[maker]) as running:
         yield running
@@ -99,7 +99,7 @@ async def result(wiro: AsyncWiro, maker: ModelScript) -> AsyncIterator[TaskResul
 
 
 async def test_names_that_clash(result: TaskResult, tmp_path: Path) -> None:
-    """Each output has a file of its own in the directory, even where case does not count or files are replaced."""
+    """Each output gets its own file, even if names differ by case only, or if files are replaced."""
     for overwrite in (False, True):
         paths = await result.save(tmp_path / "new" / "out", overwrite=overwrite)
         assert [path.name for path in paths] == SAFE
@@ -283,7 +283,7 @@ async def test_a_stream_in_a_plain_loop(wiro: AsyncWiro, result: TaskResult, unt
 async def test_errors_name_the_task(
     emulator: WiroEmulator, result: TaskResult, downloader: Downloader, tmp_path: Path
 ) -> None:
-    """However an output is asked for, and also if there is none."""
+    """Every way to read an output does, even if there is no output."""
     emulator.faults.http("files/*", Respond(403), times=None)
 
     async def streamed() -> None:

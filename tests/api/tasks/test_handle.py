@@ -53,7 +53,7 @@ async def test_a_handle_knows_its_task(emulator: WiroEmulator, wiro: AsyncWiro) 
 
 
 async def test_awaiting_it_twice(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The second time it is known, and costs no request."""
+    """The second time needs no request."""
     task = await wiro.submit("emulator/sleeper", QUICK)
     first = await task
     calls = emulator.ledger.count()
@@ -79,7 +79,7 @@ async def test_awaiting_a_failure_twice(wiro: AsyncWiro) -> None:
 
 
 async def test_events_in_order(wiro: AsyncWiro) -> None:
-    """Every stage once and in its order, progress upward, and the end last."""
+    """Each status once and in order, increasing progress, and the end last."""
     task = await wiro.submit("emulator/painter", {"prompt": "x", "width": 16, "height": 16, "seconds": 20})
     events = [event async for event in task.events()]
     reached = [event.status for event in events if isinstance(event, StatusChanged)]
@@ -115,7 +115,7 @@ async def test_events_of_a_failure_end_with_it(wiro: AsyncWiro) -> None:
 
 
 async def test_an_iterator_that_ended_stays_ended(wiro: AsyncWiro) -> None:
-    """Asking on gives nothing more."""
+    """Further calls yield nothing."""
     events = (await wiro.submit("emulator/sleeper", QUICK)).events()
     async for _ in events:
         pass
@@ -134,7 +134,7 @@ async def test_events_of_a_finished_task(wiro: AsyncWiro) -> None:
 
 
 async def test_a_late_listener_gets_the_text_so_far(wiro: AsyncWiro) -> None:
-    """Who comes in the middle reads the whole text, and both the same."""
+    """A listener that starts in the middle gets the whole text too."""
     task = await wiro.submit("emulator/writer", {**STORY, "seconds": 40})
     early, late = "", ""
     async with task.events() as events:
@@ -161,7 +161,7 @@ async def test_two_listeners_hear_the_same(wiro: AsyncWiro) -> None:
 
 
 async def test_cancelling_a_wait_for_an_event_loses_none(wiro: AsyncWiro) -> None:
-    """One can look up between events, and go on."""
+    """A reader can time out between events, and continue."""
     task = await wiro.submit("emulator/writer", {**STORY, "seconds": 30})
     text, interruptions = "", 0
     async with task.events() as events:
@@ -177,7 +177,7 @@ async def test_cancelling_a_wait_for_an_event_loses_none(wiro: AsyncWiro) -> Non
 
 
 async def test_leaving_a_listener_leaves_the_others(wiro: AsyncWiro) -> None:
-    """The one who goes takes nothing from the one who stays."""
+    """A listener that leaves takes no events from the others."""
     task = await wiro.submit("emulator/writer", {**STORY, "seconds": 20})
     staying = asyncio.create_task(task.result())
     async for _ in task.events():
@@ -187,7 +187,7 @@ async def test_leaving_a_listener_leaves_the_others(wiro: AsyncWiro) -> None:
 
 
 async def test_a_running_task_is_picked_up_by_its_token(emulator: WiroEmulator, until: Until) -> None:
-    """Another session, perhaps another process, goes on where the first left."""
+    """Another session, perhaps in another process, continues to follow it."""
     async with AsyncWiro(**emulator.options()) as first:
         token = (await first.submit("emulator/writer", {**STORY, "seconds": 30})).token
     await reached(emulator, until, "task_output")
@@ -202,7 +202,7 @@ async def test_a_running_task_is_picked_up_by_its_token(emulator: WiroEmulator, 
 
 
 async def test_a_running_task_is_picked_up_by_its_id(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The token is learnt on the way, so that the socket helps here too."""
+    """The handle learns the token, so the socket is used too."""
     made = await wiro.submit("emulator/sleeper", {"seconds": 40})
     async with AsyncWiro(**emulator.options()) as second:
         assert (await second.task(task_id=made.id)).info.token == made.token
@@ -210,7 +210,7 @@ async def test_a_running_task_is_picked_up_by_its_id(emulator: WiroEmulator, wir
 
 
 async def test_a_finished_task_is_picked_up(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Its result is asked for once."""
+    """One request returns its result."""
     made = await wiro.run("emulator/sleeper", QUICK)
     for handle in (wiro.task(made.info.token), wiro.task(task_id=made.info.id)):
         before = emulator.ledger.count()
@@ -220,7 +220,7 @@ async def test_a_finished_task_is_picked_up(emulator: WiroEmulator, wiro: AsyncW
 
 
 async def test_the_same_task_by_id_and_by_token(wiro: AsyncWiro) -> None:
-    """Two pick-ups of one task do not get in each other's way."""
+    """Two handles of one task do not disturb each other."""
     made = await wiro.submit("emulator/sleeper", {"seconds": 30})
     by_token, by_id = wiro.task(made.token), wiro.task(task_id=made.id)
     async for _ in by_id.events():
@@ -230,8 +230,8 @@ async def test_the_same_task_by_id_and_by_token(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.parametrize("by", ["token", "id"])
-async def test_a_task_that_is_not_there(wiro: AsyncWiro, by: str) -> None:
-    """A wrong token or id ends the wait with NotFoundError, which says which it was."""
+async def test_a_missing_task(wiro: AsyncWiro, by: str) -> None:
+    """A wrong token or id ends the wait with `NotFoundError`, which names it."""
     task = wiro.task("nobody's") if by == "token" else wiro.task(task_id="404")
     with pytest.raises(NotFoundError) as caught:
         await task
@@ -242,7 +242,7 @@ async def test_a_task_that_is_not_there(wiro: AsyncWiro, by: str) -> None:
 
 
 async def test_info(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The task as it is now; None while it is not listed."""
+    """The current snapshot, or None while the task is not listed."""
     emulator.faults.empty_tasklist = 1
     task = await wiro.submit("emulator/queued")
     assert await task.info() is None
@@ -265,7 +265,7 @@ async def test_cancel_ends_the_wait(emulator: WiroEmulator, wiro: AsyncWiro, unt
 
 
 async def test_cancel_with_the_token_alone(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The service takes an id only, so it is asked for first."""
+    """The service accepts only an id, so the id is read first."""
     made = await wiro.submit("emulator/queued")
     await wiro.task(made.token).cancel()
     assert emulator.ledger.tasks[str(made.id)].status == "task_cancel"
@@ -274,7 +274,7 @@ async def test_cancel_with_the_token_alone(emulator: WiroEmulator, wiro: AsyncWi
 @pytest.mark.parametrize("model", ["emulator/queued", "emulator/stuck"])
 @pytest.mark.parametrize("by", ["handle", "token", "id"])
 async def test_cancel_in_any_state(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, model: str, by: str) -> None:
-    """Whichever applies, by whatever the task is known."""
+    """It sends cancel or kill as the state requires, by any reference."""
     made = await wiro.submit(model)
     await reached(emulator, until, "task_queue" if model == "emulator/queued" else "task_start")
     task = {"handle": made, "token": wiro.task(made.token), "id": wiro.task(task_id=made.id)}[by]
@@ -324,7 +324,7 @@ async def test_delete_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 
 @pytest.mark.parametrize("leave", [lambda deltas: deltas, aclosing])
 async def test_leaving_text_deltas(wiro: AsyncWiro, leave: Any) -> None:
-    """By `async with`, of its own or `contextlib.aclosing`: nobody follows any more, and there is no more text."""
+    """Leaving by `async with` or `contextlib.aclosing` stops following, and yields no more text."""
     task = await wiro.submit("emulator/writer", {**STORY, "seconds": 500})
     async with leave(task.text_deltas()) as deltas:
         first = await anext(deltas)
@@ -337,7 +337,7 @@ async def test_leaving_text_deltas(wiro: AsyncWiro, leave: Any) -> None:
 
 
 async def test_text_deltas_of_a_failed_task(wiro: AsyncWiro) -> None:
-    """Half an answer must not be taken for a whole one."""
+    """They raise, so that a partial answer is not mistaken for a complete one."""
     task = await wiro.submit("emulator/failing", {"seconds": 5})
     with pytest.raises(TaskFailedError, match="CUDA"):
         async for _ in task.text_deltas():
@@ -390,8 +390,8 @@ async def test_a_session_closed_while_following(emulator: WiroEmulator, until: U
     assert caught.value.token == task.token
 
 
-async def test_an_old_handle_is_asked_about_at_once(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
-    """A task submitted a while ago may be over, so nobody waits for a message that will not come."""
+async def test_an_old_handle_is_polled_at_once(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """A task submitted a while ago may be over, and then no message will come."""
     emulator.faults.socket(Mute())
     async with AsyncWiro(**emulator.options()) as wiro:
         task = await wiro.submit("emulator/sleeper", QUICK)
@@ -425,7 +425,7 @@ async def test_errors_of_a_handle_name_its_task(emulator: WiroEmulator, wiro: As
 
 
 async def test_an_echoed_token_is_not_shown(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Where the service repeats what it was asked, the error does not."""
+    """The error does not show a token that the service repeats."""
     task = await wiro.submit("emulator/sleeper", {"seconds": 1})
     assert task.token
     said = json.dumps({"result": False, "errors": [{"code": 0, "message": f"Task {task.token} is not yours"}]})

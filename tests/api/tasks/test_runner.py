@@ -28,7 +28,7 @@ SMALL = {"prompt": "a fox", "width": 16, "height": 16, "seconds": 5}
 
 
 async def test_the_result_of_a_run(wiro: AsyncWiro) -> None:
-    """What was made, what it cost, how long it took, and the service's own record."""
+    """The outputs, the cost, the duration, and the service's record."""
     result = await wiro.run("emulator/painter", {**SMALL, "images": 2})
     assert result.succeeded
     assert [output.name for output in result.outputs] == ["0.png", "1.png"]
@@ -138,7 +138,7 @@ async def picture(wiro: AsyncWiro) -> bytes:
 
 @pytest.mark.parametrize("kind", ["path", "open file", "bytes in File", "iterator", "memory", "path in File"])
 async def test_files_of_every_kind(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path, kind: str) -> None:
-    """A path, an open file, bytes, an async iterator: the service gets the same bytes and gives a picture back."""
+    """For a path, an open file, bytes and an async iterator, equal bytes arrive, and a picture is returned."""
     data = await picture(wiro)
     path = tmp_path / "fox.png"
     path.write_bytes(data)
@@ -167,7 +167,7 @@ async def test_files_of_every_kind(emulator: WiroEmulator, wiro: AsyncWiro, tmp_
 
 
 async def test_several_files_and_urls_for_one_parameter(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Files repeat the parameter's name; URLs go along under their own."""
+    """Files repeat the parameter's name. URLs have a name of their own."""
     data = await picture(wiro)
     files = [File(data, "1.png"), "https://x.test/2.png", File(data, "3.png")]
     result = await wiro.run("emulator/mirror", {"inputImage": files, "seconds": 5})
@@ -178,7 +178,7 @@ async def test_several_files_and_urls_for_one_parameter(emulator: WiroEmulator, 
 
 
 async def test_a_file_opened_as_text(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """The error says how to open it; no task is made."""
+    """The error states how to open it, and no task is made."""
     path = tmp_path / "text.txt"
     path.write_text("text")
     with path.open() as opened, pytest.raises(InvalidInputError, match="'rb'"):
@@ -187,8 +187,8 @@ async def test_a_file_opened_as_text(emulator: WiroEmulator, wiro: AsyncWiro, tm
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine function"])
-async def test_a_listener_hears_everything(wiro: AsyncWiro, is_async: bool) -> None:
-    """Events come in order, the end last; a listener may be a coroutine function."""
+async def test_a_listener_gets_every_event(wiro: AsyncWiro, is_async: bool) -> None:
+    """Events come in order, the end last. A listener may be a coroutine function."""
     heard: list[TaskEvent] = []
 
     async def listen(event: TaskEvent) -> None:
@@ -206,7 +206,7 @@ async def test_a_listener_hears_everything(wiro: AsyncWiro, is_async: bool) -> N
 
 @pytest.mark.parametrize("listened", [False, True])
 async def test_a_failed_run(emulator: WiroEmulator, wiro: AsyncWiro, listened: bool) -> None:
-    """The error holds the task, and its text the log's last lines; it is not billed."""
+    """The error has the task, and its text has the last log lines. The run is not billed."""
     heard: list[TaskEvent] = []
     with pytest.raises(TaskFailedError) as caught:
         await wiro.run(
@@ -256,7 +256,7 @@ async def test_what_the_service_keeps_goes_in_by_its_url(emulator: WiroEmulator,
 
 
 async def test_a_key_in_a_tasks_log_is_not_shown(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A model may write anything there, also what the program gave it."""
+    """A model may write anything to its log, even secrets of the program."""
     with pytest.raises(TaskFailedError) as caught:
         await wiro.run("emulator/failing", {"reason": f"no access with {emulator.api_secret}"})
     assert "no access with" in str(caught.value)

@@ -37,7 +37,7 @@ def statuses(emulator: WiroEmulator) -> list[str]:
 
 
 async def test_text_comes_in_pieces(wiro: AsyncWiro) -> None:
-    """Thoughts and answer, each piece once; the whole is the result's text."""
+    """Thinking and answer, each piece once. Joined they are the text of the result."""
     async with wiro.stream("emulator/writer", STORY) as stream:
         deltas = [delta async for delta in stream]
         result = await stream.result()
@@ -47,7 +47,7 @@ async def test_text_comes_in_pieces(wiro: AsyncWiro) -> None:
 
 
 def gathered(deltas: list[TextDelta | TextReset]) -> dict[str, str]:
-    """What a reader has who adds deltas and heeds resets."""
+    """Return the text of a reader that joins deltas and clears at resets."""
     text = {"thinking": "", "answer": ""}
     for delta in deltas:
         text[delta.kind] = text[delta.kind] + delta.text if isinstance(delta, TextDelta) else ""
@@ -86,7 +86,7 @@ async def test_every_generation(wiro: AsyncWiro, generation: str) -> None:
 
 
 async def test_text_so_far(wiro: AsyncWiro) -> None:
-    """It grows with what was read, and does not hold thoughts."""
+    """It grows with the pieces read, and contains no thinking."""
     async with wiro.stream("emulator/writer", STORY) as stream:
         assert stream.text_so_far == ""
         read = ""
@@ -117,7 +117,7 @@ async def test_a_stream_read_to_its_end_is_not_stopped(emulator: WiroEmulator, w
 async def test_leaving_early_stops_the_task(
     emulator: WiroEmulator, wiro: AsyncWiro, error: type[BaseException]
 ) -> None:
-    """By whatever error it is left."""
+    """Any error in the block does."""
 
     async def leave() -> None:
         async with wiro.stream("emulator/writer", {**STORY, "seconds": 500}) as stream:
@@ -131,7 +131,7 @@ async def test_leaving_early_stops_the_task(
 
 
 async def test_leaving_early_may_leave_the_task(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """on_cancel="leave": it goes on, and its handle is there to pick it up."""
+    """With on_cancel="leave" the task continues, and its handle can pick it up."""
     async with wiro.stream("emulator/writer", STORY, on_cancel="leave") as stream:
         await anext(stream)
     assert wiro.statistics().watched_tasks == 0
@@ -150,7 +150,7 @@ async def test_a_stream_that_is_stopped_through_its_handle(wiro: AsyncWiro) -> N
 
 
 async def test_a_failed_stream(wiro: AsyncWiro) -> None:
-    """Its failure comes where its text would."""
+    """The error is raised where the text would come."""
     async with wiro.stream("emulator/failing", {"seconds": 5}) as stream:
         with pytest.raises(TaskFailedError, match="CUDA"):
             async for _ in stream:
@@ -159,8 +159,8 @@ async def test_a_failed_stream(wiro: AsyncWiro) -> None:
             await stream.result()
 
 
-async def test_a_text_that_only_the_log_holds() -> None:
-    """Where the model leaves no text behind, the result's text is its log: then so is the stream's."""
+async def test_a_text_that_is_only_in_the_log() -> None:
+    """Without text in the outputs, the log is the text of the result and of the stream."""
     steps = [Step("task_output", {"raw": "Once"}), Step("task_output", {"raw": "Once upon"}, log="Once upon a time")]
     model = ModelScript("text/forgetful", lambda given: Script(played(20, steps)))
     with WiroEmulator(speed=50, models=[model]) as emulator:
@@ -197,7 +197,7 @@ async def test_a_refused_stream(emulator: WiroEmulator, wiro: AsyncWiro) -> None
 
 
 async def test_a_stream_that_was_not_entered(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It says how to use it, and sends nothing."""
+    """The error states how to use it, and nothing is sent."""
     stream = wiro.stream("emulator/writer", STORY)
     for use in (lambda: anext(stream), stream.result):
         with pytest.raises(WiroError, match="async with"):
@@ -208,7 +208,7 @@ async def test_a_stream_that_was_not_entered(emulator: WiroEmulator, wiro: Async
 
 
 async def test_a_text_that_is_taken_back(until: Until) -> None:
-    """A reset comes as such, and `text_so_far` starts over."""
+    """A reset is yielded, and `text_so_far` starts over."""
 
     def said(text: str) -> Step:
         return Step(
@@ -238,7 +238,7 @@ async def test_two_readers(wiro: AsyncWiro) -> None:
 
 
 async def test_closing_instead_of_leaving(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """`aclose` does the same, as often as it is called; before the stream was entered there is nothing to do."""
+    """`aclose` leaves the stream, any number of times. Before entering there is nothing to do."""
     async with contextlib.aclosing(wiro.stream("emulator/writer", STORY)):
         pass
     assert not emulator.ledger.submissions
@@ -251,7 +251,7 @@ async def test_closing_instead_of_leaving(emulator: WiroEmulator, wiro: AsyncWir
 
 
 async def test_a_stream_that_is_forgotten(wiro: AsyncWiro) -> None:
-    """Its task goes on until the session is closed, so there is a warning, which names the model."""
+    """Its task continues until the session is closed, so a warning names the model."""
     stream = wiro.stream("emulator/writer", {**STORY, "seconds": 500})
     await stream.__aenter__()
 
@@ -268,7 +268,7 @@ async def test_a_stream_that_is_forgotten(wiro: AsyncWiro) -> None:
 
 
 async def test_streams_that_are_not_forgotten(wiro: AsyncWiro) -> None:
-    """None of those that were left, never entered, refused, or whose task may go on."""
+    """No warning for streams that were left, not entered, refused, or whose task may continue."""
     wiro.stream("emulator/writer", STORY)
     with suppress(InvalidInputError):
         await wiro.stream("emulator/writer", {"seconds": 5}).__aenter__()
@@ -279,8 +279,8 @@ async def test_streams_that_are_not_forgotten(wiro: AsyncWiro) -> None:
     gc.collect()
 
 
-async def test_printing_without_minding_resets(wiro: AsyncWiro) -> None:
-    """A reset has a text, too, which is empty."""
+async def test_printing_without_handling_resets(wiro: AsyncWiro) -> None:
+    """A reset has a text too, which is empty."""
     assert TextReset().text == ""
     async with wiro.stream("text/rewriting", STORY) as stream:
         shown = "".join([delta.text async for delta in stream])

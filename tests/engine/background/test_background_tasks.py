@@ -150,7 +150,7 @@ async def test_closing_is_repeated_if_it_is_disturbed() -> None:
 
 
 async def test_a_step_of_closing_that_fails_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither by an error, nor by a cancellation of its own making."""
+    """Not after an error, nor after a cancellation that it causes itself."""
 
     async def fail() -> None:
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Downloads give the right bytes or a `DownloadError`, whatever the server does, and never half a file."""
+"""Downloads return the right bytes or raise `DownloadError`, whatever the server does, and never leave half a file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Trick: TypeAlias = Callable[["FileServer", Headers], Reply]
 
 
 class FileServer:
-    """One file at one URL. Each of `tricks` is played once, on one request after the other."""
+    """One file at one URL. Each of `tricks` applies to one request, in order."""
 
     def __init__(self) -> None:
         self.data = DATA
@@ -252,7 +252,7 @@ async def test_cut_at_every_tenth_of_one_download(server: FileServer, wiro: Asyn
 async def test_a_download_without_progress(
     server: FileServer, wiro: AsyncWiro, tmp_path: Path, trouble: str, reset: bool
 ) -> None:
-    """It is given up after some attempts, and nothing is left of it."""
+    """It fails after some attempts, and leaves nothing behind."""
     server.ranges = trouble != "no ranges"
     server.etag = None if trouble == "no etag" else '"v1"'
     server.always = cut(TENTHS[3], reset=reset)
@@ -330,7 +330,7 @@ async def test_a_file_that_is_refused(server: FileServer, downloader: Downloader
 
 
 async def test_a_file_that_never_comes(server: FileServer, http: HttpTransport) -> None:
-    """After the time in which a file may be late, it is given up."""
+    """It fails after the time in which a file may be late."""
     downloader = Downloader(http, "agent", 60.0, attrs.evolve(HASTY, download_lag=0.05))
     server.always = respond(404)
     with pytest.raises(DownloadError, match="could not be fetched whole: HTTP 404"):
@@ -338,7 +338,7 @@ async def test_a_file_that_never_comes(server: FileServer, http: HttpTransport) 
 
 
 async def test_no_credentials_are_sent(server: FileServer, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """Neither after a redirect nor with another attempt."""
+    """Not after a redirect, and not with another attempt."""
     place = server.url.removesuffix("fox.bin")
     server.tricks = [respond(302, Location="/elsewhere/fox.bin"), cut(10), respond(307, Location=f"{place}moved.bin")]
     await wiro.with_options(headers={"x-team": "blue"}).download(server.url, tmp_path / "fox.bin")
@@ -366,7 +366,7 @@ async def test_redirects_in_a_circle(server: FileServer, downloader: Downloader)
 
 
 async def test_a_compressed_body(server: FileServer, downloader: Downloader) -> None:
-    """It is decompressed although it was not asked for, and the size of the record holds for the result."""
+    """It is decompressed although it was not requested, and the recorded size applies to the result."""
     packed = gzip.compress(DATA)
     headers = {"Content-Encoding": "gzip", "Content-Length": len(packed), "ETag": '"v1"'}
     server.tricks = [lambda _, request: Reply(200, headers, packed, cut=len(packed) // 2)]
@@ -455,7 +455,7 @@ async def test_a_transport_that_ignores_lengths(tmp_path: Path) -> None:
 
 
 async def test_the_size_cap(server: FileServer, downloader: Downloader, tmp_path: Path) -> None:
-    """It applies before a request if the record has a size, else to the response's head, else on the way."""
+    """It applies before a request if the record has a size, then to the head of the response, then to the bytes."""
     known, unknown = output(downloader, server.url, SIZE), output(downloader, server.url, None)
     with pytest.raises(DownloadError, match=f"has {SIZE} bytes, more than the {SIZE - 1} allowed; raise max_bytes"):
         await known.save(tmp_path / "fox.bin", max_bytes=SIZE - 1)
@@ -471,7 +471,7 @@ async def test_the_size_cap(server: FileServer, downloader: Downloader, tmp_path
 
 
 async def test_the_size_cap_of_a_session(server: FileServer, downloader: Downloader, tmp_path: Path) -> None:
-    """It applies whatever a call allows, also in a view, and before a request if the record has a size."""
+    """It applies even if a call allows more, in views too, and before a request if the size is known."""
     capped = attrs.evolve(downloader, max_bytes=1000)
     with pytest.raises(DownloadError, match="more than the 1000 allowed"):
         await output(capped, server.url, SIZE).read(max_bytes=SIZE)
@@ -495,7 +495,7 @@ async def test_a_server_that_is_down(downloader: Downloader, unused_tcp_port: in
 async def test_leaving_a_stream_frees_the_connection(
     server: FileServer, http: HttpTransport, downloader: Downloader
 ) -> None:
-    """After a `break` no request is left."""
+    """After a `break` no request is in flight."""
     for _ in range(3):
         async with output(downloader, server.url, SIZE).stream() as chunks:
             async for _ in chunks:
@@ -522,7 +522,7 @@ async def test_cancelling_a_save_leaves_nothing(server: FileServer, wiro: AsyncW
 
 
 async def test_the_name_of_a_url(server: FileServer, wiro: AsyncWiro, downloader: Downloader, tmp_path: Path) -> None:
-    """A file is named after the last part of the path, made safe, with a number if the name is taken."""
+    """A file is named after the last part of the path, made safe, with a number if the name exists."""
     place = server.url.removesuffix("fox.bin")
     assert (await wiro.download(server.url, tmp_path)).name == "fox.bin"
     assert (await wiro.download(server.url, tmp_path)).name == "fox-2.bin"
@@ -536,7 +536,7 @@ async def test_the_name_of_a_url(server: FileServer, wiro: AsyncWiro, downloader
     "url", ["", "fox.bin", "ftp://x/y", "http://", "http://x:99999/", "http://[", "http://x:0/", "http://[::1]x/y"]
 )
 async def test_invalid_urls(wiro: AsyncWiro, tmp_path: Path, url: str) -> None:
-    """The error says so."""
+    """They raise an error that names the URL."""
     with pytest.raises(DownloadError, match="cannot be fetched"):
         await wiro.download(url, tmp_path / "x")
 
@@ -544,7 +544,7 @@ async def test_invalid_urls(wiro: AsyncWiro, tmp_path: Path, url: str) -> None:
 async def test_settings_that_cannot_work(
     server: FileServer, wiro: AsyncWiro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It fails at the first attempt, and the error says what to change."""
+    """The first attempt fails, and the error names the remedy."""
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
     with pytest.raises(
         DownloadError, match=r"fox\.bin cannot be fetched: http_proxy asks for a proxy of the kind socks5"

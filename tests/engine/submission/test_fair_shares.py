@@ -1,4 +1,4 @@
-"""Limiters that share an account, in a loop whose clock jumps: how well they use it, and what it costs."""
+"""Limiters that share an account, on a jumping clock: how well they use it, and at what cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TUNING = Tuning()
 
 @attrs.define
 class Account:
-    """What the service allows, and what it was asked."""
+    """The limits of the service, and the requests it got."""
 
     limit: int
     dice: Random
@@ -152,7 +152,7 @@ def test_a_late_session_gets_a_share(jump: Jump) -> None:
 
 
 async def taken(limiter: Limiter, count: int) -> list[Slot]:
-    """So many running tasks."""
+    """Return slots with running tasks."""
     slots: list[Slot] = []
     for _ in range(count):
         slots.append(await limiter.acquire())
@@ -172,7 +172,7 @@ def jumping(scenario: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[Jump
 
 @jumping
 async def test_few_unanswered_at_first() -> None:
-    """While no limit is known, few runs are sent unanswered; each answer, or a second, allows more."""
+    """While no limit is known, few runs are sent without a response. Each response, or a second, allows more."""
     limiter = Limiter(TUNING)
     callers = [asyncio.create_task(limiter.acquire()) for _ in range(50)]
     await asyncio.sleep(0.5)
@@ -188,7 +188,7 @@ async def test_few_unanswered_at_first() -> None:
 
 @jumping
 async def test_a_refused_run_waits_for_an_end() -> None:
-    """Nothing is sent into an account that is full, until a task of one's own ends."""
+    """Nothing is sent to a full account until a task of the session ends."""
     limiter = Limiter(TUNING)
     running = await taken(limiter, 3)
     refused = await limiter.acquire()
@@ -203,7 +203,7 @@ async def test_a_refused_run_waits_for_an_end() -> None:
 
 @jumping
 async def test_probes_are_rare_beside_a_long_task() -> None:
-    """Tasks of others may end while none of one's own does: one is sent to look, and less and less often in vain."""
+    """Other users' tasks may end first, so probes are sent, and less often after each failed one."""
     limiter = Limiter(TUNING)
     await taken(limiter, 3)
     slot = await limiter.acquire()
@@ -220,7 +220,7 @@ async def test_probes_are_rare_beside_a_long_task() -> None:
 
 @jumping
 async def test_slots_of_others_are_found_beside_a_long_task() -> None:
-    """Once one was found free the next is looked for soon, up to the limit that was named."""
+    """After a free slot, the next probe follows soon, up to the reported limit."""
     limiter = Limiter(TUNING)
     await taken(limiter, 1)
     limiter.refuse(await limiter.acquire(), 5)
@@ -237,7 +237,7 @@ async def test_slots_of_others_are_found_beside_a_long_task() -> None:
 
 @jumping
 async def test_probes_are_frequent_without_own_tasks() -> None:
-    """Others may have filled the account: only time helps, and one caller at a time is sent to look."""
+    """Other users may have filled the account. One caller at a time probes."""
     limiter = Limiter(TUNING)
     refused = await limiter.acquire()
     limiter.refuse(refused, 20)
@@ -256,7 +256,7 @@ async def test_probes_are_frequent_without_own_tasks() -> None:
 
 @jumping
 async def test_a_429_takes_a_quarter_and_regrows_fast() -> None:
-    """Too many requests: fewer tasks at once, and from then on one more with each that ends."""
+    """After 429, a quarter fewer tasks are allowed, and one more for each task that ends."""
     limiter = Limiter(TUNING)
     running = await taken(limiter, 8)
     limiter.slow_down(await limiter.acquire())
@@ -271,8 +271,8 @@ async def test_a_429_takes_a_quarter_and_regrows_fast() -> None:
 
 
 @jumping
-async def test_the_services_number_is_not_passed_for_a_minute() -> None:
-    """After that it may have changed."""
+async def test_the_services_limit_is_not_exceeded_for_a_minute() -> None:
+    """After a minute the limit may have changed."""
     limiter = Limiter(TUNING)
     levels: Mapping[str, list[float]] = {"soon": [], "later": []}
     running = await taken(limiter, 3)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def taken(limiter: Limiter, count: int) -> list[Slot]:
-    """So many slots, each with a running task."""
+    """Return slots with running tasks."""
     slots: list[Slot] = []
     for _ in range(count):
         slots.append(await limiter.acquire())
@@ -27,22 +27,22 @@ async def taken(limiter: Limiter, count: int) -> list[Slot]:
 
 
 async def refused(limiter: Limiter, limit: int | None) -> Slot:
-    """One more is sent, and refused."""
+    """Send one more run, which is refused."""
     slot = await limiter.acquire()
     limiter.refuse(slot, limit)
     return slot
 
 
 async def test_open_until_refused() -> None:
-    """Without a limit everybody gets a slot as soon as those before are answered."""
+    """Without a limit, every caller gets a slot as soon as the earlier ones have a response."""
     limiter = Limiter(Tuning())
     with anyio.fail_after(5):
         await taken(limiter, 1000)
     assert (limiter.level, limiter.in_flight, limiter.waiting) == (OPEN, 1000, 0)
 
 
-async def test_a_named_limit_is_taken() -> None:
-    """ "Up to 5 tasks" is the level then."""
+async def test_a_named_limit_is_used() -> None:
+    """ "Up to 5 tasks" sets the level."""
     limiter = Limiter(Tuning())
     await taken(limiter, 5)
     await refused(limiter, 5)
@@ -51,7 +51,7 @@ async def test_a_named_limit_is_taken() -> None:
 
 @pytest.mark.parametrize("limit", [20, None])
 async def test_a_refusal_never_raises_the_level(limit: int | None) -> None:
-    """Refused with fewer tasks of one's own than the limit, or without a number: no more than what runs."""
+    """A refusal below the limit, or without a number, allows no more than what runs."""
     limiter = Limiter(Tuning())
     await taken(limiter, 8)
     await refused(limiter, limit)
@@ -59,14 +59,14 @@ async def test_a_refusal_never_raises_the_level(limit: int | None) -> None:
 
 
 async def test_never_below_one() -> None:
-    """Somebody must be able to go on."""
+    """One run must always be possible."""
     limiter = Limiter(Tuning())
     await refused(limiter, 0)
     assert limiter.level == 1
 
 
 async def test_refusals_of_one_burst_count_once() -> None:
-    """What was sent before the last decrease is old news."""
+    """Refusals of runs sent before the last decrease are ignored."""
     limiter = Limiter(Tuning())
     await taken(limiter, 8)
     burst = [await limiter.acquire() for _ in range(3)]
@@ -78,7 +78,7 @@ async def test_refusals_of_one_burst_count_once() -> None:
 
 
 async def test_it_grows_again(until: Until) -> None:
-    """As tasks end, and while somebody waits, more than the learnt level is tried."""
+    """As tasks end and runs wait, the limiter tries more than the learnt level."""
     limiter = Limiter(Tuning())
     slots = await taken(limiter, 3)
     await refused(limiter, None)
@@ -92,7 +92,7 @@ async def test_it_grows_again(until: Until) -> None:
 
 
 async def use_many(limiter: Limiter, count: int) -> None:
-    """Callers that each take a slot, run a while, and give it back."""
+    """Callers that each hold a slot for a while."""
 
     async def use() -> None:
         slot = await limiter.acquire()
@@ -114,8 +114,8 @@ async def test_a_given_limit_is_the_most() -> None:
     assert limiter.level == 2
 
 
-async def test_ending_twice_is_harmless() -> None:
-    """A slot is given back once."""
+async def test_ending_twice_is_idempotent() -> None:
+    """A slot is released once."""
     limiter = Limiter(Tuning(), 2)
     slot, _ = await taken(limiter, 2)
     limiter.end(slot)
@@ -124,7 +124,7 @@ async def test_ending_twice_is_harmless() -> None:
 
 
 async def test_first_come_first_served(until: Until) -> None:
-    """Those in line are let in in their order, and nobody passes them."""
+    """Waiting callers are admitted in order, and no caller passes them."""
     limiter = Limiter(Tuning(), 1)
     (held,) = await taken(limiter, 1)
     order: list[int] = []
@@ -147,7 +147,7 @@ async def test_first_come_first_served(until: Until) -> None:
 
 
 async def test_a_refused_run_comes_first(until: Until) -> None:
-    """It was its turn already."""
+    """A refused run keeps its turn."""
     limiter = Limiter(Tuning(), 1)
     (held,) = await taken(limiter, 1)
     order: list[str] = []
@@ -167,7 +167,7 @@ async def test_a_refused_run_comes_first(until: Until) -> None:
 
 
 async def test_refused_runs_keep_their_order(until: Until) -> None:
-    """Several that were sent and refused come back in the order in which they first came."""
+    """Several refused runs are admitted in their first order."""
     limiter = Limiter(Tuning())
     sent = [await limiter.acquire() for _ in range(4)]
     order: list[int] = []
@@ -193,7 +193,7 @@ async def test_refused_runs_keep_their_order(until: Until) -> None:
 
 
 async def test_cancellation_leaves_the_queue(until: Until) -> None:
-    """Who goes takes no slot with them, even if it was just being handed over."""
+    """A cancelled caller keeps no slot, even if the slot was being handed over."""
     limiter = Limiter(Tuning(), 1)
     (held,) = await taken(limiter, 1)
     waiting = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
@@ -220,8 +220,8 @@ async def test_a_probe_finds_slots_of_others() -> None:
     limiter.end(slot)
 
 
-async def test_a_callback_hears_of_waiters() -> None:
-    """So that tasks that nobody follows are checked."""
+async def test_a_callback_is_called_for_waiting_runs() -> None:
+    """So that unfollowed tasks are checked."""
     calls: list[int] = []
     limiter = Limiter(Tuning(), 1, lambda: calls.append(limiter.waiting))
     (held,) = await taken(limiter, 1)
@@ -244,8 +244,8 @@ async def test_the_callback_is_called_again_while_a_run_waits(until: Until) -> N
     limiter.end(await waiting[1])
 
 
-async def test_the_end_lets_everybody_through(until: Until) -> None:
-    """When the session closes nobody is kept in line."""
+async def test_closing_admits_all(until: Until) -> None:
+    """When the session closes, no caller keeps waiting."""
     limiter = Limiter(Tuning(), 1)
     await taken(limiter, 1)
     waiting = [asyncio.create_task(limiter.acquire()) for _ in range(3)]

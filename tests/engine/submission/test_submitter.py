@@ -62,7 +62,7 @@ async def assert_no_slot_is_kept(wiro: AsyncWiro) -> None:
 
 @pytest.mark.tuning(search_page=2)
 async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, short_timing: Tuning) -> None:
-    """A lost run may be pages away, behind what others made meanwhile."""
+    """A lost run may be several pages away, behind newer tasks."""
     emulator.faults.list_lag = 0.2
     emulator.faults.http("Run/*", ResetAfter())
     async with AsyncWiro(**emulator.options()) as wiro, AsyncWiro(**emulator.options()) as other:
@@ -86,7 +86,7 @@ async def test_the_search_ends_at_what_is_too_old(emulator: WiroEmulator, short_
 
 
 async def test_rows_of_a_list_may_lack_fields(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """Then Task/Detail is asked for the whole of them."""
+    """Then Task/Detail is read for them."""
     emulator.faults.http("Run/*", ResetAfter())
     made = asyncio.create_task(wiro.submit("emulator/sleeper", {**SHORT, "n": 1}))
     await until(lambda: emulator.ledger.submissions)
@@ -96,7 +96,7 @@ async def test_rows_of_a_list_may_lack_fields(emulator: WiroEmulator, wiro: Asyn
 
 
 def test_known_tasks_are_bounded() -> None:
-    """However many a session makes, it remembers the newest."""
+    """A session remembers only the newest tasks."""
     memory = IdMemory(3)
     for number in range(5):
         memory.add(IdFact.OURS, str(number))
@@ -104,7 +104,7 @@ def test_known_tasks_are_bounded() -> None:
 
 
 async def test_unfollowed_tasks_are_bounded() -> None:
-    """So are the tasks that somebody submitted and never looked at again."""
+    """Tasks that were submitted and never used are bounded too."""
 
     async def nothing() -> None: ...
 
@@ -118,8 +118,8 @@ async def test_unfollowed_tasks_are_bounded() -> None:
 
 
 @pytest.mark.tuning(refusal_grace_known=0.2, window_other_probe=600.0)
-async def test_slots_of_vanished_tasks_are_given_back(short_timing: Tuning) -> None:
-    """If a task that nobody follows cannot be read, its slot is not kept indefinitely."""
+async def test_slots_of_vanished_tasks_are_released(short_timing: Tuning) -> None:
+    """If an unfollowed task cannot be read, its slot is not kept indefinitely."""
     with WiroEmulator(speed=50, balance=Decimal(1000), tuning=short_timing) as emulator:
         async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
             held = await wiro.submit(STUCK)
@@ -134,7 +134,7 @@ async def test_slots_of_vanished_tasks_are_given_back(short_timing: Tuning) -> N
 async def test_checking_slots_opens_no_socket_in_a_polling_session(
     emulator: WiroEmulator, short_timing: Tuning
 ) -> None:
-    """Tasks that nobody follows are polled, too."""
+    """Unfollowed tasks are polled too."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
         await wiro.submit("emulator/sleeper", SHORT)
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
@@ -143,7 +143,7 @@ async def test_checking_slots_opens_no_socket_in_a_polling_session(
 
 @pytest.mark.tuning(window_other_probe=600.0)
 async def test_no_more_slots_than_the_limit_are_kept(short_timing: Tuning) -> None:
-    """Once a limit is known, older tasks than it allows must be over."""
+    """Once a limit is known, older tasks beyond it must be over."""
     with WiroEmulator(speed=50, balance=Decimal(29), tuning=short_timing) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro:
             for _ in range(6):
@@ -192,7 +192,7 @@ async def test_a_run_that_cannot_be_sent_gives_its_slot_back(one_at_a_time: Asyn
 
 @pytest.mark.tuning(max_submissions=2)
 async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
-    """So many are sent at once; who leaves that queue leaves nothing behind."""
+    """A bounded number is sent at once. A cancelled run leaves the queue without a trace."""
     emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
     async with AsyncWiro(**emulator.options(), max_concurrency=4) as wiro:
         runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(5)]
@@ -236,10 +236,10 @@ async def test_closed_while_nothing_answers(emulator: WiroEmulator, short_timing
         await submitting
 
 
-async def test_closed_in_the_moment_of_an_answer(
+async def test_closed_in_the_moment_of_a_response(
     emulator: WiroEmulator, short_timing: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer is there and the caller has not woken up: the task is stopped, for it is nobody's."""
+    """The response arrived before the caller woke up. The task has no owner, so it is stopped."""
     wiro = AsyncWiro(**emulator.options())
     settle, answered = Submission.settle, asyncio.Event()
 
@@ -261,10 +261,10 @@ async def test_closed_in_the_moment_of_an_answer(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_cancelled_in_the_moment_of_an_answer(
+async def test_cancelled_in_the_moment_of_a_response(
     emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller is cancelled after the answer came and before it woke up: the task is stopped."""
+    """The caller is cancelled before it sees the response. The task is stopped."""
     settle = Submission.settle
 
     def settle_and_cancel(submission: Submission, action: Action) -> None:
@@ -280,7 +280,7 @@ async def test_cancelled_in_the_moment_of_an_answer(
 
 @pytest.mark.tuning(stop_pause=0.02)
 async def test_a_task_between_queue_and_start_is_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Neither cancel nor kill may work for a moment: both are tried until one does."""
+    """Cancel and kill may both fail for a moment. Both are tried until one works."""
     task = await wiro.submit(STUCK)
     refusal = Respond(200, '{"result":false,"errors":[{"code":1,"message":"Task is not in a cancellable state."}]}')
     emulator.faults.http("Task/Cancel", refusal, times=3)
@@ -311,8 +311,8 @@ async def test_a_stop_that_fails_is_logged(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_a_stop_outlives_faults(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """What the service cannot do now it may do in a moment."""
+async def test_a_stop_is_retried(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """A stop that fails now may work a moment later."""
     view = wiro.with_options(retry=RetryPolicy(attempts=1))
     running_task = asyncio.create_task(view.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -339,15 +339,15 @@ async def test_closing_waits_for_what_is_being_stopped(
     await asyncio.wait([running_task])
 
 
-async def test_an_input_that_is_refused_here_holds_nothing(one_at_a_time: AsyncWiro) -> None:
-    """What is wrong before it is sent takes no slot."""
+async def test_an_input_that_is_refused_locally_holds_no_slot(one_at_a_time: AsyncWiro) -> None:
+    """An invalid input is refused before it takes a slot."""
     with pytest.raises(InvalidInputError):
         await one_at_a_time.run("nowhere")
     await assert_no_slot_is_kept(one_at_a_time)
 
 
 def test_the_services_clock() -> None:
-    """Its Date header says how far it is from ours; a strange one says nothing."""
+    """The Date header gives the difference to the local clock. An invalid one is ignored."""
     clock = ServerClock()
     assert clock.offset == 0.0
     clock.observe(None)

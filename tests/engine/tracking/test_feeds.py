@@ -1,4 +1,4 @@
-"""Hub, poller and event streams against the emulator: what promises do not spell out."""
+"""Sockets, poller and event streams against the emulator: details beyond the promises."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, short_timi
 
 
 @pytest.mark.tuning(socket_max_registrations=3)
-async def test_a_socket_is_given_up_after_many_registrations(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The service knows no way to take one back."""
+async def test_a_socket_is_replaced_after_many_registrations(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The service has no way to remove a registration."""
     for _ in range(5):
         await wiro.run("emulator/sleeper", SHORT)
     assert [len(record.tokens) for record in emulator.ledger.sockets] == [3, 2]
@@ -83,7 +83,7 @@ async def test_an_idle_socket_is_closed(emulator: WiroEmulator, wiro: AsyncWiro,
 
 
 async def test_a_refused_socket_is_tried_again(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """While it is needed, with growing pauses; meanwhile tasks are polled."""
+    """It is retried with growing pauses while it is needed. Meanwhile tasks are polled."""
     emulator.faults.socket(RefuseUpgrade(), times=2)
     task = await wiro.submit("emulator/writer", {**STORY, "seconds": 60})
     events = [event async for event in task.events()]
@@ -100,8 +100,8 @@ async def test_no_key_goes_to_the_socket(emulator: WiroEmulator, wiro: AsyncWiro
     assert headers["user-agent"].startswith("wiro-async/")
 
 
-async def test_polls_keep_their_pace(emulator: WiroEmulator, short_timing: Tuning) -> None:
-    """All tasks together are never asked about faster than allowed."""
+async def test_polls_keep_their_rate(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """All tasks together stay below the polling rate."""
     async with AsyncWiro(**emulator.options(), updates="polling", polls_per_second=50) as wiro:
         tasks = [await wiro.submit("emulator/sleeper", {"seconds": 15}) for _ in range(10)]
         await asyncio.gather(*tasks)
@@ -141,8 +141,8 @@ async def test_polls_that_are_refused_end_the_wait(emulator: WiroEmulator, polli
     ],
     ids=["401", "403", "404", "code 1", "code 0", "code 500", "96", "no errors", "302", "html"],
 )
-async def test_an_odd_answer_loses_no_run(emulator: WiroEmulator, polling: AsyncWiro, answer: Respond) -> None:
-    """Whatever Task/Detail says once or twice, the run goes on and so does the wait."""
+async def test_an_odd_response_loses_no_run(emulator: WiroEmulator, polling: AsyncWiro, answer: Respond) -> None:
+    """The wait survives one or two invalid responses of Task/Detail."""
     emulator.faults.http("Task/Detail", answer, times=2)
     assert (await polling.run("emulator/sleeper", SHORT)).succeeded
 
@@ -205,8 +205,8 @@ async def test_polls_that_fail_for_too_long_end_the_wait(emulator: WiroEmulator,
     assert caught.value.token == task.token
 
 
-async def test_an_unforeseen_error_of_a_poll_ends_the_wait(polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody thought of fails the wait, which must not hang because of it."""
+async def test_an_unexpected_error_of_a_poll_ends_the_wait(polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error is raised in the wait, which would hang otherwise."""
 
     def stumble(answer: object) -> NoReturn:
         raise LookupError("odd")
@@ -218,7 +218,7 @@ async def test_an_unforeseen_error_of_a_poll_ends_the_wait(polling: AsyncWiro, m
 
 
 async def test_a_new_task_may_be_unknown_for_a_while(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """In the first moments "there is no such task" is not believed."""
+    """For a short time the SDK ignores "there is no such task"."""
     unknown = '{"result":false,"errors":[{"code":1,"message":"There is no task yet."}]}'
     emulator.faults.http("Task/Detail", Respond(200, unknown), times=2)
     assert (await polling.run("emulator/sleeper", SHORT)).succeeded
@@ -226,7 +226,7 @@ async def test_a_new_task_may_be_unknown_for_a_while(emulator: WiroEmulator, pol
 
 @pytest.mark.tuning(poll_confirmations=3)
 async def test_a_finished_task_without_an_exit_code(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """It is asked for some more times, then taken as it is: not a success."""
+    """It is read several more times, and then not counted as a success."""
     row = {"id": "7", "status": "task_postprocess_end", "pexit": "", "modelslugowner": "a", "modelslugproject": "b"}
     emulator.faults.http("Task/Detail", Respond(200, json.dumps({"result": True, "tasklist": [row]})), times=None)
     events = [event async for event in polling.task("token").events()]
@@ -245,7 +245,7 @@ async def test_a_socket_that_reports_an_end_for_too_long(emulator: WiroEmulator,
 
 @pytest.mark.parametrize("model", ["emulator/painter", "emulator/writer"])
 async def test_event_streams(emulator: WiroEmulator, short_timing: Tuning, model: str) -> None:
-    """updates="sse": statuses and the end come over the run's own answer."""
+    """With updates="sse", statuses and the end arrive in the response of the run."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         events: list[object] = []
         result = await wiro.run(model, {**STORY, "width": 16, "height": 16}, on_event=events.append)
@@ -257,7 +257,7 @@ async def test_event_streams(emulator: WiroEmulator, short_timing: Tuning, model
 
 
 async def test_an_event_stream_that_breaks(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
-    """The run goes on by the socket; nothing is sent again."""
+    """The socket takes over, and nothing is sent again."""
 
     class Breaking(httpx.AsyncHTTPTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -360,7 +360,7 @@ async def test_any_event_may_contain_the_ids(emulator: WiroEmulator, short_timin
 
 
 async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, short_timing: Tuning) -> None:
-    """A service, or a proxy, that knows no streams gives the ids at once, or the refusal."""
+    """A service or proxy without streams returns the ids or the refusal at once."""
     emulator.faults.sync_timeout = 0.05
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         with pytest.raises(WiroError, match="prompt"):
@@ -380,7 +380,7 @@ async def test_an_event_stream_without_a_listener(emulator: WiroEmulator, short_
 
 
 async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, short_timing: Tuning) -> None:
-    """The connection goes; the handle's task goes on."""
+    """The connection is closed. The handle's task continues."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/stuck")
         assert (wiro.statistics().background_tasks, wiro.statistics().requests) == (1, 1)

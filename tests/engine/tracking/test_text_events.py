@@ -78,7 +78,7 @@ class Version:
         return message
 
     def detail(self) -> tuple[TaskInfo, str, str]:
-        """The task at its end, and the texts that it gives."""
+        """Return the task at its end, and its texts."""
         record = {"id": "7", "status": "task_postprocess_end", "pexit": "0"}
         outputs: Any = [{"contenttype": "raw", "content": {"prompt": "x", **self.content("</answer> ")}}]
         thinking = "" if self.generation == "raw" else self.thinking
@@ -107,7 +107,7 @@ def versions(draw: st.DrawFn) -> list[Version]:
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> tuple[list[Version], list[Version | Other], Version]:
-    """Versions; what arrives of them, with gaps, repeats and in another order, between other things; and the end."""
+    """Versions, their arrival with gaps, repeats and other events in between, and the end."""
     whole = draw(versions())
     arrived: list[Version | Other] = []
     for version in draw(st.lists(st.sampled_from(whole), max_size=2 * len(whole))) if draw(st.booleans()) else whole:
@@ -137,7 +137,7 @@ def listened_to(limit: int = 10_000) -> tuple[TrackedTask, EventBuffer]:
 
 
 async def available(tracked: TrackedTask, buffer: EventBuffer) -> AsyncIterator[TaskEvent]:
-    """What can be read now."""
+    """Yield the events that can be read now."""
     while True:
         if not buffer:
             tracked.catch_up()

@@ -44,8 +44,8 @@ def task(status: str, exit_code: str | None = None) -> TaskInfo:
     return parse_task({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
-def hear(tracked: TrackedTask, body: str) -> None:
-    """A message comes."""
+def receive(tracked: TrackedTask, body: str) -> None:
+    """Receive a message."""
     message = parse_frame(body.encode())
     assert message is not None
     tracked.apply(message)
@@ -58,7 +58,7 @@ def numbers() -> Iterator[str]:
 
 
 async def read(buffer: EventBuffer, tracked: TrackedTask) -> list[object]:
-    """What is unread, up to the end of the task."""
+    """Return the unread events, up to the end of the task."""
     await tracked.pause(tracked.changed, lambda: tracked.is_over, 0.0, FOREVER)
     tracked.catch_up()
     return [buffer.pop() for _ in range(len(buffer))]
@@ -69,12 +69,12 @@ async def test_unread_text_and_progress_are_merged(tracked: TrackedTask) -> None
     buffer = EventBuffer(100)
     tracked.listen(buffer)
     for text in ("O", "On", "Once"):
-        hear(
+        receive(
             tracked,
             f'{{"type":"task_output","id":"7","message":{{"type":"answer","raw":"{text}","answer":["{text}"]}}}}',
         )
     for share in (10, 20, 30):
-        hear(
+        receive(
             tracked, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}'
         )
     tracked.apply(task("task_postprocess_end", "0"))
@@ -84,26 +84,26 @@ async def test_unread_text_and_progress_are_merged(tracked: TrackedTask) -> None
 
 
 async def test_unread_events_are_bounded(tracked: TrackedTask) -> None:
-    """However much comes, memory does not grow."""
+    """Memory does not grow with the number of messages."""
     buffer = EventBuffer(100)
     tracked.listen(buffer)
     for body in numbers():
-        hear(tracked, body)
+        receive(tracked, body)
     tracked.apply(task("task_postprocess_end", "0"))
     assert len(await read(buffer, tracked)) == 100
 
 
-async def test_what_is_rare_is_never_dropped(tracked: TrackedTask) -> None:
-    """Log lines and progress make room for newer ones; a tool's call or a status among them stays."""
+async def test_rare_events_are_never_dropped(tracked: TrackedTask) -> None:
+    """Log lines and progress are dropped for newer ones. Tool calls and statuses are kept."""
     buffer = EventBuffer(10)
     tracked.listen(buffer)
     tracked.apply(task("task_start"))
     call = {"type": "function_call", "call_id": "1", "name": "look", "arguments": "{}", "status": "completed"}
     body = {"type": "task_output", "id": "7", "message": {"type": "answer", "segments": [call]}}
     tracked.reconnected()
-    hear(tracked, json.dumps(body))
+    receive(tracked, json.dumps(body))
     for number in range(100):
-        hear(tracked, f'{{"type":"task_output","id":"7","message":"line {number}"}}')
+        receive(tracked, f'{{"type":"task_output","id":"7","message":"line {number}"}}')
     tracked.apply(task("task_postprocess_end", "0"))
     events = await read(buffer, tracked)
     assert [type(event) for event in events if not isinstance(event, LogLine)] == [
@@ -117,7 +117,7 @@ async def test_what_is_rare_is_never_dropped(tracked: TrackedTask) -> None:
 
 
 async def test_a_late_listener_gets_the_status_first(tracked: TrackedTask) -> None:
-    """Then what follows."""
+    """Then it gets the events that follow."""
     tracked.apply(task("task_start"))
     buffer = EventBuffer(100)
     tracked.listen(buffer)
@@ -163,7 +163,7 @@ async def test_a_sign_of_life_moves_the_idle_time_out(tracked: TrackedTask) -> N
     waiting = asyncio.create_task(tracked.wait(anyio.current_time(), Timeouts(idle=0.15)))
     for _ in range(6):
         await asyncio.wait([waiting], timeout=0.05)
-        hear(tracked, '{"type":"task_output","id":"7","message":"x"}')
+        receive(tracked, '{"type":"task_output","id":"7","message":"x"}')
     assert not waiting.done()
     with pytest.raises(TaskTimeoutError):
         await waiting

@@ -64,8 +64,8 @@ async def test_a_second_reference_takes_no_events_away(
     assert isinstance(reader.events[-1], TaskFinished)
 
 
-async def test_all_references_share_one_watch(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """As soon as both names of the task are known; and it is let go of when the last of them leaves."""
+async def test_all_references_share_one_tracked_task(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """They do once both identifiers are known. It is released when the last one leaves."""
     made = await wiro.submit("emulator/stuck")
     waits = [asyncio.ensure_future(wiro.task(task_id=made.id).result())]
     await until(lambda: emulator.ledger.count("Task/Detail"))
@@ -88,7 +88,7 @@ async def test_two_that_turn_out_to_be_one(emulator: WiroEmulator, wiro: AsyncWi
 
 
 async def test_each_wait_ends_with_its_own_ids(emulator: WiroEmulator) -> None:
-    """When the session is closed, and when somebody begins to wait after that."""
+    """When the session is closed, and for a wait that starts afterwards."""
     wiro = AsyncWiro(**emulator.options())
     handles = [await wiro.submit("emulator/stuck", {"n": n}) for n in range(3)]
     waits = [asyncio.ensure_future(handle.result()) for handle in handles]
@@ -115,8 +115,8 @@ async def _refused(wait: Any) -> WiroError | None:
     return None
 
 
-async def test_closing_leaves_no_watch(emulator: WiroEmulator) -> None:
-    """Also where events and texts are still being read."""
+async def test_closing_leaves_no_tracked_task(emulator: WiroEmulator) -> None:
+    """Even while events and texts are being read."""
     wiro = AsyncWiro(**emulator.options())
     events = (await wiro.submit("emulator/stuck")).events()
     await anext(events)
@@ -153,8 +153,8 @@ async def test_events_have_one_reader(emulator: WiroEmulator, wiro: AsyncWiro) -
     assert wiro.statistics().watched_tasks == 0
 
 
-async def test_closing_events_lets_their_reader_go(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """Who waits for the next one gets the end of the iterator."""
+async def test_closing_events_ends_their_reader(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """A reader that waits for the next event gets the end of the iterator."""
     reader, events = Reader(), (await wiro.submit("emulator/stuck")).events()
     reading = asyncio.create_task(reader.read(events))
     await until(lambda: any(isinstance(event, StatusChanged) for event in reader.events))
@@ -163,7 +163,7 @@ async def test_closing_events_lets_their_reader_go(emulator: WiroEmulator, wiro:
 
 
 async def test_a_timeout_reports_the_last_state(emulator: WiroEmulator, default_session: AsyncWiro) -> None:
-    """Also of a task that spoke by its socket, so that nobody had to ask about it."""
+    """Even if only the socket reported it."""
     task = await default_session.submit("emulator/stuck")
     with pytest.raises(TaskTimeoutError) as caught:
         await task.result(timeout=0.3)

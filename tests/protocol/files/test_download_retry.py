@@ -1,4 +1,4 @@
-"""What follows an attempt to download a file."""
+"""The decision after an attempt to download a file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_follows(
 
 
 def test_the_budget_after_progress() -> None:
-    """It begins at the time of the progress, and the same bytes are progress only once."""
+    """It restarts with progress. Bytes count as progress once."""
     budget = RetryBudget(TUNING, 0.0)
     assert budget.decide(BROKEN, STEP, SIZE, 100.0, 0.0) == Retry("reset", 0.0)
     assert budget.decide(BROKEN, STEP, SIZE, 100.0, 0.0) == Retry("reset", 0.25)
@@ -85,7 +85,7 @@ def test_a_large_file_and_one_of_unknown_size() -> None:
 
 
 def test_waiting_for_a_turn_does_not_count() -> None:
-    """Nor does it make a file late that nobody has asked for."""
+    """It also does not make a file late."""
     budget = RetryBudget(TUNING, 0.0)
     budget.extend(1000.0)
     assert budget.decide(LATE, 0, None, 1000.0, 0.0) == Retry("HTTP 404", 0.25)

@@ -12,7 +12,7 @@ SOURCE = "https://127.0.0.1/SECRET/fox.bin"
 
 @pytest.mark.parametrize("url", ["http://files.test/x", "https://files.test:8443/x?y=1", "http://[::1]/x"])
 def test_urls_of_the_web(url: str) -> None:
-    """They are taken as they are."""
+    """They are accepted unchanged."""
     assert checked_url(url) == url
 
 
@@ -20,7 +20,7 @@ def test_urls_of_the_web(url: str) -> None:
     "url", ["", "fox.bin", "ftp://x/y", "file:///etc/passwd", "http://", "http://x:99999/", "http://[", "http://x:0/"]
 )
 def test_other_urls(url: str) -> None:
-    """The error says so."""
+    """They raise an error that names the URL."""
     with pytest.raises(DownloadError, match="cannot be fetched: it is not an http or https URL"):
         checked_url(url)
 

@@ -1,4 +1,4 @@
-"""File names are safe on every system, and distinct where case does not count."""
+"""File names that are safe on every system, and distinct where case is ignored."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_safe_name_stays_as_it_is(name: str) -> None:
 
 @given(st.lists(NASTY, max_size=12))
 def test_distinct_names(names: list[str]) -> None:
-    """No two are the same file on any system; names without a clash are left alone."""
+    """No two names are equal on any system. Names without a clash stay unchanged."""
     distinct = distinct_names(names)
     assert len(distinct) == len(names)
     assert len(set(map(same_file_key, distinct))) == len(distinct)

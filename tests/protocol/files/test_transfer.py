@@ -1,4 +1,4 @@
-"""Which bytes are requested, which response may continue a file, and what a body has brought."""
+"""Which bytes are requested, which response may continue a file, and what a body has added."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def test_the_first_request_asks_for_the_whole_file() -> None:
     assert Transfer().request_headers() == {}
 
 
-def test_the_rest_is_asked_for_with_a_condition() -> None:
-    """The server sends the rest only of the same file."""
+def test_the_rest_is_requested_with_a_condition() -> None:
+    """The server sends the rest only if the file is unchanged."""
     assert broken().request_headers() == {"Range": "bytes=40-", "If-Range": ETAG}
 
 
 @pytest.mark.parametrize("etag", ['W/"v1"', "v1", '"a b"', ""])
 def test_without_a_strong_etag_it_starts_over(etag: str) -> None:
-    """A weak one does not promise the same bytes (RFC 9110, 13.1.5)."""
+    """A weak one does not guarantee equal bytes (RFC 9110, 13.1.5)."""
     assert broken(etag=etag).request_headers() == {}
 
 
@@ -125,7 +125,7 @@ def test_a_part_by_its_date(headers: dict[str, str], fits: bool) -> None:
 
 
 def test_less_than_the_rest_is_fine() -> None:
-    """A server may send less than it was asked for. The next request asks for what is missing."""
+    """A server may send less than requested. The next request asks for the remaining bytes."""
     transfer = broken()
     assert transfer.begin(part(content_range="bytes 40-69/100", etag=ETAG)) == Receive()
     transfer.take(b"y" * 30)
@@ -154,7 +154,7 @@ def test_the_whole_file_again() -> None:
 
 
 def test_a_range_beyond_the_end() -> None:
-    """After a 416, the whole file is asked for."""
+    """After a 416, the whole file is requested."""
     transfer = broken(100, total=None)
     assert isinstance(transfer.begin(Offer.of(416, {"content-range": "bytes */100"})), Broken)
     assert transfer.request_headers() == {}
@@ -207,7 +207,7 @@ def test_what_a_response_brings(
 @pytest.mark.parametrize("status", [404, 408, 425, 429, 500, 502, 503, 504, 520])
 @pytest.mark.parametrize("received", [0, 40])
 def test_a_file_that_is_late(status: int, received: int) -> None:
-    """The same request is repeated: a part may be asked for again."""
+    """The request is repeated, even one for a part."""
     transfer = broken(received)
     before = transfer.request_headers()
     assert transfer.begin(Offer.of(status, {"retry-after": "7"})) == Late(f"HTTP {status}", 7.0)
@@ -217,7 +217,7 @@ def test_a_file_that_is_late(status: int, received: int) -> None:
 
 @pytest.mark.parametrize("status", [204, 304, 400, 401, 403, 410, 416])
 def test_a_file_that_is_refused(status: int) -> None:
-    """Another attempt would end alike; for a part, the whole file is asked for instead."""
+    """Another attempt would fail too. For a part, the whole file is requested instead."""
     outcome = Transfer().begin(Offer.of(status, {}))
     assert isinstance(outcome, Refused)
     assert outcome.problem.startswith(f"answered HTTP {status}")

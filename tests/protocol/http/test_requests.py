@@ -33,7 +33,7 @@ def run(given: dict[str, object], callback_url: str | None = None, project_id: s
 
 
 def test_ids_of_projects() -> None:
-    """As text or as a number; what is neither is refused."""
+    """Text and numbers are accepted. Other types are refused."""
     for project in ("716", 716):
         assert body(requests.run("a/b", RunInput.parse({}), None, project)) == {"projectid": "716"}
     for odd in (True, b"7", 7.0):
@@ -42,7 +42,7 @@ def test_ids_of_projects() -> None:
 
 
 def test_empty_lists_in_a_form() -> None:
-    """Their text would be taken for a value; JSON can hold them."""
+    """A form would send their text as a value. JSON can hold them."""
     assert dict(run({"a": [], "b": [1], "f": File(b"", "f")}).parts or ())["a"] == ""
     assert body(run({"a": [], "b": [1]})) == {"a": [], "b": [1]}
 
@@ -59,13 +59,13 @@ class Pipe(io.BytesIO):
 
 
 async def pieces() -> AsyncIterator[bytes]:
-    """Can be read once."""
+    """A source that can be read once."""
     yield b"x"
 
 
 @given(SLUGS, SLUGS)
 def test_slugs_come_through(owner: str, model: str) -> None:
-    """Percent-encoded each for itself, so that decoding the path gives them back, capitals, spaces and all."""
+    """Each part is percent-encoded, so decoding the path returns it unchanged."""
     path = requests.model_path(f"{owner}/{model}")
     assert path.isascii()
     assert [unquote(segment) for segment in path.split("/")] == [owner, model]
@@ -83,7 +83,7 @@ def test_slugs_come_through(owner: str, model: str) -> None:
     ],
 )
 def test_slugs(model: str, path: str) -> None:
-    """Known ones, as they are written."""
+    """Known slugs, unchanged."""
     assert requests.model_path(model) == path
 
 
@@ -130,7 +130,7 @@ def test_a_run_is_json_without_files() -> None:
 
 
 def test_a_run_by_events() -> None:
-    """The same call, held open and streamed."""
+    """The run's request, with a streamed response."""
     assert requests.run("a/b", RunInput.parse({}), None, None, True).path == "Run/a/b/sync?stream=true"
 
 
@@ -153,7 +153,7 @@ HALF = "an emoji cut in two: \ud83d"
     ],
 )
 def test_halves_of_characters(given: dict[str, object], named: str) -> None:
-    """Refused by name: as JSON the service may not read them, in a form they would be question marks."""
+    """The error names the parameter. JSON with them may be invalid, and a form would send question marks."""
     with pytest.raises(InvalidInputError, match=named) as caught:
         run(given)
     str(caught.value).encode()
@@ -163,7 +163,7 @@ def test_halves_of_characters(given: dict[str, object], named: str) -> None:
 
 
 def test_files_make_it_multipart() -> None:
-    """Values become text, files stay apart, in the order given."""
+    """Values become text, and files are parts, in the given order."""
     path, data = Path("dir/photo.jpg"), File(b"1", "1.png")
     request = run(
         {"image": path, "n": 4, "on": True, "off": False, "none": None, "o": {"a": [1]}, "more": [data, data]}, "u"
@@ -198,8 +198,8 @@ def test_urls_given_twice(given: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("other", [5, None, {"a": 1}])
-def test_only_urls_stand_beside_files(other: object) -> None:
-    """Anything else there is a mistake."""
+def test_only_urls_mix_with_files(other: object) -> None:
+    """Other values are refused."""
     with pytest.raises(InvalidInputError, match="beside files"):
         RunInput.parse({"a": [Path("p"), other]})
 
@@ -229,7 +229,7 @@ def test_what_contains_itself(given: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("given", ["text", [("a", 1)], {1: "a"}])
 def test_inputs_are_mappings_of_names(given: Any) -> None:
-    """Anything else is refused."""
+    """Other values are refused."""
     with pytest.raises(InvalidInputError, match="input"):
         RunInput.parse(given)
 

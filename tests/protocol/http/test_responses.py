@@ -1,4 +1,4 @@
-"""What comes back, and which error it is."""
+"""Responses, and the errors they become."""
 
 import json
 from contextlib import suppress
@@ -33,7 +33,7 @@ ANYTHING = st.recursive(
 
 
 def parse(body: object, status: int = 200, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """What an answer says."""
+    """Return the content of a response."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return parse_envelope(status, headers or {}, data, NOW)
 
@@ -62,8 +62,8 @@ def refusal(code: object, message: str) -> dict[str, Any]:
         {"errors": [{"code": None, "message": ""}, ""]},
     ],
 )
-def test_answers(answer: dict[str, Any]) -> None:
-    """Given back as they are; errors may be absent."""
+def test_valid_responses(answer: dict[str, Any]) -> None:
+    """They are returned unchanged. `errors` may be absent."""
     assert parse(answer) == answer
 
 
@@ -166,7 +166,7 @@ def test_all_errors_are_reported() -> None:
 
 
 def test_warnings_beside_a_result_are_no_error() -> None:
-    """The service said that it went well."""
+    """The service reported a success."""
     assert parse({"result": True, "errors": ["odd"]})["errors"] == ["odd"]
 
 
@@ -206,7 +206,7 @@ def test_what_is_no_answer(body: bytes, words: str) -> None:
     ],
 )
 def test_too_many_requests(body: bytes) -> None:
-    """429 is one whatever comes with it."""
+    """429 is a rate limit, whatever the body is."""
     error = error_of(body, 429, {"retry-after": "7"})
     assert isinstance(error, RateLimitError)
     assert error.retry_after == 7.0
@@ -248,14 +248,14 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
 
 @given(st.text(st.sampled_from("0123456789 :,+-GMTSunNov.eE")) | st.text())
 def test_retry_after_never_fails(header: str) -> None:
-    """Whatever a proxy writes there."""
+    """Any value of the header is accepted."""
     answer = parse_retry_after(header, NOW)
     assert answer is None or answer >= 0
 
 
 @given(st.integers(100, 599), st.binary() | ANYTHING.map(json.dumps).map(str.encode))
-def test_any_answer_is_a_mapping_or_an_error(status: int, body: bytes) -> None:
-    """Nothing else ever comes out."""
+def test_any_response_is_a_mapping_or_an_error(status: int, body: bytes) -> None:
+    """Every body gives one of the two."""
     answer: object = None
     with suppress(WiroError):
         answer = parse(body, status)
@@ -264,6 +264,6 @@ def test_any_answer_is_a_mapping_or_an_error(status: int, body: bytes) -> None:
 
 @given(st.dictionaries(st.sampled_from(["result", "errors"]), ANYTHING))
 def test_any_envelope(answer: dict[str, Any]) -> None:
-    """Wrong types in the known places."""
+    """Wrong types in known fields."""
     with suppress(APIError):
         assert repr(parse(answer)) == repr(decode(json.dumps(answer)))

@@ -80,14 +80,14 @@ def test_what_is_no_frame(frame: bytes) -> None:
 
 
 @given(st.binary() | st.text())
-def test_no_bytes_are_too_strange(frame: bytes | str) -> None:
-    """Whatever comes over the line."""
+def test_any_bytes_are_parsed(frame: bytes | str) -> None:
+    """Any bytes give a message, or None."""
     assert parse_frame(frame) is None or isinstance(parse_frame(frame), Message)
 
 
 @given(st.sampled_from(["task_output", "task_error"]), PAYLOADS)
-def test_no_payload_is_too_strange(kind: str, payload: Any) -> None:
-    """Whatever a model writes; and nothing with contents is lost."""
+def test_any_payload_is_parsed(kind: str, payload: Any) -> None:
+    """Any payload is accepted, and no contents are lost."""
     parsed = parse_output(Message(kind, "1", "", {"type": kind, "message": payload}), "task_start")
     assert parsed is None or isinstance(parsed, (TextSnapshot, Progress, LogLine, UnknownEvent))
     if isinstance(parsed, Progress):
@@ -121,7 +121,7 @@ def test_progress(payload: object) -> None:
     ],
 )
 def test_progress_from_little(payload: dict[str, Any], fraction: float | None) -> None:
-    """From percent, else from steps, else none."""
+    """From the percentage, else from steps, else None."""
     parsed = parse_progress(payload, "", {})
     assert (parsed and parsed.fraction) == fraction
 
@@ -132,7 +132,7 @@ def test_progress_from_little(payload: dict[str, Any], fraction: float | None) -
     ids=str,
 )
 def test_messages_without_contents(payload: object) -> None:
-    """They say nothing."""
+    """They give no event."""
     assert output(payload) is None
 
 

@@ -1,4 +1,4 @@
-"""Messages of which only the new bytes are decoded say exactly what they say when they are decoded whole."""
+"""Decoding only the new bytes of a message gives exactly the result of decoding the whole message."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def receive(state: TaskState, frame: bytes, *, whole: bool) -> list[TaskEvent]:
 
 
 @given(stories(), st.data())
-def test_nothing_is_different(frames: list[bytes], data: st.DataObject) -> None:
-    """The same events, with the same raw messages, and the same text for those who come late; in any order."""
+def test_results_are_equal(frames: list[bytes], data: st.DataObject) -> None:
+    """Equal events, raw messages and texts, in any order, for late listeners too."""
     if data.draw(st.booleans()):
         frames = data.draw(st.lists(st.sampled_from(frames), max_size=12))
     one, other = TaskState(), TaskState()
@@ -120,7 +120,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("ascii_only", [True, False])
 @pytest.mark.parametrize("manner", ["raw", "segments", "many segments"])
 def test_only_what_is_new_is_decoded(decoded: list[int], manner: str, ascii_only: bool) -> None:
-    """Of a text that grows by a word in every message, also where each word is a segment of its own."""
+    """For text that grows by a word in each message, even if each word is a segment."""
     state, words = TaskState(), [f"wörd {number}😀 " for number in range(500)]
     deltas = list[TaskEvent]()
     for end in range(1, len(words) + 1):

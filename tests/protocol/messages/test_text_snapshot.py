@@ -46,7 +46,7 @@ def test_three_generations(content: dict[str, Any], thinking: str, answer: str) 
 
 
 def test_the_end_of_a_text() -> None:
-    """Why it stopped and what it cost, where the service says so."""
+    """The stop reason and the cost, if the service reports them."""
     parsed = snapshot(answer=["a"], finishreason="tool_calls", usage={"total_tokens": 3})
     assert (parsed.finish_reason, parsed.usage) == ("tool_calls", {"total_tokens": 3})
     assert (snapshot(answer="a", usage="odd").finish_reason, snapshot(answer="a", usage="odd").usage) == (None, {})
@@ -61,7 +61,7 @@ def test_no_content_is_too_strange(content: dict[str, Any]) -> None:
 
 @given(st.text("<>/answer \nx", max_size=30) | st.text(max_size=30))
 def test_wrapped_answers_grow(text: str) -> None:
-    """However far the wrapped answer has come, no tag shows, and what shows is the beginning of what comes."""
+    """No tag shows at any length, and each visible text is a prefix of the next."""
     whole = f"\n<answer>{text}</answer>\n"
     assert snapshot(answer=whole).answer == text
     for end in range(1, len(whole)):
@@ -90,12 +90,12 @@ def test_wrapped_answers_grow(text: str) -> None:
     ],
 )
 def test_tags(answer: str, shown: str) -> None:
-    """Only a wrapping one is taken off."""
+    """Only a wrapping tag is removed."""
     assert snapshot(answer=answer).answer == shown
 
 
 def test_the_end_is_no_beginning_of_a_tag() -> None:
-    """What might become a tag is text if nothing comes after it."""
+    """A partial tag at the end is text."""
     for text in ("<", "<answer", "  "):
         assert TextSnapshot.from_wire({"answer": [text]}) == TextSnapshot("", "")
         assert TextSnapshot.from_wire({"answer": [text]}, is_last=True) == TextSnapshot("", text)

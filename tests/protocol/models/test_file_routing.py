@@ -1,4 +1,4 @@
-"""Where files and URLs go, by a model's own parameters."""
+"""Where files and URLs are sent, by the parameters of the model."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ A, B = "https://a.test/a.png", "https://a.test/b.png"
 
 
 def sent(given: Item) -> dict[str, Any]:
-    """What goes over the wire: JSON, or the parts of a form by name."""
+    """Return the JSON that is sent, or the parts of the form by name."""
     request = run("a/b", route_files(given, PARAMETERS), None, None)
     if request.parts is None:
         found: dict[str, Any] = json.loads(request.body)
@@ -99,7 +99,7 @@ def test_where_files_and_urls_go(given: Item, expected: Item) -> None:
 
 
 def test_paths_and_open_files_are_files(tmp_path: Path) -> None:
-    """Whatever can be uploaded becomes a `File` with a name."""
+    """Every value that can be uploaded becomes a `File` with a name."""
     found = route_files({"mixed": [tmp_path / "a.png", io.BytesIO(b"b")]}, PARAMETERS)
     assert [value.name for _, value in found.parts if isinstance(value, File)] == ["a.png", "file"]
 
@@ -126,7 +126,7 @@ FILES: list[object] = [A, JPEG, [A, B], [JPEG, A], [JPEG, JPEG], None]
 @pytest.mark.parametrize("one", FILES)
 @pytest.mark.parametrize("mixed", FILES)
 def test_nothing_is_lost_or_doubled(one: object, mixed: object) -> None:
-    """Every file and URL that is given is sent once, and nowhere else."""
+    """Every file and URL is sent exactly once."""
     given = [item for value in (one, mixed) for item in (value if isinstance(value, list) else [value]) if item]
     seen: list[object] = []
     for values in sent({"many": one, "mixed": mixed}).values():

@@ -59,7 +59,7 @@ def test_options(options: Any, expected: list[tuple[str, str]]) -> None:
 
 
 def test_groups_and_flat_lists() -> None:
-    """Groups give their title; unknown types and odd entries do no harm; the first of a name counts."""
+    """Groups have a title. Unknown types and invalid entries are accepted. The first of equal names counts."""
     flat: list[Any] = [item("text", "a"), item("hologram", "b", density="3"), "odd", {"type": "text"}]
     flat.append(item("number", "a"))
     groups: list[Any] = [{"title": "G", "items": flat}, {"title": "H", "items": None}, item("text", "c")]
@@ -71,7 +71,7 @@ def test_groups_and_flat_lists() -> None:
 
 
 def test_files_and_their_number() -> None:
-    """The service's own spelling of the most files, which counts for parameters of files only."""
+    """The service's spelling of the maximum number of files, for file parameters only."""
     assert parameter("fileinput", maxinputlenght="9").max_files == 1
     assert parameter("multifileinput", maxinputlenght="9").max_files == 9
     assert parameter("combinefileinput").max_files is None
@@ -82,8 +82,8 @@ def test_files_and_their_number() -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=20))
 @settings(max_examples=50, deadline=None)
-def test_whatever_the_service_says_is_read(odd: Any) -> None:
-    """No value of any key is too odd to be read."""
+def test_any_schema_is_read(odd: Any) -> None:
+    """Any value of any key is accepted."""
     keys = "id type label required default min max step options maxinputlenght note placeholder advanced".split()
     groups: list[Any] = [dict.fromkeys(keys, odd), {"title": odd, "items": odd}, {"items": [{"id": "a", "min": odd}]}]
     assert parse_parameters(groups)

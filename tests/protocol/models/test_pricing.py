@@ -1,4 +1,4 @@
-"""What runs will cost: every method of the price table, against a slow second opinion."""
+"""The cost of runs: every method of the price table, against a slow second implementation."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def cost(priced: Model, given: Item, count: int = 1) -> tuple[str, bool]:
     ],
 )
 def test_methods(method: str | None, given: Item, total: str, exact: bool) -> None:
-    """Exact where the input decides, an estimate where only the run does, the average where nothing is known."""
+    """Exact if the input decides, an estimate if the run decides, else the average."""
     assert cost(model(rule(0.02, method), approximatelycost="7"), given) == (total, exact)
 
 
 def test_what_an_estimate_contains() -> None:
-    """How it is billed, what one unit is and costs, and how many a run takes."""
+    """The billing method, the unit and its price, and the units of a run."""
     found = estimate(model(rule(0.02, "cpo")), {"samples": 3}, 2)
     assert found == Estimate(Decimal("0.12"), "output", "cpo", True, Decimal("0.02"), Decimal(3))
     averaged = estimate(model(rule(0.02, "cpt"), approximatelycost="0.5"), {}, 10)
@@ -146,8 +146,8 @@ TABLE = [
         ({}, "4"),
     ],
 )
-def test_the_rule_that_holds(given: Item, total: str) -> None:
-    """All its values must be the input's, or the defaults; the one with the most of them counts."""
+def test_the_rule_that_applies(given: Item, total: str) -> None:
+    """All its values must equal the input's, or the defaults. The one with most values counts."""
     assert cost(model(*TABLE, parameters=[item("duration", default=5)]), given) == (total, True)
 
 
@@ -163,12 +163,12 @@ def test_unreadable_conditions(odd: Any, given: Item) -> None:
 
 @pytest.mark.parametrize("none", [None, "", "{}", "[]", " [] ", "null", [], {}, 0])
 def test_no_conditions(none: Any) -> None:
-    """However that is written, the rule always holds."""
+    """In any notation, the rule always applies."""
     assert cost(model({**rule("0.50"), "inputs": none}), {"resolution": "2K"}) == ("0.50", True)
 
 
 def test_rules_that_contradict_each_other() -> None:
-    """Of equally particular ones the dearest counts, and nothing is certain; twice the same is no contradiction."""
+    """Of equally specific rules the most expensive one counts, as an estimate. Equal rules do not conflict."""
     rules = [rule("0.1", "cpr", {"resolution": "4K"}), rule("0.9", "cpr", {"duration": "10"}), rule("5")]
     assert cost(model(*rules), {"resolution": "4K", "duration": 10}) == ("0.9", False)
     assert cost(model(*reversed(rules)), {"resolution": "4K", "duration": 10}) == ("0.9", False)
@@ -177,7 +177,7 @@ def test_rules_that_contradict_each_other() -> None:
 
 
 def test_names_that_hold_files_are_no_counts() -> None:
-    """Whatever their value says."""
+    """Whatever their value is."""
     known = model(rule("1", "cpo"), parameters=[item("images", "combinefileinput"), item("samples", default="4")])
     assert cost(known, {"images": "7"}) == ("4", True)
 
@@ -185,7 +185,7 @@ def test_names_that_hold_files_are_no_counts() -> None:
 @pytest.mark.parametrize("key", ["price", "priceExtra", "priceInput", "cps", "approximatelycost", "computingtime"])
 @pytest.mark.parametrize("method", ["cpr", "cps", "cp-pixel", "cp-outputVideoLength"])
 def test_numbers_that_are_no_prices(key: str, method: str) -> None:
-    """They count as absent; no estimate fails on them, or is negative."""
+    """They count as absent. No estimate fails on them, or is negative."""
     for huge in ("1e9999999", "-1e9999999", "1e5000", "9" * 5000, 10**5000, "-1", -0.5):
         record: Item = {"cps": "0.1", "approximatelycost": "0.2", "computingtime": "3 seconds"}
         rules: Item = {"inputs": {}, "price": "0.3", "priceMethod": method, "priceExtra": "0.1", "priceInput": "0.1"}
@@ -196,7 +196,7 @@ def test_numbers_that_are_no_prices(key: str, method: str) -> None:
 
 @pytest.mark.parametrize("name", ["n", "prompt", "samples", "width", "size", "duration"])
 def test_values_of_any_size(name: str) -> None:
-    """What nobody would give fails no estimate either."""
+    """No estimate fails on unrealistic values."""
     rules = [rule(1, "cpo", {"n": 5}), rule(2, "cpo")]
     known = model(*rules, parameters=[item("n", "number"), item("prompt", "textarea")])
     for value in ("1e9999999", 10**5000, "9" * 5000, float("inf"), [10**5000], object()):
@@ -225,7 +225,7 @@ def test_rules_by_the_number_of_files() -> None:
 
 
 def test_values_that_are_not_text() -> None:
-    """Booleans and numbers match however they are written; an empty one matches nothing given."""
+    """Booleans and numbers match in any notation. An empty value matches no given one."""
     rules = [rule(1, "cpr", {"sound": True}), rule(2, "cpr", {"sound": "false"}), rule(3, "cpr", {"n": 5, "image": ""})]
     known = model(*rules)
     assert cost(known, {"sound": "true"}) == cost(known, {"sound": True}) == ("1", True)
@@ -259,7 +259,7 @@ def test_values_that_are_not_text() -> None:
 )
 @pytest.mark.parametrize("table", [None, "", "[]", "null", "broken"])
 def test_without_a_table(record: Item, total: str, table: str | None) -> None:
-    """Seconds are billed: an average run costs what the service says, else what its computing time comes to."""
+    """An average run costs the service's mean cost, else its computing time."""
     found = estimate(parse_model({"dynamicprice": table, **record}), {})
     assert (found.total, found.method, found.exact) == (Decimal(total), "cps", False)
 
@@ -289,7 +289,7 @@ def test_unknown_extras() -> None:
 
 
 def test_tables_of_every_shape() -> None:
-    """A list, JSON text, one rule alone; rows without a price are left out."""
+    """A list, JSON text, or a single rule. Rows without a price are left out."""
     assert [one.price for one in parse_model({"dynamicprice": [rule("1"), rule(None), "odd"]}).prices] == [1]
     assert [one.method for one in parse_model({"dynamicprice": json.dumps(rule(1))}).prices] == ["cpr"]
 
@@ -317,7 +317,7 @@ def oracle(rules: list[Item], given: Item, images: int) -> tuple[Fraction, bool]
 
 
 def priced(best: Item, given: Item, images: int) -> tuple[Fraction, bool]:
-    """What a row comes to."""
+    """Return the price of a row."""
     price, method = Fraction(best["price"]), best["priceMethod"]
     if method == "cpr":
         return price, True

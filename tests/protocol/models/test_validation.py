@@ -1,4 +1,4 @@
-"""What is wrong with inputs."""
+"""Problems of inputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Level(IntEnum):
 
 
 class Array:
-    """As array libraries have them: comparisons are arrays, too, and those have no truth value."""
+    """An array whose comparisons are arrays, which have no truth value."""
 
     shape = (2,)
     __hash__ = None  # type: ignore[assignment]
@@ -55,14 +55,14 @@ def item(kind: str, name: str = "x", **more: Any) -> Item:
 
 
 def model(*items: Item, categories: tuple[str, ...] = ()) -> Model:
-    """A model that takes these."""
+    """A model with these parameters."""
     return parse_model(
         {"slugowner": "a", "slugproject": "b", "parameters": list(items), "categories": list(categories)}
     )
 
 
 def problems(kind: str, value: object, **more: Any) -> list[Problem]:
-    """What is wrong with a value of the parameter "x"."""
+    """Return the problems of a value of the parameter "x"."""
     return validate(model(item(kind, **more)), {"x": value})
 
 
@@ -114,8 +114,8 @@ GOOD: list[tuple[str, object, Item]] = [
 
 
 @pytest.mark.parametrize("kind,value,more", GOOD)
-def test_what_is_right(kind: str, value: object, more: Item) -> None:
-    """Nothing is found where nothing is wrong, and it is sent at once."""
+def test_valid_values(kind: str, value: object, more: Item) -> None:
+    """There is no problem, and the input can be sent."""
     name, known = more.get("id", "x"), model({**item(kind), **more})
     assert validate(known, {name: value}) == []
     start = process_time()
@@ -182,8 +182,8 @@ BAD: list[tuple[str, object, Item, str, str]] = [
 
 
 @pytest.mark.parametrize("kind,value,more,shown,allowed", BAD)
-def test_what_is_wrong(kind: str, value: object, more: Item, shown: str, allowed: str) -> None:
-    """One problem, with the name, what was given, and what is allowed."""
+def test_invalid_values(kind: str, value: object, more: Item, shown: str, allowed: str) -> None:
+    """One problem, with the name, the value, and what is allowed."""
     [problem] = problems(kind, value, **more)
     assert (problem.name, problem.given, problem.allowed) == ("x", shown, allowed)
     assert str(problem).startswith(f"x: given {shown}; allowed {allowed}")
@@ -210,7 +210,7 @@ def test_numbers_of_thousands_of_digits() -> None:
     ],
 )
 def test_the_wrong_kind_of_file(name: str, file: object, kind: str) -> None:
-    """The name of a parameter shows what it takes; URLs are not shown, they may hold secrets."""
+    """The problem shows the parameter and the accepted types, but no URL, which may contain secrets."""
     [problem] = validate(model(item("fileinput", name)), {name: file})
     assert problem.given.endswith(f"of the kind {kind}")
     assert "secret" not in str(problem)
@@ -229,12 +229,12 @@ def test_the_wrong_kind_of_file(name: str, file: object, kind: str) -> None:
     ],
 )
 def test_file_types_that_cannot_be_checked(name: str, file: object) -> None:
-    """What is not known, and what may be meant, passes."""
+    """Unknown and ambiguous types pass."""
     assert validate(model(item("fileinput", name)), {name: file}) == []
 
 
 def test_unknown_names() -> None:
-    """With what was probably meant; what every run takes, and the URLs of files, are known."""
+    """The problem suggests a similar name. Parameters of every run, and the URLs of files, are known."""
     known = model(item("textarea", "prompt"), item("fileinput", "inputImage"), item("combinefileinput", "clothes"))
     fine = {"inputImageUrl": "https://a.test/a.png", "callbackUrl": "https://me.test", "projectid": "7"}
     assert validate(known, fine) == []
@@ -258,7 +258,7 @@ def test_options_that_were_probably_meant() -> None:
 
 
 def test_required() -> None:
-    """Nothing, or what is as good as nothing, is missed; a default or the URLs of files will do."""
+    """An empty value counts as missing. A default or the URLs of files count as given."""
     needed = item("text", required="true")
     empties: list[Item | None] = [{}, {"x": None}, {"x": ""}, {"x": []}, {"x": deque()}, None]
     for empty in empties:
@@ -273,7 +273,7 @@ def test_required() -> None:
 
 
 def test_unsendable_values_are_reported_with_all_problems() -> None:
-    """Also under names that the model does not describe, where files may be."""
+    """Even under names that the model does not describe, where files may be."""
     found = validate(
         model(item("number"), item("text", "y")), {"x": "five", "y": float("inf"), "odd": {1}, "file": JPEG}
     )
@@ -365,8 +365,8 @@ def test_turns(turn: Item, names: list[str]) -> None:
     assert [one.name for one in validate(LLM, turn)] == names
 
 
-def test_what_is_said_of_turns() -> None:
-    """What contradicts itself, and what would be right."""
+def test_problems_of_turns() -> None:
+    """The problem names the contradiction and the remedy."""
     assert list(map(str, validate(LLM, {"session_id": "\ud800" * 100}))) == [
         "prompt: given nothing; allowed text, or messages instead",
         "session_id: given 300 bytes; allowed at most 256 bytes of UTF-8",
@@ -400,7 +400,7 @@ NAMES = ["alpha", "beta", "gamma"]
 
 
 def wrong(parameter: Item, value: Any) -> bool:
-    """The same judgement, by enumeration where it can be."""
+    """A second implementation of the checks, by enumeration where possible."""
     if value is None or value == "":
         return parameter["required"] in (True, "true")
     if parameter["type"] == "text":
@@ -424,7 +424,7 @@ def wrong(parameter: Item, value: Any) -> bool:
 )
 @settings(max_examples=300, deadline=None)
 def test_random_models(items: list[Item], values: list[Any]) -> None:
-    """Every wrong value is found, all at once, and no right one."""
+    """All wrong values are found at once, and no valid one."""
     grouped = [
         {"title": "G", "items": [{**parameter, "id": name} for parameter, name in zip(items, NAMES, strict=True)]}
     ]

@@ -1,4 +1,4 @@
-"""Callbacks: addresses that hold, and what any body says about which task."""
+"""Callbacks: URLs that are valid until they expire, and the task ids in any body."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MULTIPART = (
 )
 
 
-def test_an_address_holds_until_it_expires() -> None:
+def test_a_url_is_valid_until_it_expires() -> None:
     """To the second, and only with its secret."""
     path = segment(SECRET, NONCE, NOW + 60)
     assert verdict([SECRET], path, NOW + 60) == "good"
@@ -38,7 +38,7 @@ def test_an_address_holds_until_it_expires() -> None:
 
 @given(st.data())
 def test_no_character_of_it_can_be_changed(data: st.DataObject) -> None:
-    """Neither nonce nor time nor signature."""
+    """Neither of the nonce, nor of the time, nor of the signature."""
     path = segment(SECRET, NONCE, NOW + 60)
     place = data.draw(st.integers(0, len(path) - 1))
     character = data.draw(st.characters(codec="utf-8").filter(lambda new: new != path[place]))
@@ -49,7 +49,7 @@ def test_no_character_of_it_can_be_changed(data: st.DataObject) -> None:
 
 @given(st.text(max_size=200))
 def test_anything_else_is_forged(path: str) -> None:
-    """Whatever comes."""
+    """Any other path."""
     assert verdict([SECRET], path, NOW) == "forged"
 
 
@@ -95,7 +95,7 @@ def test_a_base_is_not_shown() -> None:
     ids=str,
 )
 def test_json_bodies(body: object) -> None:
-    """A Detail envelope, a bare task, what is wrapped in data, plain ids."""
+    """A Task/Detail envelope, a task, a task in `data`, or ids alone."""
     assert ids_in(json.dumps(body).encode(), "application/json") == [BOTH]
     assert ids_in(b"\xef\xbb\xbf" + json.dumps(body).encode(), "") == [BOTH]
 
@@ -127,7 +127,7 @@ def test_json_bodies(body: object) -> None:
     ],
 )
 def test_other_bodies(body: bytes, kind: str, expected: list[TaskIds]) -> None:
-    """Forms, text, and what says nothing."""
+    """Forms, text, and bodies without ids."""
     kind = "application/x-www-form-urlencoded" if kind == "form" else kind
     assert ids_in(body, kind) == expected
 
@@ -150,15 +150,15 @@ NESTED = b"".join(
     ],
     ids=["nested", "parts", "heads", "objects", "lists", "deep", "deeper"],
 )
-def test_a_megabyte_of_nothing(body: bytes, kind: str) -> None:
-    """Is left alone after a look at the first of it."""
+def test_a_large_body(body: bytes, kind: str) -> None:
+    """Only its beginning is read."""
     began = time.process_time()
     assert ids_in(body, kind) == []
     assert time.process_time() - began < 2
 
 
 def test_several_tasks() -> None:
-    """Each once, and not without end."""
+    """Each once, up to a limit."""
     many = [{"taskid": str(number % 20)} for number in range(100)]
     assert ids_in(json.dumps([TASK, TASK]).encode(), "") == [BOTH]
     assert len(ids_in(json.dumps([many, many]).encode(), "")) <= 16
@@ -166,7 +166,7 @@ def test_several_tasks() -> None:
 
 
 @given(st.binary(max_size=400), st.sampled_from(["", "application/json", "multipart/form-data; boundary=x", "text/x"]))
-def test_no_body_does_harm(body: bytes, kind: str) -> None:
-    """Whatever comes is read or left alone."""
+def test_any_body_is_accepted(body: bytes, kind: str) -> None:
+    """Any body gives ids, or none."""
     for ids in ids_in(body, kind):
         assert ids.task_id or ids.token

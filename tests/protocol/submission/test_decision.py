@@ -1,4 +1,4 @@
-"""Promise 1 as a table: what follows from each outcome of a request for a run, and of the search after it."""
+"""Promise 1 as a table: the decision after each outcome of a run's request, and of the search after it."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_after_a_search(search: Search, found: TaskRef | None, action: object) -
 
 @pytest.mark.parametrize("candidates", [(), CANDIDATES], ids=["the list could not be read", "several tasks"])
 def test_a_search_that_proves_nothing(candidates: tuple[TaskInfo, ...]) -> None:
-    """Nothing is sent again, even if it may be where the task is known to be absent."""
+    """Nothing is sent again, even with `on_unknown="resubmit"`."""
     action = decide_after_search(SEARCH, Ambiguous(candidates), "owner/model")
     assert isinstance(action, Fail)
     assert isinstance(action.error, SubmissionUnknownError)

@@ -1,4 +1,4 @@
-"""How many tasks may be in flight, as a table: what happened, and what is allowed then."""
+"""How many tasks may be in flight, as a table of events and the resulting limit."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ PROBE = ["probe", "send 1", "refuse 20"]
     ],
 )
 def test_when_to_probe(most: int | None, steps: list[str], seconds: float) -> None:
-    """Seconds until one more is tried although nothing says that there is room."""
+    """Seconds until a run is sent without a sign of a free slot."""
     scenario = Scenario(most)
     window = scenario.play(*steps)
     assert window.next_probe(scenario.now) - scenario.now == seconds
@@ -128,7 +128,7 @@ def test_probes_of_many_sessions_spread(random: float, seconds: float) -> None:
 
 
 def test_the_end_lets_all_through() -> None:
-    """Whatever was known of limits."""
+    """Whatever limit was known."""
     window = Scenario(1).play("start 1")
     window.open_wide()
     assert (window.level, window.has_room) == (OPEN, True)

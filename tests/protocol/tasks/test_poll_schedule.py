@@ -82,7 +82,7 @@ def test_the_next_read(found: PollSchedule, now: float, reported: bool, seconds:
     ],
 )
 def test_giving_up(failure: Failure, exists: bool, reads: int, seconds: float) -> None:
-    """Neither before so many failures in a row, nor before they have gone on for so long."""
+    """Only after so many failures in a row, and after so long a time."""
     soon = PollSchedule(TUNING, 0.0)
     assert not any(soon.gives_up(1.0 + number * 0.01, failure, exists) for number in range(reads))
     assert soon.gives_up(1.01 + seconds, failure, exists)

@@ -1,4 +1,4 @@
-"""Records of what the service keeps."""
+"""Records of the service."""
 
 import copy
 import json
@@ -59,7 +59,7 @@ def test_a_task() -> None:
 @pytest.mark.parametrize("key", RECORD)
 @pytest.mark.parametrize("value", ["missing", None, ""])
 def test_any_field_may_lack(key: str, value: object) -> None:
-    """Then it is None or empty, and all others are what they were."""
+    """It is then None or empty. The others are unchanged."""
     record: dict[str, Any] = {**RECORD, key: value}
     if value == "missing":
         del record[key]
@@ -98,8 +98,8 @@ def test_any_field_may_lack(key: str, value: object) -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_other_ways_to_write_it(change: dict[str, Any]) -> None:
-    """JSON text for objects, numbers for digits: the record is the same."""
+def test_other_notations(change: dict[str, Any]) -> None:
+    """JSON text for objects, and numbers for text, give equal records."""
     task = parse_task({**RECORD, **change})
     whole = parse_task(RECORD)
     assert (task.id, task.parameters, task.outputs, task.exit_code) == (
@@ -112,7 +112,7 @@ def test_other_ways_to_write_it(change: dict[str, Any]) -> None:
 
 
 def test_the_other_name_of_the_id() -> None:
-    """Some answers say taskid."""
+    """Some responses name it `taskid`."""
     assert parse_task({"taskid": "7"}).id == "7"
 
 
@@ -179,7 +179,7 @@ def test_a_task_shows_no_secret() -> None:
 
 
 def test_a_task_can_be_copied_and_pickled() -> None:
-    """It goes along with errors to other processes."""
+    """Errors take it to other processes."""
     task = parse_task(RECORD)
     assert pickle.loads(pickle.dumps(task)) == task
     assert copy.deepcopy(task) == task
@@ -203,8 +203,8 @@ def test_what_was_submitted(answer: dict[str, Any], parsed: tuple[str, str | Non
 
 
 @given(st.dictionaries(st.text(), SCALARS, max_size=4))
-def test_an_answer_without_ids(answer: dict[str, Any]) -> None:
-    """None, whatever else it says."""
+def test_a_response_without_ids(answer: dict[str, Any]) -> None:
+    """None."""
     assert Submitted.from_wire({**answer, "taskid": None, "socketaccesstoken": ""}) is None
 
 
@@ -218,5 +218,5 @@ def test_lists_of_tasks() -> None:
     "value, expected", [('{"a":1}', {"a": 1}), ("[1]", [1]), ("{a", "{a"), ("text", "text"), (5, 5), ("", "")]
 )
 def test_decoded(value: Any, expected: object) -> None:
-    """JSON text is opened; anything else is left alone."""
+    """JSON text is decoded. Other values are unchanged."""
     assert decoded(value) == expected

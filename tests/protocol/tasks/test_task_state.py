@@ -52,7 +52,7 @@ SNAPSHOTS = st.builds(task, st.sampled_from(STATUSES) | st.text(), st.sampled_fr
 
 @given(st.lists(st.tuples(MESSAGES | SNAPSHOTS, st.booleans()), max_size=30))
 def test_any_news_in_any_order(news: list[tuple[Message | TaskInfo, bool]]) -> None:
-    """Statuses and progress go forward, only a snapshot ends it, nothing comes after the end."""
+    """Statuses and progress only advance, only a snapshot ends the task, and nothing follows the end."""
     state, events = TaskState(), list[TaskEvent]()
     for item, patient in news:
         was_over = state.is_over
@@ -78,7 +78,7 @@ def test_any_news_in_any_order(news: list[tuple[Message | TaskInfo, bool]]) -> N
 
 @given(st.lists(MESSAGES))
 def test_messages_never_end_it(news: list[Message]) -> None:
-    """Not even those that say so: they are a claim, to be looked into."""
+    """A message that reports the end is not final. Task/Detail decides."""
     state = TaskState()
     for item in news:
         assert not any(states.is_over(event.status) for event in state.apply_message(item))
@@ -87,8 +87,8 @@ def test_messages_never_end_it(news: list[Message]) -> None:
 
 
 @given(st.lists(MESSAGES))
-def test_notes_keep_up_with_messages(news: list[Message]) -> None:
-    """Who only takes notes knows the same status and claim."""
+def test_recording_keeps_up_with_messages(news: list[Message]) -> None:
+    """A state that only records messages has an equal status and end report."""
     heard, noted = TaskState(), TaskState()
     for item in news:
         heard.apply_message(item)
@@ -102,7 +102,7 @@ def test_notes_keep_up_with_messages(news: list[Message]) -> None:
 
 @given(st.text().filter(lambda kind: kind not in states.RANK), st.text())
 def test_unknown_messages_are_kept(kind: str, payload: str) -> None:
-    """As they came."""
+    """Unchanged."""
     if kind in ("task_output", "task_error", "task_cost"):
         return
     received = message(kind, payload)
@@ -144,8 +144,8 @@ def test_an_end_without_an_exit_code_is_waited_for() -> None:
     assert cancelled.is_over
 
 
-def test_a_snapshot_that_is_behind() -> None:
-    """It is not taken for the task's state."""
+def test_an_outdated_snapshot() -> None:
+    """It is not applied."""
     state = TaskState()
     state.apply_message(message("task_end"))
     assert state.apply_info(task("task_start")) == []
@@ -173,7 +173,7 @@ def test_costs() -> None:
 
 
 def test_progress_restarts_with_another_label() -> None:
-    """And goes on where it was when the first label comes again."""
+    """It continues from its value when the first label returns."""
     state = TaskState()
     state.apply_message(message("task_start"))
     reports = [("60", "Load"), ("60", "Load"), ("10", "Generate"), ("50", "Load"), ("70", "Load")]

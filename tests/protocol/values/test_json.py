@@ -49,8 +49,8 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate 
 
 
 @given(VALUES)
-def test_what_is_encoded_is_decoded(value: Any) -> None:
-    """Both ways give the value back; whole numbers of over 64 bits come back as floats."""
+def test_encoding_and_decoding(value: Any) -> None:
+    """Both return the value. Integers of over 64 bits return as floats."""
     decoded = decode(encode(value))
     assert decoded == json.loads(json.dumps(value)) or any(abs(number) >= 2**63 for number in _numbers(value))
 
@@ -63,13 +63,13 @@ def test_any_text_survives(text: str) -> None:
 
 @given(st.integers(min_value=2**64))
 def test_huge_numbers_are_sent_whole(number: int) -> None:
-    """The fast library takes 64 bits only."""
+    """The fast library accepts 64 bits only."""
     assert json.loads(encode([number])) == [number]
 
 
 @given(st.binary() | st.text())
 def test_decoding_raises_nothing_but_value_errors(data: bytes | str) -> None:
-    """Whatever comes, it is a value or a ValueError."""
+    """Any text gives a value or a ValueError."""
     try:
         value = decode(data)
     except ValueError:
@@ -83,8 +83,8 @@ def test_what_is_not_quite_json_is_read() -> None:
     assert decode(b'"\\ud83d"') == "\ud83d"
 
 
-def test_nesting_without_end_is_a_value_error() -> None:
-    """It must not be a RecursionError, which nobody expects."""
+def test_deep_nesting_is_a_value_error() -> None:
+    """A RecursionError would surprise callers."""
     with pytest.raises(ValueError, match="deep"):
         decode("[" * 100_000 + "]" * 100_000)
 
@@ -108,7 +108,7 @@ def test_plain_values_pass_the_check_unchanged(value: Any) -> None:
     ],
 )
 def test_subclasses_and_decimals_become_builtins(value: object, plain: object) -> None:
-    """Whole decimals become ints, others floats; the encoder takes no subclasses."""
+    """Integral decimals become ints, others floats. The encoder refuses subclasses."""
     converted = to_json(value, "x")
     assert (converted, type(converted)) == (plain, type(plain))
     assert decode(encode(converted)) == plain

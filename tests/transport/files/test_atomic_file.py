@@ -30,7 +30,7 @@ async def fill(path: Path, data: bytes = b"new", overwrite: bool = False) -> Pat
 
 
 def names(folder: Path) -> list[str]:
-    """What lies there."""
+    """Return the names in a directory."""
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
@@ -65,14 +65,14 @@ async def test_starting_over(tmp_path: Path) -> None:
 
 
 async def test_it_has_no_name_before_it_is_complete(tmp_path: Path) -> None:
-    """Nobody can mistake half a file for a complete one."""
+    """So half a file cannot be mistaken for a complete one."""
     async with atomic_file(tmp_path / "f.png", False) as file:
         await file.write(b"x")
         assert "f.png" not in names(tmp_path)
 
 
 async def test_numbers(tmp_path: Path) -> None:
-    """A name that is taken gets a number; files that end at the same time get different ones."""
+    """A name that exists gets a number. Files that end at the same time get different ones."""
     assert [(await fill(tmp_path / "f.png")).name for _ in range(3)] == ["f.png", "f-2.png", "f-3.png"]
     paths = await asyncio.gather(*(fill(tmp_path / "g.png", bytes([n])) for n in range(10)))
     assert len(set(paths)) == 10
@@ -80,7 +80,7 @@ async def test_numbers(tmp_path: Path) -> None:
 
 
 async def test_numbers_after_very_many(tmp_path: Path) -> None:
-    """The next number is found without trying all that are taken, even if some are missing in between."""
+    """The next number is found without trying all used ones, even with gaps."""
     for number in (1, *range(2, 400), 700):
         (tmp_path / (f"f-{number}.png" if number > 1 else "f.png")).touch()
     with patch.object(module, "numbered", wraps=numbered) as tried:

@@ -12,7 +12,7 @@ from wiro_async._transport.files.atomic_file import BUFFER, PartialFile, atomic_
 
 
 def names_in(folder: Path) -> list[str]:
-    """What lies there, parts included."""
+    """Return the names in a directory, with temporary files."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -32,10 +32,10 @@ async def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert names_in(tmp_path) == []
 
 
-async def test_an_error_of_the_disk_that_nobody_waits_for(
+async def test_an_error_of_the_disk_during_another_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It neither replaces the error for which the block was left, nor does it appear in the log."""
+    """It does not replace the error of the block, and is not logged."""
 
     def fail(*arguments: object) -> int:
         raise OSError(28, "No space left on device")
@@ -91,7 +91,7 @@ async def test_a_directory_that_cannot_be_flushed(tmp_path: Path, monkeypatch: p
 
 
 def test_late_calls_do_nothing(tmp_path: Path) -> None:
-    """A thread that comes after `discard` opens, writes and renames nothing."""
+    """A thread that runs after `discard` opens, writes and renames nothing."""
     part = PartialFile(tmp_path / "x")
     part.discard()
     part.open()

@@ -86,7 +86,7 @@ async def test_leaving_in_the_middle(large: Path, open_files: Any) -> None:
 
 
 async def test_an_error_in_the_middle(large: Path) -> None:
-    """The error is raised in place of its piece, and not if nobody asks for that piece."""
+    """The error is raised in place of its piece, and not if that piece is never requested."""
 
     class Failing(io.BytesIO):
         count = 0

@@ -287,7 +287,7 @@ async def test_an_upload_of_a_web_framework() -> None:
 
 
 async def test_a_file_that_is_closed_while_it_is_sent(path: Path) -> None:
-    """The error says so."""
+    """The upload raises an error that names the reason."""
     with path.open("rb") as opened:
         async with aclosing(chunks_of(File(opened, "f"))) as chunks:
             await anext(chunks)
@@ -317,7 +317,7 @@ async def test_a_file_that_is_closed_while_it_is_read() -> None:
 
 
 async def test_a_pipe_that_does_not_wait() -> None:
-    """Later bytes would be missing, so this is not taken for its end."""
+    """A pipe without data yet is not at its end. Later bytes would be missing."""
 
     class Impatient(Pipe):
         def read(self, size: int | None = -1) -> Any:

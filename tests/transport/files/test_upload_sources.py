@@ -70,7 +70,7 @@ async def body(*files: File) -> bytes:
 
 @pytest.mark.parametrize("source", [pieces, Slotted, lambda: Pipe(b"abc")], ids=["iterator", "slots", "pipe"])
 async def test_a_second_body_is_refused_before_it_begins(source: Callable[[], Any]) -> None:
-    """A source that was read is consumed for every `File` around it: it would give nothing now."""
+    """A consumed source is consumed for every `File` around it, because it has no data left."""
     file = File(source(), "a.bin")
     early = await Multipart.of([("f", file)])
     assert not file.is_consumed
@@ -117,7 +117,7 @@ async def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
 
 
 def test_consumed_sources_are_forgotten() -> None:
-    """The mark ends with the source: another one at the same place in memory does not inherit it."""
+    """The mark ends with the source. Another one at its place in memory does not inherit it."""
     for _ in range(100):
         file = File(Pipe(b"abc"), "a.bin")
         assert not file.is_consumed

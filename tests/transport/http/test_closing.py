@@ -1,4 +1,4 @@
-"""Closing the pool under those who use it."""
+"""Closing the pool while it is in use."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ async def call(http: HttpTransport, url: str) -> None:
 
 @pytest.mark.parametrize("use", [download, upload, call])
 @pytest.mark.parametrize("peer", [stuck_in_the_body, stuck_before_the_head])
-async def test_closing_ends_what_is_under_way(
+async def test_closing_ends_calls_in_flight(
     http: HttpTransport, serve: Serve, peer: Callable[..., Awaitable[None]], use: Callable[..., Awaitable[None]]
 ) -> None:
-    """With the error for that, at once, and nothing is left."""
+    """They raise `SessionClosedError` at once, and nothing is left."""
     server = await serve(peer)
     waiting = [asyncio.ensure_future(use(http, server.url + "/")) for _ in range(2)]
     while len([one for one in server.conversations if one.heads]) < 2:  # noqa: ASYNC110
@@ -76,8 +76,8 @@ async def test_closing_ends_what_is_under_way(
     assert http.in_flight == 0
 
 
-async def test_closing_ends_what_is_about_to_be_read(built_in: HttpTransport, serve: Serve) -> None:
-    """An answer whose head came in the same moment."""
+async def test_closing_ends_unread_responses(built_in: HttpTransport, serve: Serve) -> None:
+    """Even a response whose head arrived in that moment."""
     server = await serve(stuck_in_the_body)
 
     async def read() -> None:
@@ -109,7 +109,7 @@ async def test_closing_while_the_head_comes(tls: Tls) -> None:
 
 
 async def test_closing_while_it_opens(built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first call is not made any more, and what it needed is not left open."""
+    """The first call is not made, and its resources are closed."""
     server, go = await serve(stuck_in_the_body), threading.Event()
     monkeypatch.setattr(transport, "import_module", lambda name: go.wait(10))
     waiting = [asyncio.ensure_future(call(built_in, server.url + "/")) for _ in range(2)]
@@ -126,7 +126,7 @@ async def test_closing_while_it_opens(built_in: HttpTransport, serve: Serve, mon
 
 
 async def test_closing_the_session_ends_a_download(serve: Serve, tmp_path: Path, until: Until) -> None:
-    """No request, no part of a file; also where the next attempt is far away."""
+    """No request and no partial file is left, even if the next attempt is far away."""
 
     async def late(peer: Conversation) -> None:
         await peer.request()

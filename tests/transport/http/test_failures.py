@@ -33,7 +33,7 @@ async def refused(http: HttpTransport, url: str, timeout: float | None = 5.0) ->
 
 @pytest.fixture
 def unused_port() -> int:
-    """Nobody listens there."""
+    """A port without a server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -42,7 +42,7 @@ def unused_port() -> int:
 
 @pytest.fixture
 def deaf_port() -> Iterator[int]:
-    """A host that answers nothing: a full queue makes the system drop what asks for a connection."""
+    """A port that never answers: the system drops connections because the queue is full."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -302,7 +302,7 @@ def test_reasons_hide_what_urls_hold(text: str, shown: str) -> None:
 
 
 async def test_a_silent_host_of_files(built_in: HttpTransport, deaf_port: int) -> None:
-    """Its error holds the whole URL, ours does not, nor does its cause."""
+    """The httpx error contains the whole URL. The SDK's error and its cause do not."""
     with pytest.raises(ConnectionFailedError) as caught:
         async with built_in.get(f"http://127.0.0.1:{deaf_port}/SECRETKEY/0.png", {}, 0.6):
             pass

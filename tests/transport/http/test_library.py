@@ -1,4 +1,4 @@
-"""Which transports a session takes, and that what mocks httpx sees a default session."""
+"""Which transports a session accepts, and that libraries which mock httpx work with a default session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ONCE = RetryPolicy(attempts=1)
 
 
 async def test_respx_sees_a_default_session() -> None:
-    """Its usual patches are enough: no transport has to be given."""
+    """Its usual patches work without a transport."""
     with respx.mock as router:
         route = router.post(f"{API}/Task/Cancel").respond(json={"result": True, "errors": []})
         async with AsyncWiro("key", base_url=API, updates="polling") as wiro:
@@ -36,7 +36,7 @@ async def test_respx_sees_a_default_session() -> None:
 
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout])
 async def test_errors_that_respx_raises(error: type[Exception]) -> None:
-    """They are ours then. A mocked error has no cause, so it does not prove that nothing left."""
+    """They become the SDK's errors. A mocked error has no cause, so it does not prove that nothing was sent."""
     with respx.mock as router:
         router.post(f"{API}/Task/Cancel").mock(side_effect=error)
         async with AsyncWiro("key", base_url=API, updates="polling", retry=ONCE) as wiro:
@@ -46,7 +46,7 @@ async def test_errors_that_respx_raises(error: type[Exception]) -> None:
 
 
 async def test_pytest_httpx_sees_a_default_session(httpx_mock: HTTPXMock) -> None:
-    """Likewise."""
+    """Its patches work without a transport."""
     httpx_mock.add_response(url=f"{API}/Task/Cancel", json={"result": True, "errors": []}, is_reusable=True)
     async with AsyncWiro("key", base_url=API, updates="polling") as wiro:
         await wiro.tasks.cancel("1")
@@ -55,7 +55,7 @@ async def test_pytest_httpx_sees_a_default_session(httpx_mock: HTTPXMock) -> Non
 
 
 class Wrapping(httpx.AsyncBaseTransport):
-    """What a user may write around another one."""
+    """A transport that wraps another one."""
 
     def __init__(self) -> None:
         self.inner = httpx.AsyncHTTPTransport()
@@ -70,7 +70,7 @@ class Wrapping(httpx.AsyncBaseTransport):
 @pytest.mark.parametrize(
     "transport", [httpx.AsyncHTTPTransport, httpx_aiohttp.AiohttpTransport, httpx2.AsyncHTTPTransport, Wrapping]
 )
-async def test_a_run_over_a_transport_of_ones_own(
+async def test_a_run_over_a_custom_transport(
     emulator: WiroEmulator, short_timing: None, transport: Callable[[], Any]
 ) -> None:
     """A run, and its output."""
@@ -100,8 +100,8 @@ class AlmostOne:
 
 
 @pytest.mark.parametrize("make", [AlmostOne, object, httpx.HTTPTransport, httpx.AsyncClient, lambda: "https://x"])
-async def test_what_is_no_transport(make: Callable[[], Any]) -> None:
-    """Refused at once, with its type and the remedy."""
+async def test_invalid_transports(make: Callable[[], Any]) -> None:
+    """They are refused at once, with the type and the remedy."""
     given = make()
     name = rf"transport is a .*{type(given).__name__}, .*give one, such as httpx\.AsyncHTTPTransport"
     with pytest.raises(ConfigurationError, match=name):

@@ -136,7 +136,7 @@ async def test_odd_file_names(name: str) -> None:
     ],
 )
 async def test_media_types(name: str, given_type: str | None, media_type: str) -> None:
-    """By the file's name, the same on every machine; what is given is taken."""
+    """The file's name decides, equally on every machine, unless a type is given."""
     multipart = await Multipart.of([("f", File(b"x", name, given_type))])
     assert f"\r\nContent-Type: {media_type}\r\n\r\n".encode() in await body_of(multipart)
 
@@ -158,7 +158,7 @@ async def test_an_unknown_length() -> None:
 
 
 async def test_over_the_wire(http: HttpTransport, serve: Serve, tmp_path: Path) -> None:
-    """A path, an open file from its position on, and bytes: the server gets them all, piece by piece."""
+    """A path, an open file from its position, and bytes arrive complete, piece by piece."""
 
     async def read(peer: Conversation) -> None:
         await peer.request()
@@ -181,7 +181,7 @@ async def test_over_the_wire(http: HttpTransport, serve: Serve, tmp_path: Path) 
 
 @pytest.mark.parametrize("change", [b"", b"x" * 10])
 async def test_a_file_that_shrinks_on_the_way(http: HttpTransport, serve: Serve, tmp_path: Path, change: bytes) -> None:
-    """A clear error, at once; the server never sees a whole request."""
+    """The call raises a clear error at once, and the server gets no complete request."""
 
     async def read(peer: Conversation) -> None:
         await peer.request()
@@ -197,7 +197,7 @@ async def test_a_file_that_shrinks_on_the_way(http: HttpTransport, serve: Serve,
 
 
 async def test_a_file_that_grows_on_the_way(tmp_path: Path) -> None:
-    """What was there is sent, and the length holds."""
+    """The bytes at the start are sent, and the length is right."""
     path = tmp_path / "f"
     path.write_bytes(b"old")
     multipart = await Multipart.of([("f", File(path, "f"))])

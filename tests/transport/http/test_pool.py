@@ -1,4 +1,4 @@
-"""The default transport: connections that are reused, dropped, and never too many."""
+"""The default transport: connections are reused, dropped, and bounded."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_the_last_used_connection_is_taken(tls: Tls, serve: Serve) -> None
 
 
 async def test_never_too_many_connections(tls: Tls, serve: Serve) -> None:
-    """An idle one to another host makes room."""
+    """An idle connection to another host is closed to make room."""
     one, two = await serve(echo), await serve(echo)
     http = HttpTransport(tls, Tuning(http_calls=2, http_downloads=1))
     for _ in range(2):
@@ -103,7 +103,7 @@ async def test_a_handshake_that_is_given_up(built_in: HttpTransport, serve: Serv
 
 
 async def test_which_codings_are_accepted(built_in: HttpTransport, serve: Serve) -> None:
-    """Those that are decoded here, whatever else is installed; files come as they are."""
+    """Only those that the SDK decodes, whatever else is installed. Files are not decoded."""
     server = await serve(echo)
     await built_in.post(server.url + "/", {}, b"{}", 5.0)
     async with built_in.get(server.url + "/", {}, 5.0):
@@ -122,7 +122,7 @@ async def test_the_message_of_a_refused_connection(built_in: HttpTransport) -> N
 
 
 async def test_the_context_is_not_built_again(built_in: HttpTransport, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither httpx nor httpcore makes one of its own."""
+    """Neither httpx nor httpcore builds one."""
     made: list[object] = []
     monkeypatch.setattr(ssl, "create_default_context", lambda *given, **options: made.append(given))
     for url in ("http://127.0.0.1:1/", "https://127.0.0.1:1/"):

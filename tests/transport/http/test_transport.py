@@ -193,7 +193,7 @@ async def test_only_so_many_at_a_time(tls: Tls, serve: Serve, until: Until) -> N
 
 
 async def test_closing(tls: Tls) -> None:
-    """For good, once, whether it was used or not; a transport of the user's is closed along."""
+    """Permanently and once, whether it was used or not. A user's transport is closed too."""
     closed: list[bool] = []
 
     class Own(httpx.MockTransport):

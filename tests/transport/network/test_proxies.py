@@ -1,4 +1,4 @@
-"""Proxies that the environment asks for."""
+"""Proxies of the environment."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 def test_which_proxy(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], scheme: str, host: str, proxy: str | None
 ) -> None:
-    """By the scheme, else for all, unless the host is excepted."""
+    """By the scheme, else by `all_proxy`, unless the host is excepted."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert proxy_for(scheme, host, 443 if scheme == "https" else 80) == proxy
 
 
-def test_a_kind_that_needs_a_transport_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_that_needs_a_custom_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the variable and the remedy, without the password."""
     monkeypatch.setenv("ALL_PROXY", "socks5://me:s3cret@q:1")
     with pytest.raises(ConfigurationError, match=r"ALL_PROXY asks .* socks5://.*transport=.* NO_PROXY") as caught:
@@ -118,7 +118,7 @@ async def test_a_proxy_that_refuses(built_in: HttpTransport, serve: Serve, monke
 
 
 async def test_sockets_by_a_proxy(tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They ask the same environment."""
+    """Sockets use the proxies of the environment too."""
 
     async def refuse(peer: Conversation) -> None:
         await peer.head()
@@ -137,7 +137,7 @@ async def test_sockets_by_a_proxy(tls: Tls, serve: Serve, monkeypatch: pytest.Mo
 async def test_a_proxy_that_opens_no_tunnel(
     built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    """Nothing of the request went through it, and that is known well before the timeout."""
+    """Nothing was sent through it, and the error comes well before the timeout."""
 
     async def no_tunnel(peer: Conversation) -> None:
         await peer.head()
@@ -155,7 +155,7 @@ async def test_a_proxy_that_opens_no_tunnel(
 async def test_networks_without_a_proxy(
     built_in: HttpTransport, tls: Tls, serve: Serve, monkeypatch: pytest.MonkeyPatch, network: str
 ) -> None:
-    """They mean the same for HTTP and for sockets."""
+    """They apply to HTTP and to sockets alike."""
 
     async def answer(peer: Conversation) -> None:
         await peer.head()

@@ -33,18 +33,18 @@ def test_it_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_verification() -> None:
-    """Only if asked for."""
+    """Only if it is requested."""
     assert Tls(False).context.verify_mode == ssl.CERT_NONE
     assert not Tls(False).context.check_hostname
 
 
-def test_a_context_of_ones_own(tls_context: ssl.SSLContext) -> None:
-    """It is taken as it is."""
+def test_a_custom_context(tls_context: ssl.SSLContext) -> None:
+    """It is used unchanged."""
     assert Tls(tls_context).context is tls_context
 
 
-def test_certificates_of_ones_own(tmp_path: Path) -> None:
-    """A file or a folder of them; what holds none is a mistake in the settings."""
+def test_custom_certificates(tmp_path: Path) -> None:
+    """A file or a folder of them. One without certificates is a mistake in the settings."""
     one = Path(certifi.where()).read_text(encoding="ascii").partition("-----END CERTIFICATE-----")
     (tmp_path / "one.pem").write_text(one[0][one[0].index("-----BEGIN") :] + one[1] + "\n", encoding="ascii")
     assert len(Tls(tmp_path / "one.pem").context.get_ca_certs()) == 1
@@ -64,7 +64,7 @@ def test_certificates_of_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(Tls().context.get_ca_certs()) > 50
 
 
-def test_certificates_that_the_environment_promises_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_certificates_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the variable."""
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     (tmp_path / "none.pem").write_text("nothing", encoding="ascii")
@@ -77,8 +77,8 @@ def test_certificates_that_the_environment_promises_in_vain(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("verify", [None, 123, b"/etc/ssl"])
-def test_what_says_nothing_about_trust(verify: Any) -> None:
-    """Is refused at once, not at the first call."""
+def test_invalid_trust_settings(verify: Any) -> None:
+    """They are refused at once, not at the first call."""
     with pytest.raises(ConfigurationError, match=r"verify is a .*; give True, False, the path"):
         AsyncWiro("key", verify=verify)
 
