@@ -8,7 +8,7 @@ Each frame holds the whole text so far. Frames go through the socket feed to a r
 - `read at once`: the reader takes every delta at once.
 - `lagging`: the reader takes the deltas when all frames have arrived.
 - `public`: the reader is `TextDeltas`, and reads its whole text after every delta.
-- `unheard`: nobody listens to the run.
+- `unheard`: the run has no listener.
 
 Texts with other than ASCII characters have a fifth of the frames. `--decoders` compares JSON libraries instead.
 """

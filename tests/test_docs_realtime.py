@@ -21,7 +21,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator: WiroEmulator) -> Path:
-    """Where the reader sits: a folder with a question, and keys in the environment."""
+    """A folder with a question, and keys in the environment."""
     monkeypatch.setenv("WIRO_API_KEY", emulator.api_key)
     monkeypatch.setenv("WIRO_API_SECRET", emulator.api_secret or "")
     monkeypatch.setenv("WIRO_API_BASE_URL", emulator.base_url)

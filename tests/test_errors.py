@@ -95,23 +95,23 @@ def example(kind: type[errors.WiroError], **facts: Any) -> errors.WiroError:
 
 
 def pickled(error: errors.WiroError) -> errors.WiroError:
-    """The error as another process receives it."""
+    """Return the error as another process receives it."""
     there: errors.WiroError = pickle.loads(pickle.dumps(error))
     return there
 
 
 def facts_of(error: errors.WiroError) -> dict[str, Any]:
-    """All attributes, with errors as their text: two errors are never equal."""
+    """Return all attributes, with errors as text, because two errors are never equal."""
     return {name: str(value) if name == "items" else value for name, value in vars(error).items()}
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("facts", [{}, FACTS], ids=["bare", "facts"])
 @pytest.mark.parametrize("journey", [pickled, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
-def test_errors_travel(
+def test_errors_can_be_pickled(
     kind: type[errors.WiroError], facts: dict[str, Any], journey: Callable[[errors.WiroError], errors.WiroError]
 ) -> None:
-    """All attributes, arguments and words arrive; a class without an example here fails this test."""
+    """Attributes, arguments and messages are kept. A class without an example here fails this test."""
     error = example(kind, **facts)
     error.add_note("while testing")
     error.__cause__ = ValueError("the cause")
@@ -130,8 +130,8 @@ def test_errors_travel(
     facts=st.fixed_dictionaries({}, optional={name: st.text() for name in FACTS}),
     note=st.text(),
 )
-def test_any_facts_travel(kind: type[errors.WiroError], facts: dict[str, str], note: str) -> None:
-    """No text of a fact breaks the journey or the message."""
+def test_any_attributes_can_be_pickled(kind: type[errors.WiroError], facts: dict[str, str], note: str) -> None:
+    """No text of an attribute breaks pickling or the message."""
     error = example(kind, **facts)
     error.add_note(note)
     there = pickled(error)
@@ -139,14 +139,14 @@ def test_any_facts_travel(kind: type[errors.WiroError], facts: dict[str, str], n
     assert str(there) == str(error)
 
 
-def test_a_subclass_of_a_caller_travels() -> None:
-    """Also one with a constructor of its own."""
+def test_a_users_subclass_can_be_pickled() -> None:
+    """Also one with a custom constructor."""
     there = pickled(CallersError(7))
     assert (vars(there), str(there)) == (vars(CallersError(7)), "order 7 failed")
 
 
 class CallersError(errors.WiroError):
-    """An error that a program derives from ours."""
+    """A user's error that derives from an error of the SDK."""
 
     def __init__(self, order: int) -> None:
         super().__init__(f"order {order} failed")
@@ -154,7 +154,7 @@ class CallersError(errors.WiroError):
 
 
 def test_a_cause_that_does_not_pickle_stays_behind() -> None:
-    """The error travels without it."""
+    """The error is pickled without it."""
     error = errors.DownloadError("broke off", task_id="2221")
     error.__cause__ = ValueError(threading.Lock())
     there = pickled(error)
@@ -190,7 +190,7 @@ def test_errors_show_no_token(kind: type[errors.WiroError]) -> None:
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_errors_are_public(kind: type[errors.WiroError]) -> None:
-    """By the name that tracebacks show."""
+    """Under the name that tracebacks show."""
     assert getattr(wiro_async, kind.__name__) is kind
     assert kind.__module__ == "wiro_async"
     assert kind.__doc__
@@ -262,8 +262,8 @@ def test_a_timeout_of_a_task_has_no_file_name() -> None:
     assert (error.errno, error.strerror, error.filename) == (None, None, None)
 
 
-def test_facts() -> None:
-    """Attributes, for programs."""
+def test_attributes() -> None:
+    """Attributes for programs."""
     assert errors.ConcurrencyLimitError(96, 200, "up to 3", (), limit=3).limit == 3
     assert errors.RateLimitError(None, 429, "slow", (), retry_after=2.0).retry_after == 2.0
     assert errors.DecodingError("HTML", http_status=502).http_status == 502

@@ -18,7 +18,7 @@ installed = pytest.mark.skipif("WIRO_TEST_INSTALLED" not in os.environ, reason="
 
 
 def imported_by(statement: str) -> set[str]:
-    """The modules a fresh interpreter has loaded after a statement."""
+    """Return the modules that a new interpreter has loaded after a statement."""
     script = f"{statement}\nimport sys; print(*sys.modules)"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
@@ -39,12 +39,12 @@ def test_the_version_has_one_source() -> None:
 
 
 def test_the_package_is_marked_as_typed() -> None:
-    """Type checkers read our annotations."""
+    """Type checkers read its annotations."""
     assert (Path(wiro_async.__file__).parent / "py.typed").is_file()
 
 
 def test_importing_the_package_is_light() -> None:
-    """Every library waits until a name needs it."""
+    """Libraries are imported when a name needs them."""
     loaded = imported_by("import wiro_async")
     assert not loaded & {"httpx", "httpcore", "websockets", "msgspec", "anyio", "attrs", "asyncio", "ssl"}
     assert {name for name in loaded if name.startswith("wiro_async")} == {"wiro_async"}

@@ -1,4 +1,4 @@
-"""The README's code runs, its commands are the promised ones, its links lead somewhere."""
+"""The README's code runs, its commands are complete, and its links work."""
 
 import ast
 import inspect
@@ -25,7 +25,7 @@ TEST = next(text for _, text in BLOCKS if "def test_" in text)
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WiroEmulator]:
-    """An emulator that has the README's models; the environment points at it."""
+    """An emulator with the README's models. The environment points to it."""
     standard = {model.slug: model for model in STANDARD}
     models = [attrs.evolve(standard[alias], slug=slug) for slug, alias in LIVE.items()]
     with WiroEmulator(models=models, speed=20) as emulator:
@@ -39,7 +39,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WiroEmul
 
 
 def code(line: int, text: str) -> Any:
-    """A block, ready to be run, with the README's own line numbers."""
+    """Return a compiled block with the README's line numbers."""
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     return compile("\n" * (line - 1) + text, str(ROOT / "README.md"), "exec", flags=flags, dont_inherit=True)
 
@@ -71,7 +71,7 @@ async def test_snippets_run(line: int, text: str, server: WiroEmulator) -> None:
 
 
 async def test_the_batch_saves_every_picture(server: WiroEmulator, tmp_path: Path) -> None:
-    """Four colours, four houses."""
+    """Four colours give four houses."""
     line, text = next((line, text) for line, text in SNIPPETS if "wiro.batch(" in text)
     await eval(code(line, text), {})
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [f"{n}.png" for n in range(4)]
@@ -93,7 +93,7 @@ def test_every_kind_of_snippet_was_found() -> None:
 
 
 def test_the_two_commands_stand_alone() -> None:
-    """Each on one line, in a block of its own, under Quick start."""
+    """Each is one line in its own block, under Quick start."""
     quick_start = README.split("## Quick start")[1].split("\n## ")[0]
     blocks = re.findall(r"^```console\n(.*?)^```$", quick_start, re.MULTILINE | re.DOTALL)
     pip = "python -m pip install 'nox[uv]' && python -m nox -s"
@@ -101,14 +101,14 @@ def test_the_two_commands_stand_alone() -> None:
 
 
 def test_relative_links_lead_somewhere() -> None:
-    """Files that are linked exist."""
+    """Linked files exist."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_the_errors_it_names_exist_and_none_is_forgotten() -> None:
-    """The table has every error that can reach a user now."""
+    """The table has every error that can reach a user."""
     named = set(re.findall(r"`(\w+Error)`", README)) - {"TimeoutError", "RuntimeError"}
     public = {name for name in wiro_async.__all__ if name.endswith("Error")} - {"OnError"}
     documented_elsewhere = {

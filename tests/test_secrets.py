@@ -59,7 +59,7 @@ HTML = "<html>Your request: x-api-key: {key} GET {url} {key}</html>"
 
 @pytest.fixture
 def server(tls_context: object, short_timing: Tuning, monkeypatch: pytest.MonkeyPatch) -> Iterator[WiroEmulator]:
-    """An emulator with secrets that are no words."""
+    """An emulator with recognizable secrets."""
     monkeypatch.setattr("wiro_async._transport.network.tls.Tls.context", tls_context)
     key, secret = f"wk-{secrets.token_hex(16)}", f"ws-{secrets.token_hex(16)}"
     url = "https://cdn1.wiro.ai/ACCESSKEY0123456789abcdef/0.png"
@@ -72,7 +72,7 @@ def server(tls_context: object, short_timing: Tuning, monkeypatch: pytest.Monkey
 
 @pytest_asyncio.fixture
 async def session(server: WiroEmulator) -> AsyncIterator[AsyncWiro]:
-    """A hasty session with it."""
+    """A session with short timing."""
     async with AsyncWiro(
         **server.options(), retry=RetryPolicy(attempts=3, base=0.01), timeout=Timeouts(request=1, run=20)
     ) as wiro:
@@ -95,7 +95,7 @@ class Witness:
 
 
 async def troubles(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: Path) -> None:
-    """Everything that can go wrong with an API call, a run, a download."""
+    """Every failure of an API call, a run and a download."""
     output = (await wiro.run("emulator/painter", {"prompt": "x", "width": 16, "height": 16, "seconds": 3})).output
     html = HTML.format(key=server.api_key, url=output.url)
     echo = f'{{"result":false,"errors":[{{"code":0,"message":"no such key {server.api_key} at {output.url}"}}]}}'
@@ -117,8 +117,8 @@ async def troubles(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, fold
     server.faults.clear()
 
 
-async def life(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: Path) -> None:
-    """Every kind of work, in every way of following it."""
+async def all_work(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: Path) -> None:
+    """Every kind of work, with every way to follow it."""
     receiver = WebhookReceiver(wiro)
     url = receiver.url_for("http://127.0.0.1:9")
     server.faults.output_lag = 1
@@ -163,7 +163,7 @@ async def test_a_busy_session_leaks_no_secret(
     try:
         for name in loggers:
             logging.getLogger(name).setLevel(logging.DEBUG)
-        await life(server, session, witness, tmp_path)
+        await all_work(server, session, witness, tmp_path)
         await troubles(server, session, witness, tmp_path)
     finally:
         for name, level in levels.items():
@@ -191,8 +191,8 @@ async def test_wrong_keys_are_not_repeated(server: WiroEmulator) -> None:
     assert "is not known" in str(caught.value)
 
 
-async def test_passwords_in_addresses(unused_tcp_port: int) -> None:
-    """A base URL may hold one; it is sent, and never shown."""
+async def test_passwords_in_urls(unused_tcp_port: int) -> None:
+    """A base URL may contain one. It is sent, and never shown."""
     wiro = AsyncWiro(
         "key", base_url=f"http://me:pa55word@127.0.0.1:{unused_tcp_port}/v1", retry=RetryPolicy(attempts=1)
     )
@@ -223,7 +223,7 @@ def test_records_do_not_show_fields_with_secrets() -> None:
         for kind in records
         for field in attrs.fields(kind)
         if field.name in sensitive and field.repr is True
-    } - {"ModelSection.url"}  # a page that everybody may read
+    } - {"ModelSection.url"}  # a public page
     assert len(records) > 40
     assert not shown
 
@@ -264,14 +264,14 @@ def test_records_do_not_show_fields_with_secrets() -> None:
     ],
 )
 def test_redaction(text: str, safe: str) -> None:
-    """URLs keep their host, named secrets their name; the rest stays, and doing it twice changes nothing."""
+    """URLs keep their host, and named secrets their name. Other text is kept, and redacting twice changes nothing."""
     shown = redact(text)
     assert shown.replace("https://", "").replace("wss://", "") == safe
     assert redact(shown) == shown
 
 
-def test_what_is_shown_of_addresses() -> None:
-    """Host and file name; nothing that could be a key."""
+def test_what_is_shown_of_urls() -> None:
+    """Host and file name, and nothing that could be a key."""
     assert shorten_url("https://me:pw@cdn1.wiro.ai/KEY/b%C3%A4r.png?sig=1") == "cdn1.wiro.ai/…/bär.png"
     assert shorten_url("https://api.wiro.ai/v1/File/KEY") == "api.wiro.ai/…/"
     assert shorten_url("http://[") == "…"

@@ -1,4 +1,4 @@
-"""`AsyncWiro` itself: settings, keys, views, its life and its end."""
+"""`AsyncWiro`: settings, keys, views, opening and closing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def is_zero(statistics: Statistics) -> bool:
 
 
 async def test_without_a_key_the_error_names_the_variables() -> None:
-    """A newcomer learns which variables to set."""
+    """A new user learns which variables to set."""
     with pytest.raises(ConfigurationError, match=r"(?s)WIRO_API_KEY.*WIRO_API_SECRET"):
         AsyncWiro()
 
@@ -97,7 +97,7 @@ async def test_wrong_settings(setting: Any) -> None:
 
 
 async def test_every_request_has_a_new_signature(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Key, nonce and HMAC on each call; no nonce twice."""
+    """Key, nonce and HMAC on each call. No nonce repeats."""
     for _ in range(3):
         await wiro.run("emulator/sleeper", QUICK)
     headers = [call.headers for call in emulator.ledger.calls]
@@ -130,8 +130,8 @@ async def test_a_key_alone_is_enough_where_no_signature_is_asked() -> None:
 
 async def test_headers_instead_of_a_key(emulator: WiroEmulator) -> None:
     """Behind a proxy that adds the key, only the given headers are sent."""
-    addresses: Any = {"base_url": emulator.base_url, "socket_url": emulator.socket_url}
-    async with AsyncWiro(headers={"X-Team": "blue"}, **addresses) as wiro:
+    urls: Any = {"base_url": emulator.base_url, "socket_url": emulator.socket_url}
+    async with AsyncWiro(headers={"X-Team": "blue"}, **urls) as wiro:
         with pytest.raises(AuthenticationError):
             await wiro.run("emulator/sleeper")
     (call,) = emulator.ledger.calls
@@ -164,14 +164,14 @@ async def test_views_share_connections(emulator: WiroEmulator, wiro: AsyncWiro) 
 
 
 async def test_closing_a_view_leaves_the_session_open(wiro: AsyncWiro) -> None:
-    """Only the session itself ends it all."""
+    """Only the session itself closes everything."""
     async with wiro.with_options(timeout=20):
         pass
     assert (await wiro.run("emulator/sleeper", QUICK)).succeeded
 
 
 async def test_a_view_ends_with_its_session(emulator: WiroEmulator) -> None:
-    """It holds nothing of its own."""
+    """It owns nothing."""
     async with AsyncWiro(**emulator.options()) as wiro:
         view = wiro.with_options(timeout=20)
     with pytest.raises(SessionClosedError):
@@ -179,7 +179,7 @@ async def test_a_view_ends_with_its_session(emulator: WiroEmulator) -> None:
 
 
 async def test_a_view_adds_headers(emulator: WiroEmulator) -> None:
-    """The session's headers stay, a new one joins, an equal one wins."""
+    """The session's headers stay, new ones are added, and equal names are replaced."""
     async with AsyncWiro(**emulator.options(), headers={"x-a": "1", "x-b": "1"}) as wiro:
         view = wiro.with_options(headers={"x-b": "2"}).with_options(headers={"x-c": "3"})
         await view.run("emulator/sleeper", QUICK)
@@ -194,7 +194,7 @@ async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: A
 
 
 async def test_a_view_with_its_own_timeout(wiro: AsyncWiro) -> None:
-    """It holds for the view alone."""
+    """It applies to the view alone."""
     hasty = wiro.with_options(timeout=Timeouts(run=0.2))
     with pytest.raises(TimeoutError):
         await hasty.run("emulator/stuck")
@@ -211,7 +211,7 @@ async def test_a_view_with_its_own_retries(emulator: WiroEmulator, wiro: AsyncWi
 async def test_a_view_with_another_key(
     emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another key never goes out with a secret that is not its own, not even the environment's."""
+    """Another key is never signed with a secret of the session or the environment."""
     monkeypatch.setenv("WIRO_API_SECRET", "of-another-project")
     with pytest.raises(AuthenticationError):
         await wiro.with_options(api_key="other").run("emulator/sleeper")
@@ -221,7 +221,7 @@ async def test_a_view_with_another_key(
 
 
 async def test_a_view_with_another_secret(emulator: WiroEmulator) -> None:
-    """A secret alone goes with the key that is there."""
+    """A secret alone is used with the existing key."""
     async with AsyncWiro(**{**emulator.options(), "api_secret": "old"}) as wiro:  # type: ignore[arg-type]
         view = wiro.with_options(api_secret=emulator.api_secret)
         assert (await view.run("emulator/sleeper", QUICK)).succeeded
@@ -245,8 +245,8 @@ async def test_closing_twice(emulator: WiroEmulator) -> None:
     assert is_zero(wiro.statistics())
 
 
-async def test_closing_what_was_never_used() -> None:
-    """Nothing was opened, nothing to close."""
+async def test_closing_an_unused_session() -> None:
+    """Nothing was opened, so nothing is closed."""
     wiro = AsyncWiro("key")
     await wiro.aclose()
     with pytest.raises(SessionClosedError):
@@ -288,7 +288,7 @@ async def test_another_event_loop_is_refused(wiro: AsyncWiro) -> None:
 
 
 def test_one_loop_after_another(emulator: WiroEmulator) -> None:
-    """A second `asyncio.run` with a new session works as the first did."""
+    """A second `asyncio.run` works with a new session."""
 
     async def once() -> bool:
         async with AsyncWiro(**emulator.options()) as wiro:
@@ -369,7 +369,7 @@ async def test_closing_ends_waits(emulator: WiroEmulator, until: Until) -> None:
     assert (caught.value.task_id, caught.value.token) == (task.id, task.token)
 
 
-async def test_a_transport_of_ones_own(emulator: WiroEmulator) -> None:
+async def test_a_custom_transport(emulator: WiroEmulator) -> None:
     """Any httpx transport works, and is closed with the session."""
     closed: list[bool] = []
 
@@ -400,7 +400,7 @@ async def test_digits_given_as_a_token_are_an_id(wiro: AsyncWiro) -> None:
 
 @pytest.mark.parametrize("call", ["run", "submit", "stream", "realtime", "batch", "map", "with_options"])
 async def test_an_unknown_option_is_refused(emulator: WiroEmulator, wiro: AsyncWiro, call: str) -> None:
-    """With the name that was probably meant."""
+    """The error suggests a similar name."""
     arguments = [] if call == "with_options" else ["emulator/sleeper", [] if call in ("batch", "map") else {}]
 
     async def called() -> None:

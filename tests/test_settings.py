@@ -93,7 +93,7 @@ async def test_a_forgotten_session_of_a_view_warns(emulator: WiroEmulator) -> No
 
 
 def test_inputs_beside_requests_are_refused() -> None:
-    """They would be forgotten."""
+    """They would be ignored."""
     batch: Any = AsyncWiro("key").batch
     with warnings.catch_warnings():
         warnings.simplefilter("error")

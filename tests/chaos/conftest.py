@@ -76,7 +76,7 @@ def chaos_timing(request: pytest.FixtureRequest) -> Tuning:
 class Chatter:
     """After each message, repeat one without content, or a false report of the end."""
 
-    lies: bool
+    false_ends: bool
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
         """Send more messages for a while."""
@@ -84,7 +84,7 @@ class Chatter:
         def send(message: Outgoing) -> None:
             forward(message)
             if message.ordinal >= 0 and not message.binary:
-                kind = "task_postprocess_end" if self.lies else "task_heartbeat"
+                kind = "task_postprocess_end" if self.false_ends else "task_heartbeat"
                 body = {**json.loads(message.payload), "type": kind, "message": []}
                 chat = Outgoing(kind, json.dumps(body).encode(), ordinal=message.ordinal)
                 for number in range(1, 6):
@@ -126,14 +126,14 @@ ODD = tuple(
 def _be_odd(emulator: WiroEmulator, dice: Random, rate: float) -> None:
     """Add invalid responses of Task/Detail, streams without ids, and sockets that send too much."""
 
-    def seldom(call: Call) -> bool:
+    def rarely(call: Call) -> bool:
         return dice.random() < rate / len(ODD)
 
     for odd in ODD:
-        emulator.faults.http("Task/Detail", odd, times=None, when=seldom)
+        emulator.faults.http("Task/Detail", odd, times=None, when=rarely)
     emulator.faults.http("Run/*", WithoutIds(), None, when=lambda call: "sync" in call.path and dice.random() < 0.3)
     if dice.random() < 0.5:
-        emulator.faults.socket(Chatter(lies=dice.random() < 0.5))
+        emulator.faults.socket(Chatter(false_ends=dice.random() < 0.5))
 
 
 @pytest.fixture

@@ -219,8 +219,8 @@ async def test_1_a_refused_connection_is_retried(short_timing: Tuning) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     emulator = WiroEmulator(speed=50, port=port)
-    address: Any = {**emulator.options(), "base_url": f"http://127.0.0.1:{port}/v1"}
-    async with AsyncWiro(**address, updates="polling", retry=RetryPolicy(attempts=100, base=0.02, cap=0.05)) as wiro:
+    options: Any = {**emulator.options(), "base_url": f"http://127.0.0.1:{port}/v1"}
+    async with AsyncWiro(**options, updates="polling", retry=RetryPolicy(attempts=100, base=0.02, cap=0.05)) as wiro:
         running = asyncio.create_task(wiro.run("emulator/sleeper", SHORT))
         done, _ = await asyncio.wait([running], timeout=0.2)
         assert not done
@@ -231,8 +231,8 @@ async def test_1_a_refused_connection_is_retried(short_timing: Tuning) -> None:
 
 async def test_1_a_refused_connection_is_not_retried_indefinitely(short_timing: Tuning) -> None:
     """After the last attempt the error says that nothing was sent."""
-    address: Any = {"base_url": "http://127.0.0.1:9/v1", "socket_url": "ws://127.0.0.1:9/v1"}
-    async with AsyncWiro("key", **address, retry=RetryPolicy(attempts=2, base=0.01)) as wiro:
+    options: Any = {"base_url": "http://127.0.0.1:9/v1", "socket_url": "ws://127.0.0.1:9/v1"}
+    async with AsyncWiro("key", **options, retry=RetryPolicy(attempts=2, base=0.01)) as wiro:
         with pytest.raises(ConnectionFailedError) as caught:
             await wiro.run("emulator/sleeper")
     assert caught.value.sent is False

@@ -64,7 +64,7 @@ FAULTS: list[list[SocketFault]] = [
 async def test_2_a_bad_socket_costs_no_result(
     emulator: WiroEmulator, quick_session: AsyncWiro, faults: list[SocketFault]
 ) -> None:
-    """A socket that is late, silent, refused, dropped, lying or speaking rubbish costs no result."""
+    """A socket that is late, silent, refused or dropped, or sends false or invalid messages, costs no result."""
     for fault in faults:
         emulator.faults.socket(fault)
     inputs = [{"prompt": f"fox {n}", "width": 16, "height": 16, "seconds": 5} for n in range(4)]

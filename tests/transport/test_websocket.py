@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def server_of(talk: Talk, **options: object) -> AsyncGenerator[str, None]:
-    """The address of a server."""
+    """Serve, and yield the URL."""
     async with serve(talk, "127.0.0.1", 0, **options) as server:  # type: ignore[arg-type]
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
@@ -40,13 +40,13 @@ async def wait(peer: ServerConnection) -> None:
 
 
 async def received(socket: Socket) -> list[bytes]:
-    """All frames until the end."""
+    """Return all frames until the end."""
     async with aclosing(socket.frames()) as frames:
         return [frame async for frame in frames]
 
 
 async def shake_hands(peer: Conversation) -> None:
-    """The server's half of the handshake, after which nothing is there that would answer."""
+    """Complete the server's half of the handshake, then answer nothing more."""
     from websockets.utils import accept_key
 
     head = await peer.head()
@@ -55,7 +55,7 @@ async def shake_hands(peer: Conversation) -> None:
 
 
 async def flood(socket: Socket) -> None:
-    """More than any buffer holds."""
+    """Send more than any buffer holds."""
     for _ in range(200):
         await socket.send(bytes(1024 * 1024))
 
@@ -63,14 +63,14 @@ async def flood(socket: Socket) -> None:
 @pytest.mark.parametrize("compression", [False, True])
 async def test_frames_both_ways(tls: Tls, compression: bool) -> None:
     """Text arrives as UTF-8 and bytes unchanged. The frames end when the server closes."""
-    heard: list[str | bytes] = []
+    received_frames: list[str | bytes] = []
     agents: list[str | None] = []
 
     async def talk(peer: ServerConnection) -> None:
         assert peer.request is not None
         agents.append(peer.request.headers.get("User-Agent"))
         agents.append(peer.request.headers.get("Sec-WebSocket-Extensions", "").partition(";")[0])
-        heard.extend([await peer.recv(), await peer.recv()])
+        received_frames.extend([await peer.recv(), await peer.recv()])
         await peer.send("é")
         await peer.send(b"\x00\xff")
 
@@ -78,7 +78,7 @@ async def test_frames_both_ways(tls: Tls, compression: bool) -> None:
         await socket.send('{"type":"task_info"}')
         await socket.send(b"token|pcm")
         assert await received(socket) == ["é".encode(), b"\x00\xff"]
-    assert heard == ['{"type":"task_info"}', b"token|pcm"]
+    assert received_frames == ['{"type":"task_info"}', b"token|pcm"]
     assert agents == ["us", "permessage-deflate" if compression else ""]
 
 
@@ -93,7 +93,7 @@ async def test_big_frames(tls: Tls) -> None:
 
 
 async def test_a_refused_upgrade(tls: Tls) -> None:
-    """An HTTP answer is no socket."""
+    """An HTTP response is not a WebSocket."""
 
     def refuse(peer: ServerConnection, request: Request) -> Response:
         return peer.respond(403, "no")
@@ -131,7 +131,7 @@ async def test_a_handshake_that_never_ends(tls: Tls, serve: Serve) -> None:
 
 
 async def test_cancelling_the_handshake(tls: Tls, serve: Serve) -> None:
-    """Its connection is dropped."""
+    """Its connection is closed."""
     asked = asyncio.Event()
 
     async def mute(peer: Conversation) -> None:
@@ -149,7 +149,7 @@ async def test_cancelling_the_handshake(tls: Tls, serve: Serve) -> None:
 
 
 async def test_an_abrupt_end(tls: Tls) -> None:
-    """The frames end; sending fails with our error."""
+    """The frames end, and sending fails with the SDK's error."""
 
     async def talk(peer: ServerConnection) -> None:
         await peer.send("last words")
@@ -176,7 +176,7 @@ async def test_a_half_open_connection(tls: Tls, serve: Serve) -> None:
 
 
 async def test_a_peer_that_takes_nothing(tls: Tls, serve: Serve) -> None:
-    """Sending to it fails in time, and leaving does not wait for what can never be sent."""
+    """Sending times out, and leaving does not wait for unsent frames."""
 
     async def stuck(peer: Conversation) -> None:
         await shake_hands(peer)

@@ -110,7 +110,7 @@ async def test_a_client_that_leaves_during_the_submission_stops_the_task(
 
 
 async def test_a_client_that_stops_reading_and_leaves_stops_the_task(serving: Serving, until: Until) -> None:
-    """The app is blocked in an event that nobody reads, and the task is stopped."""
+    """The app is blocked while it sends an event, and the task is stopped."""
     pages = [Step("task_output", {"type": "answer", "raw": "x" * 2_000_000 * n}, after=0.05) for n in range(1, 9)]
     start = [Step("task_accept"), Step("task_start")]
     model = ModelScript("test/verbose", lambda given: Script((*start, *pages)))

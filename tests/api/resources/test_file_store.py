@@ -35,7 +35,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def uploads(emulator: WiroEmulator) -> list[Call]:
-    """The uploads that arrived, or began to."""
+    """Return the uploads that arrived, even partly."""
     return [call for call in emulator.ledger.calls if call.endpoint == "File/Upload"]
 
 
@@ -63,7 +63,7 @@ async def test_a_path(emulator: WiroEmulator, wiro: AsyncWiro, picture: Path) ->
 
 
 async def test_no_secret_in_its_repr(wiro: AsyncWiro, picture: Path) -> None:
-    """Its URL holds an access key."""
+    """The URL contains an access key."""
     uploaded = await wiro.files.upload(picture)
     assert str(uploaded.raw["accesskey"]) in str(uploaded.url)
     assert str(uploaded.raw["accesskey"]) not in repr(uploaded)
@@ -80,13 +80,13 @@ async def test_the_same_file_twice(emulator: WiroEmulator, wiro: AsyncWiro, pict
     [("a.mp3", "audio/mpeg"), ("a.PDF", "application/pdf"), ("a.unknown-kind", "application/octet-stream")],
 )
 async def test_content_types(emulator: WiroEmulator, wiro: AsyncWiro, name: str, kind: str) -> None:
-    """Guessed from the name."""
+    """They are guessed from the name."""
     await wiro.files.upload(File(b"data", name))
     assert uploads(emulator)[0].files[0].content_type == kind
 
 
-async def test_a_content_type_of_ones_own(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Is not guessed."""
+async def test_a_given_content_type(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """It is sent unchanged."""
     await wiro.files.upload(File(b"data", "a.bin", "image/webp"))
     assert uploads(emulator)[0].files[0].content_type == "image/webp"
 
@@ -150,7 +150,7 @@ async def test_progress_of_a_run(wiro: AsyncWiro, picture: Path) -> None:
 
 
 async def test_too_large_for_the_service(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """100 MiB are the most; nothing of a larger file is sent."""
+    """The limit is 100 MiB. Nothing of a larger file is sent."""
     path = tmp_path / "large.bin"
     path.touch()
     os.truncate(path, Tuning().max_upload + 1)
@@ -187,8 +187,8 @@ async def test_what_is_no_file(emulator: WiroEmulator, wiro: AsyncWiro, wrong: o
     assert not emulator.ledger.calls
 
 
-async def test_files_that_are_not_there(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """The usual errors, before anything is sent."""
+async def test_missing_files(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
+    """They raise the usual errors before anything is sent."""
     with pytest.raises(FileNotFoundError):
         await wiro.files.upload(tmp_path / "none.png")
     with pytest.raises(IsADirectoryError):
@@ -212,7 +212,7 @@ async def test_a_file_that_shrinks(wiro: AsyncWiro, tmp_path: Path) -> None:
 
 
 async def test_a_file_that_grows(emulator: WiroEmulator, wiro: AsyncWiro, tmp_path: Path) -> None:
-    """It is sent as far as it was there."""
+    """It is sent up to the size that was measured."""
     path = tmp_path / "log.bin"
     path.write_bytes(b"x" * 1_500_000)
 
@@ -224,7 +224,7 @@ async def test_a_file_that_grows(emulator: WiroEmulator, wiro: AsyncWiro, tmp_pa
 
 
 async def test_a_source_that_fails(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Its own error is raised, not that of the connection which broke for it."""
+    """The source's error is raised, not that of the broken connection."""
 
     async def failing() -> AsyncIterator[bytes]:
         yield b"some"
@@ -254,8 +254,8 @@ async def test_it_is_sent_again_when_refused(emulator: WiroEmulator, picture: Pa
             await wiro.files.upload(File(pieces(b"once"), "n.txt"))
 
 
-async def test_an_answer_without_a_file(emulator: WiroEmulator, wiro: AsyncWiro, picture: Path) -> None:
-    """Is not an answer."""
+async def test_a_response_without_a_file(emulator: WiroEmulator, wiro: AsyncWiro, picture: Path) -> None:
+    """It raises `DecodingError`."""
     emulator.faults.http("File/*", Respond(200, '{"result":true,"list":[]}'), times=None)
     with pytest.raises(DecodingError, match="lists no file"):
         await wiro.files.upload(picture)
@@ -264,7 +264,7 @@ async def test_an_answer_without_a_file(emulator: WiroEmulator, wiro: AsyncWiro,
 
 
 async def test_folders(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Made, also inside each other."""
+    """They are made, also inside each other."""
     parent = await wiro.files.create_folder("my_folder-1")
     child = await wiro.files.create_folder("sub", parent_id=parent.id)
     assert (parent.name, parent.parent_id, child.parent_id) == ("my_folder-1", None, parent.id)

@@ -32,7 +32,7 @@ def calls(emulator: WiroEmulator, endpoint: str) -> int:
 
 @pytest.mark.parametrize("size", [3, 7, 1000])
 async def test_list(emulator: WiroEmulator, size: int) -> None:
-    """All models, newest first, over as many pages as it takes, with their parameters."""
+    """All models, newest first, over all pages, with their parameters."""
     emulator.tuning = Tuning(model_page_size=size)
     async with AsyncWiro(**emulator.options()) as wiro:
         found = [model async for model in wiro.models.list()]
@@ -43,7 +43,7 @@ async def test_list(emulator: WiroEmulator, size: int) -> None:
 
 
 async def test_list_with_filters(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """They are passed on; a summary has no parameters."""
+    """They are sent to the service. A summary has no parameters."""
     found = [model async for model in wiro.models.list(owner="family", categories=["video"], summary=True, order="ASC")]
     assert [model.slug for model in found] == ["family/text-to-video", "family/image-to-video", "family/lip-sync"]
     assert not any(model.parameters for model in found)
@@ -104,7 +104,7 @@ async def test_rows_without_the_services_own_names(emulator: WiroEmulator, wiro:
 
 
 async def test_one_category(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """Text is one category or tag, not as many as it has letters."""
+    """A text is one category or tag, not one for each letter."""
     assert [model.slug async for model in wiro.models.list(categories="video", owner="family")]
     assert emulator.ledger.calls[-1].parameters["categories"] == ["video"]
     assert [model.slug async for model in wiro.models.search("paints", tags="fast")] == ["emulator/painter"]
@@ -118,7 +118,7 @@ async def test_no_models_at_all(emulator: WiroEmulator, wiro: AsyncWiro) -> None
 
 
 async def test_explore(wiro: AsyncWiro) -> None:
-    """Shelves of summaries."""
+    """Sections of summaries."""
     shelves = {section.title: section for section in await wiro.models.explore()}
     assert [model.slug for model in shelves["3d"].models] == ["family/image-to-3d"]
     assert shelves["video"].total == 3
@@ -205,8 +205,8 @@ async def test_a_missing_model(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
         await wiro.models.get("music")
 
 
-async def test_a_model_that_comes_and_goes(emulator: WiroEmulator) -> None:
-    """Listed, but not to be had; looking through an owner's models has an end."""
+async def test_a_model_that_is_listed_but_missing(emulator: WiroEmulator) -> None:
+    """The search through the owner's models ends."""
     body = b'{"result": false, "errors": [{"code": 1, "message": "tool-not-accessible"}]}'
     emulator.faults.http("Tool/Detail", Respond(200, body), times=9)
     emulator.tuning = Tuning(max_candidates=3)

@@ -1,4 +1,4 @@
-"""Inputs are validated, priced and sent as their models want them, and always in the same way."""
+"""Inputs are validated, priced and sent as their models expect, and always in the same way."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def calls(emulator: WiroEmulator, endpoint: str) -> int:
 
 
 async def test_validate(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """Every problem in one error, nothing sent."""
+    """All problems are in one error, and nothing is sent."""
     await wiro.models.validate("family/text-to-image", {"prompt": "a fox"})
     with pytest.raises(InvalidInputError) as caught:
         await wiro.models.validate("family/text-to-image", {"promt": "a fox", "width": 100, "samples": "5"})
@@ -75,7 +75,7 @@ async def test_validate(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
 
 
 async def test_estimate(wiro: AsyncWiro) -> None:
-    """For one run or many; a negative number of runs is refused."""
+    """For one run or many. A negative number of runs is refused."""
     one = await wiro.models.estimate("family/text-to-video", {"prompt": "x", "resolution": "1080p"})
     assert (one.total, one.method, one.exact) == (Decimal("0.29"), "cpr", True)
     assert (await wiro.models.estimate("family/text-to-video", {"prompt": "x"}, count=1000)).total == 130
@@ -97,7 +97,7 @@ async def test_families(validating: AsyncWiro, emulator: WiroEmulator, name: str
 
 
 def test_there_are_enough_families() -> None:
-    """At least twelve, in both vocabularies, grouped and flat, and each of them is run above."""
+    """At least twelve, in both vocabularies, grouped and flat. Each of them is run above."""
     tools = [model.tool for model in FAMILIES]
     assert len(tools) >= 12
     assert {"minvalue", "min"} <= {key for tool in tools for key in _keys(tool["parameters"])}
@@ -172,8 +172,8 @@ async def test_names_outside_the_schema(emulator: WiroEmulator, wiro: AsyncWiro)
 
 
 @pytest.mark.parametrize("max_age", [3600.0, 0.0])
-async def test_a_schema_that_has_grown_old(emulator: WiroEmulator, max_age: float) -> None:
-    """It is read again before it refuses an input that may be allowed by now, but not before it accepts one."""
+async def test_an_old_schema(emulator: WiroEmulator, max_age: float) -> None:
+    """It is read again before it refuses an input, but not before it accepts one."""
     items = [{"id": "prompt", "type": "textarea"}, {"id": "resolution", "type": "select", "options": ["480p"]}]
     tool = {"slugowner": "family", "slugproject": "text-to-video", "parameters": items}
     emulator.faults.http("Tool/Detail", Respond(200, json.dumps({"result": True, "tool": [tool]}).encode()))
@@ -194,8 +194,8 @@ async def test_a_schema_that_has_grown_old(emulator: WiroEmulator, max_age: floa
         assert calls(emulator, "Tool/Detail") == 3
 
 
-async def test_values_beyond_all_measure(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Text of any number is text, to runs and estimates, with a schema or without; and no time is lost with it."""
+async def test_very_long_values(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Very long numbers as text are valid in runs and estimates, with and without a schema, and take no time."""
     start = process_time()
     for validate in (None, True):
         for prompt in ("1e9999999", "9" * 5000):
@@ -223,7 +223,7 @@ async def test_a_batch_is_checked_item_by_item(validating: AsyncWiro, emulator: 
 
 
 async def test_the_setting_of_a_view(wiro: AsyncWiro) -> None:
-    """A view may set it for itself; anything but True and False is refused."""
+    """A view may set it. Only True and False are valid."""
     with pytest.raises(InvalidInputError):
         await wiro.with_options(validate=True).run("family/text-to-image", BAD)
     assert (await wiro.with_options(validate=False).run("family/text-to-image", BAD)).succeeded
@@ -234,7 +234,7 @@ async def test_the_setting_of_a_view(wiro: AsyncWiro) -> None:
 
 
 async def test_files_go_where_the_model_wants_them(wiro: AsyncWiro, emulator: WiroEmulator, tmp_path: Path) -> None:
-    """Uploads under their name, URLs beside them, the unused one empty; combined ones together in order."""
+    """Uploads under the parameter's name, URLs in the field beside it, combined parameters in order."""
     photo = tmp_path / "me.png"
     photo.write_bytes(b"me")
     given = {"inputImageHuman": photo, "inputImageClothes": [URL, PNG, URL + "2"]}
@@ -379,7 +379,7 @@ async def test_an_unavailable_explanation(emulator: WiroEmulator, fault: Any) ->
 
 
 async def test_other_errors_are_not_explained(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """They have nothing to do with the input."""
+    """They are not about the input."""
     emulator.faults.http("Run/*", Respond(401, b'{"result": false, "errors": [{"code": 99, "message": "expired"}]}'))
     with pytest.raises(AuthenticationError) as caught:
         await wiro.run("family/text-to-image", BAD)

@@ -19,19 +19,19 @@ QUICK = {"seconds": 3, "events": 9}
 
 
 async def made(wiro: AsyncWiro, count: int, model: str = "emulator/queued") -> list[str]:
-    """The ids of some new tasks, in order."""
+    """Make some tasks, and return their ids in order."""
     return [str((await wiro.submit(model)).id) for _ in range(count)]
 
 
 async def test_both_orders(wiro: AsyncWiro) -> None:
-    """Newest first, or as they were made."""
+    """Newest first or oldest first."""
     ids = await made(wiro, 5)
     assert [task.id async for task in wiro.tasks.list()] == ids[::-1]
     assert [task.id async for task in wiro.tasks.list(oldest_first=True)] == ids
 
 
 async def test_a_limit(emulator: WiroEmulator) -> None:
-    """No page is fetched for more than is wanted."""
+    """No more pages are fetched than needed."""
     emulator.tuning = Tuning(page_size=2)
     async with AsyncWiro(**emulator.options()) as wiro:
         ids = await made(wiro, 5)
@@ -91,8 +91,8 @@ async def test_a_service_that_gives_fewer_at_a_time(emulator: WiroEmulator, wiro
 
 
 @pytest.mark.parametrize("size", [20, 100])
-async def test_rows_that_are_odd(emulator: WiroEmulator, wiro: AsyncWiro, size: int) -> None:
-    """Null among them, or a row without an id, does not end the list."""
+async def test_invalid_rows(emulator: WiroEmulator, wiro: AsyncWiro, size: int) -> None:
+    """A null or a row without an id does not end the list."""
     rows: list[object] = [{"id": str(number), "status": "task_queue"} for number in range(240)]
     rows[5:8] = [None, {"socketaccesstoken": "one"}, {"socketaccesstoken": "two"}]
     for first in range(0, 260, size):
@@ -103,7 +103,7 @@ async def test_rows_that_are_odd(emulator: WiroEmulator, wiro: AsyncWiro, size: 
 
 
 async def test_deleting_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Only when the task is over; by any reference; twice is harmless; the task stays."""
+    """Only when the task is over, by any reference. Repeating is idempotent, and the task stays."""
     handle: TaskHandle = await wiro.submit("emulator/sleeper", QUICK)
     running = await wiro.submit("emulator/stuck")
     with pytest.raises(APIError, match="still running"):

@@ -36,7 +36,7 @@ async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, 
 
 
 async def test_numbers_are_ids(wiro: AsyncWiro) -> None:
-    """A task's id is a number, after all."""
+    """A number is accepted as the id of a task."""
     handle = await wiro.submit("emulator/queued")
     task = await wiro.tasks.get(int(str(handle.id)))
     assert task is not None
@@ -54,7 +54,7 @@ async def test_references_to_no_task(wiro: AsyncWiro, emulator: WiroEmulator, re
 
 @pytest.mark.parametrize("model,status", [("emulator/queued", "task_queue"), ("emulator/stuck", "task_start")])
 async def test_cancel(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, model: str, status: str) -> None:
-    """Queued or running; a second time there is nothing to do."""
+    """Queued or running. A second call has nothing to do."""
     handle = await wiro.submit(model)
     await until(lambda: emulator.ledger.tasks[str(handle.id)].status == status)
     assert await wiro.tasks.cancel(str(handle.id))
@@ -79,7 +79,7 @@ async def test_a_missing_task(wiro: AsyncWiro) -> None:
 async def test_list_goes_through_all_pages(
     emulator: WiroEmulator,
 ) -> None:
-    """Newest first, fetched as they are needed."""
+    """Newest first, and pages are fetched as needed."""
     emulator.tuning = Tuning(page_size=3)
     async with AsyncWiro(**emulator.options()) as wiro:
         made = [(await wiro.submit("emulator/queued")).id for _ in range(7)]
@@ -97,6 +97,6 @@ async def test_list_of_one_model(wiro: AsyncWiro) -> None:
     assert [task.id async for task in wiro.tasks.list(model="emulator/queued")] == [made.id]
 
 
-async def test_list_of_nothing(wiro: AsyncWiro) -> None:
-    """No tasks yet is no error."""
+async def test_an_empty_list(wiro: AsyncWiro) -> None:
+    """No tasks is not an error."""
     assert [task async for task in wiro.tasks.list()] == []

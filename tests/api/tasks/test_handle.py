@@ -94,7 +94,7 @@ async def test_events_in_order(wiro: AsyncWiro) -> None:
 
 
 async def test_events_then_await(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """After following to the end the result is there without another request."""
+    """After the last event, the result needs no request."""
     task = await wiro.submit("emulator/sleeper", QUICK)
     async for _ in task.events():
         pass
@@ -142,13 +142,13 @@ async def test_a_late_listener_gets_the_text_so_far(wiro: AsyncWiro) -> None:
             if isinstance(event, TextDelta) and event.kind == "answer":
                 early += event.text
                 if len(early) > 80 and not late:
-                    async for heard in task.events():
-                        if isinstance(heard, TextDelta) and heard.kind == "answer":
-                            late += heard.text
+                    async for event in task.events():
+                        if isinstance(event, TextDelta) and event.kind == "answer":
+                            late += event.text
     assert early == late == (await task).text
 
 
-async def test_two_listeners_hear_the_same(wiro: AsyncWiro) -> None:
+async def test_two_listeners_get_equal_events(wiro: AsyncWiro) -> None:
     """Each has its own buffer."""
     task = await wiro.submit("emulator/writer", STORY)
 
@@ -282,7 +282,7 @@ async def test_cancel_in_any_state(emulator: WiroEmulator, wiro: AsyncWiro, unti
     assert emulator.ledger.tasks[str(made.id)].status == "task_cancel"
 
 
-async def test_cancelling_what_is_over(wiro: AsyncWiro) -> None:
+async def test_cancelling_a_finished_task(wiro: AsyncWiro) -> None:
     """A task that finished was not cancelled."""
     task = await wiro.submit("emulator/sleeper", QUICK)
     await task
@@ -309,7 +309,7 @@ async def test_a_task_killed_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro, 
 
 
 async def test_delete_files(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Only when it is over; twice is harmless; also by id."""
+    """Only when the task is over, also by id. Repeating is idempotent."""
     running = await wiro.submit("emulator/stuck")
     with pytest.raises(APIError, match="still running"):
         await running.delete_files()
@@ -352,7 +352,7 @@ async def test_text_deltas_of_a_failed_task(wiro: AsyncWiro) -> None:
 
 
 async def test_text_deltas_within_a_time(wiro: AsyncWiro) -> None:
-    """As long as one is willing to wait."""
+    """A reader can limit the time for each delta."""
     task = await wiro.submit("emulator/stuck")
     with pytest.raises(TaskTimeoutError):
         async for _ in task.text_deltas(timeout=0.05):
@@ -361,7 +361,7 @@ async def test_text_deltas_within_a_time(wiro: AsyncWiro) -> None:
 
 
 async def test_text_deltas(wiro: AsyncWiro) -> None:
-    """Only text: first thoughts, then the answer, each whole."""
+    """Only text: first the thinking, then the answer, both complete."""
     task = await wiro.submit("emulator/writer", STORY)
     kinds: list[str] = []
     texts = {"thinking": "", "answer": ""}

@@ -49,13 +49,13 @@ async def test_parameters_arrive_as_they_are(emulator: WiroEmulator, wiro: Async
 
 
 async def test_no_input_is_an_empty_one(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Some models need none."""
+    """Some models need no input."""
     await wiro.run("emulator/sleeper", timeout=30)
     assert emulator.ledger.submissions[0].parameters == {}
 
 
-async def test_project_and_callback_go_along(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Both belong to every run; the callback's own query is kept."""
+async def test_project_and_callback_are_sent(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Both belong to the run. The callback's own query is kept."""
     url = "http://127.0.0.1:9/hook?secret=a%20b&empty="
     await wiro.run("emulator/sleeper", {"seconds": 3}, callback_url=url, project_id="4711")
     (made,) = emulator.ledger.submissions
@@ -64,7 +64,7 @@ async def test_project_and_callback_go_along(emulator: WiroEmulator, wiro: Async
 
 
 async def test_a_slug_is_sent_as_it_is_written(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Capitals and spaces stay; each segment is encoded."""
+    """Capitals and spaces are kept, and each segment is encoded."""
     with pytest.raises(NotFoundError):
         await wiro.run(" Some Owner/Model #1")
     assert emulator.ledger.calls[0].path == "/v1/Run/%20Some%20Owner/Model%20%231"
@@ -74,7 +74,7 @@ async def test_a_slug_is_sent_as_it_is_written(emulator: WiroEmulator, wiro: Asy
     "model",
     ["painter", "a/b/c", "", "/", "owner/", "/model", "../Task", "owner/..", "./x", "a\n/b", " / ", None, 5, "owner/."],
 )
-async def test_a_model_that_is_none(emulator: WiroEmulator, wiro: AsyncWiro, model: Any) -> None:
+async def test_an_invalid_model_name(emulator: WiroEmulator, wiro: AsyncWiro, model: Any) -> None:
     """It is refused before any request."""
     with pytest.raises(InvalidInputError, match="owner/model"):
         await wiro.run(model)
@@ -104,7 +104,7 @@ async def test_values_that_json_cannot_hold(emulator: WiroEmulator, wiro: AsyncW
 
 @pytest.mark.parametrize("given", [["a", "list"], "text", {1: "x"}, 5])
 async def test_an_input_that_is_no_mapping(emulator: WiroEmulator, wiro: AsyncWiro, given: Any) -> None:
-    """So does an input that is no mapping of names."""
+    """It is refused before any request."""
     with pytest.raises(InvalidInputError, match=r"mapping|strings"):
         await wiro.run("emulator/sleeper", given)
     assert not emulator.ledger.calls
@@ -189,17 +189,19 @@ async def test_a_file_opened_as_text(emulator: WiroEmulator, wiro: AsyncWiro, tm
 @pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine function"])
 async def test_a_listener_gets_every_event(wiro: AsyncWiro, is_async: bool) -> None:
     """Events come in order, the end last. A listener may be a coroutine function."""
-    heard: list[TaskEvent] = []
+    events: list[TaskEvent] = []
 
     async def listen(event: TaskEvent) -> None:
-        heard.append(event)
+        events.append(event)
 
-    result = await wiro.run("emulator/painter", {**SMALL, "seconds": 20}, on_event=listen if is_async else heard.append)
-    fractions = [event.fraction for event in heard if isinstance(event, Progress)]
+    result = await wiro.run(
+        "emulator/painter", {**SMALL, "seconds": 20}, on_event=listen if is_async else events.append
+    )
+    fractions = [event.fraction for event in events if isinstance(event, Progress)]
     assert fractions
     assert fractions == sorted(fractions)
-    assert isinstance(heard[0], StatusChanged)
-    last = heard[-1]
+    assert isinstance(events[0], StatusChanged)
+    last = events[-1]
     assert isinstance(last, TaskFinished)
     assert last.result.info == result.info
 
@@ -207,10 +209,10 @@ async def test_a_listener_gets_every_event(wiro: AsyncWiro, is_async: bool) -> N
 @pytest.mark.parametrize("listened", [False, True])
 async def test_a_failed_run(emulator: WiroEmulator, wiro: AsyncWiro, listened: bool) -> None:
     """The error has the task, and its text has the last log lines. The run is not billed."""
-    heard: list[TaskEvent] = []
+    events: list[TaskEvent] = []
     with pytest.raises(TaskFailedError) as caught:
         await wiro.run(
-            "emulator/failing", {"seconds": 5, "reason": "No such LoRA."}, on_event=heard.append if listened else None
+            "emulator/failing", {"seconds": 5, "reason": "No such LoRA."}, on_event=events.append if listened else None
         )
     error = caught.value
     assert "No such LoRA." in str(error)
@@ -222,7 +224,7 @@ async def test_a_failed_run(emulator: WiroEmulator, wiro: AsyncWiro, listened: b
 
 
 async def test_a_run_that_is_killed_elsewhere(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Its end is not a result."""
+    """It raises instead of returning a result."""
 
     async def kill(event: TaskEvent) -> None:
         if event.status == "task_start":
@@ -234,7 +236,7 @@ async def test_a_run_that_is_killed_elsewhere(emulator: WiroEmulator, wiro: Asyn
 
 
 async def test_a_refusal_has_the_message_of_the_service(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A parameter that is missing there becomes an InvalidInputError, and a model that is not, a NotFoundError."""
+    """A missing parameter becomes InvalidInputError, a missing model NotFoundError."""
     with pytest.raises(InvalidInputError, match=r"Request parameter \[prompt\] required") as caught:
         await wiro.run("emulator/painter", {"width": 16})
     assert (caught.value.code, caught.value.http_status) == (0, 200)
@@ -244,8 +246,8 @@ async def test_a_refusal_has_the_message_of_the_service(emulator: WiroEmulator, 
     assert wiro.statistics().owned_tasks == 0
 
 
-async def test_what_the_service_keeps_goes_in_by_its_url(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """An output of an earlier run, or an uploaded file, needs no second journey."""
+async def test_stored_files_are_sent_as_urls(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Outputs and uploaded files are not uploaded again."""
     first = await wiro.run("emulator/painter", {"prompt": "a fox", "seconds": 1})
     uploaded = await wiro.files.upload(File(b"words", "words.txt"))
     await wiro.run("emulator/sleeper", {"seconds": 1, "image": first.output, "all": [first.output, uploaded]})

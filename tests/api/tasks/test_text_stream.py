@@ -32,7 +32,7 @@ STORY = {"prompt": "a lighthouse", "seconds": 15}
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
-    """How all tasks stand."""
+    """Return the status of each task."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
@@ -105,7 +105,7 @@ async def test_the_result_without_reading(wiro: AsyncWiro) -> None:
 
 
 async def test_a_stream_read_to_its_end_is_not_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """No kill, no cancel."""
+    """Neither kill nor cancel is sent."""
     async with wiro.stream("emulator/writer", STORY) as stream:
         async for _ in stream:
             pass
@@ -140,7 +140,7 @@ async def test_leaving_early_may_leave_the_task(emulator: WiroEmulator, wiro: As
 
 
 async def test_a_stream_that_is_stopped_through_its_handle(wiro: AsyncWiro) -> None:
-    """The reader learns that there will be no more."""
+    """The reader gets TaskCancelledError."""
     async with wiro.stream("emulator/writer", {**STORY, "seconds": 500}) as stream:
         await anext(stream)
         await stream.handle.cancel()
@@ -170,7 +170,7 @@ async def test_a_text_that_is_only_in_the_log() -> None:
 
 
 async def test_a_stream_is_one_run(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Entering it again would be billed again."""
+    """Entering it again would be billed again, so it raises."""
     stream = wiro.stream("emulator/writer", STORY)
     async with stream:
         pass
@@ -181,7 +181,7 @@ async def test_a_stream_is_one_run(emulator: WiroEmulator, wiro: AsyncWiro) -> N
 
 
 async def test_a_stream_left_when_its_task_is_over(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """There is nothing to stop, though its text was not read to the end."""
+    """There is nothing to stop, even if text is unread."""
     async with wiro.stream("emulator/writer", STORY) as stream:
         await anext(stream)
         await until(lambda: wiro.statistics().watched_tasks and stream.is_over)
@@ -189,7 +189,7 @@ async def test_a_stream_left_when_its_task_is_over(emulator: WiroEmulator, wiro:
 
 
 async def test_a_refused_stream(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Nothing was made, so nothing is stopped."""
+    """No task was made, so nothing is stopped."""
     with pytest.raises(InvalidInputError, match="prompt"):
         async with wiro.stream("emulator/writer", {"seconds": 5}):
             pytest.fail("not reached")

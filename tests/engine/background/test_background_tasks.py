@@ -13,11 +13,11 @@ from wiro_async._engine.background.background_tasks import BackgroundTasks
 
 
 async def nothing() -> None:
-    """There is nothing to be done at the end."""
+    """Do nothing at the end."""
 
 
 async def test_a_failure_in_the_background_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, and counted no more."""
+    """It is logged, and its task no longer counts."""
     background = BackgroundTasks(nothing, nothing)
     await background.open()
     over = anyio.Event()
@@ -38,8 +38,8 @@ async def test_a_failure_in_the_background_ends_nothing_else(caplog: pytest.LogC
     assert background.count == 0
 
 
-async def test_closing_cancels_what_runs() -> None:
-    """And waits until it has ended."""
+async def test_closing_cancels_tasks() -> None:
+    """It also waits until they have ended."""
     background = BackgroundTasks(nothing, nothing)
     await background.open()
     ended: list[str] = []
@@ -63,7 +63,7 @@ async def test_closing_cancels_what_runs() -> None:
 
 
 async def test_opened_by_many_at_once() -> None:
-    """All wait for the one that opens it."""
+    """All calls wait for the one that opens it."""
     background = BackgroundTasks(nothing, nothing)
     await asyncio.gather(*(background.open() for _ in range(5)))
     assert background.is_open

@@ -35,7 +35,7 @@ class Account:
     refusals: int = 0
 
     async def run(self, limiter: Limiter, seconds: float) -> None:
-        """One task, submitted as often as it takes."""
+        """Submit one task, as often as necessary."""
         slot = await limiter.acquire()
         while not await self._is_taken(limiter, slot):
             slot = await limiter.acquire(instead_of=slot)
@@ -58,7 +58,7 @@ class Account:
 
 
 def ideal(tasks: list[float], limit: int) -> float:
-    """Seconds for these tasks without a gap between them."""
+    """Return the seconds for these tasks without gaps."""
     free = [0.0] * limit
     for task in tasks:
         heapq.heapreplace(free, free[0] + task)
@@ -67,7 +67,7 @@ def ideal(tasks: list[float], limit: int) -> float:
 
 @attrs.define
 class Trial:
-    """So many sessions with so many tasks each, `apart` seconds one after the other, on one account."""
+    """Sessions with a number of tasks each, started `apart` seconds after each other, on one account."""
 
     sessions: int
     tasks: int
@@ -111,8 +111,8 @@ class Trial:
     ],
     ids=["alone", "three", "one after the other", "five", "many", "few"],
 )
-def test_the_account_is_used_without_asking_much(jump: Jump, trial: Trial, share: float, refusals: float) -> None:
-    """Sessions that know nothing of each other use nearly all that is allowed, and are seldom refused."""
+def test_the_account_is_used_with_few_refusals(jump: Jump, trial: Trial, share: float, refusals: float) -> None:
+    """Independent sessions use nearly all that is allowed, and are seldom refused."""
     trial.play(jump)
     assert mean(trial.shares) >= share
     assert mean(trial.refusals) <= refusals
@@ -129,7 +129,7 @@ async def _always(account: Account, limiter: Limiter, callers: int) -> None:
 
 
 def test_a_late_session_gets_a_share(jump: Jump) -> None:
-    """An account that one session has filled is shared with a second one before long."""
+    """An account that one session fills is soon shared with a second one."""
 
     async def scenario() -> None:
         account = Account(20, Random(1))

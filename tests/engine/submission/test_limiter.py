@@ -105,8 +105,8 @@ async def use_many(limiter: Limiter, count: int) -> None:
             group.start_soon(use)
 
 
-async def test_a_given_limit_is_the_most() -> None:
-    """It is never grown past."""
+async def test_a_given_limit_is_the_maximum() -> None:
+    """The level never exceeds it."""
     limiter = Limiter(Tuning(), 2)
     for _ in range(10):
         for slot in await taken(limiter, 2):
@@ -211,7 +211,7 @@ async def test_cancellation_leaves_the_queue(until: Until) -> None:
 
 
 async def test_a_probe_finds_slots_of_others() -> None:
-    """With nothing of its own in flight, the first waiter tries again after a while."""
+    """Without tasks of its own, the first waiting run tries again after a while."""
     limiter = Limiter(Tuning(window_other_probe=0.02))
     first = await refused(limiter, 1)
     with anyio.fail_after(5):
@@ -233,7 +233,7 @@ async def test_a_callback_is_called_for_waiting_runs() -> None:
 
 
 async def test_the_callback_is_called_again_while_a_run_waits(until: Until) -> None:
-    """News may have been missed in between."""
+    """An end may have been missed in between."""
     calls: list[int] = []
     limiter = Limiter(Tuning(window_recheck=0.01), 1, lambda: calls.append(limiter.waiting))
     (held,) = await taken(limiter, 1)

@@ -1,4 +1,4 @@
-"""Submitting, searching and stopping: the corners that promises do not spell out."""
+"""Submitting, searching and stopping: edge cases beyond the promises."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STUCK = "emulator/stuck"
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
-    """How all tasks stand."""
+    """Return the status of each task."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
@@ -74,8 +74,8 @@ async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, short_t
 
 
 @pytest.mark.tuning(search_page=1, clock_skew=-3600.0)
-async def test_the_search_ends_at_what_is_too_old(emulator: WiroEmulator, short_timing: Tuning) -> None:
-    """Tasks from before the run was sent are not looked through."""
+async def test_the_search_ends_at_old_tasks(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """Tasks older than the request are not searched."""
     async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=0.5)) as wiro:
         await wiro.submit(STUCK)
         emulator.faults.http("Run/*", ResetBefore())
@@ -155,7 +155,7 @@ async def test_no_more_slots_than_the_limit_are_kept(short_timing: Tuning) -> No
 
 
 async def test_a_refused_key_ends_a_submit(emulator: WiroEmulator, one_at_a_time: AsyncWiro) -> None:
-    """No retry, no search, and no slot kept."""
+    """No retry, no search, and no slot is kept."""
     emulator.faults.http("Run/*", Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}'))
     with pytest.raises(AuthenticationError):
         await one_at_a_time.run(STUCK)
@@ -174,8 +174,8 @@ async def test_the_last_refusal_is_raised(emulator: WiroEmulator, one_at_a_time:
     await assert_no_slot_is_kept(one_at_a_time)
 
 
-async def test_a_run_that_cannot_be_sent_gives_its_slot_back(one_at_a_time: AsyncWiro) -> None:
-    """A bad file is found only while it is sent."""
+async def test_a_run_that_cannot_be_sent_releases_its_slot(one_at_a_time: AsyncWiro) -> None:
+    """An unreadable file is found only while it is sent."""
 
     class Broken:
         def read(self, size: int = -1) -> bytes:
@@ -224,8 +224,8 @@ async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, short_tim
 
 
 @pytest.mark.tuning(submit_answer_wait=0.1)
-async def test_closed_while_nothing_answers(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
-    """An answer is awaited for so long only."""
+async def test_closed_without_a_response(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """Closing waits for a response for a limited time."""
     emulator.faults.http("Run/*", Delay(1.0))
     wiro = AsyncWiro(**emulator.options())
     submitting = asyncio.create_task(wiro.submit(STUCK))
@@ -296,7 +296,7 @@ async def test_a_stop_that_fails_is_logged(
     until: Until,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The cancellation goes through; the log names the task that may still run, until it does not."""
+    """The cancellation is raised. The log names the task that may still run."""
     view = wiro.with_options(retry=RetryPolicy(attempts=1))
     running_task = asyncio.create_task(view.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -324,10 +324,8 @@ async def test_a_stop_is_retried(emulator: WiroEmulator, wiro: AsyncWiro, until:
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_closing_waits_for_what_is_being_stopped(
-    emulator: WiroEmulator, short_timing: Tuning, until: Until
-) -> None:
-    """A stop that was under way when the session began to close is finished."""
+async def test_closing_waits_for_stops_in_flight(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """A stop that was in flight when the session began to close is completed."""
     wiro = AsyncWiro(**emulator.options())
     running_task = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks and statuses(emulator) == ["task_start"])

@@ -58,7 +58,7 @@ async def test_a_service_that_serves_one_task_a_socket(
 
 
 async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, short_timing: Tuning) -> None:
-    """Past a number of tasks another socket is opened."""
+    """Above the limit of tasks, another socket is opened."""
     async with AsyncWiro(**emulator.options(), tasks_per_socket=4) as wiro:
         await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 20, "n": n}) for n in range(10)))
     assert sum(len(record.tokens) for record in emulator.ledger.sockets) == 10
@@ -75,7 +75,7 @@ async def test_a_socket_is_replaced_after_many_registrations(emulator: WiroEmula
 
 @pytest.mark.tuning(socket_idle=0.05)
 async def test_an_idle_socket_is_closed(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """After a while without a task; the next task opens another."""
+    """It closes after some time without a task. The next task opens another one."""
     await wiro.run("emulator/sleeper", SHORT)
     await until(lambda: wiro.statistics().sockets == 0 and not emulator.ledger.open_sockets)
     assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
@@ -93,7 +93,7 @@ async def test_a_refused_socket_is_tried_again(emulator: WiroEmulator, wiro: Asy
 
 
 async def test_no_key_goes_to_the_socket(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It needs none: tokens are the secret there."""
+    """The socket needs no key, because tokens are the secret there."""
     await wiro.run("emulator/sleeper", SHORT)
     headers = emulator.ledger.sockets[0].headers
     assert not {name for name in headers if name.startswith("x-")}
@@ -294,7 +294,7 @@ async def test_an_event_stream_that_breaks(emulator: WiroEmulator, short_timing:
     "fault", [ResetAfter(), Respond(502, "<html>", "text/html", handled=True)], ids=["reset", "502"]
 )
 async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, short_timing: Tuning, fault: Any) -> None:
-    """The run is looked for, as any other."""
+    """The SDK searches for the run."""
     emulator.faults.http("Run/*", fault)
     async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
@@ -314,7 +314,7 @@ class KeepAlives:
     """An event stream that makes a task and sends only comments while the client listens."""
 
     async def apply(self, exchange: Exchange) -> None:
-        """Comments only."""
+        """Send comments only."""
         await exchange.handle()
         headers = [(b"content-type", b"text/event-stream")]
         await exchange.write({"type": "http.response.start", "status": 200, "headers": headers})

@@ -101,16 +101,16 @@ class Starter(BackgroundTasks):
 
 
 def now() -> float:
-    """The time of the loop."""
+    """Return the time of the loop."""
     return asyncio.get_running_loop().time()
 
 
 def task(status: str, exit_code: str = "") -> TaskInfo:
-    """A snapshot."""
+    """Return a snapshot."""
     return parse_task({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
-def hear(stage: Stage, tracked: TrackedTask, frame: str) -> None:
+def receive(stage: Stage, tracked: TrackedTask, frame: str) -> None:
     """Receive a message."""
     message = parse_frame(frame.encode())
     assert message is not None
@@ -121,7 +121,7 @@ async def chatter(stage: Stage, tracked: TrackedTask, frame: str, every: float, 
     """Receive one message again and again until the task is over."""
     until = now() + seconds
     while now() < until and not tracked.is_over:
-        hear(stage, tracked, frame)
+        receive(stage, tracked, frame)
         await asyncio.sleep(every)
 
 
@@ -180,7 +180,7 @@ def test_a_healthy_socket_is_enough(play: Play) -> None:
         await chatter(stage, tracked, LINE, 0.2, 20.0)
         assert not stage.asked
         stage.answer = lambda: task("task_postprocess_end", "0")
-        hear(stage, tracked, END)
+        receive(stage, tracked, END)
         await asyncio.sleep(0.1)
         assert tracked.is_over
         assert len(stage.asked) == 1
@@ -224,7 +224,7 @@ def test_first_end_reports_are_checked_at_once(play: Play) -> None:
         followed = [stage.follow() for _ in range(60)]
         stage.answer = lambda: task("task_postprocess_end", "0")
         for tracked in followed:
-            hear(stage, tracked, END)
+            receive(stage, tracked, END)
         await asyncio.sleep(0.1)
         assert all(tracked.is_over for tracked in followed)
         assert len(stage.asked) == 60
@@ -272,7 +272,7 @@ def test_end_reports_come_first(play: Play) -> None:
         await asyncio.sleep(0)
         asked = now()
         reporting = stage.follow()
-        hear(stage, reporting, END)
+        receive(stage, reporting, END)
         await asyncio.sleep(4.0)
         assert reporting.schedule.is_confirming
         assert len([at for at in stage.asked if at >= asked]) >= 3

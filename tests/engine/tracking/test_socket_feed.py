@@ -70,7 +70,7 @@ async def test_a_dead_socket_says_nothing_about_sharing(emulator: WiroEmulator, 
 
 @pytest.mark.tuning(unshared_seconds=0.5)
 async def test_sharing_is_tried_again(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A service, or a spell, that serves one task a socket may be gone some time later."""
+    """The service may serve several tasks on one socket again after some time."""
     emulator.faults.socket(MuteAfter(1))
     await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 50, "n": n}) for n in range(5)))
     assert any(len(record.tokens) == 1 for record in emulator.ledger.sockets)

@@ -218,7 +218,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return frames
 
 
-def hear(tracked: TrackedTask, data: bytes) -> None:
+def receive(tracked: TrackedTask, data: bytes) -> None:
     """Receive a frame."""
     message = parse_frame(data)
     assert message is not None
@@ -229,7 +229,7 @@ async def test_for_a_slow_reader_only_the_newest_is_decoded(decoded: list[bytes]
     """A message that a newer one replaces is never decoded."""
     tracked, buffer = listened_to()
     for end in range(1, 100):
-        hear(tracked, frame("x" * end))
+        receive(tracked, frame("x" * end))
     assert decoded == []
     events = [event async for event in available(tracked, buffer)]
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["x" * 99]
@@ -243,7 +243,7 @@ async def test_without_a_listener_nothing_is_decoded(decoded: list[bytes]) -> No
     tracked.unlisten(buffer)
     before = tracked.last_sign
     await asyncio.sleep(0.01)
-    hear(tracked, frame("x"))
+    receive(tracked, frame("x"))
     assert (decoded, tracked.state.status, tracked.schedule.was_heard) == ([], "task_output", True)
     assert tracked.last_sign > before
 
@@ -251,9 +251,9 @@ async def test_without_a_listener_nothing_is_decoded(decoded: list[bytes]) -> No
 async def test_other_messages_are_not_overtaken(decoded: list[bytes]) -> None:
     """Text is reported before the events that came after it."""
     tracked, buffer = listened_to()
-    hear(tracked, frame("x"))
-    hear(tracked, b'{"type":"task_end","id":"7"}')
-    hear(tracked, frame("x, y"))
+    receive(tracked, frame("x"))
+    receive(tracked, b'{"type":"task_end","id":"7"}')
+    receive(tracked, frame("x, y"))
     events = [event async for event in available(tracked, buffer)]
     assert [type(event) for event in events] == [StatusChanged, TextDelta, StatusChanged, TextDelta]
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["x", ", y"]
@@ -262,7 +262,7 @@ async def test_other_messages_are_not_overtaken(decoded: list[bytes]) -> None:
 async def test_text_before_a_cancellation_is_reported() -> None:
     """The caller that cancels may want the text so far."""
     tracked, buffer = listened_to()
-    hear(tracked, frame("half a sen"))
+    receive(tracked, frame("half a sen"))
     tracked.apply(parse_task({"id": "7", "status": "task_cancel"}))
     reader = Reader()
     await reader.read(tracked, buffer)
@@ -273,7 +273,7 @@ async def test_text_is_never_dropped() -> None:
     """Of many unread lines, the newest are kept. All text is kept."""
     tracked, buffer = listened_to(20)
     for end in range(1, 100):
-        hear(tracked, frame("x" * end))
+        receive(tracked, frame("x" * end))
         tracked.apply(Message("task_output", "7", "", {"type": "task_output", "message": f"line {end}"}))
     tracked.apply(Version("", "x" * 100, "raw").detail()[0])
     events = [event async for event in available(tracked, buffer)]
@@ -286,7 +286,7 @@ async def test_texts_that_were_taken_back_are_not_kept() -> None:
     """A model that starts over repeatedly fills no memory while there is no reader."""
     tracked, buffer = listened_to()
     for number in range(100):
-        hear(tracked, frame(f"{number} again"))
+        receive(tracked, frame(f"{number} again"))
         tracked.catch_up()
     events = [event async for event in available(tracked, buffer)]
     assert [type(event) for event in events] == [StatusChanged, TextReset, TextDelta]
@@ -295,6 +295,6 @@ async def test_texts_that_were_taken_back_are_not_kept() -> None:
 async def test_pieces_of_text_do_not_keep_all_of_it() -> None:
     """Otherwise a list of all pieces would hold the whole text once for each piece."""
     tracked, buffer = listened_to()
-    hear(tracked, frame("Hello"))
+    receive(tracked, frame("Hello"))
     (piece,) = [event async for event in available(tracked, buffer) if isinstance(event, TextDelta)]
     assert piece.raw == {"type": "task_output", "id": "7", "message": {"type": "answer"}}

@@ -1,4 +1,4 @@
-"""Watchers and event buffers alone: no network."""
+"""Tracked tasks and event buffers alone: no network."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def tracked(new_record: NewRecord) -> TrackedTask:
 
 
 def task(status: str, exit_code: str | None = None) -> TaskInfo:
-    """A snapshot."""
+    """Return a snapshot."""
     return parse_task({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
@@ -130,8 +130,8 @@ async def test_a_late_listener_gets_the_status_first(tracked: TrackedTask) -> No
     assert isinstance(third, StatusChanged)
 
 
-async def test_a_failed_watch_ends_all_waits(tracked: TrackedTask) -> None:
-    """With the error, which learns the ids; a second one changes nothing."""
+async def test_a_failed_task_ends_all_waits(tracked: TrackedTask) -> None:
+    """They raise the error, which gets the ids. A second error changes nothing."""
     buffer = EventBuffer(100)
     tracked.listen(buffer)
     waiting = asyncio.create_task(tracked.wait(0.0, FOREVER))
@@ -146,7 +146,7 @@ async def test_a_failed_watch_ends_all_waits(tracked: TrackedTask) -> None:
 
 
 async def test_the_nearest_timeout_is_raised(tracked: TrackedTask) -> None:
-    """Of several the one that passes first."""
+    """The first of several timeouts counts."""
     start = anyio.current_time()
     with pytest.raises(TaskTimeoutError) as caught:
         await tracked.wait(start, Timeouts(run=50, queue=0.01, idle=60))
@@ -158,8 +158,8 @@ async def test_the_nearest_timeout_is_raised(tracked: TrackedTask) -> None:
     assert caught.value.info is not None
 
 
-async def test_a_sign_of_life_moves_the_idle_time_out(tracked: TrackedTask) -> None:
-    """A deadline that has moved while one slept is not one that passed."""
+async def test_a_sign_of_life_moves_the_idle_timeout(tracked: TrackedTask) -> None:
+    """A deadline that moved during a sleep has not passed."""
     waiting = asyncio.create_task(tracked.wait(anyio.current_time(), Timeouts(idle=0.15)))
     for _ in range(6):
         await asyncio.wait([waiting], timeout=0.05)
@@ -170,6 +170,6 @@ async def test_a_sign_of_life_moves_the_idle_time_out(tracked: TrackedTask) -> N
 
 
 async def test_age(tracked: TrackedTask, new_record: NewRecord) -> None:
-    """A task of unknown origin is as old as can be."""
+    """A task of unknown age counts as old."""
     assert tracked.age == float("inf")
     assert new_record(anyio.current_time()).age < 5

@@ -131,8 +131,8 @@ async def test_closing_leaves_no_tracked_task(emulator: WiroEmulator) -> None:
     deltas.close()
 
 
-async def test_events_close_as_all_iterators_do(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """With `contextlib.aclosing`."""
+async def test_events_can_be_closed(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """`contextlib.aclosing` works."""
     task = await wiro.submit("emulator/stuck")
     async with aclosing(task.events()) as events:
         await anext(events)

@@ -91,7 +91,7 @@ TABLE: list[tuple[Phase, Event, Phase, tuple[Action, ...]]] = [
     (Ending(), BROKEN, Ending(FAILED, BUG), (OUTPUT,)),
     (Ending(), Left(), Ending(LEFT), (DISCARD,)),
     (Ending(), Aborted(BUG), Closed(FAILED, BUG), (OUTPUT,)),
-    # nobody reads the rest of a session that was left or has failed
+    # the rest of a session that was left or has failed is not read
     *((Ending(LEFT), TaskEnded(all_read), Closed(LEFT), (OUTPUT,)) for all_read in (True, False)),
     (Ending(LEFT), TimeUp(), Closed(LEFT), (OUTPUT,)),
     *((Ending(LEFT), lost, Disconnected(GONE, LEFT), (STOP,)) for lost in (LOSS, EXPECTED)),

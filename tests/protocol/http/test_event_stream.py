@@ -17,7 +17,7 @@ NAMES = LINES.filter(bool)
 
 
 def parsed(data: bytes, cuts: list[int] | None = None) -> list[ServerEvent]:
-    """The events in bytes that arrive in pieces."""
+    """Return the events of bytes that arrive in pieces."""
     parser = EventParser()
     edges = sorted({0, len(data), *(cut for cut in cuts or [] if cut < len(data))})
     return [event for start, end in pairwise(edges) for event in parser.feed(data[start:end])]

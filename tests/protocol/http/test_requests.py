@@ -1,4 +1,4 @@
-"""What is sent, byte for byte."""
+"""Requests, byte for byte."""
 
 import io
 import json
@@ -23,7 +23,7 @@ SLUGS = st.text(st.characters(exclude_characters="/"), min_size=1).filter(
 
 
 def body(request: requests.Request) -> Any:
-    """The JSON of a request."""
+    """Return the JSON of a request."""
     return json.loads(request.body)
 
 
@@ -108,14 +108,14 @@ def test_slugs(model: str, path: str) -> None:
         7,
     ],
 )
-def test_what_is_no_slug(model: Any) -> None:
-    """Refused before anything is sent, with an example of how it should be."""
+def test_invalid_slugs(model: Any) -> None:
+    """They are refused before anything is sent, with an example."""
     with pytest.raises(InvalidInputError, match="owner/model"):
         requests.model_path(model)
 
 
 def test_a_run_is_json_without_files() -> None:
-    """With the two parameters that belong to every run, spelt as the service spells them."""
+    """It has the two parameters of every run, in the service's spelling."""
     request = run({"prompt": "x", "urls": ["https://a", "https://b"], "n": 2}, "https://back", "716")
     assert request.path == "Run/a/b"
     assert request.parts is None
@@ -183,7 +183,7 @@ def test_files_make_it_multipart() -> None:
 
 
 def test_urls_beside_files() -> None:
-    """Files under the name, URLs under the name with Url, several with commas between."""
+    """Files under the name, URLs under the name with `Url`, several joined by commas."""
     data = File(b"1", "1.png")
     given = RunInput.parse({"image": ["https://a", data, "https://b"]})
     assert given.values == {"imageUrl": "https://a,https://b"}
@@ -192,7 +192,7 @@ def test_urls_beside_files() -> None:
 
 @pytest.mark.parametrize("given", [{"a": [Path("p"), "u"], "aUrl": "v"}, {"aUrl": "v", "a": [Path("p"), "u"]}])
 def test_urls_given_twice(given: dict[str, object]) -> None:
-    """Neither of them is dropped silently."""
+    """They are refused, so that none is dropped silently."""
     with pytest.raises(InvalidInputError, match="aUrl is given twice"):
         RunInput.parse(given)
 
@@ -214,15 +214,15 @@ def test_open_files_are_named_after_their_path(tmp_path: Path) -> None:
 
 
 def cyclic() -> list[object]:
-    """A list that holds itself."""
+    """Return a list that contains itself."""
     items: list[object] = []
     items.append(items)
     return items
 
 
 @pytest.mark.parametrize("given", [{"a": cyclic()}, {"a": [Path("p"), {"b": cyclic()}]}, {"a": {"b": cyclic()}}])
-def test_what_contains_itself(given: dict[str, object]) -> None:
-    """It is refused by name."""
+def test_cyclic_values(given: dict[str, object]) -> None:
+    """They are refused by name."""
     with pytest.raises(InvalidInputError, match=r"^a "):
         RunInput.parse(given)
 
@@ -239,18 +239,18 @@ def test_inputs_are_mappings_of_names(given: Any) -> None:
     [(b"x", True), (Path("p"), True), (io.BytesIO(), True), (Pipe(), False), (pieces(), False)],
     ids=["bytes", "path", "file", "pipe", "iterator"],
 )
-def test_what_can_be_sent_again(data: Any, replayable: bool) -> None:
-    """A pipe or an iterator is used up by the first attempt."""
+def test_which_runs_can_be_repeated(data: Any, replayable: bool) -> None:
+    """A pipe or an iterator is consumed by the first attempt."""
     assert run({"a": File(data, "n")}).is_replayable is replayable
 
 
 def test_a_run_of_json_can_be_sent_again() -> None:
-    """There is nothing to use up."""
+    """Nothing is consumed."""
     assert run({}).is_replayable
 
 
 def test_the_calls_about_tasks() -> None:
-    """Each with the key that the service wants."""
+    """Each has the field that the service expects."""
     assert body(requests.task_detail("1", "t")) == {"tasktoken": "t"}
     assert body(requests.task_detail("1", None)) == {"taskid": "1"}
     assert body(requests.task_cancel("1")) == {"taskid": "1"}
@@ -263,11 +263,11 @@ def test_the_calls_about_tasks() -> None:
 
 
 def test_endpoints_hide_what_follows_run() -> None:
-    """They go to the log."""
+    """They are logged without the model."""
     assert run({}).endpoint == "Run"
     assert requests.task_detail("1", None).endpoint == "Task/Detail"
 
 
 def test_a_request_does_not_show_its_body() -> None:
-    """It holds tokens."""
+    """It contains tokens."""
     assert "t0ken" not in repr(requests.task_detail(None, "t0ken"))

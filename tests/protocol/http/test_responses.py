@@ -46,7 +46,7 @@ def error_of(body: object, status: int = 200, headers: dict[str, str] | None = N
 
 
 def refusal(code: object, message: str) -> dict[str, Any]:
-    """An answer as the service refuses."""
+    """Return a response of the service that refuses."""
     return {"result": False, "errors": [{"code": code, "message": message}]}
 
 
@@ -112,7 +112,7 @@ def test_valid_responses(answer: dict[str, Any]) -> None:
 )
 @pytest.mark.parametrize("written", [int, str])
 def test_errors(code: int, message: str, status: int, kind: type[APIError], written: Any) -> None:
-    """Every code and text that was seen; codes may be digit strings."""
+    """All known codes and texts. Codes may be text."""
     error = error_of(refusal(written(code), message), status)
     assert type(error) is kind
     assert isinstance(error, APIError)
@@ -123,7 +123,7 @@ def test_errors(code: int, message: str, status: int, kind: type[APIError], writ
     "message, limit", [("Sorry, you can run up to 3 tasks at a time", 3), ("up to 1 task", 1), ("Too many", None)]
 )
 def test_too_many_tasks(message: str, limit: int | None) -> None:
-    """The limit is read out of the text."""
+    """The limit is parsed from the text."""
     error = error_of(refusal(96, message))
     assert isinstance(error, ConcurrencyLimitError)
     assert error.limit == limit
@@ -151,7 +151,7 @@ def test_too_many_tasks(message: str, limit: int | None) -> None:
     ],
 )
 def test_errors_of_other_shapes(answer: dict[str, Any], message: str, code: int | None) -> None:
-    """Bare strings, single ones, none at all."""
+    """Plain strings, single objects, or none."""
     error = error_of(answer)
     assert isinstance(error, APIError)
     assert message in error.message
@@ -159,7 +159,7 @@ def test_errors_of_other_shapes(answer: dict[str, Any], message: str, code: int 
 
 
 def test_all_errors_are_reported() -> None:
-    """The first one decides, the others are kept."""
+    """The first one decides the class, and the others are kept."""
     error = error_of({"result": False, "errors": [{"code": 1, "message": "a"}, "b"]})
     assert isinstance(error, NotFoundError)
     assert error.errors == ("a", "b")
@@ -183,8 +183,8 @@ def test_warnings_beside_a_result_are_no_error() -> None:
         (b"x" * 5000, "x" * 120 + "'"),
     ],
 )
-def test_what_is_no_answer(body: bytes, words: str) -> None:
-    """It is no answer of the service, and is shown only as far as it holds no token."""
+def test_invalid_responses(body: bytes, words: str) -> None:
+    """They are errors, and are shown without tokens."""
     error = error_of(body, 502)
     assert isinstance(error, DecodingError)
     assert error.http_status == 502
@@ -242,7 +242,7 @@ def test_too_many_tasks_as_429(code: object) -> None:
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
-    """Seconds, a date, or nonsense; never less than none."""
+    """Seconds, a date, or an invalid value, and never negative."""
     assert parse_retry_after(header, NOW) == seconds
 
 

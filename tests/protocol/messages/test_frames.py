@@ -50,7 +50,7 @@ def output(payload: Any, kind: str = "task_output") -> Any:
 
 
 def test_a_registration() -> None:
-    """As the service wants it."""
+    """It has the format of the service."""
     assert json.loads(registration("t")) == {"type": "task_info", "tasktoken": "t"}
 
 
@@ -64,7 +64,7 @@ def test_a_registration() -> None:
     ],
 )
 def test_frames(frame: dict[str, Any], parsed: tuple[str, str, str]) -> None:
-    """With a token or without, the id as text or number."""
+    """With or without a token, the id as text or as a number."""
     message = parse_frame(json.dumps(frame).encode())
     assert message is not None
     assert (message.type, message.task_id, message.token) == parsed
@@ -74,8 +74,8 @@ def test_frames(frame: dict[str, Any], parsed: tuple[str, str, str]) -> None:
 @pytest.mark.parametrize(
     "frame", [b"", b"[]", b"1", b"{}", b'{"type":1}', b'{"type":null}', b"{", b"token|\x00\xff\x01"]
 )
-def test_what_is_no_frame(frame: bytes) -> None:
-    """It is nothing, not an error."""
+def test_invalid_frames(frame: bytes) -> None:
+    """They give None, not an error."""
     assert parse_frame(frame) is None
 
 
@@ -98,7 +98,7 @@ def test_any_payload_is_parsed(kind: str, payload: Any) -> None:
 
 @pytest.mark.parametrize("payload", [PROGRESS, json.dumps(PROGRESS)], ids=["object", "text"])
 def test_progress(payload: object) -> None:
-    """All of it, also as JSON text."""
+    """All fields, also as JSON text."""
     parsed = output(payload)
     assert isinstance(parsed, Progress)
     assert (parsed.fraction, parsed.step, parsed.total) == (0.6, 6, 10)
@@ -138,7 +138,7 @@ def test_messages_without_contents(payload: object) -> None:
 
 @pytest.mark.parametrize("payload", [{"height": "3 m"}, [1], 5, True], ids=str)
 def test_unknown_contents_are_kept(payload: object) -> None:
-    """With the whole message."""
+    """The event has the whole message."""
     parsed = output(payload)
     assert isinstance(parsed, UnknownEvent)
     assert parsed.raw["message"] == payload
@@ -147,21 +147,21 @@ def test_unknown_contents_are_kept(payload: object) -> None:
 
 @pytest.mark.parametrize("kind, stream", [("task_output", "stdout"), ("task_error", "stderr")])
 def test_lines(kind: str, stream: str) -> None:
-    """Plain text is a line of the log."""
+    """Plain text is a log line."""
     parsed = output("loading {weights}", kind)
     assert isinstance(parsed, LogLine)
     assert (parsed.text, parsed.stream) == ("loading {weights}", stream)
 
 
 def test_text_goes_before_progress() -> None:
-    """LLMs write both into one message."""
+    """LLMs put both into one message."""
     parsed = output({**PROGRESS, "answer": ["Hi"], "thinking": []})
     assert isinstance(parsed, TextSnapshot)
     assert parsed.answer == "Hi"
 
 
 def test_lines_that_look_like_lists() -> None:
-    """A program may well print one; a list that is no text is something new."""
+    """A program may print a list as text. A real list is an unknown content."""
     parsed = output("[1, 2, 3]")
     assert isinstance(parsed, LogLine)
     assert parsed.text == "[1, 2, 3]"
@@ -169,7 +169,7 @@ def test_lines_that_look_like_lists() -> None:
 
 
 def test_costs() -> None:
-    """They stand at the top of the message."""
+    """They are at the top level of the message."""
     parsed = parse_cost({"type": "task_cost", "turnCost": 0.1, "cumulativeCost": "0.3"}, "task_start")
     assert parsed == CostUpdate(Decimal("0.1"), Decimal("0.3"), status="task_start", raw=parsed.raw)
     assert (parsed.turn, parsed.total) == (Decimal("0.1"), Decimal("0.3"))
@@ -177,5 +177,5 @@ def test_costs() -> None:
 
 
 def test_a_message_shows_no_token() -> None:
-    """It may be logged."""
+    """Its repr may be logged."""
     assert "s3cret" not in repr(parse_frame(b'{"type":"task_end","tasktoken":"s3cret"}'))

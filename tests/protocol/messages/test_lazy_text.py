@@ -1,4 +1,4 @@
-"""Which frames may wait undecoded: those that surely hold an LLM's text so far, and no others."""
+"""Which frames stay undecoded: those that certainly contain an LLM's text so far."""
 
 import json
 from typing import Any
@@ -68,7 +68,7 @@ def test_other_types() -> None:
 
 @given(st.dictionaries(NAMES, ANYTHING, max_size=5), st.booleans())
 def test_nothing_else_is_taken_for_text(frame: dict[str, Any], ascii_only: bool) -> None:
-    """A lazy message has a text key in its place."""
+    """A lazy message has a text key at the expected place."""
     if parse_text_head(json.dumps(frame, ensure_ascii=ascii_only).encode(errors="replace")) is not None:
         message = frame["message"]
         assert frame["type"] == "task_output"

@@ -86,7 +86,7 @@ def test_removed_text_does_not_return() -> None:
 
 @given(WHOLE)
 def test_no_character_is_split(text: str) -> None:
-    """Snapshots that are cut within a character, as bytes or as UTF-16, cause no reset and no half characters."""
+    """Snapshots cut within a character, as bytes or as UTF-16, cause no reset and no half characters."""
     data, units = text.encode(), text.encode("utf-16-le")
     by_bytes = [TextSnapshot("", data[:end].decode(errors="replace")) for end in range(len(data) + 1)]
     by_units = [
@@ -108,7 +108,7 @@ def test_halves_of_characters_in_the_middle(pieces: list[str]) -> None:
 
 
 def test_whole() -> None:
-    """Two halves are one character, one half is none."""
+    """Join surrogate pairs, and drop unpaired ones."""
     assert join_surrogates("a\ud83d\ude00b\ude00c\ud83d") == "a😀b\ufffdc\ufffd"
 
 
@@ -164,7 +164,7 @@ def test_places_of_a_wrapped_answer() -> None:
 
 
 def test_places_of_older_models() -> None:
-    """One for each kind."""
+    """One place for each kind."""
     assert [change.index for change in TextAccumulator().update(TextSnapshot("hm", "a"))] == [0, 1]
 
 

@@ -15,7 +15,7 @@ ANYTHING = st.recursive(
 
 
 def snapshot(**content: Any) -> TextSnapshot:
-    """The snapshot in a content that has one."""
+    """Return the snapshot of a content that has one."""
     parsed = TextSnapshot.from_wire(content)
     assert parsed is not None
     return parsed
@@ -40,7 +40,7 @@ def snapshot(**content: Any) -> TextSnapshot:
     ],
 )
 def test_three_generations(content: dict[str, Any], thinking: str, answer: str) -> None:
-    """Segments go before lists, lists before raw text."""
+    """Segments take precedence over lists, and lists over raw text."""
     parsed = snapshot(**content)
     assert (parsed.thinking, parsed.answer) == (thinking, answer)
 
@@ -53,8 +53,8 @@ def test_the_end_of_a_text() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["segments", "thinking", "answer", "raw", "finishreason", "usage"]), ANYTHING))
-def test_no_content_is_too_strange(content: dict[str, Any]) -> None:
-    """Any object is a snapshot or none."""
+def test_any_content_is_accepted(content: dict[str, Any]) -> None:
+    """Any object gives a snapshot, or None."""
     parsed = TextSnapshot.from_wire(content)
     assert parsed is None or isinstance(parsed.answer + parsed.thinking, str)
 
@@ -102,7 +102,7 @@ def test_the_end_is_no_beginning_of_a_tag() -> None:
 
 
 def test_late_answers() -> None:
-    """While a model thinks, `raw` is no answer, if it has another place for one."""
+    """While a model thinks, `raw` is not the answer if the message has another field for it."""
     content: dict[str, Any] = {"raw": "hm", "thinking": [], "answer": []}
     assert TextSnapshot.from_wire({**content, "isThinking": True}) is None
     assert snapshot(**content, isThinking=False).answer == "hm"
@@ -122,6 +122,6 @@ def test_late_answers() -> None:
     ],
 )
 def test_whether_there_is_text(content: dict[str, Any], has_text: bool) -> None:
-    """An answer that is empty is another thing than none, for which the task's log is the fallback."""
+    """An empty answer differs from none, for which the log is the fallback."""
     assert snapshot(**content).has_text == has_text
     assert not TextSnapshot("", "").has_text

@@ -23,7 +23,7 @@ JPEG = File(b"jpeg", "a.jpg")
 
 
 def item(kind: str, name: str = "x", **more: Any) -> Item:
-    """A parameter in the service's words."""
+    """A parameter in the service's format."""
     return {"id": name, "type": kind, **more}
 
 
@@ -92,7 +92,7 @@ def sent(given: Item) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_where_files_and_urls_go(given: Item, expected: Item) -> None:
-    """Files under their own name, URLs beside them, the unused one empty; combined ones together, in their order."""
+    """Files under their own name, URLs in the field beside it, combined parameters in order."""
     found = sent(given)
     assert found == {name: found[name] for name in found} | expected
     assert sorted(found) == sorted(expected)
@@ -113,7 +113,7 @@ def test_long_texts_take_no_time(piece: str) -> None:
 
 
 def test_what_cannot_be_sent_is_refused() -> None:
-    """The usual errors of inputs stand."""
+    """The usual errors of inputs are raised."""
     with pytest.raises(InvalidInputError, match="prompt is a object"):
         route_files({"prompt": object()}, PARAMETERS)
     with pytest.raises(InvalidInputError, match="input is a str"):

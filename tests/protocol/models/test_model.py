@@ -87,7 +87,7 @@ def test_a_model_without_fields(odd: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("seconds", ["", "0", "1e30", "-1e30", None])
 def test_a_model_that_never_ran(seconds: str | None) -> None:
-    """Without a time, or with an impossible one."""
+    """Without a time, or with an invalid one."""
     assert parse_model_stats({"lastruntime": seconds}) == ModelStats(0, 0, 0, None)
 
 

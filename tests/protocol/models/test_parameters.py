@@ -17,7 +17,7 @@ Item = dict[str, Any]
 
 
 def item(kind: str, name: str = "x", **more: Any) -> Item:
-    """A parameter in the service's words."""
+    """A parameter in the service's format."""
     return {"id": name, "type": kind, **more}
 
 
@@ -26,8 +26,8 @@ def parameter(kind: str, name: str = "x", **more: Any) -> Parameter:
     return parse_parameter(item(kind, name, **more))
 
 
-def test_two_vocabularies_say_the_same() -> None:
-    """Numbers as text, options as texts and values, bounds by other names: one record."""
+def test_two_vocabularies_give_one_record() -> None:
+    """Numbers as text, options as texts and values, and bounds under other names."""
     older = item("Range", defaultvalue="5", minvalue="1", maxvalue="9", incrementby="2", required="true")
     newer = item("range", default=5, min=1, max=9, step=2, required=True)
     for one in map(parse_parameter, (older, newer)):
@@ -54,7 +54,7 @@ def test_two_vocabularies_say_the_same() -> None:
     ],
 )
 def test_options(options: Any, expected: list[tuple[str, str]]) -> None:
-    """Mappings of either kind, bare values, JSON text, and the empty ones of old models."""
+    """Mappings of either kind, plain values, JSON text, and the empty ones of old models."""
     assert [(one.value, one.label) for one in parameter("select", options=options).options] == expected
 
 
@@ -91,5 +91,5 @@ def test_any_schema_is_read(odd: Any) -> None:
 
 
 def test_bounds_are_exact() -> None:
-    """Bounds and steps are decimal numbers, as they are written."""
+    """Bounds and steps are decimal numbers without rounding."""
     assert parameter("float", step="0.1").step == Decimal("0.1")

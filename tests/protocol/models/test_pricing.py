@@ -37,7 +37,7 @@ def item(name: str, kind: str = "text", **more: Any) -> Item:
 
 
 def cost(priced: Model, given: Item, count: int = 1) -> tuple[str, bool]:
-    """The total and whether it is exact."""
+    """Return the total and whether it is exact."""
     found = estimate(priced, given, count)
     return f"{found.total:f}", found.exact
 
@@ -121,7 +121,7 @@ PIXELS = rule(0.05, "cp-pixel", priceExtra=0.03, priceInput=0.01)
     ],
 )
 def test_pixels(given: Item, total: str, exact: bool) -> None:
-    """Tiers of 1,048,576 pixels: the first at the price, others at the extra; input images in every tier."""
+    """Tiers of 1,048,576 pixels: the first at the price, others at the extra price. Input images count in each."""
     parameters = [item("inputImage", "multifileinput"), item("inputVideo", "fileinput"), item("prompt")]
     assert cost(model(PIXELS, parameters=parameters), given | {"prompt": "x"}) == (total, exact)
     assert cost(model(rule(0.05, "cp-pixel")), {"width": 4096, "height": 4096}) == ("0.05", True)
@@ -156,7 +156,7 @@ def test_the_rule_that_applies(given: Item, total: str) -> None:
 )
 @pytest.mark.parametrize("given", [{}, {"resolution": "2K"}, {"resolution": ["4K", "2K"]}])
 def test_unreadable_conditions(odd: Any, given: Item) -> None:
-    """Such a rule never holds."""
+    """The rule never applies."""
     assert cost(model({**rule("0.01"), "inputs": odd}, rule("0.50")), given) == ("0.50", True)
     assert cost(model({**rule("0.01"), "inputs": odd}, rule("0.50", inputs={"resolution": "8K"})), given)[1] is False
 
@@ -205,7 +205,7 @@ def test_values_of_any_size(name: str) -> None:
 
 @pytest.mark.parametrize("count", [-1, 1.5, "3", True, None])
 def test_numbers_of_runs(count: Any) -> None:
-    """0 or more, and whole."""
+    """An integer of at least 0."""
     with pytest.raises(InvalidInputError, match="give 0 or more runs"):
         estimate(model(rule(1)), {}, count)
     with pytest.raises(InvalidInputError, match="give 0 or more runs"):
@@ -274,7 +274,7 @@ def test_long_computing_times_take_no_time(piece: str) -> None:
 
 
 def test_seconds_of_a_rule() -> None:
-    """The rule's own price, times the average seconds, which are the average cost by the model's own rate."""
+    """The rule's price times the average seconds, which follow from the average cost and the model's rate."""
     known = model(rule(0.05, "cps"), cps="0.01", approximatelycost="0.2")
     assert cost(known, {}) == ("1.0", False)
     assert cost(model(rule(0.05, "cps"), computingtime="4 seconds"), {}) == ("0.20", False)
@@ -282,7 +282,7 @@ def test_seconds_of_a_rule() -> None:
 
 
 def test_unknown_extras() -> None:
-    """A rule that has extras with another method than pixels is no exact price."""
+    """A rule with extras and another method than pixels has no exact price."""
     assert cost(model(rule(0.02, "cpr", priceExtra=0.01)), {}) == ("0.02", False)
     assert cost(model(rule(0.02, "cpr", priceInput="0.01")), {}) == ("0.02", False)
     assert cost(model(rule(0.02, "cpr", priceExtra=0)), {}) == ("0.02", True)
@@ -301,7 +301,7 @@ SIDES = st.integers(1, 5000)
 
 
 def oracle(rules: list[Item], given: Item, images: int) -> tuple[Fraction, bool] | None:
-    """The price of the most particular row that holds, the dearest of several, by counting tiers one by one."""
+    """Return the price of the most specific row that applies, the most expensive of several, by counting tiers."""
     said = {**given, "inputImage": f"QUANTITY:{images}"}
     holding: dict[int, list[tuple[Fraction, bool]]] = {}
     for row in rules:
@@ -353,7 +353,7 @@ ROWS = st.fixed_dictionaries(
 @given(st.data(), st.lists(ROWS, min_size=1, max_size=6), SIDES, SIDES, st.integers(0, 3), st.integers(1, 9))
 @settings(max_examples=300, deadline=None)
 def test_any_table(data: st.DataObject, rules: list[Item], width: int, height: int, images: int, count: int) -> None:
-    """Totals are the oracle's to the last digit."""
+    """Totals equal the second implementation's to the last digit."""
     for row in rules:
         if row["priceMethod"] == "cp-pixel":
             row |= {"priceExtra": data.draw(PRICES.map(str)), "priceInput": data.draw(st.sampled_from(["0", "0.0137"]))}
@@ -372,7 +372,7 @@ def test_any_table(data: st.DataObject, rules: list[Item], width: int, height: i
 
 
 def test_every_documented_method_has_a_unit() -> None:
-    """The methods that the service's page on prices names."""
+    """Every method of the service's page on prices."""
     documented = "cpr cps cpo cpt cp-pixel cp-audiosecondslength cp-promptlength cp-outputVideoLength cp-realtimeturn"
     assert UNITS["cpr"] == "run"
     assert set(UNITS) == {*documented.split(), "cp-readoutput"}

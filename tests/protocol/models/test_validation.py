@@ -28,7 +28,7 @@ SECRET = "SECRETACCESSKEY1234"
 
 
 class Level(IntEnum):
-    """A number of a class of its own."""
+    """A number of a custom class."""
 
     HIGH = 3
 
@@ -50,7 +50,7 @@ class Array:
 
 
 def item(kind: str, name: str = "x", **more: Any) -> Item:
-    """A parameter in the service's words."""
+    """A parameter in the service's format."""
     return {"id": name, "type": kind, **more}
 
 
@@ -190,7 +190,7 @@ def test_invalid_values(kind: str, value: object, more: Item, shown: str, allowe
 
 
 def test_numbers_of_thousands_of_digits() -> None:
-    """Python does not write them, so nothing can send them; as text they may be as long as they like."""
+    """Python cannot write them, so they cannot be sent. As text they are valid."""
     assert [one.given for one in problems("number", 10**5000)] == ["a number of over 4300 digits"]
     [problem] = problems("text", 10**5000)
     assert problem.given == "what cannot be sent: x is a number of over 4300 digits, which cannot be sent"
@@ -250,7 +250,7 @@ def test_unknown_names() -> None:
 
 
 def test_options_that_were_probably_meant() -> None:
-    """Nearly the value, or its label."""
+    """The problem suggests a similar value, or the one with that label."""
     options = [{"text": "Wide screen", "value": "16:9"}, {"text": "High", "value": "portrait"}]
     assert [one.suggestion for one in problems("select", "Portrait", options=options)] == ["portrait"]
     assert [one.suggestion for one in problems("select", "Wide screen", options=options)] == ["16:9"]
@@ -282,14 +282,14 @@ def test_unsendable_values_are_reported_with_all_problems() -> None:
 
 
 def test_files_and_urls_count_together() -> None:
-    """Under their own name and under that of their URLs."""
+    """Under their own name and under the name of their URLs."""
     several = model(item("multifileinput", maxinputlenght=2))
     given = {"x": [JPEG], "xUrl": "https://a.test/1.png,https://a.test/2.png"}
     assert [one.given for one in validate(several, given)] == ["3 files"]
 
 
 def test_a_model_without_parameters() -> None:
-    """A summary has no parameters: then nothing can be wrong, but an input is still a mapping."""
+    """A summary has no parameters, so nothing is checked, but an input must be a mapping."""
     assert validate(model(), {"anything": object()}) == []
     with pytest.raises(InvalidInputError, match="input is a list"):
         validate(model(item("text")), ["x"])  # type: ignore[arg-type]
@@ -322,7 +322,7 @@ def test_the_error_lists_every_problem() -> None:
     ],
 )
 def test_no_problem_shows_a_secret(given: Item) -> None:
-    """Addresses of files hold their access keys: none is in any part of the error, nor what a cut leaves of one."""
+    """URLs of files contain access keys. No part of the error shows one, even shortened."""
     kinds = {"prompt": "textarea", "n": "number", "image": "fileinput", "inputVideo": "fileinput"}
     known = model(*(item(kind, name) for name, kind in kinds.items()))
     error = invalid_input_error(known, validate(known, given))
@@ -361,7 +361,7 @@ MESSAGES = [{"role": "user", "content": "hi"}]
     ],
 )
 def test_turns(turn: Item, names: list[str]) -> None:
-    """A turn of an LLM with tools is a prompt, or messages, or the outputs of tools."""
+    """A turn of an LLM with tools is a prompt, messages, or outputs of tools."""
     assert [one.name for one in validate(LLM, turn)] == names
 
 

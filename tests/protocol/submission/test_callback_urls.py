@@ -53,8 +53,8 @@ def test_anything_else_is_forged(path: str) -> None:
     assert verdict([SECRET], path, NOW) == "forged"
 
 
-def test_where_it_is_put() -> None:
-    """Below the base, before its query; the id that reconciles runs does not disturb it."""
+def test_where_the_segment_is_added() -> None:
+    """Below the base URL, before its query. The intent id does not affect it."""
     assert address("https://my.app/wiro/", "x.y") == "https://my.app/wiro/x.y"
     assert address("https://my.app", "x.y") == "https://my.app/x.y"
     url = with_intent(address("http://my.app:8000/hooks?tenant=7", "x.y"), "1234")
@@ -63,14 +63,14 @@ def test_where_it_is_put() -> None:
 
 
 @pytest.mark.parametrize("base", ["", "my.app/wiro", "ftp://my.app", "https://", "https://[", "https://my.app/#x"])
-def test_a_base_that_is_none(base: str) -> None:
-    """The service could not call it."""
+def test_invalid_bases(base: str) -> None:
+    """The service could not call them."""
     with pytest.raises(ConfigurationError, match="base is no address"):
         address(base, "x")
 
 
 def test_a_base_is_not_shown() -> None:
-    """It may hold a secret."""
+    """It may contain a secret."""
     for base in ("ftp://me:pa55word@x/SECRET", "my.app/wiro?key=SECRET", "https://x/#SECRET"):
         with pytest.raises(ConfigurationError) as caught:
             address(base, "x")

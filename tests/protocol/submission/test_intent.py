@@ -1,4 +1,4 @@
-"""Whether a task is the one that was meant."""
+"""Whether a listed task belongs to a run."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,7 +26,7 @@ def intent(given: dict[str, Any], callback_url: str | None = None, model: str = 
 
 
 def echo(parameters: Any, callback_url: str | None = None, owner: str = "a") -> TaskInfo:
-    """A task as the service lists it."""
+    """Return a task as the service lists it."""
     record = {"modelslugowner": owner, "modelslugproject": "b", "parameters": parameters, "callbackurl": callback_url}
     return parse_task({key: value for key, value in record.items() if value is not None})
 
@@ -58,12 +58,12 @@ def test_values_echoed_as_text(given: dict[str, Any]) -> None:
     ],
 )
 def test_runs(given: dict[str, Any], echoed: dict[str, Any], same: bool) -> None:
-    """Which echoes are of which runs."""
+    """Which listed tasks belong to which runs."""
     assert intent(given).matches(echo(echoed)) is same
 
 
 def test_models() -> None:
-    """The service may write their names in other cases."""
+    """The service may write their names in another case."""
     assert intent({}, model="A/B").matches(echo({}))
     assert not intent({}).matches(echo({}, owner="c"))
 
@@ -103,7 +103,7 @@ def test_a_project_decides(ours: Any, listed: str, same: bool) -> None:
 
 @pytest.mark.parametrize("url", ["", "my.app/SECRET", "ftp://my.app/SECRET", "https://", "https://[/SECRET", 7])
 def test_urls_that_cannot_be_called(url: Any) -> None:
-    """Refused before a run is billed, because its callback could reach nobody."""
+    """They are refused before a run is billed, because the callback could not be delivered."""
     with pytest.raises(InvalidInputError, match=r"callback_url is not a URL .* https://") as caught:
         with_intent(url, "1")
     assert "SECRET" not in str(caught.value)

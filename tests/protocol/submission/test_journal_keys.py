@@ -45,7 +45,7 @@ def test_big_integers_and_lone_surrogates() -> None:
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
-def test_equals_are_numbered(one: int, other: int) -> None:
-    """The first of equals has the plain digest, the others a number behind it."""
+def test_equal_requests_are_numbered(one: int, other: int) -> None:
+    """The first has the plain digest, the others a number after it."""
     assert (nth("ab", one) == nth("ab", other)) == (one == other)
     assert nth("ab", 1) == "ab"

@@ -82,7 +82,7 @@ class Scenario:
     ],
 )
 def test_what_is_allowed(most: int | None, steps: list[str], level: float, has_room: bool) -> None:
-    """The level, and whether one more may be sent."""
+    """The level, and whether one more run may be sent."""
     window = Scenario(most).play(*steps)
     assert (window.level, window.has_room) == (level, has_room)
 

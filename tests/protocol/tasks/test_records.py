@@ -39,7 +39,7 @@ OUTPUT_KEYS = ["url", "name", "contenttype", "size", "content"]
 
 
 def test_a_task() -> None:
-    """All that was seen of one, read."""
+    """All known fields are parsed."""
     task = parse_task(RECORD)
     assert (task.id, task.token, task.model) == ("2221", "eDcCm5yy", "bytedance/seedream-v4-5")
     assert (task.status, task.exit_code, task.is_over, task.succeeded) == ("task_postprocess_end", 0, True, True)
@@ -132,7 +132,7 @@ def test_the_other_name_of_the_id() -> None:
     ],
 )
 def test_only_two_states_are_an_end(status: str, pexit: str, over: bool, succeeded: bool) -> None:
-    """And only one of them, with exit code 0, is success."""
+    """Only one of them, with exit code 0, is a success."""
     task = parse_task({"status": status, "pexit": pexit})
     assert (task.is_over, task.succeeded) == (over, succeeded)
 
@@ -154,20 +154,20 @@ def test_content(content: Any, parsed: dict[str, Any]) -> None:
 
 
 @given(st.dictionaries(st.sampled_from([*RECORD, "taskid"]) | st.text(), ANYTHING, max_size=6))
-def test_no_record_is_too_strange(record: dict[str, Any]) -> None:
-    """Any object is a task, and stays reachable."""
+def test_any_record_is_parsed(record: dict[str, Any]) -> None:
+    """Any object gives a task, with the object in `raw`."""
     assert parse_task(record).raw is record
 
 
 @given(st.dictionaries(st.sampled_from(OUTPUT_KEYS) | st.text(), ANYTHING, max_size=6))
-def test_no_output_is_too_strange(entry: dict[str, Any]) -> None:
-    """Any object is an output, and stays reachable."""
+def test_any_output_is_parsed(entry: dict[str, Any]) -> None:
+    """Any object gives an output, with the object in `raw`."""
     assert parse_task_output(entry).raw is entry
 
 
 @pytest.mark.parametrize("seconds", ["1e300", "-1e300", "99999999999999", -(10**18)])
 def test_times_beyond_the_calendar(seconds: Any) -> None:
-    """They are no times."""
+    """They are None."""
     assert parse_task({"starttime": seconds}).started_at is None
 
 
@@ -195,7 +195,7 @@ def test_a_task_can_be_copied_and_pickled() -> None:
     ],
 )
 def test_what_was_submitted(answer: dict[str, Any], parsed: tuple[str, str | None]) -> None:
-    """The ids of a new task; one of them is enough."""
+    """The ids of a new task. One of them is enough."""
     submitted = Submitted.from_wire(answer)
     assert submitted is not None
     assert (submitted.task_id, submitted.token) == parsed
@@ -209,7 +209,7 @@ def test_a_response_without_ids(answer: dict[str, Any]) -> None:
 
 
 def test_lists_of_tasks() -> None:
-    """Absent, empty, and with things in it that are no tasks."""
+    """Absent, empty, or with invalid entries."""
     assert tasks_of({}) == tasks_of({"tasklist": None}) == tasks_of({"tasklist": []}) == []
     assert [task.id for task in tasks_of({"tasklist": [{"id": "1"}, None, {"id": "2"}]})] == ["1", "2"]
 

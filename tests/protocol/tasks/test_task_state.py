@@ -1,4 +1,4 @@
-"""Messages and snapshots, in any order, become events that only go forward."""
+"""Messages and snapshots, in any order, become events that only advance."""
 
 from decimal import Decimal
 from itertools import pairwise
@@ -89,14 +89,14 @@ def test_messages_never_end_it(news: list[Message]) -> None:
 @given(st.lists(MESSAGES))
 def test_recording_keeps_up_with_messages(news: list[Message]) -> None:
     """A state that only records messages has an equal status and end report."""
-    heard, noted = TaskState(), TaskState()
+    applied, recorded = TaskState(), TaskState()
     for item in news:
-        heard.apply_message(item)
-        noted.apply_status(item)
-    assert (heard.status, heard.reported_over, heard.has_started) == (
-        noted.status,
-        noted.reported_over,
-        noted.has_started,
+        applied.apply_message(item)
+        recorded.apply_status(item)
+    assert (applied.status, applied.reported_over, applied.has_started) == (
+        recorded.status,
+        recorded.reported_over,
+        recorded.has_started,
     )
 
 
@@ -159,14 +159,14 @@ def test_an_outdated_snapshot() -> None:
 
 
 def test_a_stored_error_is_not_an_end() -> None:
-    """It waits to be queued again."""
+    """The task waits to be queued again."""
     state = TaskState()
     assert state.apply_info(task("task_error", "1")) == []
     assert not state.reported_over
 
 
 def test_costs() -> None:
-    """A message of their own kind."""
+    """A message type of their own."""
     (event,) = TaskState().apply_message(message("task_cost", turnCost="1", cumulativeCost="2"))
     assert isinstance(event, CostUpdate)
     assert (event.turn, event.total) == (Decimal(1), Decimal(2))
@@ -205,7 +205,7 @@ def test_text_from_messages_and_snapshots() -> None:
 
 
 def test_what_a_late_listener_receives() -> None:
-    """The status, and all the text there is."""
+    """The status, and all text so far."""
     state = TaskState()
     assert state.snapshot_events() == []
     state.apply_message(message("task_output", {"answer": ["Hi"], "thinking": ["hm"]}))

@@ -1,4 +1,4 @@
-"""JSON in and out."""
+"""Encoding and decoding JSON."""
 
 import json
 import math
@@ -21,7 +21,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(s
 
 
 class Scalar:
-    """A number as array libraries have them."""
+    """A number of an array library."""
 
     shape = ()
 
@@ -33,7 +33,7 @@ class Scalar:
 
 
 class Text(str):
-    """Text of a class of its own."""
+    """Text of a custom class."""
 
     __slots__ = ()
 
@@ -42,7 +42,7 @@ class Text(str):
 
 
 class Seconds(float):
-    """A number of a class of its own."""
+    """A number of a custom class."""
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate pairs too
@@ -77,8 +77,8 @@ def test_decoding_raises_nothing_but_value_errors(data: bytes | str) -> None:
     assert decode_or_none(data) == value or value != value
 
 
-def test_what_is_not_quite_json_is_read() -> None:
-    """NaN and lone surrogates occur in the wild."""
+def test_nearly_valid_json_is_read() -> None:
+    """NaN and lone surrogates occur in practice."""
     assert math.isnan(decode(b"[NaN]")[0])  # type: ignore[index, arg-type]
     assert decode(b'"\\ud83d"') == "\ud83d"
 
@@ -128,12 +128,12 @@ def test_subclasses_and_decimals_become_builtins(value: object, plain: object) -
     ],
 )
 def test_invalid_json_that_occurs_is_read(data: bytes | str, value: object) -> None:
-    """A broken byte costs one character, a byte order mark nothing."""
+    """A broken byte costs one character. A byte order mark is ignored."""
     assert decode(data) == value
 
 
 def test_whole_numbers_of_any_length_are_read() -> None:
-    """One that Python does not read as a number stays text, and the rest of the answer is read."""
+    """A number too long for Python stays text, and the rest is read."""
     decoded = decode(b'{"result": true, "n": %s, "m": 7}' % (b"9" * 5000))
     assert decoded == {"result": True, "n": "9" * 5000, "m": 7}
     with pytest.raises(ValueError, match="Expecting"):

@@ -1,4 +1,4 @@
-"""Values as the service writes them."""
+"""Values in the service's notation."""
 
 import math
 from decimal import Decimal
@@ -42,7 +42,7 @@ def test_any_value_is_accepted(read: Any, value: Any) -> None:
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 def test_numbers_of_thousands_of_digits(read: Any) -> None:
-    """Nothing Python could write: as good as nothing."""
+    """They are None, because Python could not write them."""
     assert not read(10**5000)
 
 

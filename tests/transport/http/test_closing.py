@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 async def stuck_in_the_body(peer: Conversation) -> None:
-    """Sends half an answer."""
+    """Send half a response."""
     await peer.request()
     await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")
     await peer.gone()
 
 
 async def stuck_before_the_head(peer: Conversation) -> None:
-    """Sends nothing."""
+    """Send nothing."""
     await peer.request()
     await peer.gone()
 
@@ -53,7 +53,7 @@ async def upload(http: HttpTransport, url: str) -> None:
 
 
 async def call(http: HttpTransport, url: str) -> None:
-    """A plain call."""
+    """Make a plain call."""
     await http.post(url, {}, b"{}", None)
 
 

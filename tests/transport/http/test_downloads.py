@@ -18,7 +18,7 @@ STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nT
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk of a body of unknown length."""
+    """Return one chunk of a body of unknown length."""
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
@@ -181,7 +181,7 @@ async def test_events_that_break_off(http: HttpTransport, serve: Serve) -> None:
 
 
 async def test_events_that_are_left(http: HttpTransport, serve: Serve) -> None:
-    """Their connection is dropped."""
+    """Their connection is closed."""
 
     async def stream(peer: Conversation) -> None:
         await peer.request()

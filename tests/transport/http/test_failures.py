@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 async def refused(http: HttpTransport, url: str, timeout: float | None = 5.0) -> TransportError:
-    """The error of a call."""
+    """Return the error of a call."""
     with pytest.raises(TransportError) as caught:
         await http.post(url, {}, b"{}", timeout)
     return caught.value
@@ -73,7 +73,7 @@ async def test_a_host_that_is_silent(http: HttpTransport, deaf_port: int) -> Non
     assert (type(error), error.sent) == (ConnectionFailedError, False)
 
 
-async def test_no_tls_there(http: HttpTransport, serve: Serve) -> None:
+async def test_a_server_without_tls(http: HttpTransport, serve: Serve) -> None:
     """A handshake that fails carries no request."""
 
     async def plain(peer: Conversation) -> None:
@@ -295,8 +295,8 @@ async def test_a_cancelled_call(http: HttpTransport, serve: Serve) -> None:
         ("URL('wss://a.test/KEY')", "URL('wss://a.test/…')"),
     ],
 )
-def test_reasons_hide_what_urls_hold(text: str, shown: str) -> None:
-    """Paths hold access keys, proxies passwords; such an error is not a cause that a traceback may show either."""
+def test_reasons_hide_secrets_of_urls(text: str, shown: str) -> None:
+    """Paths contain access keys, proxies passwords. Such an error must not be a visible cause either."""
     error = OSError(text)
     assert reason(error) == (f"OSError: {shown}", error if text == shown else None)
 

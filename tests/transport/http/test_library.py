@@ -81,7 +81,7 @@ async def test_a_run_over_a_custom_transport(
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
 async def test_mock_transports(library: Any) -> None:
-    """A response that is whole from the start."""
+    """A response that is complete from the start."""
 
     def answer(request: Any) -> Any:
         assert isinstance(request, library.Request)
@@ -92,14 +92,16 @@ async def test_mock_transports(library: Any) -> None:
         await wiro.tasks.cancel("1")
 
 
-class AlmostOne:
-    """Has the method but no library."""
+class AlmostATransport:
+    """Has the method but does not derive from the base class."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return httpx.Response(200)
 
 
-@pytest.mark.parametrize("make", [AlmostOne, object, httpx.HTTPTransport, httpx.AsyncClient, lambda: "https://x"])
+@pytest.mark.parametrize(
+    "make", [AlmostATransport, object, httpx.HTTPTransport, httpx.AsyncClient, lambda: "https://x"]
+)
 async def test_invalid_transports(make: Callable[[], Any]) -> None:
     """They are refused at once, with the type and the remedy."""
     given = make()

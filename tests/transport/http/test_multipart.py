@@ -1,4 +1,4 @@
-"""Multipart bodies, read back by other people's parsers."""
+"""Multipart bodies, read back by other parsers."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ FILES = st.builds(File, st.binary(max_size=100), NAMES, st.none() | st.just("ima
 
 
 async def body_of(multipart: Multipart) -> bytes:
-    """All of it."""
+    """Return the whole body."""
     return b"".join([chunk async for chunk in multipart.chunks()])
 
 
 def by_python_multipart(multipart: Multipart, body: bytes) -> Parsed:
-    """As the servers of this language read it."""
+    """Parse a body as Python's web servers do."""
     parts: Parsed = []
 
     def on_field(field: Field) -> None:
@@ -59,7 +59,7 @@ def by_python_multipart(multipart: Multipart, body: bytes) -> Parsed:
 
 
 def by_email(multipart: Multipart, body: bytes) -> Parsed:
-    """As the standard library reads mail."""
+    """Parse a body with the standard library's mail parser."""
     head = f"Content-Type: {multipart.headers['Content-Type']}\r\n\r\n".encode()
     message = BytesParser(EmailMessage, policy=HTTP).parsebytes(head + body)
     parts: Parsed = []
@@ -74,7 +74,7 @@ def by_email(multipart: Multipart, body: bytes) -> Parsed:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(NAMES, TEXTS | FILES), min_size=1, max_size=5))
 async def test_parts_come_through(parts: list[tuple[str, str | File]]) -> None:
-    """Names, values and contents in any script, in their order; the length is exact."""
+    """Names, values and contents in any script, in order, with an exact length."""
     multipart = await Multipart.of(parts)
     body = await body_of(multipart)
     assert multipart.headers["Content-Length"] == str(len(body))
@@ -88,7 +88,7 @@ async def test_parts_come_through(parts: list[tuple[str, str | File]]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text("abcABC123 -_.", min_size=1), st.binary())
 async def test_another_reader_agrees(name: str, data: bytes) -> None:
-    """The standard library, for names that mail can hold."""
+    """The standard library agrees on names that mail can contain."""
     name = f"x{name.strip()}x"
     multipart = await Multipart.of([("a", "text"), (name, File(data, name, "image/png"))])
     text, file = by_email(multipart, await body_of(multipart))
@@ -105,7 +105,7 @@ async def test_another_reader_agrees(name: str, data: bytes) -> None:
     ],
 )
 async def test_names_cannot_break_out(name: str, sent: str) -> None:
-    """Quotes and line ends are escaped as browsers do, in names of parameters and of files."""
+    """Quotes and line ends are escaped as in browsers, in names of parameters and of files."""
     multipart = await Multipart.of([(name, "v"), ("f", File(b"x", name))])
     field, file = by_python_multipart(multipart, await body_of(multipart))
     assert (field[0], file[1]) == (sent, sent)
@@ -113,7 +113,7 @@ async def test_names_cannot_break_out(name: str, sent: str) -> None:
 
 @pytest.mark.parametrize("name", ["photo\ud800.png", "a\\b.png", ""])
 async def test_odd_file_names(name: str) -> None:
-    """Halves of characters, signs that servers disagree on, none at all: there is always a name."""
+    """Unpaired surrogates, unsafe characters and empty names all give a file name."""
     multipart = await Multipart.of([("a\udcff", "\ud83d"), ("f", File(b"x", name))])
     field, file = by_python_multipart(multipart, await body_of(multipart))
     assert field == ("a?", None, b"?")
@@ -142,13 +142,13 @@ async def test_media_types(name: str, given_type: str | None, media_type: str) -
 
 
 async def pieces() -> AsyncIterator[bytes]:
-    """Of unknown length, with an empty one."""
+    """An iterator of unknown length, with an empty piece."""
     for piece in (b"ab", b"", b"cd"):
         yield piece
 
 
 async def test_an_unknown_length() -> None:
-    """Then the body is sent in chunks, none of them empty: that would be its end."""
+    """The body is sent in chunks without empty ones, because an empty chunk would end it."""
     multipart = await Multipart.of([("f", File(pieces(), "f")), ("a", "1")])
     assert "Content-Length" not in multipart.headers
     chunks = [chunk async for chunk in multipart.chunks()]

@@ -26,7 +26,7 @@ async def echo(peer: Conversation) -> None:
 
 
 async def test_idle_connections_are_closed(tls: Tls, serve: Serve) -> None:
-    """By themselves, though no other request is made."""
+    """Without another request."""
     server = await serve(echo)
     http = HttpTransport(tls, Tuning(http_keep_alive=0.1))
     await asyncio.gather(*(http.post(server.url + "/", {}, b"{}", 5.0) for _ in range(3)))
@@ -39,7 +39,7 @@ async def test_idle_connections_are_closed(tls: Tls, serve: Serve) -> None:
 
 
 async def test_the_last_used_connection_is_taken(tls: Tls, serve: Serve) -> None:
-    """So the others can be closed."""
+    """So that the others become idle."""
     server = await serve(echo)
     http = HttpTransport(tls, Tuning(http_keep_alive=0.3))
     await asyncio.gather(*(http.post(server.url + "/", {}, b"{}", 5.0) for _ in range(2)))

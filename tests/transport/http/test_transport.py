@@ -63,10 +63,10 @@ async def test_first_calls_at_the_same_time(built_in: HttpTransport, serve: Serv
     assert len(server.conversations) == 5
 
 
-async def test_passwords_of_this_machine_stay_here(
+async def test_passwords_of_netrc_are_not_sent(
     http: HttpTransport, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A .netrc file is for other programs, and output files lie on strange hosts."""
+    """A .netrc file is for other programs, and output files are on unknown hosts."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password s3cret\n")
     netrc.chmod(0o600)
@@ -79,8 +79,8 @@ async def test_passwords_of_this_machine_stay_here(
     assert not any("authorization" in head.lower() for peer in server.conversations for head in peer.heads)
 
 
-async def test_redirects_are_answers(http: HttpTransport, serve: Serve) -> None:
-    """A key must not follow one to another host."""
+async def test_redirects_are_responses(http: HttpTransport, serve: Serve) -> None:
+    """A key must not follow a redirect to another host."""
 
     async def redirect(peer: Conversation) -> None:
         await peer.request()

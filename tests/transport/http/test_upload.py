@@ -19,7 +19,7 @@ PIECE = bytes(256 * 1024)
 
 
 async def endless() -> AsyncGenerator[bytes, None]:
-    """More than any buffer holds."""
+    """Yield more than any buffer holds."""
     while True:
         yield PIECE
 

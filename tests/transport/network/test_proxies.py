@@ -101,7 +101,7 @@ async def test_calls_by_a_proxy(built_in: HttpTransport, serve: Serve, monkeypat
 
 
 async def test_a_proxy_that_refuses(built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the request went through it."""
+    """Nothing of the request was sent through it."""
 
     async def refuse(peer: Conversation) -> None:
         await peer.head()
@@ -176,8 +176,8 @@ async def test_networks_without_a_proxy(
 
 
 @pytest.mark.parametrize("proxy", ["socks5://me:s3cret@127.0.0.1:1", "ftp://127.0.0.1:1", "http://me@127.0.0.1:1"])
-async def test_sockets_by_a_proxy_that_cannot_be(tls: Tls, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    """Then there is no socket, and runs are followed by other means."""
+async def test_sockets_without_a_usable_proxy(tls: Tls, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """There is no socket, and runs are followed by polling."""
     monkeypatch.setenv("ALL_PROXY", proxy)
     monkeypatch.setenv("SOCKS_PROXY", proxy)
     monkeypatch.setenv("HTTPS_PROXY", proxy)

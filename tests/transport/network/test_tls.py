@@ -56,7 +56,7 @@ def test_custom_certificates(tmp_path: Path) -> None:
 
 
 def test_certificates_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As OpenSSL names them."""
+    """OpenSSL's variables are used."""
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     assert Tls().context.get_ca_certs() == []
@@ -93,7 +93,7 @@ async def test_the_clock() -> None:
     assert all(0 <= clock.chance() <= 1 for _ in range(100))
 
 
-async def test_plain_addresses_need_none(serve: Serve) -> None:
+async def test_plain_urls_need_no_context(serve: Serve) -> None:
     """It costs as much as thirty calls, so it is built for the first https URL."""
 
     async def echo(peer: Conversation) -> None:
