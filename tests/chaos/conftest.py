@@ -62,14 +62,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def chaos_timing(request: pytest.FixtureRequest) -> Tuning:
-    """Short timing, so that hundreds of faults fit into seconds. Sessions with `emulator` have it."""
-    tuning = CHAOS_TIMING
-    for mark in request.node.iter_markers("tuning"):
-        tuning = attrs.evolve(tuning, **mark.kwargs)
-    if "emulator" in request.fixturenames:
-        request.getfixturevalue("emulator").tuning = tuning
-    return tuning
+def base_timing() -> Tuning:
+    """Short timing, so that hundreds of faults fit into seconds."""
+    return CHAOS_TIMING
 
 
 @attrs.frozen

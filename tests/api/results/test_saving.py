@@ -75,14 +75,6 @@ def emulator(
         yield running
 
 
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[HttpTransport]:
-    """The HTTP layer of a session."""
-    transport = HttpTransport(Tls(), Tuning())
-    yield transport
-    await transport.aclose()
-
-
 @pytest.fixture
 def downloader(http: HttpTransport) -> Downloader:
     """For results that no session made."""

@@ -22,7 +22,6 @@ import pytest_asyncio
 from wiro_async import AsyncWiro, DownloadError, Output, OutputRecord
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
 SIZE = 200_000
@@ -112,14 +111,6 @@ async def wiro() -> AsyncIterator[AsyncWiro]:
     options: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "tuning": HASTY}
     async with AsyncWiro("the-secret-key", "the-secret-secret", **options) as session:
         yield session
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[HttpTransport]:
-    """The HTTP layer of a session."""
-    transport = HttpTransport(Tls(), Tuning())
-    yield transport
-    await transport.aclose()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ SHORT = {"seconds": 5, "events": 9}
 
 
 @pytest.fixture(params=["older", "newer"])
-def generation(request: pytest.FixtureRequest) -> str:
+def message_generation(request: pytest.FixtureRequest) -> str:
     """Both generations of messages: with the token, and with the id alone."""
     return str(request.param)
 

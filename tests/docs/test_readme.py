@@ -3,7 +3,7 @@
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 import wiro_async
 from wiro_async.testing import STANDARD, WiroEmulator
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LIVE = {"google/nano-banana-pro": "emulator/painter", "openai/gpt-5-2": "emulator/writer"}
 BLOCKS = [
@@ -24,17 +24,12 @@ TEST = next(text for _, text in BLOCKS if "def test_" in text)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WiroEmulator]:
+def server(in_folder: Callable[[WiroEmulator], Path]) -> Iterator[WiroEmulator]:
     """An emulator with the README's models. The environment points to it."""
     standard = {model.slug: model for model in STANDARD}
     models = [attrs.evolve(standard[alias], slug=slug) for slug, alias in LIVE.items()]
     with WiroEmulator(models=models, speed=20) as emulator:
-        monkeypatch.setenv("WIRO_API_KEY", emulator.api_key)
-        monkeypatch.setenv("WIRO_API_SECRET", emulator.api_secret or "")
-        monkeypatch.setenv("WIRO_API_BASE_URL", emulator.base_url)
-        monkeypatch.setenv("WIRO_SOCKET_URL", emulator.socket_url)
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0 a photo")
+        (in_folder(emulator) / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0 a photo")
         yield emulator
 
 

@@ -13,9 +13,9 @@ from wiro_async import AsyncWiro
 from wiro_async.testing import STANDARD, WiroEmulator
 
 if TYPE_CHECKING:
-    from tests.conftest import Printed
+    from tests.docs.conftest import Printed
 
-PAGE = Path(__file__).parents[1] / "docs" / "conversations.md"
+PAGE = Path(__file__).parents[2] / "docs" / "conversations.md"
 TEXT = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", TEXT, re.MULTILINE | re.DOTALL)
 
@@ -28,8 +28,8 @@ async def test_the_page(printed: Printed) -> None:
         async with AsyncWiro(**emulator.options()) as wiro:
             names: dict[str, Any] = {"wiro": wiro, "__name__": "page"}
             for code, expected in BLOCKS:
-                said = await printed(code, names)
-                assert said == expected or not expected
+                output = await printed(code, names)
+                assert output == expected or not expected
         assert {task.pexit for task in emulator.ledger.tasks.values()} == {"0"}
     assert len(BLOCKS) == 7
     assert names["chat"].history[0].pending_calls == names["chat"].history[0].tool_calls[:1]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import inspect
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -18,8 +17,10 @@ import uvicorn
 import wiro_async
 from wiro_async.testing import WiroEmulator
 
-ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+if TYPE_CHECKING:
+    from tests.docs.conftest import RunPage
+
+DOCS = Path(__file__).parents[2] / "docs"
 PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
     "0000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
@@ -27,33 +28,18 @@ PICTURE = bytes.fromhex(
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator: WiroEmulator) -> Path:
+def folder(emulator: WiroEmulator, in_folder: Callable[[WiroEmulator], Path]) -> Path:
     """A directory with a photo, and credentials in the environment."""
-    monkeypatch.setenv("WIRO_API_KEY", emulator.api_key)
-    monkeypatch.setenv("WIRO_API_SECRET", emulator.api_secret or "")
-    monkeypatch.setenv("WIRO_API_BASE_URL", emulator.base_url)
-    monkeypatch.setenv("WIRO_SOCKET_URL", emulator.socket_url)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photo.jpg").write_bytes(PICTURE)
-    return tmp_path
+    path = in_folder(emulator)
+    (path / "photo.jpg").write_bytes(PICTURE)
+    return path
 
 
-async def run_page(name: str, most: int | None = None, port: int = 8000) -> dict[str, Any]:
-    """Run a page's blocks (or the first ones) as one program, with the page's line numbers."""
-    path = ROOT / "docs" / name
-    page, names = path.read_text(encoding="utf-8").replace("8000", str(port)), dict[str, Any]()
-    for match in list(BLOCK.finditer(page))[:most]:
-        lines = "\n" * (page.count("\n", 0, match.start()) + 1)
-        code = compile(lines + match[1], str(path), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-        ran = eval(code, names)
-        if inspect.isawaitable(ran):
-            await ran
-    return names
-
-
-async def test_files(folder: Path, emulator: WiroEmulator, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_files(
+    folder: Path, emulator: WiroEmulator, run_page: RunPage, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Uploads arrive, and saved files are there."""
-    names = await run_page("files.md")
+    names, _ = await run_page("files.md")
     assert (folder / "fox.png").read_bytes() == (folder / "again.png").read_bytes() == names["data"]
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["0-2.png", "0.png", "1.png", "2.png"]
     assert f"{len(PICTURE)} of {len(PICTURE)} bytes" in capsys.readouterr().out
@@ -63,15 +49,17 @@ async def test_files(folder: Path, emulator: WiroEmulator, capsys: pytest.Captur
     assert answer.media_type == "application/zip"
 
 
-async def test_webhooks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_webhooks(folder: Path, run_page: RunPage, capsys: pytest.CaptureFixture[str]) -> None:
     """The page runs."""
     await run_page("webhooks.md")
     assert "WebhookStatistics(received=0" in capsys.readouterr().out
 
 
-async def test_the_app_for_callbacks(folder: Path, emulator: WiroEmulator, unused_tcp_port: int) -> None:
+async def test_the_app_for_callbacks(
+    folder: Path, emulator: WiroEmulator, run_page: RunPage, unused_tcp_port: int
+) -> None:
     """A callback to the app ends its run."""
-    names = await run_page("webhooks.md", 1, unused_tcp_port)
+    names, _ = await run_page("webhooks.md", 1, unused_tcp_port)
     server = uvicorn.Server(
         uvicorn.Config(names["app"], port=unused_tcp_port, log_config=None, lifespan="on", ws="none")
     )
@@ -87,12 +75,12 @@ async def test_the_app_for_callbacks(folder: Path, emulator: WiroEmulator, unuse
     assert (emulator.ledger.count("Task/Detail"), len(emulator.ledger.sockets)) == (1, 0)
 
 
-async def test_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_logging(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page lists every message of the SDK with its level, and no others."""
     monkeypatch.setattr(logging, "basicConfig", lambda: None)
     await run_page("logging.md")
     logging.getLogger("wiro_async").setLevel(logging.NOTSET)
-    page = (ROOT / "docs" / "logging.md").read_text(encoding="utf-8")
+    page = (DOCS / "logging.md").read_text(encoding="utf-8")
     listed = {(level, text) for level, text in re.findall(r"^\| (\w+) \| `(.+?)` \|", page, re.MULTILINE)}
     assert listed == set(messages())
 

@@ -13,9 +13,9 @@ from wiro_async import AsyncWiro
 from wiro_async.testing import STANDARD, WiroEmulator
 
 if TYPE_CHECKING:
-    from tests.conftest import Printed
+    from tests.docs.conftest import Printed
 
-PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 TEXT = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", TEXT, re.MULTILINE | re.DOTALL)
 ALIASES = {"google/nano-banana-pro": "family/image-edit", "wiro/virtual-try-on": "family/Virtual Try-On"}
@@ -33,8 +33,8 @@ async def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed
         async with AsyncWiro(**emulator.options()) as wiro:
             names: dict[str, Any] = {"wiro": wiro}
             for code, expected in BLOCKS:
-                said = await printed(code, names)
-                assert said == expected or not expected
+                output = await printed(code, names)
+                assert output == expected or not expected
         assert [run.model for run in emulator.ledger.submissions] == list(ALIASES)
         uploads = [(upload.field, upload.name) for upload in emulator.ledger.submissions[-1].files]
     assert len(BLOCKS) == 7

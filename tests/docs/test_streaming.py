@@ -13,9 +13,9 @@ from wiro_async import AsyncWiro, TextDelta, TextReset, Tuning
 from wiro_async.testing import STANDARD, WiroEmulator
 
 if TYPE_CHECKING:
-    from tests.conftest import Printed
+    from tests.docs.conftest import Printed
 
-PAGE = Path(__file__).parents[1] / "docs" / "streaming.md"
+PAGE = Path(__file__).parents[2] / "docs" / "streaming.md"
 TEXT = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:```text\n(.*?)^```$)?", TEXT, re.MULTILINE | re.DOTALL)
 
