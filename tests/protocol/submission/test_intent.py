@@ -116,9 +116,9 @@ def test_urls_keep_their_query(query: str, intent_id: str) -> None:
     after = with_intent(before, intent_id)
     assert intent_of(after) == intent_id
     assert intent_of(before) is None
-    query = parse_qs(urlsplit(after).query, keep_blank_values=True)
-    assert query.pop("wiro_intent") == [intent_id]
-    assert query == parse_qs(urlsplit(before).query, keep_blank_values=True)
+    fields = parse_qs(urlsplit(after).query, keep_blank_values=True)
+    assert fields.pop("wiro_intent") == [intent_id]
+    assert fields == parse_qs(urlsplit(before).query, keep_blank_values=True)
 
 
 def test_an_intent_shows_no_prompt() -> None:
