@@ -180,7 +180,7 @@ async def test_too_large_on_the_way(emulator: WiroEmulator) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["photo.png", b"bytes", None, 7, ["photo.png"]], ids=repr)
-async def test_what_is_no_file(emulator: WiroEmulator, wiro: AsyncWiro, wrong: object) -> None:
+async def test_invalid_files(emulator: WiroEmulator, wiro: AsyncWiro, wrong: object) -> None:
     """A str never opens one."""
     with pytest.raises(InvalidInputError, match="file is a"):
         await wiro.files.upload(wrong)  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ async def test_all_outputs_of_a_result(wiro: AsyncWiro, tmp_path: Path) -> None:
     assert again == paths
 
 
-async def test_strange_names_stay_in_their_directory(tmp_path: Path) -> None:
+async def test_unsafe_names_stay_in_their_directory(tmp_path: Path) -> None:
     """Reserved, unsafe or equal names: each file ends up in the directory, under a name of its own."""
     outputs = [FileOutput(name, "text/plain", f"{number}".encode()) for number, name in enumerate(NAMES)]
     with WiroEmulator(speed=50, models=[script(*outputs)]) as emulator:

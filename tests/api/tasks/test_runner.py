@@ -41,7 +41,7 @@ async def test_the_result_of_a_run(wiro: AsyncWiro) -> None:
     assert result.info.raw["pexit"] == "0"
 
 
-async def test_parameters_arrive_as_they_are(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+async def test_parameters_arrive_unchanged(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
     """A JSON run keeps the types of its values."""
     given = {"a": 1, "b": 2.5, "c": True, "d": None, "e": ["https://x.test/1.png", 2], "f": {"g": "h"}, "text": "é"}
     await wiro.run("emulator/sleeper", {**given, "seconds": 3})

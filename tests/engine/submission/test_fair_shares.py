@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Coroutine, Mapping
 from itertools import chain
 from random import Random
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 SEEDS = range(4)
 ROUND_TRIP, NEWS = 0.05, 0.05  # seconds until a run is answered, and until its end is known
 TASK = 10.0
-TUNING = Tuning()
 
 
 @attrs.define
@@ -149,144 +147,3 @@ def test_a_late_session_gets_a_share(jump: Jump) -> None:
         assert not second.done()
 
     jump(scenario())
-
-
-async def taken(limiter: Limiter, count: int) -> list[Slot]:
-    """Return slots with running tasks."""
-    slots: list[Slot] = []
-    for _ in range(count):
-        slots.append(await limiter.acquire())
-        limiter.start(slots[-1])
-    return slots
-
-
-def jumping(scenario: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[Jump], None]:
-    """Make a test of a scenario on a jumping clock."""
-
-    def test(jump: Jump) -> None:
-        jump(scenario())
-
-    test.__doc__ = scenario.__doc__
-    return test
-
-
-@jumping
-async def test_few_unanswered_at_first() -> None:
-    """While no limit is known, few runs are sent without a response. Each response, or a second, allows more."""
-    limiter = Limiter(TUNING)
-    callers = [asyncio.create_task(limiter.acquire()) for _ in range(50)]
-    await asyncio.sleep(0.5)
-    assert limiter.in_flight == TUNING.window_opening
-    for caller in callers[: int(TUNING.window_opening)]:
-        limiter.start(caller.result())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert limiter.in_flight == TUNING.window_opening + 1.5 * TUNING.window_opening
-    await asyncio.sleep(60)
-    assert limiter.in_flight == 50
-
-
-@jumping
-async def test_a_refused_run_waits_for_an_end() -> None:
-    """Nothing is sent to a full account until a task of the session ends."""
-    limiter = Limiter(TUNING)
-    running = await taken(limiter, 3)
-    refused = await limiter.acquire()
-    limiter.refuse(refused, 20)
-    caller = asyncio.create_task(limiter.acquire(instead_of=refused))
-    await asyncio.sleep(TUNING.window_own_probe / 2 - 0.1)
-    assert not caller.done()
-    limiter.end(running[0])
-    await asyncio.sleep(0.1)
-    assert caller.done()
-
-
-@jumping
-async def test_probes_are_rare_beside_a_long_task() -> None:
-    """Other users' tasks may end first, so probes are sent, and less often after each failed one."""
-    limiter = Limiter(TUNING)
-    await taken(limiter, 3)
-    slot = await limiter.acquire()
-    limiter.refuse(slot, 20)
-    level, looks = limiter.level, 0
-    began = asyncio.get_running_loop().time()
-    while asyncio.get_running_loop().time() < began + 3600:
-        slot = await limiter.acquire(instead_of=slot)
-        looks += 1
-        limiter.refuse(slot, 20)
-        assert (limiter.level, limiter.in_flight) == (level, 3)
-    assert 3600 / TUNING.window_own_probe_max <= looks <= 2 * 3600 / TUNING.window_own_probe_max + 10
-
-
-@jumping
-async def test_slots_of_others_are_found_beside_a_long_task() -> None:
-    """After a free slot, the next probe follows soon, up to the reported limit."""
-    limiter = Limiter(TUNING)
-    await taken(limiter, 1)
-    limiter.refuse(await limiter.acquire(), 5)
-
-    async def run() -> None:
-        limiter.start(await limiter.acquire())
-
-    callers = [asyncio.create_task(run()) for _ in range(10)]
-    await asyncio.sleep(TUNING.window_own_probe + 4 * TUNING.window_other_probe)
-    assert limiter.in_flight == 5
-    for caller in callers:
-        caller.cancel()
-
-
-@jumping
-async def test_probes_are_frequent_without_own_tasks() -> None:
-    """Other users may have filled the account. One caller at a time probes."""
-    limiter = Limiter(TUNING)
-    refused = await limiter.acquire()
-    limiter.refuse(refused, 20)
-    callers = [asyncio.create_task(limiter.acquire(instead_of=refused)) for _ in range(5)]
-    await asyncio.sleep(0.4)
-    assert limiter.in_flight == 0
-    await asyncio.sleep(TUNING.window_other_probe_max)
-    assert limiter.in_flight == 1
-    first = next(caller for caller in callers if caller.done())
-    limiter.refuse(first.result(), 20)
-    callers.remove(first)
-    callers.pop().cancel()
-    await asyncio.sleep(2 * TUNING.window_other_probe_max)
-    assert limiter.in_flight == 1
-
-
-@jumping
-async def test_a_429_takes_a_quarter_and_regrows_fast() -> None:
-    """After 429, a quarter fewer tasks are allowed, and one more for each task that ends."""
-    limiter = Limiter(TUNING)
-    running = await taken(limiter, 8)
-    limiter.slow_down(await limiter.acquire())
-    assert limiter.level == 6
-    callers = [asyncio.create_task(limiter.acquire()) for _ in range(10)]
-    await asyncio.sleep(1)
-    for slot in running[:3]:
-        limiter.end(slot)
-    assert limiter.level == 9
-    await asyncio.sleep(0.1)
-    assert sum(caller.done() for caller in callers) == 4  # next to five that still run
-
-
-@jumping
-async def test_the_services_limit_is_not_exceeded_for_a_minute() -> None:
-    """After a minute the limit may have changed."""
-    limiter = Limiter(TUNING)
-    levels: Mapping[str, list[float]] = {"soon": [], "later": []}
-    running = await taken(limiter, 3)
-    limiter.refuse(await limiter.acquire(), 3)
-    callers = [asyncio.create_task(limiter.acquire()) for _ in range(60)]
-    for when in levels:
-        for _ in range(20):
-            limiter.end(running.pop(0))
-            await asyncio.sleep(0.1)
-            levels[when].append(limiter.level)
-            for caller in [caller for caller in callers if caller.done()]:
-                callers.remove(caller)
-                limiter.start(caller.result())
-                running.append(caller.result())
-        await asyncio.sleep(TUNING.window_ceiling)
-    assert max(levels["soon"]) == 3
-    assert max(levels["later"]) > 3

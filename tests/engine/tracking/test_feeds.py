@@ -141,7 +141,7 @@ async def test_polls_that_are_refused_end_the_wait(emulator: WiroEmulator, polli
     ],
     ids=["401", "403", "404", "code 1", "code 0", "code 500", "96", "no errors", "302", "html"],
 )
-async def test_an_odd_response_loses_no_run(emulator: WiroEmulator, polling: AsyncWiro, answer: Respond) -> None:
+async def test_an_invalid_response_loses_no_run(emulator: WiroEmulator, polling: AsyncWiro, answer: Respond) -> None:
     """The wait survives one or two invalid responses of Task/Detail."""
     emulator.faults.http("Task/Detail", answer, times=2)
     assert (await polling.run("emulator/sleeper", SHORT)).succeeded

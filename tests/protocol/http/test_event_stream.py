@@ -28,7 +28,7 @@ def parsed(data: bytes, cuts: list[int] | None = None) -> list[ServerEvent]:
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.lists(st.integers(0, 300)),
 )
-def test_events_come_through_whole(events: list[tuple[str, list[str]]], end: str, cuts: list[int]) -> None:
+def test_events_are_complete(events: list[tuple[str, list[str]]], end: str, cuts: list[int]) -> None:
     """With any line ends, and wherever the bytes are cut."""
     text = "".join(
         f"event: {name}{end}{''.join(f'data: {line}{end}' for line in lines)}{end}" for name, lines in events

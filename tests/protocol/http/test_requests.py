@@ -64,7 +64,7 @@ async def pieces() -> AsyncIterator[bytes]:
 
 
 @given(SLUGS, SLUGS)
-def test_slugs_come_through(owner: str, model: str) -> None:
+def test_slugs_are_encoded(owner: str, model: str) -> None:
     """Each part is percent-encoded, so decoding the path returns it unchanged."""
     path = requests.model_path(f"{owner}/{model}")
     assert path.isascii()

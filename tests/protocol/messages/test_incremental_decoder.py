@@ -119,7 +119,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("ascii_only", [True, False])
 @pytest.mark.parametrize("form", ["raw", "segments", "many segments"])
-def test_only_what_is_new_is_decoded(decoded: list[int], form: str, ascii_only: bool) -> None:
+def test_only_new_bytes_are_decoded(decoded: list[int], form: str, ascii_only: bool) -> None:
     """For text that grows by a word in each message, even if each word is a segment."""
     state, words = TaskState(), [f"wörd {number}😀 " for number in range(500)]
     deltas = list[TaskEvent]()

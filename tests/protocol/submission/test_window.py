@@ -81,7 +81,7 @@ class Scenario:
         pytest.param(None, ["start 3", "send 1", "refuse 20", "probe", "send 1", "accept"], 4, False, id="a success"),
     ],
 )
-def test_what_is_allowed(most: int | None, steps: list[str], level: float, has_room: bool) -> None:
+def test_the_limit_and_the_room(most: int | None, steps: list[str], level: float, has_room: bool) -> None:
     """The level, and whether one more run may be sent."""
     window = Scenario(most).play(*steps)
     assert (window.level, window.has_room) == (level, has_room)

@@ -143,7 +143,7 @@ async def test_cancelling_at_any_moment(tmp_path: Path, open_files: Callable[[],
     assert not {name for name in open_files() - before if str(tmp_path) in name}
 
 
-async def test_errors_of_the_disk_come_through(tmp_path: Path) -> None:
+async def test_errors_of_the_disk_are_raised(tmp_path: Path) -> None:
     """A directory that is a file, and a name that is a directory."""
     await anyio.Path(tmp_path / "file").write_bytes(b"")
     await anyio.Path(tmp_path / "folder").mkdir()

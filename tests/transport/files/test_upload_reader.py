@@ -248,14 +248,14 @@ async def test_a_reader_that_is_cancelled_again_and_again(
 
 
 @pytest.mark.parametrize("data", ["photo.png", None, 7, ["a"]], ids=repr)
-def test_what_is_no_file(data: Any) -> None:
+def test_invalid_files(data: Any) -> None:
     """A str never opens a file."""
     with pytest.raises(InvalidInputError, match="give bytes"):
         File(data, "f")
 
 
 @pytest.mark.parametrize("kind", ["image/png\r\nX-Evil: 1", "bild/png\u00e4"])
-def test_what_is_no_content_type(kind: str) -> None:
+def test_invalid_content_types(kind: str) -> None:
     """It would be written among the headers."""
     with pytest.raises(InvalidInputError, match="content type"):
         File(b"", "f", kind)

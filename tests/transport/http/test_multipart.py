@@ -73,7 +73,7 @@ def by_email(multipart: Multipart, body: bytes) -> Parsed:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(NAMES, TEXTS | FILES), min_size=1, max_size=5))
-async def test_parts_come_through(parts: list[tuple[str, str | File]]) -> None:
+async def test_parts_arrive_unchanged(parts: list[tuple[str, str | File]]) -> None:
     """Names, values and contents in any script, in order, with an exact length."""
     multipart = await Multipart.of(parts)
     body = await body_of(multipart)
@@ -112,7 +112,7 @@ async def test_names_cannot_break_out(name: str, sent: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["photo\ud800.png", "a\\b.png", ""])
-async def test_odd_file_names(name: str) -> None:
+async def test_unusual_file_names(name: str) -> None:
     """Unpaired surrogates, unsafe characters and empty names all give a file name."""
     multipart = await Multipart.of([("a\udcff", "\ud83d"), ("f", File(b"x", name))])
     field, file = by_python_multipart(multipart, await body_of(multipart))

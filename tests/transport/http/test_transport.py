@@ -135,7 +135,7 @@ async def test_content_coding_is_decoded(http: HttpTransport, serve: Serve) -> N
         assert b"".join([chunk async for chunk in download.chunks]) == b'{"result":true}'
 
 
-async def test_a_content_coding_that_is_none(http: HttpTransport, serve: Serve) -> None:
+async def test_an_invalid_content_coding(http: HttpTransport, serve: Serve) -> None:
     """The response was lost, and the call may have had its effect."""
 
     async def broken(peer: Conversation) -> None:
@@ -152,7 +152,7 @@ async def test_a_content_coding_that_is_none(http: HttpTransport, serve: Serve) 
 @pytest.mark.parametrize(
     "url", ["nonsense", "http://", "ftp://127.0.0.1/a", "http://[::1/a", "http://127.0.0.1:x/SECRETKEY"]
 )
-async def test_what_is_no_address(http: HttpTransport, url: str) -> None:
+async def test_invalid_urls(http: HttpTransport, url: str) -> None:
     """A mistake in the settings or in a response of the service, not a failure of the network."""
     with pytest.raises(ConfigurationError) as caught:
         await http.post(url, {}, b"{}", 5.0)
@@ -162,7 +162,7 @@ async def test_what_is_no_address(http: HttpTransport, url: str) -> None:
             pass
 
 
-async def test_what_is_no_header(built_in: HttpTransport, serve: Serve) -> None:
+async def test_invalid_headers(built_in: HttpTransport, serve: Serve) -> None:
     """It is refused before anything is sent."""
     server = await serve(echo)
     with pytest.raises(ConfigurationError):

@@ -63,7 +63,7 @@ def test_a_kind_that_needs_a_custom_transport(monkeypatch: pytest.MonkeyPatch) -
     "proxy",
     ["http://me:s3/cret@p:1", "http://me:s3#cret@p:1", "http://me:s3cret@p:port", "me:s3?cret@p", "http://", "["],
 )
-async def test_what_is_no_proxy(built_in: HttpTransport, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+async def test_invalid_proxies(built_in: HttpTransport, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     """The error names the variable without its value, because a part of a password can look like a host or a port."""
     monkeypatch.setenv("http_proxy", proxy)
     with pytest.raises(
