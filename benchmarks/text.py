@@ -97,7 +97,7 @@ class Rig:
         self.events = self.deltas._events if self.deltas else self.handle.events() if use == "events" else None
         self.feed = self.wiro._engine.tracker.socket
         self.text: list[str] = []
-        self.using: asyncio.Future[object]
+        self.using: asyncio.Task[Any]
 
     async def start(self, frame: bytes) -> None:
         """Follow the task, and deliver a first frame."""
