@@ -28,7 +28,7 @@ GRACE = 1.0
 
 
 def inputs(items: int) -> Iterator[dict[str, Any]]:
-    """Yield inputs, of which every third equals another one: keys and searches must tell equal runs apart."""
+    """Yield inputs, of which every third equals another one. Keys and searches must distinguish equal runs."""
     for number in range(items):
         yield {"seconds": RUN_SECONDS, "events": 9, "number": number - (number % 3 == 1)}
 

@@ -74,22 +74,24 @@ def inputs(items: int) -> Iterator[dict[str, Any]]:
         yield {"prompt": "A lighthouse at dusk", "seed": number}
 
 
-async def run_batch(items: int, journal: Path | None = None, watch: Callable[[int], None] = lambda done: None) -> float:
+async def run_batch(
+    items: int, journal: Path | None = None, on_progress: Callable[[int], None] = lambda done: None
+) -> float:
     """Return the microseconds an item takes."""
     with patch.object(Runs, "run", instant(waits=journal is None)):
         async with AsyncWiro("key") as wiro:
             batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
-            return await timed(batch, items, watch)
+            return await timed(batch, items, on_progress)
 
 
-async def timed(batch: Batch, items: int, watch: Callable[[int], None]) -> float:
+async def timed(batch: Batch, items: int, on_progress: Callable[[int], None]) -> float:
     done = 0
     start = time.perf_counter()
     async with batch:
         async for item in batch:
             assert item.error is None, item.error
             done += 1
-            watch(done)
+            on_progress(done)
     assert done == items == batch.stats.succeeded
     return 1e6 * (time.perf_counter() - start) / items
 
@@ -112,12 +114,12 @@ def grown(items: int) -> float:
     asyncio.run(run_batch(max(1000, items // 100)))
     start = peak = process.memory_info().rss
 
-    def watch(done: int) -> None:
+    def on_progress(done: int) -> None:
         nonlocal peak
         if done % 500 == 0:
             peak = max(peak, process.memory_info().rss)
 
-    asyncio.run(run_batch(items, None, watch))
+    asyncio.run(run_batch(items, None, on_progress))
     return float(max(peak, process.memory_info().rss) - start) / MEGABYTE
 
 

@@ -8,7 +8,7 @@ Each frame holds the whole text so far. Frames go through the socket feed to a r
 - `read at once`: the reader takes every delta at once.
 - `lagging`: the reader takes the deltas when all frames have arrived.
 - `public`: the reader is `TextDeltas`, and reads its whole text after every delta.
-- `unheard`: nobody listens to the run.
+- `unheard`: the run has no listener.
 
 Texts with other than ASCII characters have a fifth of the frames. `--decoders` compares JSON libraries instead.
 """
@@ -97,7 +97,7 @@ class Rig:
         self.events = self.deltas._events if self.deltas else self.handle.events() if use == "events" else None
         self.feed = self.wiro._engine.tracker.socket
         self.text: list[str] = []
-        self.using: asyncio.Future[object]
+        self.using: asyncio.Task[Any]
 
     async def start(self, frame: bytes) -> None:
         """Follow the task, and deliver a first frame."""

@@ -6,7 +6,7 @@
 
 python web_app.py [port] [owner/text-model] [owner/picture-model]
 
-Closing the tab or pressing Stop stops the models, so nobody pays for runs that nobody sees. Each question is billed:
+Closing the tab or pressing Stop stops the models, so unseen runs cost nothing. Each question is billed:
 add a login and a limit before you publish this page.
 """
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import contextlib
 import importlib
 import inspect
-import io
 import logging
 import os
 import selectors
@@ -16,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Literal, Protocol, TypeAlias
 from weakref import WeakSet
 
 import attrs
@@ -26,6 +23,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 from wiro_async import AsyncWiro, Tuning
+from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import WiroEmulator
 
@@ -34,7 +32,7 @@ settings.register_profile("quick", max_examples=40, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-HURRIED = Tuning(
+SHORT_TIMING = Tuning(
     poll_first=0.05,
     poll_silence=0.1,
     poll_min=0.02,
@@ -51,32 +49,13 @@ STEP = 0.02  # seconds of sleep at a time, so that a stall cannot hide in a long
 SLACK = 0.01  # seconds by which a sleep, or the work between two sleeps, may be late
 
 
+Generation: TypeAlias = Literal["mixed", "older", "newer"]
+
+
 class Until(Protocol):
     """Wait until a condition holds. The test fails if it does not hold within `seconds`."""
 
     async def __call__(self, condition: Callable[[], object], seconds: float = 10.0) -> None: ...
-
-
-class Printed(Protocol):
-    """Run a code block of a page, with `await` allowed, and return what it prints."""
-
-    async def __call__(self, code: str, names: dict[str, Any]) -> str: ...
-
-
-@pytest.fixture
-def printed() -> Printed:
-    """A function that runs a code block of a page and returns what it prints."""
-
-    async def printed(code: str, names: dict[str, Any]) -> str:
-        compiled = compile(code, "<page>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output):
-            running = eval(compiled, names)
-            if inspect.isawaitable(running):
-                await running
-        return output.getvalue()
-
-    return printed
 
 
 class StallSelector(selectors.DefaultSelector):
@@ -240,31 +219,40 @@ def tuned(request: pytest.FixtureRequest, tuning: Tuning) -> Tuning:
 
 
 @pytest.fixture
+def message_generation() -> Generation:
+    """The generation of the emulator's socket messages: with the token and with the id in turns."""
+    return "mixed"
+
+
+@pytest.fixture
 def emulator(
-    request: pytest.FixtureRequest, tls_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tls_context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    message_generation: Generation,
 ) -> Iterator[WiroEmulator]:
     """A new emulator at fifty times the speed."""
     monkeypatch.setattr(Tls, "context", tls_context)
-    with WiroEmulator(speed=50, tuning=tuned(request, Tuning())) as running:
+    with WiroEmulator(speed=50, generation=message_generation, tuning=tuned(request, Tuning())) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def wiro(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
+async def wiro(emulator: WiroEmulator, short_timing: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session with the emulator."""
     async with AsyncWiro(**emulator.options()) as session:
         yield session
 
 
 @pytest_asyncio.fixture
-async def patient(emulator: WiroEmulator) -> AsyncIterator[AsyncWiro]:
+async def default_session(emulator: WiroEmulator) -> AsyncIterator[AsyncWiro]:
     """A session with the default timing."""
     async with AsyncWiro(**emulator.options()) as session:
         yield session
 
 
 @pytest_asyncio.fixture
-async def polling(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
+async def polling(emulator: WiroEmulator, short_timing: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session that never opens a socket."""
     async with AsyncWiro(**emulator.options(), updates="polling") as session:
         yield session
@@ -275,21 +263,36 @@ def until() -> Until:
     """A function that waits for a condition."""
 
     async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-        deadline = time.monotonic() + seconds
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"not within {seconds} s: {_source(condition)}"
+            assert loop.time() < deadline, f"not within {seconds} s: {_source(condition)}"
             await asyncio.sleep(0.005)
 
     return until
 
 
 @pytest.fixture
-def hurried(request: pytest.FixtureRequest) -> Tuning:
+def base_timing() -> Tuning:
+    """The tuning that `short_timing` starts from."""
+    return SHORT_TIMING
+
+
+@pytest.fixture
+def short_timing(request: pytest.FixtureRequest, base_timing: Tuning) -> Tuning:
     """Short timing: waits of seconds take hundredths. Sessions with `emulator` use it."""
-    tuning = tuned(request, HURRIED)
+    tuning = tuned(request, base_timing)
     if "emulator" in request.fixturenames:
         request.getfixturevalue("emulator").tuning = tuning
     return tuning
+
+
+@pytest_asyncio.fixture
+async def http() -> AsyncIterator[HttpTransport]:
+    """The HTTP layer of a session."""
+    transport = HttpTransport(Tls(), Tuning())
+    yield transport
+    await transport.aclose()
 
 
 @pytest.fixture

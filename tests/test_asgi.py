@@ -19,7 +19,7 @@ from wiro_async.testing import WiroEmulator
 
 
 async def text_page(request: Request) -> Response:
-    """An answer, streamed as it is written."""
+    """Stream an answer."""
     wiro: AsyncWiro = request.app.state.wiro
 
     async def chunks() -> AsyncIterator[str]:
@@ -31,7 +31,7 @@ async def text_page(request: Request) -> Response:
 
 
 async def waiting_page(request: Request) -> Response:
-    """A page that begins at once and ends when the run does."""
+    """A page that starts at once and ends with the run."""
     wiro: AsyncWiro = request.app.state.wiro
 
     async def chunks() -> AsyncIterator[str]:
@@ -44,7 +44,7 @@ async def waiting_page(request: Request) -> Response:
 
 @asynccontextmanager
 async def serving(wiro: AsyncWiro) -> AsyncGenerator[int]:
-    """The app behind a real server; its port."""
+    """Serve the app, and yield its port."""
     app = Starlette(routes=[Route("/text", text_page), Route("/wait", waiting_page)])
     app.state.wiro = wiro
     listening = socket.create_server(("127.0.0.1", 0))
@@ -59,8 +59,8 @@ async def serving(wiro: AsyncWiro) -> AsyncGenerator[int]:
 
 
 @pytest.mark.parametrize("path", ["/text", "/wait"])
-async def test_visitor_who_leaves_stops_the_task(path: str, until: Callable[..., Awaitable[None]]) -> None:
-    """Closing the connection in the middle of the answer kills the remote task within 6 s."""
+async def test_closing_the_connection_stops_the_task(path: str, until: Callable[..., Awaitable[None]]) -> None:
+    """The remote task is killed within 6 s."""
     async with WiroEmulator(speed=20) as emulator, AsyncWiro(**emulator.options()) as wiro, serving(wiro) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: app\r\n\r\n".encode())

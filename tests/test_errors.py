@@ -1,4 +1,4 @@
-"""Every error: what it holds, what it says, and that it travels."""
+"""Every error: its attributes, its message, and that it can be pickled."""
 
 import copy
 import inspect
@@ -88,30 +88,30 @@ CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if is
 
 
 def example(kind: type[errors.WiroError], **facts: Any) -> errors.WiroError:
-    """An error with all facts that its class knows."""
+    """An error with all attributes of its class."""
     arguments, named = EXAMPLES[kind]
     error: errors.WiroError = kind(*arguments, **{**named, **facts})
     return error
 
 
 def pickled(error: errors.WiroError) -> errors.WiroError:
-    """The error as another process receives it."""
+    """Return the error as another process receives it."""
     there: errors.WiroError = pickle.loads(pickle.dumps(error))
     return there
 
 
 def facts_of(error: errors.WiroError) -> dict[str, Any]:
-    """All attributes, with errors as their text: two errors are never equal."""
+    """Return all attributes, with errors as text, because two errors are never equal."""
     return {name: str(value) if name == "items" else value for name, value in vars(error).items()}
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("facts", [{}, FACTS], ids=["bare", "facts"])
 @pytest.mark.parametrize("journey", [pickled, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
-def test_errors_travel(
+def test_errors_can_be_pickled(
     kind: type[errors.WiroError], facts: dict[str, Any], journey: Callable[[errors.WiroError], errors.WiroError]
 ) -> None:
-    """All attributes, arguments and words arrive; a class without an example here fails this test."""
+    """Attributes, arguments and messages are kept. A class without an example here fails this test."""
     error = example(kind, **facts)
     error.add_note("while testing")
     error.__cause__ = ValueError("the cause")
@@ -130,8 +130,8 @@ def test_errors_travel(
     facts=st.fixed_dictionaries({}, optional={name: st.text() for name in FACTS}),
     note=st.text(),
 )
-def test_any_facts_travel(kind: type[errors.WiroError], facts: dict[str, str], note: str) -> None:
-    """No text of a fact breaks the journey or the message."""
+def test_any_attributes_can_be_pickled(kind: type[errors.WiroError], facts: dict[str, str], note: str) -> None:
+    """No text of an attribute breaks pickling or the message."""
     error = example(kind, **facts)
     error.add_note(note)
     there = pickled(error)
@@ -139,14 +139,14 @@ def test_any_facts_travel(kind: type[errors.WiroError], facts: dict[str, str], n
     assert str(there) == str(error)
 
 
-def test_a_subclass_of_a_caller_travels() -> None:
-    """Also one with a constructor of its own."""
+def test_a_users_subclass_can_be_pickled() -> None:
+    """Also one with a custom constructor."""
     there = pickled(CallersError(7))
     assert (vars(there), str(there)) == (vars(CallersError(7)), "order 7 failed")
 
 
 class CallersError(errors.WiroError):
-    """An error that a program derives from ours."""
+    """A user's error that derives from an error of the SDK."""
 
     def __init__(self, order: int) -> None:
         super().__init__(f"order {order} failed")
@@ -154,7 +154,7 @@ class CallersError(errors.WiroError):
 
 
 def test_a_cause_that_does_not_pickle_stays_behind() -> None:
-    """The error travels without it."""
+    """The error is pickled without it."""
     error = errors.DownloadError("broke off", task_id="2221")
     error.__cause__ = ValueError(threading.Lock())
     there = pickled(error)
@@ -162,14 +162,14 @@ def test_a_cause_that_does_not_pickle_stays_behind() -> None:
 
 
 def test_the_message_names_the_model_and_the_task() -> None:
-    """Once: where the sentence does not say them itself."""
+    """Once, if the sentence does not name them itself."""
     error = errors.NotFoundError(1, 200, "There is no task yet.", model="a/b", task_id="2221", token=TOKEN)
     assert str(error) == "There is no task yet. (code 1, model a/b, task 2221)"
     assert str(errors.DownloadError("task 2221 of a/b: broke off", **FACTS)) == "task 2221 of a/b: broke off"
 
 
 def test_a_refusal_is_explained() -> None:
-    """The problems that the schema shows come after the service's own words."""
+    """The problems of the schema follow the service's message."""
     error = errors.InvalidInputError(1, 200, "Request parameter 'width' is required", ("width",), model="a/b")
     assert error.explain(["width: given nothing; allowed a number"]) is error
     assert error.errors == ("width", "width: given nothing; allowed a number")
@@ -190,14 +190,14 @@ def test_errors_show_no_token(kind: type[errors.WiroError]) -> None:
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_errors_are_public(kind: type[errors.WiroError]) -> None:
-    """By the name that tracebacks show."""
+    """Under the name that tracebacks show."""
     assert getattr(wiro_async, kind.__name__) is kind
     assert kind.__module__ == "wiro_async"
     assert kind.__doc__
 
 
 def test_the_tree_is_as_the_docstring_says() -> None:
-    """Who must act is in the bases."""
+    """The base classes show who must act."""
     assert issubclass(errors.TaskTimeoutError, TimeoutError)
     assert issubclass(errors.UsageError, RuntimeError)
     assert issubclass(errors.RequestTimeoutError, TimeoutError)
@@ -211,8 +211,8 @@ def test_the_tree_is_as_the_docstring_says() -> None:
         assert depths[kind.__name__] == depth * 4
 
 
-def test_the_first_note_stays() -> None:
-    """An error that knows its task keeps it."""
+def test_the_first_task_stays() -> None:
+    """An error that has a task keeps it."""
     error = errors.TaskError("gone", task_id="2221", token=TOKEN)
     assert error.with_task("8", "other", model="a/b") is error
     assert (error.model, error.task_id, error.token) == ("a/b", "2221", TOKEN)
@@ -251,19 +251,19 @@ def test_the_first_note_stays() -> None:
         (errors.TurnLimitError(3, [TASK]), "task 2221: the model still asks for tools after 3 runs"),
     ],
 )
-def test_words(error: errors.WiroError, words: str) -> None:
-    """What failed, which task, what was said, what to do."""
+def test_messages(error: errors.WiroError, words: str) -> None:
+    """What failed, which task, the service's message, and the remedy."""
     assert words in str(error)
 
 
-def test_a_time_out_of_a_task_has_no_file_name() -> None:
-    """It is an OSError by descent, whose arguments mean something else."""
+def test_a_timeout_of_a_task_has_no_file_name() -> None:
+    """It is an OSError, whose arguments have another meaning."""
     error = errors.TaskTimeoutError("run", 1.0, task_id="1", token=TOKEN)
     assert (error.errno, error.strerror, error.filename) == (None, None, None)
 
 
-def test_facts() -> None:
-    """Attributes, for programs."""
+def test_attributes() -> None:
+    """Attributes for programs."""
     assert errors.ConcurrencyLimitError(96, 200, "up to 3", (), limit=3).limit == 3
     assert errors.RateLimitError(None, 429, "slow", (), retry_after=2.0).retry_after == 2.0
     assert errors.DecodingError("HTML", http_status=502).http_status == 502
@@ -273,8 +273,8 @@ def test_facts() -> None:
     assert (failed.model, failed.task_id, failed.token) == ("a/b", "2221", TOKEN)
 
 
-def test_what_a_model_logs_of_secrets() -> None:
-    """The task's own token is left out of the text, and what else is named; also after a journey."""
+def test_secrets_in_a_models_log() -> None:
+    """The text leaves out the task's token and the named secrets, after pickling too."""
     log = f"cannot send {TOKEN} with the-session-key"
     error = errors.TaskFailedError(parse_task({**TASK.raw, "debugoutput": log}))
     assert str(error).endswith("cannot send … with the-session-key")

@@ -1,4 +1,4 @@
-"""What is installed: the wheel itself, typed, light to import, with its floors in order."""
+"""The installed wheel: typed, light to import, with its layers in order."""
 
 import ast
 import importlib
@@ -18,7 +18,7 @@ installed = pytest.mark.skipif("WIRO_TEST_INSTALLED" not in os.environ, reason="
 
 
 def imported_by(statement: str) -> set[str]:
-    """The modules a fresh interpreter has loaded after a statement."""
+    """Return the modules that a new interpreter has loaded after a statement."""
     script = f"{statement}\nimport sys; print(*sys.modules)"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
@@ -39,19 +39,19 @@ def test_the_version_has_one_source() -> None:
 
 
 def test_the_package_is_marked_as_typed() -> None:
-    """Type checkers read our annotations."""
+    """Type checkers read its annotations."""
     assert (Path(wiro_async.__file__).parent / "py.typed").is_file()
 
 
 def test_importing_the_package_is_light() -> None:
-    """Every library waits until a name needs it."""
+    """Libraries are imported when a name needs them."""
     loaded = imported_by("import wiro_async")
     assert not loaded & {"httpx", "httpcore", "websockets", "msgspec", "anyio", "attrs", "asyncio", "ssl"}
     assert {name for name in loaded if name.startswith("wiro_async")} == {"wiro_async"}
 
 
 def test_the_session_is_light() -> None:
-    """The heavy libraries, and what few programs need, wait until they are used."""
+    """Heavy libraries, and those that few programs need, are imported at first use."""
     heavy = {"httpx", "httpcore", "aiohttp", "websockets", "rich", "starlette", "uvicorn", "PIL"}
     heavy |= {"importlib.metadata", "pytest", "sqlite3", "urllib.request", "email.utils", "msgspec"}
     heavy |= {f"wiro_async._api.{part}" for part in ("conversation", "resources.file_store")}
@@ -78,8 +78,8 @@ def test_every_public_name_is_listed_and_there() -> None:
         getattr(wiro_async, "Sync")  # noqa: B009 - type checkers know that it is not there
 
 
-def test_public_classes_say_so_from_the_start() -> None:
-    """Also where they are met before anybody imports them from the package, as in a traceback or a pickle."""
+def test_public_classes_name_the_package_from_the_start() -> None:
+    """Even before they are imported from the package, as in a traceback or a pickle."""
     script = (
         "import pkgutil, importlib, inspect, wiro_async\n"
         "public = set(wiro_async.__all__)\n"

@@ -58,21 +58,21 @@ HTML = "<html>Your request: x-api-key: {key} GET {url} {key}</html>"
 
 
 @pytest.fixture
-def server(tls_context: object, hurried: Tuning, monkeypatch: pytest.MonkeyPatch) -> Iterator[WiroEmulator]:
-    """An emulator with secrets that are no words."""
+def server(tls_context: object, short_timing: Tuning, monkeypatch: pytest.MonkeyPatch) -> Iterator[WiroEmulator]:
+    """An emulator with recognizable secrets."""
     monkeypatch.setattr("wiro_async._transport.network.tls.Tls.context", tls_context)
     key, secret = f"wk-{secrets.token_hex(16)}", f"ws-{secrets.token_hex(16)}"
     url = "https://cdn1.wiro.ai/ACCESSKEY0123456789abcdef/0.png"
     steps = [Step("task_error", "", log=f"could not read {url}\n", error=f"could not read {url}\n")]
     leaky = ModelScript("emulator/leaky", lambda given: Script(timeline(3, steps), exit_code="1"))
-    tuning = attrs.evolve(hurried, download_pause=0.001, download_max_pause=0.002)
+    tuning = attrs.evolve(short_timing, download_pause=0.001, download_max_pause=0.002)
     with WiroEmulator(api_key=key, api_secret=secret, models=[leaky], speed=50, tuning=tuning) as emulator:
         yield emulator
 
 
 @pytest_asyncio.fixture
 async def session(server: WiroEmulator) -> AsyncIterator[AsyncWiro]:
-    """A hasty session with it."""
+    """A session with short timing."""
     async with AsyncWiro(
         **server.options(), retry=RetryPolicy(attempts=3, base=0.01), timeout=Timeouts(request=1, run=20)
     ) as wiro:
@@ -80,7 +80,7 @@ async def session(server: WiroEmulator) -> AsyncIterator[AsyncWiro]:
 
 
 class Witness:
-    """Keeps everything that somebody could see."""
+    """Keeps everything that a user could see."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -95,7 +95,7 @@ class Witness:
 
 
 async def troubles(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: Path) -> None:
-    """Everything that can go wrong with an API call, a run, a download."""
+    """Every failure of an API call, a run and a download."""
     output = (await wiro.run("emulator/painter", {"prompt": "x", "width": 16, "height": 16, "seconds": 3})).output
     html = HTML.format(key=server.api_key, url=output.url)
     echo = f'{{"result":false,"errors":[{{"code":0,"message":"no such key {server.api_key} at {output.url}"}}]}}'
@@ -117,8 +117,8 @@ async def troubles(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, fold
     server.faults.clear()
 
 
-async def life(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: Path) -> None:
-    """Every kind of work, in every way of following it."""
+async def all_work(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: Path) -> None:
+    """Every kind of work, with every way to follow it."""
     receiver = WebhookReceiver(wiro)
     url = receiver.url_for("http://127.0.0.1:9")
     server.faults.output_lag = 1
@@ -149,21 +149,21 @@ async def life(server: WiroEmulator, wiro: AsyncWiro, witness: Witness, folder: 
     witness.catch(late.value)
 
 
-async def test_a_busy_session_tells_no_secret(
+async def test_a_busy_session_leaks_no_secret(
     server: WiroEmulator,
     session: AsyncWiro,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     known_secrets: Callable[[WiroEmulator], set[str]],
 ) -> None:
-    """Runs, files, faults, time-outs, callbacks: all that is logged at any level, shown or raised is searched."""
+    """Search all that is logged, shown or raised during runs, uploads, faults, timeouts and callbacks."""
     loggers = ["", *(name for name in logging.root.manager.loggerDict if name.startswith(("wiro_async", "asyncio")))]
     witness = Witness()
     levels = {name: logging.getLogger(name).level for name in loggers}
     try:
         for name in loggers:
             logging.getLogger(name).setLevel(logging.DEBUG)
-        await life(server, session, witness, tmp_path)
+        await all_work(server, session, witness, tmp_path)
         await troubles(server, session, witness, tmp_path)
     finally:
         for name, level in levels.items():
@@ -191,8 +191,8 @@ async def test_wrong_keys_are_not_repeated(server: WiroEmulator) -> None:
     assert "is not known" in str(caught.value)
 
 
-async def test_passwords_in_addresses(unused_tcp_port: int) -> None:
-    """A base URL may hold one; it is sent, and never shown."""
+async def test_passwords_in_urls(unused_tcp_port: int) -> None:
+    """A base URL may contain one. It is sent, and never shown."""
     wiro = AsyncWiro(
         "key", base_url=f"http://me:pa55word@127.0.0.1:{unused_tcp_port}/v1", retry=RetryPolicy(attempts=1)
     )
@@ -207,14 +207,14 @@ async def test_passwords_in_addresses(unused_tcp_port: int) -> None:
 
 
 def modules() -> Iterator[Any]:
-    """All of the package but what needs extras."""
+    """All modules of the package without those that need extras."""
     for found in pkgutil.walk_packages(wiro_async.__path__, "wiro_async."):
         if not found.name.startswith(NEED_EXTRAS) and not found.name.endswith("__main__"):
             yield importlib.import_module(found.name)
 
 
-def test_records_do_not_show_what_holds_secrets() -> None:
-    """Fields by these names are left out of every repr."""
+def test_records_do_not_show_fields_with_secrets() -> None:
+    """Fields with these names are left out of every repr."""
     sensitive = {"token", "raw", "headers", "body", "api_key", "api_secret", "callback_url", "parts", "url", "data"}
     classes = {kind for module in modules() for kind in vars(module).values() if isinstance(kind, type)}
     records = [kind for kind in classes if attrs.has(kind) and kind.__module__.startswith("wiro_async")]
@@ -223,7 +223,7 @@ def test_records_do_not_show_what_holds_secrets() -> None:
         for kind in records
         for field in attrs.fields(kind)
         if field.name in sensitive and field.repr is True
-    } - {"ModelSection.url"}  # a page that everybody may read
+    } - {"ModelSection.url"}  # a public page
     assert len(records) > 40
     assert not shown
 
@@ -264,14 +264,14 @@ def test_records_do_not_show_what_holds_secrets() -> None:
     ],
 )
 def test_redaction(text: str, safe: str) -> None:
-    """URLs keep their host, named secrets their name; the rest stays, and doing it twice changes nothing."""
+    """URLs keep their host, and named secrets their name. Other text is kept, and redacting twice changes nothing."""
     shown = redact(text)
     assert shown.replace("https://", "").replace("wss://", "") == safe
     assert redact(shown) == shown
 
 
-def test_what_is_shown_of_addresses() -> None:
-    """Host and file name; nothing that could be a key."""
+def test_what_is_shown_of_urls() -> None:
+    """Host and file name, and nothing that could be a key."""
     assert shorten_url("https://me:pw@cdn1.wiro.ai/KEY/b%C3%A4r.png?sig=1") == "cdn1.wiro.ai/…/bär.png"
     assert shorten_url("https://api.wiro.ai/v1/File/KEY") == "api.wiro.ai/…/"
     assert shorten_url("http://[") == "…"
@@ -282,7 +282,7 @@ def test_what_is_shown_of_addresses() -> None:
 
 
 async def test_an_error_shows_itself_redacted() -> None:
-    """Whoever made its text."""
+    """The error redacts its text itself."""
     error = APIError(0, 200, "see https://host/SECRETPATH", ["x"])
     assert str(error) == "see https://host/… (code 0)"
     assert repr(error) == "APIError('see https://host/… (code 0)')"
@@ -296,7 +296,7 @@ async def test_an_error_shows_itself_redacted() -> None:
 
 @pytest.mark.parametrize("kind", [APIError, ConfigurationError, TransportError, wiro_async.DecodingError])
 def test_an_error_does_not_hold_what_it_does_not_show(kind: type[wiro_async.WiroError]) -> None:
-    """Trackers look at arguments and attributes, too."""
+    """Error trackers read arguments and attributes too."""
     text = "see https://host/SECRETPATH"
     error = APIError(0, 200, text, [text]) if kind is APIError else kind(text)
     for one in (error, pickle.loads(pickle.dumps(error))):

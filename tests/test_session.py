@@ -1,4 +1,4 @@
-"""`AsyncWiro` itself: settings, keys, views, its life and its end."""
+"""`AsyncWiro`: settings, keys, views, opening and closing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def is_zero(statistics: Statistics) -> bool:
 
 
 async def test_without_a_key_the_error_names_the_variables() -> None:
-    """A newcomer learns which variables to set."""
+    """A new user learns which variables to set."""
     with pytest.raises(ConfigurationError, match=r"(?s)WIRO_API_KEY.*WIRO_API_SECRET"):
         AsyncWiro()
 
@@ -66,7 +66,7 @@ async def test_a_key_that_no_header_can_carry(key: str) -> None:
 
 
 async def test_everything_from_the_environment(emulator: WiroEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys and addresses come from the variables that other Wiro clients use."""
+    """Keys and URLs come from the variables that other Wiro clients use."""
     options = emulator.options()
     monkeypatch.setenv("WIRO_API_KEY", options["api_key"])
     monkeypatch.setenv("WIRO_API_SECRET", str(options["api_secret"]))
@@ -96,8 +96,8 @@ async def test_wrong_settings(setting: Any) -> None:
         AsyncWiro("key", **setting)
 
 
-async def test_every_request_is_signed_anew(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Key, nonce and HMAC on each call; no nonce twice."""
+async def test_every_request_has_a_new_signature(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Key, nonce and HMAC on each call. No nonce repeats."""
     for _ in range(3):
         await wiro.run("emulator/sleeper", QUICK)
     headers = [call.headers for call in emulator.ledger.calls]
@@ -129,9 +129,9 @@ async def test_a_key_alone_is_enough_where_no_signature_is_asked() -> None:
 
 
 async def test_headers_instead_of_a_key(emulator: WiroEmulator) -> None:
-    """Behind a proxy that adds the key, one's own headers are all that is sent."""
-    addresses: Any = {"base_url": emulator.base_url, "socket_url": emulator.socket_url}
-    async with AsyncWiro(headers={"X-Team": "blue"}, **addresses) as wiro:
+    """Behind a proxy that adds the key, only the given headers are sent."""
+    urls: Any = {"base_url": emulator.base_url, "socket_url": emulator.socket_url}
+    async with AsyncWiro(headers={"X-Team": "blue"}, **urls) as wiro:
         with pytest.raises(AuthenticationError):
             await wiro.run("emulator/sleeper")
     (call,) = emulator.ledger.calls
@@ -140,7 +140,7 @@ async def test_headers_instead_of_a_key(emulator: WiroEmulator) -> None:
 
 
 async def test_constructing_does_no_io() -> None:
-    """No file is opened, no socket made, no thread started: a process that watches itself says so."""
+    """A process with an audit hook reports no opened file, no socket and no thread."""
     script = """
 import sys
 from wiro_async import AsyncWiro
@@ -164,14 +164,14 @@ async def test_views_share_connections(emulator: WiroEmulator, wiro: AsyncWiro) 
 
 
 async def test_closing_a_view_leaves_the_session_open(wiro: AsyncWiro) -> None:
-    """Only the session itself ends it all."""
+    """Only the session itself closes everything."""
     async with wiro.with_options(timeout=20):
         pass
     assert (await wiro.run("emulator/sleeper", QUICK)).succeeded
 
 
 async def test_a_view_ends_with_its_session(emulator: WiroEmulator) -> None:
-    """It holds nothing of its own."""
+    """It owns nothing."""
     async with AsyncWiro(**emulator.options()) as wiro:
         view = wiro.with_options(timeout=20)
     with pytest.raises(SessionClosedError):
@@ -179,7 +179,7 @@ async def test_a_view_ends_with_its_session(emulator: WiroEmulator) -> None:
 
 
 async def test_a_view_adds_headers(emulator: WiroEmulator) -> None:
-    """The session's headers stay, a new one joins, an equal one wins."""
+    """The session's headers stay, new ones are added, and equal names are replaced."""
     async with AsyncWiro(**emulator.options(), headers={"x-a": "1", "x-b": "1"}) as wiro:
         view = wiro.with_options(headers={"x-b": "2"}).with_options(headers={"x-c": "3"})
         await view.run("emulator/sleeper", QUICK)
@@ -187,14 +187,14 @@ async def test_a_view_adds_headers(emulator: WiroEmulator) -> None:
     assert [sent[f"x-{name}"] for name in "abc"] == ["1", "2", "3"]
 
 
-async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: AsyncWiro, hurried: Tuning) -> None:
+async def test_a_view_with_another_way_to_follow(emulator: WiroEmulator, wiro: AsyncWiro, short_timing: Tuning) -> None:
     """A polling view of a session opens no socket."""
     assert (await wiro.with_options(updates="polling").run("emulator/sleeper", QUICK)).succeeded
     assert not emulator.ledger.sockets
 
 
 async def test_a_view_with_its_own_timeout(wiro: AsyncWiro) -> None:
-    """It holds for the view alone."""
+    """It applies to the view alone."""
     hasty = wiro.with_options(timeout=Timeouts(run=0.2))
     with pytest.raises(TimeoutError):
         await hasty.run("emulator/stuck")
@@ -202,7 +202,7 @@ async def test_a_view_with_its_own_timeout(wiro: AsyncWiro) -> None:
 
 
 async def test_a_view_with_its_own_retries(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """One attempt means that the first fault is told."""
+    """With one attempt, the first fault is raised."""
     emulator.faults.http("Task/Detail", Respond(503, "{}"), times=1)
     with pytest.raises(Exception, match="503"):
         await wiro.with_options(retry=RetryPolicy(attempts=1)).tasks.get("1")
@@ -211,7 +211,7 @@ async def test_a_view_with_its_own_retries(emulator: WiroEmulator, wiro: AsyncWi
 async def test_a_view_with_another_key(
     emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another key never goes out with a secret that is not its own, not even the environment's."""
+    """Another key is never signed with a secret of the session or the environment."""
     monkeypatch.setenv("WIRO_API_SECRET", "of-another-project")
     with pytest.raises(AuthenticationError):
         await wiro.with_options(api_key="other").run("emulator/sleeper")
@@ -221,7 +221,7 @@ async def test_a_view_with_another_key(
 
 
 async def test_a_view_with_another_secret(emulator: WiroEmulator) -> None:
-    """A secret alone goes with the key that is there."""
+    """A secret alone is used with the existing key."""
     async with AsyncWiro(**{**emulator.options(), "api_secret": "old"}) as wiro:  # type: ignore[arg-type]
         view = wiro.with_options(api_secret=emulator.api_secret)
         assert (await view.run("emulator/sleeper", QUICK)).succeeded
@@ -245,8 +245,8 @@ async def test_closing_twice(emulator: WiroEmulator) -> None:
     assert is_zero(wiro.statistics())
 
 
-async def test_closing_what_was_never_used() -> None:
-    """Nothing was opened, nothing to close."""
+async def test_closing_an_unused_session() -> None:
+    """Nothing was opened, so nothing is closed."""
     wiro = AsyncWiro("key")
     await wiro.aclose()
     with pytest.raises(SessionClosedError):
@@ -277,7 +277,7 @@ async def test_use_after_closing(emulator: WiroEmulator, use: Any) -> None:
 
 
 async def test_another_event_loop_is_refused(wiro: AsyncWiro) -> None:
-    """A session belongs to one loop; elsewhere it says so instead of hanging."""
+    """A session belongs to one loop. In another one it raises instead of hanging."""
 
     def elsewhere() -> None:
         asyncio.run(wiro.run("emulator/sleeper"))
@@ -288,7 +288,7 @@ async def test_another_event_loop_is_refused(wiro: AsyncWiro) -> None:
 
 
 def test_one_loop_after_another(emulator: WiroEmulator) -> None:
-    """A second `asyncio.run` with a new session works as the first did."""
+    """A second `asyncio.run` works with a new session."""
 
     async def once() -> bool:
         async with AsyncWiro(**emulator.options()) as wiro:
@@ -299,7 +299,7 @@ def test_one_loop_after_another(emulator: WiroEmulator) -> None:
 
 
 async def test_first_used_in_a_task_that_ends(emulator: WiroEmulator) -> None:
-    """Who opens a session need not live as long as it does, nor close it."""
+    """The task that opens a session may end before it, and need not close it."""
     wiro = AsyncWiro(**emulator.options())
     assert (await asyncio.create_task(wiro.run("emulator/sleeper", QUICK))).succeeded
     assert (await asyncio.create_task(wiro.run("emulator/sleeper", QUICK))).succeeded
@@ -308,19 +308,20 @@ async def test_first_used_in_a_task_that_ends(emulator: WiroEmulator) -> None:
 
 
 async def test_a_forgotten_session_warns(emulator: WiroEmulator) -> None:
-    """A session that is dropped while open names what was forgotten."""
+    """A session that is deleted while open warns with its name."""
     wiro = AsyncWiro(**emulator.options())
     await wiro.__aenter__()
-    engine = wiro._engine
+    host = next(task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
     forgotten = [wiro]
     del wiro
     with pytest.warns(ResourceWarning, match="not closed"):
         forgotten.clear()
-    await engine.aclose()
+    host.cancel()  # as the end of a program does
+    await asyncio.wait([host])
 
 
 async def test_views_and_unused_sessions_do_not_warn(wiro: AsyncWiro) -> None:
-    """Only what holds something is missed; a warning would fail this test."""
+    """Only an open session warns. A warning would fail this test."""
     wiro.with_options(timeout=1)
     AsyncWiro("key")
     gc.collect()
@@ -335,14 +336,14 @@ async def test_many_tasks_at_once(emulator: WiroEmulator, wiro: AsyncWiro) -> No
 
 
 async def test_first_uses_at_the_same_time(emulator: WiroEmulator) -> None:
-    """However many begin at once, everything is opened once."""
+    """Any number of first calls open everything once."""
     wiro = AsyncWiro(**emulator.options())
     await asyncio.gather(*(wiro.run("emulator/sleeper", QUICK) for _ in range(10)))
     assert wiro.statistics().sockets == 1
     await wiro.aclose()
 
 
-async def test_statistics_tell_what_is_held(emulator: WiroEmulator, until: Until) -> None:
+async def test_statistics_count_what_is_held(emulator: WiroEmulator, until: Until) -> None:
     """They count while something runs, and are all zero afterwards."""
     async with AsyncWiro(**emulator.options()) as wiro:
         running = asyncio.create_task(wiro.run("emulator/stuck"))
@@ -358,7 +359,7 @@ async def test_statistics_tell_what_is_held(emulator: WiroEmulator, until: Until
 
 
 async def test_closing_ends_waits(emulator: WiroEmulator, until: Until) -> None:
-    """Whoever waits for a handle's task while the session closes is told so."""
+    """Closing the session ends the wait for a handle's task with an error."""
     async with AsyncWiro(**emulator.options()) as wiro:
         task = await wiro.submit("emulator/stuck")
         waiting = asyncio.create_task(task.result())
@@ -368,7 +369,7 @@ async def test_closing_ends_waits(emulator: WiroEmulator, until: Until) -> None:
     assert (caught.value.task_id, caught.value.token) == (task.id, task.token)
 
 
-async def test_a_transport_of_ones_own(emulator: WiroEmulator) -> None:
+async def test_a_custom_transport(emulator: WiroEmulator) -> None:
     """Any httpx transport works, and is closed with the session."""
     closed: list[bool] = []
 
@@ -384,7 +385,7 @@ async def test_a_transport_of_ones_own(emulator: WiroEmulator) -> None:
 
 
 async def test_task_needs_a_reference(wiro: AsyncWiro) -> None:
-    """Neither token nor id is a mistake of the caller."""
+    """A call without a token and an id raises."""
     with pytest.raises(InvalidInputError, match="task_id"):
         wiro.task()
 
@@ -399,7 +400,7 @@ async def test_digits_given_as_a_token_are_an_id(wiro: AsyncWiro) -> None:
 
 @pytest.mark.parametrize("call", ["run", "submit", "stream", "realtime", "batch", "map", "with_options"])
 async def test_an_unknown_option_is_refused(emulator: WiroEmulator, wiro: AsyncWiro, call: str) -> None:
-    """With the name that was probably meant."""
+    """The error suggests a similar name."""
     arguments = [] if call == "with_options" else ["emulator/sleeper", [] if call in ("batch", "map") else {}]
 
     async def called() -> None:
@@ -414,7 +415,7 @@ async def test_an_unknown_option_is_refused(emulator: WiroEmulator, wiro: AsyncW
 
 @pytest.mark.parametrize("call", ["run", "submit", "stream", "realtime", "batch", "map", "with_options"])
 def test_help_shows_every_option(call: str) -> None:
-    """The documentation of an option stands once and is shown wherever the option is taken."""
+    """The documentation of an option is written once and shown wherever the option is accepted."""
     function = getattr(AsyncWiro, call)
     options = function.__annotations__["options"].removeprefix("Unpack[").removesuffix("]")
     names = vars(sys.modules[AsyncWiro.run.__module__])[options].__annotations__

@@ -1,7 +1,8 @@
-"""Settings that are wrong, and views."""
+"""Invalid settings, and views."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import warnings
 from typing import Any
@@ -37,7 +38,7 @@ from wiro_async.testing import WiroEmulator
     ids=lambda setting: next(iter(setting)),
 )
 def test_wrong_settings_are_refused_by_name(setting: dict[str, Any]) -> None:
-    """At once, not when money is at stake; and a secret in one is not shown."""
+    """At once, before any cost. Secrets in them are not shown."""
     (name,) = setting
     new: Any = AsyncWiro
     with pytest.raises(ConfigurationError, match=r"(?i)" + name[:4]) as caught:
@@ -52,8 +53,8 @@ def test_views_are_as_strict(change: dict[str, Any]) -> None:
         AsyncWiro("key").with_options(**change)
 
 
-def test_a_view_changes_what_it_is_told_to() -> None:
-    """And nothing else."""
+def test_a_view_changes_only_its_options() -> None:
+    """All other options are those of the session."""
     session = Options(credentials=credentials("key", None, has_headers=True), headers={"a": "1"}, max_download_bytes=5)
     view = session.changed({"headers": {"b": "2"}, "max_download_bytes": 6, "timeout": 3, "api_key": None})
     assert view == attrs.evolve(
@@ -62,36 +63,37 @@ def test_a_view_changes_what_it_is_told_to() -> None:
 
 
 async def test_a_view_that_is_entered_alone_closes_its_session(emulator: WiroEmulator) -> None:
-    """Nobody else could."""
+    """No other object could close it."""
     async with AsyncWiro(**emulator.options()).with_options(timeout=30) as view:
         await view.run("emulator/sleeper", {"seconds": 1})
     assert not any(attrs.astuple(view.statistics()))
 
 
 async def test_a_view_of_an_open_session_leaves_it_open(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It may be entered, too, for the sake of its block."""
+    """It may be entered for the sake of its block."""
     async with wiro.with_options(timeout=30) as view:
         await view.run("emulator/sleeper", {"seconds": 1})
     assert (await wiro.run("emulator/sleeper", {"seconds": 1})).succeeded
 
 
-async def test_a_forgotten_session_of_a_view_is_told(emulator: WiroEmulator) -> None:
-    """The view keeps its session, which warns when both are gone."""
+async def test_a_forgotten_session_of_a_view_warns(emulator: WiroEmulator) -> None:
+    """The view keeps its session. The session warns when both are deleted."""
     view = AsyncWiro(**emulator.options()).with_options(timeout=30)
-    engine = view._engine
-    await engine.open()
-    with warnings.catch_warnings(record=True) as told:
+    await view.__aenter__()
+    host = next(task for task in asyncio.all_tasks() if task.get_name() == "wiro_async session")
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         del view
         gc.collect()
-    assert ["was not closed" in str(warning.message) for warning in told if warning.category is ResourceWarning] == [
+    assert ["was not closed" in str(warning.message) for warning in warned if warning.category is ResourceWarning] == [
         True
     ]
-    await engine.aclose()
+    host.cancel()  # as the end of a program does
+    await asyncio.wait([host])
 
 
 def test_inputs_beside_requests_are_refused() -> None:
-    """They would be forgotten."""
+    """They would be ignored."""
     batch: Any = AsyncWiro("key").batch
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -102,7 +104,7 @@ def test_inputs_beside_requests_are_refused() -> None:
 
 
 async def test_settings_of_one_call_are_checked(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """Anything but "leave" must not be taken for it, nor the other way round."""
+    """Only "leave" means "leave"."""
     wrong: Any = "Leave"
     for call in (wiro.run, wiro.stream):
         with pytest.raises(InvalidInputError, match="on_cancel"):

@@ -3,8 +3,8 @@
 from wiro_async._types import Timeouts
 
 
-def test_timeouts_from_what_users_give() -> None:
-    """A number is the run's, nothing is the default, and a whole set is taken as it is."""
+def test_timeouts_from_user_values() -> None:
+    """A number is the run's timeout, None the default, and `Timeouts` is used unchanged."""
     default = Timeouts(request=5.0, idle=7.0)
     assert Timeouts.of(None, default) is default
     assert Timeouts.of(60, default) == Timeouts(request=5.0, run=60, idle=7.0)
@@ -13,6 +13,6 @@ def test_timeouts_from_what_users_give() -> None:
 
 
 def test_a_queue_timeout_for_one_run() -> None:
-    """It replaces the one that was there, if it is given."""
+    """It replaces the existing one, if it is given."""
     assert Timeouts(queue=1.0).with_queue(2.0) == Timeouts(queue=2.0)
     assert Timeouts(queue=1.0).with_queue(None) == Timeouts(queue=1.0)

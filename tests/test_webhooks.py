@@ -42,9 +42,9 @@ SECRET = "a secret that is long enough"
 
 
 @pytest.fixture(autouse=True)
-def slow_polls(emulator: WiroEmulator, hurried: Tuning, request: pytest.FixtureRequest) -> None:
+def slow_polls(emulator: WiroEmulator, short_timing: Tuning, request: pytest.FixtureRequest) -> None:
     """Only a callback can end a wait in time. Callbacks are confirmed quickly."""
-    slow = attrs.evolve(hurried, poll_silence=1000.0, poll_max_silence=1000.0, callback_confirm=0.02)
+    slow = attrs.evolve(short_timing, poll_silence=1000.0, poll_max_silence=1000.0, callback_confirm=0.02)
     for mark in request.node.iter_markers("tuning"):
         slow = attrs.evolve(slow, **mark.kwargs)
     emulator.tuning = slow
@@ -262,7 +262,7 @@ async def test_forged_urls(emulator: WiroEmulator, receiver: WebhookReceiver, ur
 
 @pytest.mark.tuning(poll_silence=0.1)
 async def test_a_url_of_another_task(wiro: AsyncWiro, receiver: WebhookReceiver, until: Until) -> None:
-    """Somebody who knows one URL cannot report other tasks with it."""
+    """The URL that is valid for one task cannot report other tasks."""
     mine = await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for("http://127.0.0.1:9/x"))
     await mine.result()
     assert await call(receiver, receiver.url_for(BASE), about(mine)) == 200

@@ -59,14 +59,14 @@ async def response_to(*given: Any, **options: Any) -> None:
     ],
 )
 async def test_responses_that_are_errors(status: int, options: dict[str, Any], kind: type[Exception]) -> None:
-    """Each is the error that says what to do."""
+    """Each becomes the error that names the remedy."""
     with pytest.raises(kind):
         await response_to(status, **options)
 
 
 @pytest.mark.parametrize("after, seconds", [("7", 7.0), ("never", None), ("-3", 0.0)])
-async def test_when_to_come_back(after: str, seconds: float | None) -> None:
-    """As the header says, if it says something."""
+async def test_when_to_retry(after: str, seconds: float | None) -> None:
+    """The header decides, if it is valid."""
     with pytest.raises(RateLimitError) as caught:
         await response_to(429, json=BAD, headers={"retry-after": after})
     assert caught.value.retry_after == seconds
@@ -83,13 +83,13 @@ async def test_when_to_come_back(after: str, seconds: float | None) -> None:
     ],
     ids=["plain", "with a mark", "another type", "packed", "packed by another name"],
 )
-async def test_responses_that_are_fine(content: bytes, headers: dict[str, str]) -> None:
-    """However they are packed and labelled."""
+async def test_valid_responses(content: bytes, headers: dict[str, str]) -> None:
+    """In any encoding and with any content type."""
     await response_to(200, stream=httpx.ByteStream(content), headers=headers)
 
 
 async def test_the_words_of_the_service() -> None:
-    """An error says what the service said."""
+    """An error contains the service's message."""
     body = {"result": False, "errors": [{"code": 97, "message": "no such task"}]}
     with pytest.raises(APIError, match="no such task") as caught:
         await response_to(200, json=body)

@@ -19,7 +19,7 @@ BeOdd: TypeAlias = Callable[[WiroEmulator, Random, float], None]
 RUNS = int(os.environ.get("WIRO_TEST_CHAOS_RUNS", "2000"))
 RUNS_PER_SESSION = 250
 FIRST_SEED = 1
-IMPATIENT = Tuning(
+CHAOS_TIMING = Tuning(
     search_grace=2.0,
     search_pause=0.05,
     search_max_pause=0.2,
@@ -62,21 +62,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def impatient(request: pytest.FixtureRequest) -> Tuning:
-    """Short timing, so that hundreds of faults fit into seconds. Sessions with `emulator` have it."""
-    tuning = IMPATIENT
-    for mark in request.node.iter_markers("tuning"):
-        tuning = attrs.evolve(tuning, **mark.kwargs)
-    if "emulator" in request.fixturenames:
-        request.getfixturevalue("emulator").tuning = tuning
-    return tuning
+def base_timing() -> Tuning:
+    """Short timing, so that hundreds of faults fit into seconds."""
+    return CHAOS_TIMING
 
 
 @attrs.frozen
 class Chatter:
     """After each message, repeat one without content, or a false report of the end."""
 
-    lies: bool
+    false_ends: bool
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
         """Send more messages for a while."""
@@ -84,7 +79,7 @@ class Chatter:
         def send(message: Outgoing) -> None:
             forward(message)
             if message.ordinal >= 0 and not message.binary:
-                kind = "task_postprocess_end" if self.lies else "task_heartbeat"
+                kind = "task_postprocess_end" if self.false_ends else "task_heartbeat"
                 body = {**json.loads(message.payload), "type": kind, "message": []}
                 chat = Outgoing(kind, json.dumps(body).encode(), ordinal=message.ordinal)
                 for number in range(1, 6):
@@ -126,14 +121,14 @@ ODD = tuple(
 def _be_odd(emulator: WiroEmulator, dice: Random, rate: float) -> None:
     """Add invalid responses of Task/Detail, streams without ids, and sockets that send too much."""
 
-    def seldom(call: Call) -> bool:
+    def rarely(call: Call) -> bool:
         return dice.random() < rate / len(ODD)
 
     for odd in ODD:
-        emulator.faults.http("Task/Detail", odd, times=None, when=seldom)
+        emulator.faults.http("Task/Detail", odd, times=None, when=rarely)
     emulator.faults.http("Run/*", WithoutIds(), None, when=lambda call: "sync" in call.path and dice.random() < 0.3)
     if dice.random() < 0.5:
-        emulator.faults.socket(Chatter(lies=dice.random() < 0.5))
+        emulator.faults.socket(Chatter(false_ends=dice.random() < 0.5))
 
 
 @pytest.fixture

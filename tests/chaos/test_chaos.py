@@ -47,7 +47,7 @@ IN_FLIGHT = 48  # callers at a time
 TIMEOUT = 240.0  # seconds for one session, on a busy machine
 STOPPED_WITHIN = 6.0
 NOTHING = Statistics(0, 0, 0, 0, 0, 0, 0)
-QUICK = (0.0, 1.0, 1.0, 4.0)  # seconds of a run, before the emulator's speed; some end before anybody follows
+QUICK = (0.0, 1.0, 1.0, 4.0)  # seconds of a run, before the emulator's speed; some end before the test follows them
 LONG = 10_000.0
 SPEED = 25.0
 
@@ -452,10 +452,10 @@ async def survive(seed: int, runs: int, be_odd: "BeOdd", tuning: Tuning) -> tupl
 
 @pytest.mark.timeout(300)
 async def test_everything_fails_but_the_runs(
-    chaos_seed: int, chaos_runs: int, be_odd: "BeOdd", impatient: Tuning
+    chaos_seed: int, chaos_runs: int, be_odd: "BeOdd", short_timing: Tuning
 ) -> None:
     """Each run of a session full of faults is made once and ends as it should, and nothing is left."""
-    trial, problems = await survive(chaos_seed, chaos_runs, be_odd, impatient)
+    trial, problems = await survive(chaos_seed, chaos_runs, be_odd, short_timing)
     if problems:
         again = f"pytest tests/chaos/test_chaos.py --chaos-seed {chaos_seed} --chaos-runs {chaos_runs}"
         pytest.fail("\n".join([f"seed {chaos_seed}; again: {again}", *problems[:30]]))

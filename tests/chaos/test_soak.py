@@ -59,7 +59,7 @@ async def half(wiro: AsyncWiro) -> Counter[str]:
     return held()
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timing")
 @pytest.mark.tuning(http_keep_alive=0.1)  # how many connections are idle at the moment does not count
 async def test_nothing_grows(emulator: WiroEmulator, open_files: Callable[[], set[str]], until: "Until") -> None:
     """The second half leaves no objects, and closing leaves no socket and no task."""

@@ -1,4 +1,4 @@
-"""A loop whose clock jumps, for stories that take hours."""
+"""A loop whose clock jumps, for scenarios that take hours."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import pytest
 
 
 class Jump(Protocol):
-    """Tell a story in no time."""
+    """Run a scenario in no time."""
 
-    def __call__(self, story: Coroutine[Any, Any, None]) -> None: ...
+    def __call__(self, scenario: Coroutine[Any, Any, None]) -> None: ...
 
 
 class JumpingClock(selectors.SelectSelector):
-    """Waits for nothing: where the loop would sleep, its clock goes on instead."""
+    """Never waits. Where the loop would sleep, the clock jumps instead."""
 
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        assert ready or timeout is not None, "everybody waits, and nothing will ever happen"
+        assert ready or timeout is not None, "every task waits, and nothing can wake one"
         self.now += 0.0 if ready else timeout or 0.0
         return ready
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """A loop on such a clock."""
+    """A loop with a jumping clock."""
 
     def __init__(self) -> None:
         self._clock = JumpingClock()
@@ -42,10 +42,10 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
 @pytest.fixture(scope="session")
 def jump() -> Jump:
-    """Such a loop for one story."""
+    """A function that runs a scenario in a loop with a jumping clock."""
 
-    def jump(story: Coroutine[Any, Any, None]) -> None:
+    def jump(scenario: Coroutine[Any, Any, None]) -> None:
         with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-            runner.run(story)
+            runner.run(scenario)
 
     return jump

@@ -15,14 +15,14 @@ LIMIT = RetryPolicy(base=0.02, cap=1.0)
 
 
 @pytest_asyncio.fixture
-async def impatient(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
+async def quick_session(emulator: WiroEmulator, short_timing: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session that soon gives up a request, and a search for a lost run."""
     async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=1.0), retry=LIMIT) as session:
         yield session
 
 
 @pytest.fixture
-def poor(hurried: Tuning) -> Iterator[WiroEmulator]:
+def poor(short_timing: Tuning) -> Iterator[WiroEmulator]:
     """An emulator whose account may run five tasks at a time."""
-    with WiroEmulator(speed=50, balance=Decimal(59), tuning=hurried) as running:
+    with WiroEmulator(speed=50, balance=Decimal(59), tuning=short_timing) as running:
         yield running

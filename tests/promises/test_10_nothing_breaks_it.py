@@ -57,7 +57,7 @@ def stranger() -> Iterator[WiroEmulator]:
 @pytest.mark.parametrize("faults", [[], [Duplicate()], [Reorder(0.01)], [Rubbish()]], ids=repr)
 @pytest.mark.parametrize("mode", ["auto", "polling"])
 async def test_10_unknown_messages_and_statuses_are_accepted(
-    stranger: WiroEmulator, hurried: Tuning, faults: list[SocketFault], mode: Any
+    stranger: WiroEmulator, short_timing: Tuning, faults: list[SocketFault], mode: Any
 ) -> None:
     """Messages that are unknown, null, wrongly typed, duplicated or reordered do not change the result."""
     for fault in faults:
@@ -68,7 +68,7 @@ async def test_10_unknown_messages_and_statuses_are_accepted(
         assert (await wiro.run("emulator/strange")).succeeded
 
 
-async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, hurried: Tuning) -> None:
+async def test_10_unknown_messages_are_kept_raw(stranger: WiroEmulator, short_timing: Tuning) -> None:
     """They arrive as `UnknownEvent`, with their raw content."""
     async with AsyncWiro(**stranger.options()) as session:
         task = await session.submit("emulator/strange", {"wait": 25})  # until then the socket is open

@@ -47,9 +47,11 @@ async def test_12_another_loop_is_refused(wiro: AsyncWiro) -> None:
     assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
-async def test_12_hundreds_of_tasks_share_one_session(emulator: WiroEmulator, patient: AsyncWiro) -> None:
+async def test_12_hundreds_of_tasks_share_one_session(emulator: WiroEmulator, default_session: AsyncWiro) -> None:
     """150 runs at once use one WebSocket and at most three requests each."""
-    results = await asyncio.gather(*(patient.run("emulator/sleeper", {"seconds": 40, "n": n}) for n in range(150)))
+    results = await asyncio.gather(
+        *(default_session.run("emulator/sleeper", {"seconds": 40, "n": n}) for n in range(150))
+    )
     assert [result.info.parameters["n"] for result in results] == [str(n) for n in range(150)]
     assert len(emulator.ledger.sockets) == 1
     assert emulator.ledger.count() <= 450

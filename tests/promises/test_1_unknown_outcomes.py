@@ -55,7 +55,7 @@ def listing(*rows: dict[str, Any]) -> Respond:
 @pytest.mark.parametrize("status", [302, 307, 408, 409, 425, 499, 500, 504])
 @pytest.mark.parametrize("mode", ["auto", "sse"])
 async def test_1_statuses_that_prove_no_refusal(
-    emulator: WiroEmulator, hurried: Tuning, status: int, mode: Any
+    emulator: WiroEmulator, short_timing: Tuning, status: int, mode: Any
 ) -> None:
     """A proxy may have sent these, so the run is searched for and not taken as refused."""
     body = '{"result":false,"errors":[{"code":0,"message":"gone"}]}'
@@ -80,7 +80,7 @@ async def test_1_a_response_with_ids_is_a_success(
 
 
 @pytest.mark.tuning(search_grace=0.0)
-async def test_1_resubmission_is_bounded(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_1_resubmission_is_bounded(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """on_unknown="resubmit" sends a run at most as often as the retry policy says."""
     emulator.faults.http("Run/*", ResetBefore(), times=None)
     async with AsyncWiro(
@@ -101,7 +101,7 @@ def test_1_on_unknown_accepts_only_its_values(setting: Any) -> None:
         AsyncWiro("key", on_unknown=setting)
 
 
-async def test_1_a_consumed_body_is_not_sent_after_a_refusal(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_1_a_consumed_body_is_not_sent_after_a_refusal(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """A stream that was read for a refused request cannot be read again. No empty file is sent."""
 
     async def data() -> AsyncIterator[bytes]:
@@ -134,31 +134,31 @@ ROW = {"modelslugowner": "emulator", "modelslugproject": "stuck", "parameters": 
     ],
     ids=["another's callback", "another project", "started long ago"],
 )
-async def test_1_a_task_of_somebody_else_is_not_adopted(
-    emulator: WiroEmulator, impatient: AsyncWiro, row: dict[str, Any]
+async def test_1_a_task_of_another_user_is_not_adopted(
+    emulator: WiroEmulator, quick_session: AsyncWiro, row: dict[str, Any]
 ) -> None:
     """A task with equal parameters is not adopted if the list shows that it is not ours."""
     emulator.faults.http("Run/*", ResetBefore())
     emulator.faults.http("Task/List", listing({"id": "77", "socketaccesstoken": "stranger", **ROW, **row}), times=None)
     with pytest.raises(SubmissionUnknownError) as caught:
-        await impatient.submit(STUCK, project_id="716")
+        await quick_session.submit(STUCK, project_id="716")
     assert caught.value.candidates == ()
 
 
-async def test_1_a_task_of_unknown_age_is_only_a_candidate(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+async def test_1_a_task_of_unknown_age_is_only_a_candidate(emulator: WiroEmulator, quick_session: AsyncWiro) -> None:
     """It may be old, so it is a candidate and not adopted."""
     row = {"id": "77", "socketaccesstoken": "who-knows", **ROW}
     emulator.faults.http("Run/*", ResetBefore())
     emulator.faults.http("Task/List", listing(row), times=None)
     emulator.faults.http("Task/Detail", listing(row), times=None)
     with pytest.raises(SubmissionUnknownError) as caught:
-        await impatient.submit(STUCK)
+        await quick_session.submit(STUCK)
     assert [task.id for task in caught.value.candidates] == ["77"]
     assert emulator.ledger.count("Task/Detail") == 1
 
 
 @pytest.mark.tuning(search_max_details=5)
-async def test_1_incomplete_lists_cause_few_requests(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_1_incomplete_lists_cause_few_requests(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """Rows without a time or a model do not cause one request each."""
     emulator.faults.http("Run/*", ResetBefore())
     emulator.faults.http("Task/List", listing(*({"id": str(number)} for number in range(100))), times=None)
@@ -198,7 +198,7 @@ def test_1_accounts_are_kept_apart() -> None:
 
 @pytest.mark.tuning(submit_answer_wait=0.1, search_grace=0.2)
 async def test_1_an_equal_run_without_an_answer_does_not_hold_up_the_search(
-    emulator: WiroEmulator, hurried: Tuning, until: Until
+    emulator: WiroEmulator, short_timing: Tuning, until: Until
 ) -> None:
     """A search waits for equal runs no longer than for the list."""
     emulator.faults.http("Run/*", DelayAnswer(30.0))
@@ -214,12 +214,12 @@ async def test_1_an_equal_run_without_an_answer_does_not_hold_up_the_search(
 
 
 @pytest.mark.parametrize("odd", ["1e9999999", "1E+1000000", "[" * 600 + "]" * 600, '{"a":' * 300 + "1" + "}" * 300])
-async def test_1_unusual_parameters_break_no_search(emulator: WiroEmulator, impatient: AsyncWiro, odd: str) -> None:
+async def test_1_unusual_parameters_break_no_search(emulator: WiroEmulator, quick_session: AsyncWiro, odd: str) -> None:
     """Unusual parameters are compared correctly, ours and those of other tasks."""
     async with AsyncWiro(**emulator.options()) as other:
         await other.submit("emulator/sleeper", {**SHORT, "prompt": odd, "n": 1})
         emulator.faults.http("Run/*", ResetAfter())
-        result = await impatient.run("emulator/sleeper", {**SHORT, "prompt": odd, "n": 2})
+        result = await quick_session.run("emulator/sleeper", {**SHORT, "prompt": odd, "n": 2})
     assert result.info.id == ids(emulator)[1]
 
 
@@ -234,7 +234,7 @@ async def test_1_a_refusal_raises_at_once(emulator: WiroEmulator, wiro: AsyncWir
     assert emulator.ledger.count("Task/List") == 0
 
 
-async def test_1_an_incomplete_request_raises(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+async def test_1_an_incomplete_request_raises(emulator: WiroEmulator, quick_session: AsyncWiro) -> None:
     """A body that was not sent completely made no task: one search, then the error."""
 
     async def slowly() -> AsyncIterator[bytes]:
@@ -244,7 +244,7 @@ async def test_1_an_incomplete_request_raises(emulator: WiroEmulator, impatient:
 
     emulator.faults.http("Run/*", ResetBefore())
     with pytest.raises(ConnectionFailedError) as caught:
-        await impatient.run(STUCK, {"image": File(slowly(), "a.bin")})
+        await quick_session.run(STUCK, {"image": File(slowly(), "a.bin")})
     assert caught.value.incomplete
     assert emulator.ledger.count("Task/List") == 1
     assert not emulator.ledger.submissions
@@ -252,7 +252,7 @@ async def test_1_an_incomplete_request_raises(emulator: WiroEmulator, impatient:
 
 @pytest.mark.tuning(search_grace=1.0)
 async def test_1_the_search_waits_for_an_equal_run_in_flight(
-    emulator: WiroEmulator, hurried: Tuning, until: Until
+    emulator: WiroEmulator, short_timing: Tuning, until: Until
 ) -> None:
     """The last step of a search waits for an equal run in flight."""
     emulator.faults.http("Run/*", ResetBefore())

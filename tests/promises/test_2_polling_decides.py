@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -62,14 +61,14 @@ FAULTS: list[list[SocketFault]] = [
 
 @pytest.mark.parametrize("faults", FAULTS, ids=repr)
 async def test_2_a_bad_socket_costs_no_result(
-    emulator: WiroEmulator, impatient: AsyncWiro, faults: list[SocketFault]
+    emulator: WiroEmulator, quick_session: AsyncWiro, faults: list[SocketFault]
 ) -> None:
-    """A socket that is late, silent, refused, dropped, lying or speaking rubbish costs no result."""
+    """A socket that is late, silent, refused or dropped, or sends false or invalid messages, costs no result."""
     for fault in faults:
         emulator.faults.socket(fault)
     inputs = [{"prompt": f"fox {n}", "width": 16, "height": 16, "seconds": 5} for n in range(4)]
     with anyio.fail_after(20):
-        results = await asyncio.gather(*(impatient.run("emulator/painter", given) for given in inputs))
+        results = await asyncio.gather(*(quick_session.run("emulator/painter", given) for given in inputs))
     assert [result.info.parameters["prompt"] for result in results] == [given["prompt"] for given in inputs]
     assert all(result.output.content_type == "image/png" for result in results)
     assert len(emulator.ledger.submissions) == 4
@@ -77,12 +76,12 @@ async def test_2_a_bad_socket_costs_no_result(
 
 @pytest.mark.parametrize("faults", FAULTS, ids=repr)
 async def test_2_events_of_a_bad_socket_advance_and_end_once(
-    emulator: WiroEmulator, impatient: AsyncWiro, faults: list[SocketFault]
+    emulator: WiroEmulator, quick_session: AsyncWiro, faults: list[SocketFault]
 ) -> None:
     """The text is complete without repetition, statuses only advance, and the end comes last."""
     for fault in faults:
         emulator.faults.socket(fault)
-    task = await impatient.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 5})
+    task = await quick_session.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 5})
     events = [event async for event in task.events()]
     answer = "".join(event.text for event in events if isinstance(event, TextDelta) and event.kind == "answer")
     last = events[-1]
@@ -94,12 +93,14 @@ async def test_2_events_of_a_bad_socket_advance_and_end_once(
     assert reached[-1] == "task_postprocess_end"
 
 
-async def test_2_a_healthy_socket_costs_one_run_and_two_details(emulator: WiroEmulator, patient: AsyncWiro) -> None:
+async def test_2_a_healthy_socket_costs_one_run_and_two_details(
+    emulator: WiroEmulator, default_session: AsyncWiro
+) -> None:
     """Ten runs with listeners use one socket and no polling."""
 
     async def follow(n: int) -> None:
         given = {"seconds": 150, "events": 40, "n": n}
-        assert (await patient.run("emulator/sleeper", given, on_event=lambda event: None)).succeeded
+        assert (await default_session.run("emulator/sleeper", given, on_event=lambda event: None)).succeeded
 
     await asyncio.gather(*map(follow, range(10)))
     assert emulator.ledger.count("Run/*") == 10
@@ -109,13 +110,13 @@ async def test_2_a_healthy_socket_costs_one_run_and_two_details(emulator: WiroEm
     assert len(emulator.ledger.sockets[0].tokens) == 10
 
 
-async def test_2_a_silent_socket_is_supplemented_by_polling(emulator: WiroEmulator, patient: AsyncWiro) -> None:
+async def test_2_a_silent_socket_is_supplemented_by_polling(emulator: WiroEmulator, default_session: AsyncWiro) -> None:
     """With the default tuning, a new task is read once at once, and again after two seconds of silence."""
     emulator.faults.socket(MuteAfter(1))
-    assert (await patient.run("emulator/sleeper", {"seconds": 20})).succeeded
-    before, began = emulator.ledger.count("Task/Detail"), time.monotonic()
-    assert (await patient.run("emulator/sleeper", {"seconds": 50})).succeeded
-    assert 2 <= time.monotonic() - began <= 6
+    assert (await default_session.run("emulator/sleeper", {"seconds": 20})).succeeded
+    before, began = emulator.ledger.count("Task/Detail"), anyio.current_time()
+    assert (await default_session.run("emulator/sleeper", {"seconds": 50})).succeeded
+    assert 2 <= anyio.current_time() - began <= 6
     assert emulator.ledger.count("Task/Detail") == before + 2
 
 
@@ -127,7 +128,7 @@ async def test_2_polling_opens_no_socket(emulator: WiroEmulator, polling: AsyncW
     assert not emulator.ledger.sockets
 
 
-async def test_2_progress_by_event_stream(emulator: WiroEmulator, hurried: Tuning) -> None:
+async def test_2_progress_by_event_stream(emulator: WiroEmulator, short_timing: Tuning) -> None:
     """With "sse" the events come in the response of the run, without a socket."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 20})
@@ -158,33 +159,33 @@ class Lie:
         return send
 
 
-async def test_2_only_detail_ends_a_run(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+async def test_2_only_detail_ends_a_run(emulator: WiroEmulator, quick_session: AsyncWiro) -> None:
     """A false report of the end does not end the run."""
     emulator.faults.socket(Lie())
-    result = await impatient.run("emulator/sleeper", {"seconds": 15})
+    result = await quick_session.run("emulator/sleeper", {"seconds": 15})
     assert result.output.name == "slept.txt"
     assert emulator.ledger.tasks[result.info.id].finished
 
 
-async def test_2_detail_may_lag_behind(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+async def test_2_detail_may_lag_behind(emulator: WiroEmulator, quick_session: AsyncWiro) -> None:
     """After the last message Task/Detail is read until it shows the end."""
     emulator.faults.detail_lag = 0.3
-    result = await impatient.run("emulator/sleeper", SHORT)
+    result = await quick_session.run("emulator/sleeper", SHORT)
     assert result.succeeded
     assert emulator.ledger.count("Task/Detail") > 2
 
 
 async def test_2_a_list_that_is_empty_after_the_run(
-    emulator: WiroEmulator, impatient: AsyncWiro, polling: AsyncWiro
+    emulator: WiroEmulator, quick_session: AsyncWiro, polling: AsyncWiro
 ) -> None:
     """A task that is not listed yet is not over."""
     emulator.faults.empty_tasklist = 3
-    for wiro in (impatient, polling):
+    for wiro in (quick_session, polling):
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
 @pytest.mark.parametrize("mode", ["auto", "polling"])
-async def test_2_a_stored_task_error_is_not_the_end(hurried: Tuning, mode: Any) -> None:
+async def test_2_a_stored_task_error_is_not_the_end(short_timing: Tuning, mode: Any) -> None:
     """The task waits until it is queued again."""
     stumble = (Step("task_accept"), Step("task_error", stored=True, error="No worker.\n"), Step("task_queue", after=30))
     model = ModelScript("emulator/stumbling", lambda given: Script((*stumble, *timeline(5))))
@@ -202,10 +203,10 @@ async def test_2_failed_polls_cost_only_time(emulator: WiroEmulator, polling: As
     assert (await view.run("emulator/sleeper", SHORT)).succeeded
 
 
-async def test_2_a_lost_socket_is_replaced(emulator: WiroEmulator, impatient: AsyncWiro) -> None:
+async def test_2_a_lost_socket_is_replaced(emulator: WiroEmulator, quick_session: AsyncWiro) -> None:
     """An event reports it, and further messages come over the new socket."""
     emulator.faults.socket(DropAfter(4), times=1)
-    task = await impatient.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 30})
+    task = await quick_session.submit("emulator/writer", {"prompt": "a lighthouse", "seconds": 30})
     events = [event async for event in task.events()]
     assert sum(isinstance(event, Reconnected) for event in events) == 1
     assert [len(record.tokens) for record in emulator.ledger.sockets] == [1, 1]

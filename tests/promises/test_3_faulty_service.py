@@ -37,7 +37,7 @@ def statuses(emulator: WiroEmulator) -> list[str]:
 @pytest.mark.parametrize("mode", ["auto", "sse"])
 @pytest.mark.tuning(submit_answer_wait=0.2, submit_search_wait=0.2)
 async def test_3_a_response_that_never_arrives(
-    emulator: WiroEmulator, hurried: Tuning, until: Until, mode: Any
+    emulator: WiroEmulator, short_timing: Tuning, until: Until, mode: Any
 ) -> None:
     """The cancelled caller waits for a while. Then the task is searched for and stopped."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
@@ -52,7 +52,9 @@ async def test_3_a_response_that_never_arrives(
 
 
 @pytest.mark.tuning(submit_answer_wait=0.2, submit_search_wait=0.2)
-async def test_3_closing_while_a_response_never_arrives(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_3_closing_while_a_response_never_arrives(
+    emulator: WiroEmulator, short_timing: Tuning, until: Until
+) -> None:
     """Closing the session finds and stops the task."""
     emulator.faults.http("Run/*", DelayAnswer(60.0))
     wiro = AsyncWiro(**emulator.options())
@@ -83,7 +85,7 @@ async def test_3_an_upload_of_a_cancelled_run_is_aborted(emulator: WiroEmulator,
     assert not emulator.ledger.submissions
 
 
-async def test_3_nothing_is_sent_after_a_cancellation(emulator: WiroEmulator, hurried: Any, until: Until) -> None:
+async def test_3_nothing_is_sent_after_a_cancellation(emulator: WiroEmulator, short_timing: Any, until: Until) -> None:
     """A run that waits for the end of a 429 pause is not sent after its cancellation."""
     emulator.faults.http("Task/List", Respond(429, "{}", headers={"retry-after": "0.6"}))
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
@@ -197,7 +199,7 @@ async def all_cancelled(tasks: set[asyncio.Task[Any]]) -> None:
 @forgotten
 @pytest.mark.parametrize("moment", ["submitting", "running"])
 async def test_3_every_task_of_the_loop_is_cancelled(
-    emulator: WiroEmulator, hurried: Tuning, until: Until, moment: str
+    emulator: WiroEmulator, short_timing: Tuning, until: Until, moment: str
 ) -> None:
     """The tasks of the session are among them. Owned tasks are stopped, and nothing is left."""
     if moment == "submitting":
@@ -216,10 +218,10 @@ async def test_3_every_task_of_the_loop_is_cancelled(
 
 
 @forgotten
-async def test_3_every_task_is_cancelled_even_before_its_first_step(hurried: Tuning) -> None:
+async def test_3_every_task_is_cancelled_even_before_its_first_step(short_timing: Tuning) -> None:
     """At every iteration of the loop, a background task that stops the task may be among them."""
     for turns in range(0, 60, 2):
-        with WiroEmulator(speed=50, tuning=hurried) as emulator:
+        with WiroEmulator(speed=50, tuning=short_timing) as emulator:
             mine = asyncio.all_tasks()
             wiro = AsyncWiro(**emulator.options())
             running = asyncio.create_task(wiro.run(STUCK))
@@ -237,7 +239,7 @@ async def test_3_every_task_is_cancelled_even_before_its_first_step(hurried: Tun
 @forgotten
 @pytest.mark.parametrize("doing", ["stopping", "closing"])
 async def test_3_every_task_is_cancelled_while_stopping_or_closing(
-    emulator: WiroEmulator, hurried: Tuning, until: Until, doing: str
+    emulator: WiroEmulator, short_timing: Tuning, until: Until, doing: str
 ) -> None:
     """Stopping and closing continue even if their tasks are cancelled."""
     mine = asyncio.all_tasks()
@@ -258,7 +260,7 @@ async def test_3_every_task_is_cancelled_while_stopping_or_closing(
     assert not any(attrs.astuple(wiro.statistics()))
 
 
-async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
     """The session then closes itself: waits end, owned tasks are stopped, and later calls raise."""
     wiro = AsyncWiro(**emulator.options())
     held = await wiro.submit(STUCK)
@@ -278,7 +280,7 @@ async def test_3_the_sessions_own_task_is_cancelled(emulator: WiroEmulator, hurr
 
 
 @pytest.mark.parametrize("again", ["by another", "meanwhile"])
-async def test_3_closing_happens_once(emulator: WiroEmulator, hurried: Tuning, until: Until, again: str) -> None:
+async def test_3_closing_happens_once(emulator: WiroEmulator, short_timing: Tuning, until: Until, again: str) -> None:
     """Closing happens once and completely, even if a caller is cancelled or a second one waits."""
     emulator.faults.http("Task/*", Delay(0.4), times=2)
     wiro = AsyncWiro(**emulator.options())

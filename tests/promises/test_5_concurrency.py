@@ -21,7 +21,7 @@ STUCK = "emulator/stuck"
 
 
 @pytest.mark.tuning(window_other_probe=600.0)
-async def test_5_a_limit_is_learned_and_kept(poor: WiroEmulator, hurried: Tuning) -> None:
+async def test_5_a_limit_is_learned_and_kept(poor: WiroEmulator, short_timing: Tuning) -> None:
     """40 runs succeed with 5 slots. They wait for each other and not for a timer, with few refusals."""
     async with AsyncWiro(**poor.options()) as wiro:
         with anyio.fail_after(30):
@@ -31,8 +31,8 @@ async def test_5_a_limit_is_learned_and_kept(poor: WiroEmulator, hurried: Tuning
     assert poor.ledger.count("Run/*") - 40 <= 50  # of the first 40 at once 35 are refused, then hardly any
 
 
-async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Tuning, until: Until) -> None:
-    """Where none of its own tasks is left to wait for, a session looks again from time to time."""
+async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """When it has no task left to wait for, a session probes from time to time."""
     async with (
         AsyncWiro(**poor.options()) as other,
         AsyncWiro(**poor.options()) as wiro,
@@ -46,7 +46,7 @@ async def test_5_tasks_of_others_are_waited_for(poor: WiroEmulator, hurried: Tun
 
 
 @pytest.mark.tuning(window_other_probe=600.0)
-async def test_5_the_end_of_tasks_that_nobody_follows_is_noticed(poor: WiroEmulator, hurried: Tuning) -> None:
+async def test_5_the_end_of_unfollowed_tasks_is_noticed(poor: WiroEmulator, short_timing: Tuning) -> None:
     """Submitted tasks hold slots. The session notices when these are free again."""
     async with AsyncWiro(**poor.options()) as wiro:
         with anyio.fail_after(30):
@@ -56,8 +56,8 @@ async def test_5_the_end_of_tasks_that_nobody_follows_is_noticed(poor: WiroEmula
 
 
 @pytest.mark.parametrize("limited", ["by the session", "by the service"])
-async def test_5_submits_at_once_proceed(poor: WiroEmulator, hurried: Tuning, limited: str) -> None:
-    """Nobody follows the tasks, and each new one gets the slot of one that has ended."""
+async def test_5_submits_at_once_proceed(poor: WiroEmulator, short_timing: Tuning, limited: str) -> None:
+    """The tasks are not followed, and each new one gets the slot of one that has ended."""
     most = 1 if limited == "by the session" else None
     async with AsyncWiro(**poor.options(), max_concurrency=most) as wiro:
         with anyio.fail_after(20):
@@ -67,7 +67,7 @@ async def test_5_submits_at_once_proceed(poor: WiroEmulator, hurried: Tuning, li
 
 @pytest.mark.parametrize("leaves", ["wait", "run", "events"])
 async def test_5_followers_that_leave_free_the_slot(
-    emulator: WiroEmulator, hurried: Tuning, until: Until, leaves: str
+    emulator: WiroEmulator, short_timing: Tuning, until: Until, leaves: str
 ) -> None:
     """A task that loses its last follower still frees its slot when it ends."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as wiro:
@@ -93,7 +93,9 @@ async def _read(events: EventStream) -> None:
 
 
 @pytest.mark.tuning(window_own_probe=0.1)
-async def test_5_freed_slots_are_found_next_to_a_long_task(poor: WiroEmulator, hurried: Tuning, until: Until) -> None:
+async def test_5_freed_slots_are_found_next_to_a_long_task(
+    poor: WiroEmulator, short_timing: Tuning, until: Until
+) -> None:
     """A session that waits for its own task notices when others free slots."""
     async with (
         AsyncWiro(**poor.options()) as other,
@@ -109,7 +111,7 @@ async def test_5_freed_slots_are_found_next_to_a_long_task(poor: WiroEmulator, h
     assert len(poor.ledger.submissions) == 6
 
 
-async def test_5_a_given_limit_is_never_exceeded(poor: WiroEmulator, hurried: Tuning) -> None:
+async def test_5_a_given_limit_is_never_exceeded(poor: WiroEmulator, short_timing: Tuning) -> None:
     """With max_concurrency there are no refusals. Runs, maps and views share the limit."""
     async with AsyncWiro(**poor.options(), max_concurrency=5) as wiro:
         view = wiro.with_options(timeout=60)

@@ -46,7 +46,7 @@ async def test_9_closing_ends_pauses_between_attempts(emulator: WiroEmulator, un
 
 
 async def test_9_after_closing_nothing_is_left(
-    emulator: WiroEmulator, hurried: Tuning, until: Until, open_files: Callable[[], set[str]], tmp_path: Path
+    emulator: WiroEmulator, short_timing: Tuning, until: Until, open_files: Callable[[], set[str]], tmp_path: Path
 ) -> None:
     """No task, socket, connection or file is left, even if everything was left half-way."""
     before = open_files()
@@ -81,7 +81,7 @@ async def test_9_breaking_out_of_a_loop_frees_it(wiro: AsyncWiro, listen: Any) -
 
 
 async def test_9_an_error_in_a_loop_frees_at_once(wiro: AsyncWiro) -> None:
-    """After an error in a loop nobody follows the task, even if a traceback holds the iterator."""
+    """After an error in a loop the task is not followed, even if a traceback holds the iterator."""
     task = await wiro.submit(STUCK)
 
     async def fail() -> None:

@@ -1,4 +1,4 @@
-"""Servers that misbehave, on real sockets, and both ways to reach them."""
+"""Servers that misbehave on real sockets, and transports that call them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Conversation:
     """One connection, seen from the server.
 
     Attributes:
-        heads: the heads of the requests that came over it.
+        heads: the heads of its requests.
         bodies: their bodies.
-        ended: set when the other side is gone.
+        ended: set when the client has closed the connection.
     """
 
     reader: asyncio.StreamReader
@@ -36,12 +36,12 @@ class Conversation:
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     async def head(self) -> str:
-        """The head of the next request; the connection's end raises `asyncio.IncompleteReadError`."""
+        """Read the head of the next request. Raises `asyncio.IncompleteReadError` at the end of the connection."""
         self.heads.append((await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1"))
         return self.heads[-1]
 
     async def request(self) -> str:
-        """The head of the next request, its body read."""
+        """Read the next request, and return its head."""
         head = (await self.head()).lower()
         if "transfer-encoding: chunked" in head:
             self.bodies.append(await self._chunked())
@@ -51,16 +51,16 @@ class Conversation:
         return self.heads[-1]
 
     async def answer(self, body: bytes = b"{}", headers: str = "", status: str = "200 OK") -> None:
-        """A whole answer."""
+        """Send a complete response."""
         await self.send(f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
     async def send(self, data: bytes) -> None:
-        """Any bytes."""
+        """Send any bytes."""
         self.writer.write(data)
         await self.writer.drain()
 
     async def gone(self) -> None:
-        """Until the other side closes the connection, whatever it sends before."""
+        """Wait until the client closes the connection."""
         while await self.reader.read(65536):
             pass
         self.ended.set()
@@ -79,7 +79,7 @@ Handler = Callable[[Conversation], Awaitable[None]]
 
 @attrs.define
 class Server:
-    """Talks as its handler says, on every connection anew."""
+    """A server that calls its handler for each connection."""
 
     handler: Handler
     port: int = 0
@@ -88,7 +88,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the server."""
         return f"http://127.0.0.1:{self.port}"
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -136,7 +136,7 @@ async def serve() -> AsyncIterator[Serve]:
 
 @pytest.fixture
 def tls(tls_context: ssl.SSLContext) -> Tls:
-    """Built once for all tests."""
+    """TLS settings that share one context among all tests."""
     built = Tls()
     built.__dict__["_context"] = tls_context
     return built
@@ -144,7 +144,7 @@ def tls(tls_context: ssl.SSLContext) -> Tls:
 
 @pytest.fixture(autouse=True)
 def no_proxies_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests on loopback go there directly."""
+    """Tests on loopback use no proxy."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -152,7 +152,7 @@ def no_proxies_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest_asyncio.fixture(params=["default", "httpx", "aiohttp", "httpx2"])
 async def http(request: pytest.FixtureRequest, tls: Tls) -> AsyncIterator[HttpTransport]:
-    """The default transport, and some that a user might give."""
+    """The default transport, and some that users may pass."""
     given: httpx.AsyncBaseTransport | None = None
     if request.param == "httpx":
         given = httpx.AsyncHTTPTransport(verify=tls.context)

@@ -69,7 +69,7 @@ def serving(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Serving:
 
 
 @pytest.fixture
-def unhurried() -> Iterator[WiroEmulator]:
+def slow_emulator() -> Iterator[WiroEmulator]:
     """An emulator whose runs are slow enough to observe on a busy machine."""
     with WiroEmulator(speed=1.5) as emulator:
         yield emulator

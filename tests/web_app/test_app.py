@@ -45,9 +45,9 @@ def one_task(emulator: WiroEmulator) -> str:
     return task.status
 
 
-async def test_an_answer_in_pieces(unhurried: WiroEmulator, wiro: AsyncWiro, serving: Serving) -> None:
+async def test_an_answer_in_pieces(slow_emulator: WiroEmulator, wiro: AsyncWiro, serving: Serving) -> None:
     """Thinking and answer are separate, and the pieces make the model's text."""
-    async with serving(unhurried) as url:
+    async with serving(slow_emulator) as url:
         received = await asked(url, "/answer", "  Tides <b>&</b>  ")
     deltas = [data for name, data in received if name == "delta"]
     result = await wiro.run("emulator/writer", {"prompt": "Tides <b>&</b>"})
@@ -57,9 +57,9 @@ async def test_an_answer_in_pieces(unhurried: WiroEmulator, wiro: AsyncWiro, ser
     assert received[-1][0] == "done"
 
 
-async def test_progress_and_then_the_picture(unhurried: WiroEmulator, serving: Serving) -> None:
+async def test_progress_and_then_the_picture(slow_emulator: WiroEmulator, serving: Serving) -> None:
     """Progress only grows, and the picture has a URL of the app."""
-    async with serving(unhurried) as url:
+    async with serving(slow_emulator) as url:
         received = await asked(url, "/picture")
         fractions = [data["fraction"] for name, data in received if name == "progress"]
         assert fractions == sorted(fractions)
@@ -110,7 +110,7 @@ async def test_a_client_that_leaves_during_the_submission_stops_the_task(
 
 
 async def test_a_client_that_stops_reading_and_leaves_stops_the_task(serving: Serving, until: Until) -> None:
-    """The app is blocked in an event that nobody reads, and the task is stopped."""
+    """The app is blocked while it sends an event, and the task is stopped."""
     pages = [Step("task_output", {"type": "answer", "raw": "x" * 2_000_000 * n}, after=0.05) for n in range(1, 9)]
     start = [Step("task_accept"), Step("task_start")]
     model = ModelScript("test/verbose", lambda given: Script((*start, *pages)))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TEXT = "document.querySelector('.text').textContent"
 STATES = "[...document.querySelectorAll('section')].map(card => card.dataset.state)"
 BAR = "Number(document.querySelector('.bar').getAttribute('aria-valuenow'))"
-WATCH = f"""
+RECORD_CHANGES = f"""
     bars = []; lengths = [];
     new MutationObserver(() => bars.push({BAR})).observe($('.bar'), {{attributes: true}});
     new MutationObserver(() => lengths.push({TEXT}.length)).observe($('.text'), {{childList: true}});
@@ -37,12 +37,12 @@ def statuses(emulator: WiroEmulator) -> list[str]:
 
 
 async def test_an_answer_and_a_picture(
-    unhurried: WiroEmulator, serving: Serving, browsing: Browsing, wiro: AsyncWiro
+    slow_emulator: WiroEmulator, serving: Serving, browsing: Browsing, wiro: AsyncWiro
 ) -> None:
     """The text grows, the thinking is folded, the bar fills, and at the end both are complete."""
-    async with serving(unhurried) as url, browsing() as tab:
+    async with serving(slow_emulator) as url, browsing() as tab:
         await tab.goto(url)
-        await tab.js(WATCH)
+        await tab.js(RECORD_CHANGES)
         await tab.ask("Tides & <b>storms</b>")
         await tab.until(f"String({STATES}) == 'done,done'")
         text, thoughts = await tab.js(TEXT), await tab.js("document.querySelector('.thought').textContent")

@@ -51,7 +51,7 @@ async def get_weather(city: str, days: int = 1) -> dict[str, object]:
 
 
 def get_time(city: str) -> str:
-    """Tell the time."""
+    """Return the time."""
     return f"noon in {city}"
 
 

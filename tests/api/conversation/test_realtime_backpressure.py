@@ -73,7 +73,7 @@ def speaking(slug: str, voice: type[Voice]) -> ModelScript:
 
 
 class Network:
-    """Stands between a client and the socket of an emulator, with little room of its own.
+    """A proxy with a small buffer between a client and the socket of an emulator.
 
     Attributes:
         delivered: bytes that the client's side has taken.
@@ -88,17 +88,17 @@ class Network:
 
     async def start(self, target: str) -> str:
         """Serve, and return the URL that leads to the target."""
-        address = urlsplit(target)
+        url = urlsplit(target)
 
         async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 64 * 1024)
-            upstream, downstream = await asyncio.open_connection(address.hostname, address.port)
+            upstream, downstream = await asyncio.open_connection(url.hostname, url.port)
             self._pumps.add(asyncio.create_task(self._pump(reader, downstream, is_to_client=False)))
             self._pumps.add(asyncio.create_task(self._pump(upstream, writer, is_to_client=True)))
 
         self._server = await asyncio.start_server(connect, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
-        return f"{address.scheme}://127.0.0.1:{port}{address.path}"
+        return f"{url.scheme}://127.0.0.1:{port}{url.path}"
 
     def block(self) -> None:
         """Take nothing more from the client."""
@@ -136,8 +136,8 @@ async def network() -> AsyncIterator[Network]:
     await network.aclose()
 
 
-async def heard(session: RealtimeSession) -> tuple[bytes, list[TaskEvent]]:
-    """All audio and all other events, to the end."""
+async def everything(session: RealtimeSession) -> tuple[bytes, list[TaskEvent]]:
+    """Return all audio and all other events, to the end."""
     audio, others = bytearray(), list[TaskEvent]()
     async for event in session:
         if isinstance(event, AudioChunk):
@@ -147,9 +147,9 @@ async def heard(session: RealtimeSession) -> tuple[bytes, list[TaskEvent]]:
     return bytes(audio), others
 
 
-async def test_a_slow_reader_slows_the_service(network: Network, hurried: Tuning) -> None:
-    """While nobody reads, the socket is not read either. Nothing is lost."""
-    with WiroEmulator(speed=50, models=[speaking("emulator/flood", Flood)], tuning=hurried) as emulator:
+async def test_a_slow_reader_slows_the_service(network: Network, short_timing: Tuning) -> None:
+    """While the session is not read, the socket is not read either. Nothing is lost."""
+    with WiroEmulator(speed=50, models=[speaking("emulator/flood", Flood)], tuning=short_timing) as emulator:
         options = emulator.options()
         options["socket_url"] = await network.start(options["socket_url"])
         async with AsyncWiro(**options) as wiro, wiro.realtime("emulator/flood") as session:
@@ -164,14 +164,14 @@ async def test_a_slow_reader_slows_the_service(network: Network, hurried: Tuning
 
 
 @pytest.mark.tuning(realtime_last_words=0.1)
-async def test_a_reader_who_is_slower_than_the_end(hurried: Tuning, until: Until) -> None:
+async def test_a_reader_who_is_slower_than_the_end(short_timing: Tuning, until: Until) -> None:
     """Everything can be read to the last event, long after the task is over."""
-    with WiroEmulator(speed=50, models=[speaking("emulator/rush", Rush)], tuning=hurried) as emulator:
+    with WiroEmulator(speed=50, models=[speaking("emulator/rush", Rush)], tuning=short_timing) as emulator:
         emulator.faults.socket(Deaf())
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime("emulator/rush") as session:
             await until(lambda: session.is_over)
             await asyncio.sleep(0.3)
-            audio, others = await heard(session)
+            audio, others = await everything(session)
     assert len(audio) == Rush.FRAMES * 9600
     assert isinstance(others[-1], TaskFinished)
 
@@ -183,12 +183,12 @@ async def test_sending_first_and_reading_afterwards(wiro: AsyncWiro) -> None:
         with anyio.fail_after(60):
             await session.send_audio(pcm)
             await session.end()
-            audio, _ = await heard(session)
+            audio, _ = await everything(session)
     assert audio == pcm
 
 
 @pytest.mark.tuning(realtime_unread_relieved=Tuning().realtime_unread, socket_send=0.3)
-async def test_nobody_ever_reads(wiro: AsyncWiro) -> None:
+async def test_a_session_without_a_reader(wiro: AsyncWiro) -> None:
     """The memory for unread events is limited, and the error says why sending failed."""
 
     async def talk(session: RealtimeSession) -> None:
@@ -200,7 +200,7 @@ async def test_nobody_ever_reads(wiro: AsyncWiro) -> None:
             await talk(session)
 
 
-async def test_an_end_in_time(emulator: WiroEmulator, network: Network, hurried: Tuning) -> None:
+async def test_an_end_in_time(emulator: WiroEmulator, network: Network, short_timing: Tuning) -> None:
     """The timeout of `end` holds also while the network takes no audio."""
     options = emulator.options()
     options["socket_url"] = await network.start(options["socket_url"])

@@ -126,7 +126,7 @@ async def test_a_timeout_while_audio_pours_in(wiro: AsyncWiro) -> None:
                 await read()
 
 
-async def test_a_silent_source_when_the_session_ends(hurried: Tuning) -> None:
+async def test_a_silent_source_when_the_session_ends(short_timing: Tuning) -> None:
     """`send_stream` returns although the source is silent, and closes it."""
     closed = False
 
@@ -146,7 +146,7 @@ async def test_a_silent_source_when_the_session_ends(hurried: Tuning) -> None:
     assert closed
 
 
-async def test_a_silent_source_when_somebody_ends_the_session(wiro: AsyncWiro) -> None:
+async def test_a_silent_source_when_the_session_is_ended(wiro: AsyncWiro) -> None:
     """`send_stream` returns, and the loop over `transcripts` ends."""
     async with wiro.realtime(ECHO) as session, anyio.create_task_group() as group:
         group.start_soon(session.send_stream, silence())
@@ -161,7 +161,7 @@ async def test_a_silent_source_when_somebody_ends_the_session(wiro: AsyncWiro) -
             assert [said async for said in words] == session.transcript
 
 
-async def test_a_failed_session_costs_nothing(hurried: Tuning) -> None:
+async def test_a_failed_session_costs_nothing(short_timing: Tuning) -> None:
     """A failed session costs nothing, whatever costs were reported while it ran."""
     with WiroEmulator(speed=50, models=[brief("my/failing", exit_code="1")]) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime("my/failing") as session:

@@ -133,7 +133,7 @@ async def test_a_conversation(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.parametrize("generation", ["older", "newer"])
-async def test_any_sizes_become_frames(generation: Any, hurried: Tuning) -> None:
+async def test_any_sizes_become_frames(generation: Any, short_timing: Tuning) -> None:
     """Audio of any sizes arrives in frames of 9,600 bytes. A flush sends the rest, and half a sample stays."""
     with WiroEmulator(speed=50, generation=generation) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime(ECHO) as session:
@@ -361,15 +361,15 @@ async def test_leaving_ends_the_session(
 
 
 @pytest.mark.tuning(realtime_end=0.02)
-async def test_a_session_that_does_not_end_is_stopped(hurried: Tuning) -> None:
+async def test_a_session_that_does_not_end_is_stopped(short_timing: Tuning) -> None:
     """Leaving stops the task when the time for a graceful end is over."""
-    with WiroEmulator(speed=0.05, tuning=hurried) as slow:  # ending takes 2 s
-        async with AsyncWiro(**slow.options()) as patient, patient.realtime(ECHO, {"seconds": 0.01}) as session:
+    with WiroEmulator(speed=0.05, tuning=short_timing) as slow:  # ending takes 2 s
+        async with AsyncWiro(**slow.options()) as wiro, wiro.realtime(ECHO, {"seconds": 0.01}) as session:
             with pytest.raises(TaskTimeoutError) as caught:
                 await session.end(timeout=0.02)
             assert caught.value.phase == "end"
         assert statuses(slow) == ["task_cancel"]
-        assert patient.statistics().owned_tasks == 0
+        assert wiro.statistics().owned_tasks == 0
         with pytest.raises((TaskCancelledError, SessionClosedError)):
             await session.result()
 
@@ -547,7 +547,7 @@ class Odd(Voice):
         self.line.end_turn(Decimal("0.1"))
 
 
-async def test_new_messages(hurried: Tuning) -> None:
+async def test_new_messages(short_timing: Tuning) -> None:
     """They come as `UnknownEvent`."""
     with WiroEmulator(speed=50, models=[speaking("emulator/odd", Odd)]) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro, wiro.realtime("emulator/odd") as session:
@@ -562,7 +562,7 @@ async def test_new_messages(hurried: Tuning) -> None:
 
 
 @pytest.mark.parametrize("first", ["transcript", "end of a turn"])
-async def test_readiness_that_was_missed(hurried: Tuning, first: str) -> None:
+async def test_readiness_that_was_missed(short_timing: Tuning, first: str) -> None:
     """If the response to the submit is late, any event of a turn shows that the session is ready."""
 
     class Early(Voice):

@@ -76,7 +76,7 @@ async def cashier(*calls: dict[str, Any]) -> AsyncGenerator[tuple[WiroEmulator, 
         ([{**CALL, "id": "", "call_id": None, "arguments": {"amount": amount}} for amount in (1, 2)], [1, 2]),
     ],
 )
-async def test_each_call_is_run_once(hurried: Tuning, calls: list[dict[str, Any]], paid: list[int]) -> None:
+async def test_each_call_is_run_once(short_timing: Tuning, calls: list[dict[str, Any]], paid: list[int]) -> None:
     """Calls may be reported repeatedly and in several shapes. Each is run once, with its arguments."""
     till = Till()
     async with cashier(*calls) as (emulator, wiro):
@@ -206,7 +206,7 @@ async def test_closing_instead_of_leaving(emulator: WiroEmulator, wiro: AsyncWir
     assert wiro.statistics().owned_tasks == 0
 
 
-async def test_a_text_that_only_the_log_holds(hurried: Tuning) -> None:
+async def test_a_text_that_only_the_log_holds(short_timing: Tuning) -> None:
     """The joined deltas are the text of the result, for both kinds."""
     said = {"thinking": ["hm"], "answer": ["Once"]}
     steps = [Step("task_output", said), Step("task_output", {**said, "answer": ["Once upon"]}, log="Once upon a time")]

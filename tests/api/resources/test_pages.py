@@ -11,7 +11,7 @@ from wiro_async._api.resources.pages import Pages
 @pytest.mark.parametrize("cap", [20, 33, 100])
 @pytest.mark.parametrize("rows", [0, 1, 19, 20, 50, 99, 100, 101, 240])
 def test_no_row_is_missed(rows: int, cap: int, total: int | None) -> None:
-    """Whatever the service gives at a time, and whatever total it tells that cannot be."""
+    """For any page size of the service, and any impossible total."""
     pages, asked = Pages(100), 0
     while True:
         found = min(cap, max(0, rows - pages.start))
@@ -23,7 +23,7 @@ def test_no_row_is_missed(rows: int, cap: int, total: int | None) -> None:
 
 
 def test_a_total_that_can_be() -> None:
-    """It saves the last question; a page of nothing ends the list all the same."""
+    """A plausible total saves the last request. An empty page still ends the list."""
     pages = Pages(100)
     assert [pages.is_last(20, 45), pages.is_last(20, 45), pages.is_last(5, 45)] == [False, False, True]
     assert Pages(100).is_last(0, 45)

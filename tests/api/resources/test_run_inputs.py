@@ -1,4 +1,4 @@
-"""Inputs are validated, priced and sent as their models want them, and always in the same way."""
+"""Inputs are validated, priced and sent as their models expect, and always in the same way."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def validating(emulator: WiroEmulator) -> AsyncIterator[AsyncWiro]:
 
 
 def calls(emulator: WiroEmulator, endpoint: str) -> int:
-    """How often an endpoint was asked."""
+    """Return the number of requests to an endpoint."""
     return sum(call.endpoint == endpoint for call in emulator.ledger.calls)
 
 
@@ -65,7 +65,7 @@ def calls(emulator: WiroEmulator, endpoint: str) -> int:
 
 
 async def test_validate(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
-    """Every problem in one error, nothing sent."""
+    """All problems are in one error, and nothing is sent."""
     await wiro.models.validate("family/text-to-image", {"prompt": "a fox"})
     with pytest.raises(InvalidInputError) as caught:
         await wiro.models.validate("family/text-to-image", {"promt": "a fox", "width": 100, "samples": "5"})
@@ -75,7 +75,7 @@ async def test_validate(wiro: AsyncWiro, emulator: WiroEmulator) -> None:
 
 
 async def test_estimate(wiro: AsyncWiro) -> None:
-    """For one run or many; a negative number of runs is refused."""
+    """For one run or many. A negative number of runs is refused."""
     one = await wiro.models.estimate("family/text-to-video", {"prompt": "x", "resolution": "1080p"})
     assert (one.total, one.method, one.exact) == (Decimal("0.29"), "cpr", True)
     assert (await wiro.models.estimate("family/text-to-video", {"prompt": "x"}, count=1000)).total == 130
@@ -85,7 +85,7 @@ async def test_estimate(wiro: AsyncWiro) -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 async def test_families(validating: AsyncWiro, emulator: WiroEmulator, name: str) -> None:
-    """Inputs people would give pass, run, and cost what was estimated."""
+    """Realistic inputs are valid, run, and cost what was estimated."""
     given, cost = RUNS[name]
     model = await validating.models.get(f"family/{name}")
     estimate = await validating.models.estimate(model, given)
@@ -97,7 +97,7 @@ async def test_families(validating: AsyncWiro, emulator: WiroEmulator, name: str
 
 
 def test_there_are_enough_families() -> None:
-    """At least twelve, in both vocabularies, grouped and flat, and each of them is run above."""
+    """At least twelve, in both vocabularies, grouped and flat. Each of them is run above."""
     tools = [model.tool for model in FAMILIES]
     assert len(tools) >= 12
     assert {"minvalue", "min"} <= {key for tool in tools for key in _keys(tool["parameters"])}
@@ -147,7 +147,7 @@ async def test_run_with_validate(wiro: AsyncWiro, emulator: WiroEmulator) -> Non
 async def test_when_inputs_are_validated(
     emulator: WiroEmulator, setting: bool, known: bool, validate: bool | None, refused: bool
 ) -> None:
-    """The session's option and the call's decide, and nothing that the session knows."""
+    """The option of the session or of the call decides, not what the session has cached."""
     async with AsyncWiro(**emulator.options(), validate=setting) as wiro:
         if known:
             await wiro.models.get("family/text-to-image")
@@ -159,8 +159,8 @@ async def test_when_inputs_are_validated(
     assert len(emulator.ledger.submissions) == (not refused)
 
 
-async def test_names_that_a_model_does_not_list(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """They pass, because models take more than they list; validation refuses them."""
+async def test_names_outside_the_schema(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """They are sent, because models accept more than they list. Validation refuses them."""
     await wiro.models.get("family/text-to-image")
     for name in ("undocumented", "prompt_"):
         assert (await wiro.run("family/text-to-image", {"prompt": "a fox", name: 1})).succeeded
@@ -172,8 +172,8 @@ async def test_names_that_a_model_does_not_list(emulator: WiroEmulator, wiro: As
 
 
 @pytest.mark.parametrize("max_age", [3600.0, 0.0])
-async def test_a_schema_that_has_grown_old(emulator: WiroEmulator, max_age: float) -> None:
-    """It is read again before it refuses an input that may be allowed by now, but not before it accepts one."""
+async def test_an_old_schema(emulator: WiroEmulator, max_age: float) -> None:
+    """It is read again before it refuses an input, but not before it accepts one."""
     items = [{"id": "prompt", "type": "textarea"}, {"id": "resolution", "type": "select", "options": ["480p"]}]
     tool = {"slugowner": "family", "slugproject": "text-to-video", "parameters": items}
     emulator.faults.http("Tool/Detail", Respond(200, json.dumps({"result": True, "tool": [tool]}).encode()))
@@ -194,8 +194,8 @@ async def test_a_schema_that_has_grown_old(emulator: WiroEmulator, max_age: floa
         assert calls(emulator, "Tool/Detail") == 3
 
 
-async def test_values_beyond_all_measure(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Text of any number is text, to runs and estimates, with a schema or without; and no time is lost with it."""
+async def test_very_long_values(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """Very long numbers as text are valid in runs and estimates, with and without a schema, and take no time."""
     start = process_time()
     for validate in (None, True):
         for prompt in ("1e9999999", "9" * 5000):
@@ -215,7 +215,7 @@ async def test_a_project_by_number(emulator: WiroEmulator, wiro: AsyncWiro) -> N
 
 
 async def test_a_batch_is_checked_item_by_item(validating: AsyncWiro, emulator: WiroEmulator) -> None:
-    """The model is asked for once, wrong items never leave."""
+    """The schema is read once, and invalid items are not sent."""
     inputs: list[dict[str, Any]] = [{"prompt": "x"}, BAD, {"prompt": "y"}]
     results = await validating.map("family/text-to-image", inputs, return_exceptions=True)
     assert [isinstance(result, InvalidInputError) for result in results] == [False, True, False]
@@ -223,7 +223,7 @@ async def test_a_batch_is_checked_item_by_item(validating: AsyncWiro, emulator: 
 
 
 async def test_the_setting_of_a_view(wiro: AsyncWiro) -> None:
-    """A view may set it for itself; anything but True and False is refused."""
+    """A view may set it. Only True and False are valid."""
     with pytest.raises(InvalidInputError):
         await wiro.with_options(validate=True).run("family/text-to-image", BAD)
     assert (await wiro.with_options(validate=False).run("family/text-to-image", BAD)).succeeded
@@ -234,7 +234,7 @@ async def test_the_setting_of_a_view(wiro: AsyncWiro) -> None:
 
 
 async def test_files_go_where_the_model_wants_them(wiro: AsyncWiro, emulator: WiroEmulator, tmp_path: Path) -> None:
-    """Uploads under their name, URLs beside them, the unused one empty; combined ones together in order."""
+    """Uploads under the parameter's name, URLs in the field beside it, combined parameters in order."""
     photo = tmp_path / "me.png"
     photo.write_bytes(b"me")
     given = {"inputImageHuman": photo, "inputImageClothes": [URL, PNG, URL + "2"]}
@@ -248,7 +248,7 @@ async def test_files_go_where_the_model_wants_them(wiro: AsyncWiro, emulator: Wi
 
 
 async def test_urls_alone_go_as_json(validating: AsyncWiro, emulator: WiroEmulator) -> None:
-    """Comma-separated beside their name; what looks like a number or a boolean takes the form the model wants."""
+    """They are joined by commas, and text that looks like a number or boolean takes the type of the schema."""
     given = {"prompt": "x", "inputDocumentMultiple": [URL, URL], "outputType": "json"}
     await validating.run("family/document-reader", given)
     assert emulator.ledger.submissions[-1].parameters == {
@@ -266,7 +266,7 @@ async def test_urls_alone_go_as_json(validating: AsyncWiro, emulator: WiroEmulat
 
 
 async def test_the_timeout_of_a_run_covers_the_schema(emulator: WiroEmulator) -> None:
-    """A schema that does not come does not hold up a run beyond its timeout."""
+    """A schema that does not arrive delays no run beyond its timeout."""
     emulator.faults.http("Tool/Detail", Delay(3))
     async with AsyncWiro(**emulator.options(), validate=True) as wiro:
         with pytest.raises(TimeoutError):
@@ -278,7 +278,7 @@ async def test_the_timeout_of_a_run_covers_the_schema(emulator: WiroEmulator) ->
 
 
 def fields(emulator: WiroEmulator) -> tuple[dict[str, Any], list[str]]:
-    """What the last run has sent: its parameters, and the fields of its files."""
+    """Return the parameters and the file fields of the last run."""
     sent = emulator.ledger.submissions[-1]
     return dict(sent.parameters), [upload.field for upload in sent.files]
 
@@ -292,8 +292,8 @@ def fields(emulator: WiroEmulator) -> tuple[dict[str, Any], list[str]]:
     ],
     ids=["urls", "files", "odd"],
 )
-async def test_what_the_session_knows_changes_nothing(emulator: WiroEmulator, given: dict[str, Any]) -> None:
-    """The same call sends the same, before and after the session has read the model."""
+async def test_the_cache_changes_nothing(emulator: WiroEmulator, given: dict[str, Any]) -> None:
+    """A call sends equal data before and after the session has read the schema."""
     sent = []
     for knows in (False, True):
         async with AsyncWiro(**emulator.options()) as wiro:
@@ -305,7 +305,7 @@ async def test_what_the_session_knows_changes_nothing(emulator: WiroEmulator, gi
 
 
 async def test_an_input_without_files_costs_no_call_for_the_schema(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It is sent as it was given."""
+    """It is sent unchanged."""
     given = {"prompt": "x", "duration": 5, "generateAudio": True}
     await wiro.run("family/text-to-video", given)
     assert fields(emulator)[0] == given
@@ -313,7 +313,7 @@ async def test_an_input_without_files_costs_no_call_for_the_schema(emulator: Wir
 
 
 async def test_the_schema_is_read_once(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Also by many runs at a time, and once for each key."""
+    """Once for each key, even by many runs at a time."""
     given = {"prompt": "x", "inputImage": File(b"picture", "a.png")}
     await asyncio.gather(*(wiro.run("family/image-edit", given) for _ in range(5)))
     await wiro.with_options(timeout=30).run("family/image-edit", given)
@@ -324,7 +324,7 @@ async def test_the_schema_is_read_once(emulator: WiroEmulator, wiro: AsyncWiro) 
 
 @pytest.mark.parametrize("status,again", [(404, False), (500, True)])
 async def test_without_a_schema_files_keep_their_names(emulator: WiroEmulator, status: int, again: bool) -> None:
-    """A run does not fail because the schema cannot be read. A model that is not there is not asked for again."""
+    """A run does not fail if the schema cannot be read. A missing model is not requested again."""
     refused = Respond(status, b'{"result": false, "errors": [{"code": 1, "message": "tool-not-accessible"}]}')
     emulator.faults.http("Tool/Detail", refused, times=None)
     given = {"inputImage": File(b"me", "me.png"), "otherImage": URL}
@@ -346,7 +346,7 @@ REFUSAL = Respond(
 
 
 async def test_a_refusal_is_explained(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The schema is read then, and what it shows is added to the error."""
+    """The schema is read then, and its problems are added to the error."""
     emulator.faults.http("Run/*", REFUSAL, times=None)
     for call in (wiro.run, wiro.submit):
         with pytest.raises(
@@ -360,15 +360,15 @@ async def test_a_refusal_is_explained(emulator: WiroEmulator, wiro: AsyncWiro) -
 
 
 async def test_a_refused_item_of_a_batch_is_explained(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """In the same way."""
+    """The schema's problems are added to its error."""
     emulator.faults.http("Run/*", REFUSAL, times=None)
     [error] = await wiro.map("family/text-to-image", [BAD], return_exceptions=True)
     assert "width: given 100" in str(error)
 
 
 @pytest.mark.parametrize("fault", [Delay(5), Respond(500, b"{}")], ids=["slow", "broken"])
-async def test_an_explanation_that_cannot_be_had(emulator: WiroEmulator, fault: Any) -> None:
-    """Leaves the service's own error as it is, and takes little time."""
+async def test_an_unavailable_explanation(emulator: WiroEmulator, fault: Any) -> None:
+    """The error of the service stays unchanged, without much delay."""
     emulator.faults.http("Run/*", REFUSAL)
     emulator.faults.http("Tool/Detail", fault, times=None)
     options: Any = {**emulator.options(), "tuning": Tuning(schema_wait=0.1), "retry": RetryPolicy(attempts=1)}
@@ -379,7 +379,7 @@ async def test_an_explanation_that_cannot_be_had(emulator: WiroEmulator, fault: 
 
 
 async def test_other_errors_are_not_explained(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """They have nothing to do with the input."""
+    """They are not about the input."""
     emulator.faults.http("Run/*", Respond(401, b'{"result": false, "errors": [{"code": 99, "message": "expired"}]}'))
     with pytest.raises(AuthenticationError) as caught:
         await wiro.run("family/text-to-image", BAD)

@@ -1,4 +1,4 @@
-"""`wiro.tasks`: any task of the account, by whatever it is known."""
+"""`wiro.tasks`: any task of the account, by any reference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("by", ["handle", "record", "token", "id"])
 async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, by: str) -> None:
-    """A handle, a record, a token or an id mean the same task."""
+    """A handle, a record, a token and an id refer to one task."""
     handle = await wiro.submit("emulator/queued")
     record = await wiro.tasks.get(handle)
     assert isinstance(record, TaskInfo)
@@ -36,7 +36,7 @@ async def test_a_task_by_any_reference(emulator: WiroEmulator, wiro: AsyncWiro, 
 
 
 async def test_numbers_are_ids(wiro: AsyncWiro) -> None:
-    """A task's id is a number, after all."""
+    """A number is accepted as the id of a task."""
     handle = await wiro.submit("emulator/queued")
     task = await wiro.tasks.get(int(str(handle.id)))
     assert task is not None
@@ -44,8 +44,8 @@ async def test_numbers_are_ids(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.parametrize("ref", [None, "", " ", b"x", True, 1.5, parse_task({})])
-async def test_what_refers_to_no_task(wiro: AsyncWiro, emulator: WiroEmulator, ref: Any) -> None:
-    """Nothing is asked."""
+async def test_references_to_no_task(wiro: AsyncWiro, emulator: WiroEmulator, ref: Any) -> None:
+    """Nothing is sent."""
     for ask in (wiro.tasks.get, wiro.tasks.cancel, wiro.tasks.delete_files):
         with pytest.raises(InvalidInputError, match="refers to no task"):
             await ask(ref)
@@ -54,7 +54,7 @@ async def test_what_refers_to_no_task(wiro: AsyncWiro, emulator: WiroEmulator, r
 
 @pytest.mark.parametrize("model,status", [("emulator/queued", "task_queue"), ("emulator/stuck", "task_start")])
 async def test_cancel(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, model: str, status: str) -> None:
-    """Queued or running; a second time there is nothing to do."""
+    """Queued or running. A second call has nothing to do."""
     handle = await wiro.submit(model)
     await until(lambda: emulator.ledger.tasks[str(handle.id)].status == status)
     assert await wiro.tasks.cancel(str(handle.id))
@@ -62,15 +62,15 @@ async def test_cancel(emulator: WiroEmulator, wiro: AsyncWiro, until: Until, mod
     assert await wiro.tasks.cancel(str(handle.token))
 
 
-async def test_cancelling_what_has_ended(wiro: AsyncWiro) -> None:
-    """Is no error: there is nothing left to cancel."""
+async def test_cancelling_an_ended_task(wiro: AsyncWiro) -> None:
+    """It raises nothing."""
     task = await wiro.submit("emulator/sleeper", {"seconds": 1})
     await task
     assert await wiro.tasks.cancel(task) is False
 
 
-async def test_a_task_that_is_not_there(wiro: AsyncWiro) -> None:
-    """Each call says so."""
+async def test_a_missing_task(wiro: AsyncWiro) -> None:
+    """Each call raises `NotFoundError`."""
     for call in (wiro.tasks.get, wiro.tasks.cancel, wiro.tasks.delete_files):
         with pytest.raises(NotFoundError):
             await call("404")
@@ -79,7 +79,7 @@ async def test_a_task_that_is_not_there(wiro: AsyncWiro) -> None:
 async def test_list_goes_through_all_pages(
     emulator: WiroEmulator,
 ) -> None:
-    """Newest first, fetched as they are needed."""
+    """Newest first, and pages are fetched as needed."""
     emulator.tuning = Tuning(page_size=3)
     async with AsyncWiro(**emulator.options()) as wiro:
         made = [(await wiro.submit("emulator/queued")).id for _ in range(7)]
@@ -91,12 +91,12 @@ async def test_list_goes_through_all_pages(
 
 
 async def test_list_of_one_model(wiro: AsyncWiro) -> None:
-    """Others are left out."""
+    """Tasks of other models are left out."""
     await wiro.submit("emulator/stuck")
     made = await wiro.submit("emulator/queued")
     assert [task.id async for task in wiro.tasks.list(model="emulator/queued")] == [made.id]
 
 
-async def test_list_of_nothing(wiro: AsyncWiro) -> None:
-    """No tasks yet is no error."""
+async def test_an_empty_list(wiro: AsyncWiro) -> None:
+    """No tasks is not an error."""
     assert [task async for task in wiro.tasks.list()] == []

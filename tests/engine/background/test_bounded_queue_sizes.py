@@ -1,4 +1,4 @@
-"""A bounded queue whose items weigh as much as their bytes, as a realtime session keeps what was not read yet."""
+"""A bounded queue whose items count by their bytes, as for the unread events of a realtime session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def fill(queue: BoundedQueue[TaskEvent]) -> None:
 
 
 async def test_a_writer_waits_for_the_reader(queue: BoundedQueue[TaskEvent]) -> None:
-    """There is never more in it than the limit, and a read makes room for one."""
+    """The queue never exceeds its limit, and a read makes room for one item."""
     async with anyio.create_task_group() as group:
         group.start_soon(fill, queue)
         await anyio.wait_all_tasks_blocked()
@@ -35,7 +35,7 @@ async def test_a_writer_waits_for_the_reader(queue: BoundedQueue[TaskEvent]) -> 
 
 
 async def test_a_writer_that_may_go_on_counts_as_blocked(queue: BoundedQueue[TaskEvent]) -> None:
-    """Until its item is in the queue: whoever closes the queue in between would lose it."""
+    """It counts until its item is in the queue. Otherwise closing the queue in between would lose the item."""
     async with anyio.create_task_group() as group:
         await queue.put(LogLine("first"), 10)
         group.start_soon(queue.put, LogLine("second"), 10)
@@ -46,8 +46,8 @@ async def test_a_writer_that_may_go_on_counts_as_blocked(queue: BoundedQueue[Tas
         assert (queue.size, queue.is_blocked) == (10, False)
 
 
-async def test_room_is_given_by_size(queue: BoundedQueue[TaskEvent]) -> None:
-    """Room for one big item does not admit all who wait."""
+async def test_room_depends_on_size(queue: BoundedQueue[TaskEvent]) -> None:
+    """Room for one big item does not admit all waiting writers."""
     async with anyio.create_task_group() as group:
         await queue.put(LogLine("first"), 10)
         for _ in range(3):
@@ -60,7 +60,7 @@ async def test_room_is_given_by_size(queue: BoundedQueue[TaskEvent]) -> None:
 
 
 async def test_a_larger_limit_for_a_while(queue: BoundedQueue[TaskEvent]) -> None:
-    """While somebody waits for the other side, more is taken, up to the larger limit; afterwards it is as before."""
+    """While a caller waits for the other side, a larger limit applies. Afterwards the usual limit does."""
     async with anyio.create_task_group() as group:
         group.start_soon(fill, queue)
         await anyio.wait_all_tasks_blocked()
@@ -75,8 +75,8 @@ async def test_a_larger_limit_for_a_while(queue: BoundedQueue[TaskEvent]) -> Non
         group.cancel_scope.cancel()
 
 
-async def test_forgetting(queue: BoundedQueue[TaskEvent]) -> None:
-    """Audio can be dropped, or everything, with what still comes; both make room."""
+async def test_dropping_items(queue: BoundedQueue[TaskEvent]) -> None:
+    """Audio can be dropped, or all items and all later ones. Both make room."""
     line = LogLine("hello")
     async with anyio.create_task_group() as group:
         await queue.put(line, 5)
@@ -97,7 +97,7 @@ async def test_forgetting(queue: BoundedQueue[TaskEvent]) -> None:
 
 
 async def test_the_end(queue: BoundedQueue[TaskEvent]) -> None:
-    """All that came is given first, then the error, again and again; the first one counts."""
+    """The items are read first, then the error is raised every time. The first error counts."""
     await queue.put(LogLine("hello"), 5)
     queue.close(ZeroDivisionError())
     queue.close()
@@ -108,15 +108,15 @@ async def test_the_end(queue: BoundedQueue[TaskEvent]) -> None:
 
 
 async def test_cancelling_loses_nothing(queue: BoundedQueue[TaskEvent]) -> None:
-    """A reader that gave up leaves what comes to the next."""
+    """A cancelled reader leaves the items to the next one."""
     with anyio.move_on_after(0.01):
         await queue.get()
     await queue.put(LogLine("hello"), 5)
     assert isinstance(await queue.get(), LogLine)
 
 
-async def test_what_comes_after_the_end(queue: BoundedQueue[TaskEvent]) -> None:
-    """It is not taken, so that a reader who always has something to read comes to the error; nobody waits for room."""
+async def test_items_after_the_end(queue: BoundedQueue[TaskEvent]) -> None:
+    """They are dropped, so that a busy reader reaches the error. No writer waits for room."""
     async with anyio.create_task_group() as group:
         for _ in range(3):
             group.start_soon(queue.put, AudioChunk(bytes(5)), 5)

@@ -1,4 +1,4 @@
-"""Submitting, searching and stopping: the corners that promises do not spell out."""
+"""Submitting, searching and stopping: edge cases beyond the promises."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ STUCK = "emulator/stuck"
 
 
 def statuses(emulator: WiroEmulator) -> list[str]:
-    """How all tasks stand."""
+    """Return the status of each task."""
     return [task.status for task in emulator.ledger.tasks.values()]
 
 
 @pytest_asyncio.fixture
-async def one_at_a_time(emulator: WiroEmulator, hurried: Tuning) -> AsyncIterator[AsyncWiro]:
+async def one_at_a_time(emulator: WiroEmulator, short_timing: Tuning) -> AsyncIterator[AsyncWiro]:
     """A session with a single slot."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1) as session:
         yield session
@@ -61,8 +61,8 @@ async def assert_no_slot_is_kept(wiro: AsyncWiro) -> None:
 
 
 @pytest.mark.tuning(search_page=2)
-async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, hurried: Tuning) -> None:
-    """A lost run may be pages away, behind what others made meanwhile."""
+async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """A lost run may be several pages away, behind newer tasks."""
     emulator.faults.list_lag = 0.2
     emulator.faults.http("Run/*", ResetAfter())
     async with AsyncWiro(**emulator.options()) as wiro, AsyncWiro(**emulator.options()) as other:
@@ -74,8 +74,8 @@ async def test_the_search_goes_through_all_pages(emulator: WiroEmulator, hurried
 
 
 @pytest.mark.tuning(search_page=1, clock_skew=-3600.0)
-async def test_the_search_ends_at_what_is_too_old(emulator: WiroEmulator, hurried: Tuning) -> None:
-    """Tasks from before the run was sent are not looked through."""
+async def test_the_search_ends_at_old_tasks(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """Tasks older than the request are not searched."""
     async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=0.5)) as wiro:
         await wiro.submit(STUCK)
         emulator.faults.http("Run/*", ResetBefore())
@@ -86,7 +86,7 @@ async def test_the_search_ends_at_what_is_too_old(emulator: WiroEmulator, hurrie
 
 
 async def test_rows_of_a_list_may_lack_fields(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """Then Task/Detail is asked for the whole of them."""
+    """Then Task/Detail is read for them."""
     emulator.faults.http("Run/*", ResetAfter())
     made = asyncio.create_task(wiro.submit("emulator/sleeper", {**SHORT, "n": 1}))
     await until(lambda: emulator.ledger.submissions)
@@ -96,7 +96,7 @@ async def test_rows_of_a_list_may_lack_fields(emulator: WiroEmulator, wiro: Asyn
 
 
 def test_known_tasks_are_bounded() -> None:
-    """However many a session makes, it remembers the newest."""
+    """A session remembers only the newest tasks."""
     memory = IdMemory(3)
     for number in range(5):
         memory.add(IdFact.OURS, str(number))
@@ -104,7 +104,7 @@ def test_known_tasks_are_bounded() -> None:
 
 
 async def test_unfollowed_tasks_are_bounded() -> None:
-    """So are the tasks that somebody submitted and never looked at again."""
+    """Tasks that were submitted and never used are bounded too."""
 
     async def nothing() -> None: ...
 
@@ -118,9 +118,9 @@ async def test_unfollowed_tasks_are_bounded() -> None:
 
 
 @pytest.mark.tuning(refusal_grace_known=0.2, window_other_probe=600.0)
-async def test_slots_of_vanished_tasks_are_given_back(hurried: Tuning) -> None:
-    """If a task that nobody follows cannot be read, its slot is not kept indefinitely."""
-    with WiroEmulator(speed=50, balance=Decimal(1000), tuning=hurried) as emulator:
+async def test_slots_of_vanished_tasks_are_released(short_timing: Tuning) -> None:
+    """If an unfollowed task cannot be read, its slot is not kept indefinitely."""
+    with WiroEmulator(speed=50, balance=Decimal(1000), tuning=short_timing) as emulator:
         async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
             held = await wiro.submit(STUCK)
             gone = Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}')
@@ -131,8 +131,10 @@ async def test_slots_of_vanished_tasks_are_given_back(hurried: Tuning) -> None:
                 assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
-async def test_checking_slots_opens_no_socket_in_a_polling_session(emulator: WiroEmulator, hurried: Tuning) -> None:
-    """Tasks that nobody follows are polled, too."""
+async def test_checking_slots_opens_no_socket_in_a_polling_session(
+    emulator: WiroEmulator, short_timing: Tuning
+) -> None:
+    """Unfollowed tasks are polled too."""
     async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
         await wiro.submit("emulator/sleeper", SHORT)
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
@@ -140,9 +142,9 @@ async def test_checking_slots_opens_no_socket_in_a_polling_session(emulator: Wir
 
 
 @pytest.mark.tuning(window_other_probe=600.0)
-async def test_no_more_slots_than_the_limit_are_kept(hurried: Tuning) -> None:
-    """Once a limit is known, older tasks than it allows must be over."""
-    with WiroEmulator(speed=50, balance=Decimal(29), tuning=hurried) as emulator:
+async def test_no_more_slots_than_the_limit_are_kept(short_timing: Tuning) -> None:
+    """Once a limit is known, older tasks beyond it must be over."""
+    with WiroEmulator(speed=50, balance=Decimal(29), tuning=short_timing) as emulator:
         async with AsyncWiro(**emulator.options()) as wiro:
             for _ in range(6):
                 await (await wiro.submit("emulator/sleeper", SHORT)).cancel()
@@ -153,7 +155,7 @@ async def test_no_more_slots_than_the_limit_are_kept(hurried: Tuning) -> None:
 
 
 async def test_a_refused_key_ends_a_submit(emulator: WiroEmulator, one_at_a_time: AsyncWiro) -> None:
-    """No retry, no search, and no slot kept."""
+    """No retry, no search, and no slot is kept."""
     emulator.faults.http("Run/*", Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}'))
     with pytest.raises(AuthenticationError):
         await one_at_a_time.run(STUCK)
@@ -172,8 +174,8 @@ async def test_the_last_refusal_is_raised(emulator: WiroEmulator, one_at_a_time:
     await assert_no_slot_is_kept(one_at_a_time)
 
 
-async def test_a_run_that_cannot_be_sent_gives_its_slot_back(one_at_a_time: AsyncWiro) -> None:
-    """A bad file is found only while it is sent."""
+async def test_a_run_that_cannot_be_sent_releases_its_slot(one_at_a_time: AsyncWiro) -> None:
+    """An unreadable file is found only while it is sent."""
 
     class Broken:
         def read(self, size: int = -1) -> bytes:
@@ -189,8 +191,8 @@ async def test_a_run_that_cannot_be_sent_gives_its_slot_back(one_at_a_time: Asyn
 
 
 @pytest.mark.tuning(max_submissions=2)
-async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
-    """So many are sent at once; who leaves that queue leaves nothing behind."""
+async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """A bounded number is sent at once. A cancelled run leaves the queue without a trace."""
     emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
     async with AsyncWiro(**emulator.options(), max_concurrency=4) as wiro:
         runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(5)]
@@ -209,8 +211,8 @@ async def test_cancelled_while_waiting_to_be_sent(emulator: WiroEmulator, hurrie
 
 
 @pytest.mark.tuning(max_submissions=2)
-async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
-    """Those behind are told, and not sent any more."""
+async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """The waiting runs fail, and are not sent."""
     emulator.faults.http("Run/*", DelayAnswer(2.0), times=None)
     wiro = AsyncWiro(**emulator.options(), max_concurrency=4)
     runs = [asyncio.create_task(wiro.run(STUCK)) for _ in range(5)]
@@ -222,8 +224,8 @@ async def test_closed_while_waiting_to_be_sent(emulator: WiroEmulator, hurried: 
 
 
 @pytest.mark.tuning(submit_answer_wait=0.1)
-async def test_closed_while_nothing_answers(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
-    """An answer is awaited for so long only."""
+async def test_closed_without_a_response(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """Closing waits for a response for a limited time."""
     emulator.faults.http("Run/*", Delay(1.0))
     wiro = AsyncWiro(**emulator.options())
     submitting = asyncio.create_task(wiro.submit(STUCK))
@@ -234,10 +236,10 @@ async def test_closed_while_nothing_answers(emulator: WiroEmulator, hurried: Tun
         await submitting
 
 
-async def test_closed_in_the_moment_of_an_answer(
-    emulator: WiroEmulator, hurried: Tuning, monkeypatch: pytest.MonkeyPatch
+async def test_closed_in_the_moment_of_a_response(
+    emulator: WiroEmulator, short_timing: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer is there and the caller has not woken up: the task is stopped, for it is nobody's."""
+    """The response arrived before the caller woke up. The task has no owner, so it is stopped."""
     wiro = AsyncWiro(**emulator.options())
     settle, answered = Submission.settle, asyncio.Event()
 
@@ -259,10 +261,10 @@ async def test_closed_in_the_moment_of_an_answer(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_cancelled_in_the_moment_of_an_answer(
+async def test_cancelled_in_the_moment_of_a_response(
     emulator: WiroEmulator, wiro: AsyncWiro, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller is cancelled after the answer came and before it woke up: the task is stopped."""
+    """The caller is cancelled before it sees the response. The task is stopped."""
     settle = Submission.settle
 
     def settle_and_cancel(submission: Submission, action: Action) -> None:
@@ -278,7 +280,7 @@ async def test_cancelled_in_the_moment_of_an_answer(
 
 @pytest.mark.tuning(stop_pause=0.02)
 async def test_a_task_between_queue_and_start_is_stopped(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Neither cancel nor kill may work for a moment: both are tried until one does."""
+    """Cancel and kill may both fail for a moment. Both are tried until one works."""
     task = await wiro.submit(STUCK)
     refusal = Respond(200, '{"result":false,"errors":[{"code":1,"message":"Task is not in a cancellable state."}]}')
     emulator.faults.http("Task/Cancel", refusal, times=3)
@@ -294,7 +296,7 @@ async def test_a_stop_that_fails_is_logged(
     until: Until,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The cancellation goes through; the log names the task that may still run, until it does not."""
+    """The cancellation is raised. The log names the task that may still run."""
     view = wiro.with_options(retry=RetryPolicy(attempts=1))
     running_task = asyncio.create_task(view.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -309,8 +311,8 @@ async def test_a_stop_that_fails_is_logged(
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_a_stop_outlives_faults(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """What the service cannot do now it may do in a moment."""
+async def test_a_stop_is_retried(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """A stop that fails now may work a moment later."""
     view = wiro.with_options(retry=RetryPolicy(attempts=1))
     running_task = asyncio.create_task(view.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks)
@@ -322,8 +324,8 @@ async def test_a_stop_outlives_faults(emulator: WiroEmulator, wiro: AsyncWiro, u
     assert statuses(emulator) == ["task_cancel"]
 
 
-async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
-    """A stop that was under way when the session began to close is finished."""
+async def test_closing_waits_for_stops_in_flight(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """A stop that was in flight when the session began to close is completed."""
     wiro = AsyncWiro(**emulator.options())
     running_task = asyncio.create_task(wiro.run(STUCK))
     await until(lambda: wiro.statistics().owned_tasks and statuses(emulator) == ["task_start"])
@@ -335,15 +337,15 @@ async def test_closing_waits_for_what_is_being_stopped(emulator: WiroEmulator, h
     await asyncio.wait([running_task])
 
 
-async def test_an_input_that_is_refused_here_holds_nothing(one_at_a_time: AsyncWiro) -> None:
-    """What is wrong before it is sent takes no slot."""
+async def test_an_input_that_is_refused_locally_holds_no_slot(one_at_a_time: AsyncWiro) -> None:
+    """An invalid input is refused before it takes a slot."""
     with pytest.raises(InvalidInputError):
         await one_at_a_time.run("nowhere")
     await assert_no_slot_is_kept(one_at_a_time)
 
 
 def test_the_services_clock() -> None:
-    """Its Date header says how far it is from ours; a strange one says nothing."""
+    """The Date header gives the difference to the local clock. An invalid one is ignored."""
     clock = ServerClock()
     assert clock.offset == 0.0
     clock.observe(None)

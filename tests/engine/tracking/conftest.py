@@ -1,4 +1,4 @@
-"""Records of tasks without a network."""
+"""Tracked tasks without a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wiro_async._protocol.tasks.task_ref import TaskRef
 
 
 class NewRecord(Protocol):
-    """A record of task 7, whose token is "token"."""
+    """Make a tracked task with the id 7 and the token "token"."""
 
     def __call__(self, made_at: float | None = None) -> TrackedTask: ...
 
@@ -35,7 +35,7 @@ async def _unlisted(ref: TaskRef) -> None:
 
 @pytest.fixture
 def new_record() -> NewRecord:
-    """Makes records of a task that the service does not list."""
+    """A function that makes tracked tasks, which the service does not list."""
     detail: Callable[[TaskRef], Awaitable[TaskInfo | None]] = _unlisted
 
     def new_record(made_at: float | None = None) -> TrackedTask:

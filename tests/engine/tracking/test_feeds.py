@@ -1,4 +1,4 @@
-"""Hub, poller and event streams against the emulator: what promises do not spell out."""
+"""Sockets, poller and event streams against the emulator: details beyond the promises."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STORY = {"prompt": "a lighthouse", "seconds": 20}
 async def test_a_service_that_serves_one_task_a_socket(
     emulator: WiroEmulator, wiro: AsyncWiro, until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If later registrations are never heard of though their tasks move, each task gets a socket of its own."""
+    """If a socket stays silent about later registrations while their tasks move, each task gets a socket of its own."""
     emulator.faults.socket(MuteAfter(1))
     with caplog.at_level(logging.WARNING, "wiro_async"):
         results = await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 60, "n": n}) for n in range(5)))
@@ -51,14 +51,14 @@ async def test_a_service_that_serves_one_task_a_socket(
     assert tokens[0] == 5
     assert tokens[1:] == [1] * len(tokens[1:])
     assert len(tokens) > 2
-    heard: list[object] = []
-    await wiro.run("emulator/sleeper", SHORT, on_event=heard.append)
+    events: list[object] = []
+    await wiro.run("emulator/sleeper", SHORT, on_event=events.append)
     assert len(emulator.ledger.sockets[-1].tokens) == 1
     await until(lambda: wiro.statistics().sockets == 0)
 
 
-async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, hurried: Tuning) -> None:
-    """Past a number of tasks another socket is opened."""
+async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """Above the limit of tasks, another socket is opened."""
     async with AsyncWiro(**emulator.options(), tasks_per_socket=4) as wiro:
         await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 20, "n": n}) for n in range(10)))
     assert sum(len(record.tokens) for record in emulator.ledger.sockets) == 10
@@ -66,8 +66,8 @@ async def test_many_tasks_spread_over_sockets(emulator: WiroEmulator, hurried: T
 
 
 @pytest.mark.tuning(socket_max_registrations=3)
-async def test_a_socket_is_given_up_after_many_registrations(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """The service knows no way to take one back."""
+async def test_a_socket_is_replaced_after_many_registrations(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The service has no way to remove a registration."""
     for _ in range(5):
         await wiro.run("emulator/sleeper", SHORT)
     assert [len(record.tokens) for record in emulator.ledger.sockets] == [3, 2]
@@ -75,7 +75,7 @@ async def test_a_socket_is_given_up_after_many_registrations(emulator: WiroEmula
 
 @pytest.mark.tuning(socket_idle=0.05)
 async def test_an_idle_socket_is_closed(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """After a while without a task; the next task opens another."""
+    """It closes after some time without a task. The next task opens another one."""
     await wiro.run("emulator/sleeper", SHORT)
     await until(lambda: wiro.statistics().sockets == 0 and not emulator.ledger.open_sockets)
     assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
@@ -83,7 +83,7 @@ async def test_an_idle_socket_is_closed(emulator: WiroEmulator, wiro: AsyncWiro,
 
 
 async def test_a_refused_socket_is_tried_again(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """While it is needed, with growing pauses; meanwhile tasks are polled."""
+    """It is retried with growing pauses while it is needed. Meanwhile tasks are polled."""
     emulator.faults.socket(RefuseUpgrade(), times=2)
     task = await wiro.submit("emulator/writer", {**STORY, "seconds": 60})
     events = [event async for event in task.events()]
@@ -93,15 +93,15 @@ async def test_a_refused_socket_is_tried_again(emulator: WiroEmulator, wiro: Asy
 
 
 async def test_no_key_goes_to_the_socket(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """It needs none: tokens are the secret there."""
+    """The socket needs no key, because tokens are the secret there."""
     await wiro.run("emulator/sleeper", SHORT)
     headers = emulator.ledger.sockets[0].headers
     assert not {name for name in headers if name.startswith("x-")}
     assert headers["user-agent"].startswith("wiro-async/")
 
 
-async def test_polls_keep_their_pace(emulator: WiroEmulator, hurried: Tuning) -> None:
-    """All tasks together are never asked about faster than allowed."""
+async def test_polls_keep_their_rate(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """All tasks together stay below the polling rate."""
     async with AsyncWiro(**emulator.options(), updates="polling", polls_per_second=50) as wiro:
         tasks = [await wiro.submit("emulator/sleeper", {"seconds": 15}) for _ in range(10)]
         await asyncio.gather(*tasks)
@@ -111,7 +111,7 @@ async def test_polls_keep_their_pace(emulator: WiroEmulator, hurried: Tuning) ->
 
 @pytest.mark.tuning(refusal_grace_known=0.1)
 async def test_polls_that_are_refused_end_the_wait(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """A key that is refused again and again is not valid any more; the next wait asks anew."""
+    """A key that is refused repeatedly is no longer valid. The next wait sends requests again."""
     task = await polling.submit("emulator/sleeper", {"seconds": 60})
     async with task.events() as events:
         await anext(events)
@@ -141,8 +141,8 @@ async def test_polls_that_are_refused_end_the_wait(emulator: WiroEmulator, polli
     ],
     ids=["401", "403", "404", "code 1", "code 0", "code 500", "96", "no errors", "302", "html"],
 )
-async def test_an_odd_answer_loses_no_run(emulator: WiroEmulator, polling: AsyncWiro, answer: Respond) -> None:
-    """Whatever Task/Detail says once or twice, the run goes on and so does the wait."""
+async def test_an_invalid_response_loses_no_run(emulator: WiroEmulator, polling: AsyncWiro, answer: Respond) -> None:
+    """The wait survives one or two invalid responses of Task/Detail."""
     emulator.faults.http("Task/Detail", answer, times=2)
     assert (await polling.run("emulator/sleeper", SHORT)).succeeded
 
@@ -158,14 +158,14 @@ NO_SUCH_TASK = Respond(200, '{"result":false,"errors":[{"code":1,"message":"task
         pytest.param(False, marks=pytest.mark.tuning(refusal_grace=0.2, max_idle_slots=0)),
     ],
 )
-async def test_refusals_lose_no_run_of_the_session_whoever_follows_it(
+async def test_refusals_lose_no_run_of_the_session(
     emulator: WiroEmulator,
     polling: AsyncWiro,
     until: Until,
     reference: str,
     is_held: bool,
 ) -> None:
-    """It was made here, so it surely exists, for who has only its token or id too: the session knows, or the handle."""
+    """The session made the task, so the task exists, even for a handle with only its token or id."""
     made = await polling.submit("emulator/sleeper", SHORT)
     emulator.faults.http("Task/Detail", NO_SUCH_TASK, times=20)
     known = polling.task(made.token) if reference == "token" else polling.task(task_id=made.id)
@@ -177,8 +177,8 @@ async def test_refusals_lose_no_run_of_the_session_whoever_follows_it(
         assert result.succeeded
 
 
-async def test_refusals_of_another_account_are_told_soon(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """That the session made the task, for somebody else, tells nothing about what this one may see."""
+async def test_refusals_of_another_account_are_raised_soon(emulator: WiroEmulator, polling: AsyncWiro) -> None:
+    """The session made the task for another account, so this account may not see it."""
     made = await polling.submit("emulator/sleeper", {"seconds": 2000})
     other = polling.with_options(api_key="another", timeout=15.0)
     with pytest.raises(AuthenticationError):
@@ -186,8 +186,8 @@ async def test_refusals_of_another_account_are_told_soon(emulator: WiroEmulator,
 
 
 @pytest.mark.tuning(refusal_grace_known=0.2)
-async def test_a_token_that_nobody_knows(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """Where such a task is not refused but listed nowhere, the wait ends too."""
+async def test_an_unknown_token(emulator: WiroEmulator, polling: AsyncWiro) -> None:
+    """If the service does not refuse the token but lists no task for it, the wait ends too."""
     emulator.faults.http("Task/Detail", Respond(200, '{"result":true,"errors":[],"tasklist":[]}'), times=None)
     with pytest.raises(NotFoundError, match="lists no such task") as caught:
         await polling.task("mistyped")
@@ -196,7 +196,7 @@ async def test_a_token_that_nobody_knows(emulator: WiroEmulator, polling: AsyncW
 
 @pytest.mark.tuning(failing_grace=0.1)
 async def test_polls_that_fail_for_too_long_end_the_wait(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """Patience has an end."""
+    """The wait ends with the error of the polls."""
     view = polling.with_options(retry=RetryPolicy(attempts=1))
     task = await view.submit("emulator/stuck")
     emulator.faults.http("Task/Detail", ResetAfter(), times=None)
@@ -205,8 +205,8 @@ async def test_polls_that_fail_for_too_long_end_the_wait(emulator: WiroEmulator,
     assert caught.value.token == task.token
 
 
-async def test_an_unforeseen_error_of_a_poll_ends_the_wait(polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody thought of fails the wait, which must not hang because of it."""
+async def test_an_unexpected_error_of_a_poll_ends_the_wait(polling: AsyncWiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error is raised in the wait, which would hang otherwise."""
 
     def stumble(answer: object) -> NoReturn:
         raise LookupError("odd")
@@ -218,7 +218,7 @@ async def test_an_unforeseen_error_of_a_poll_ends_the_wait(polling: AsyncWiro, m
 
 
 async def test_a_new_task_may_be_unknown_for_a_while(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """In the first moments "there is no such task" is not believed."""
+    """For a short time the SDK ignores "there is no such task"."""
     unknown = '{"result":false,"errors":[{"code":1,"message":"There is no task yet."}]}'
     emulator.faults.http("Task/Detail", Respond(200, unknown), times=2)
     assert (await polling.run("emulator/sleeper", SHORT)).succeeded
@@ -226,7 +226,7 @@ async def test_a_new_task_may_be_unknown_for_a_while(emulator: WiroEmulator, pol
 
 @pytest.mark.tuning(poll_confirmations=3)
 async def test_a_finished_task_without_an_exit_code(emulator: WiroEmulator, polling: AsyncWiro) -> None:
-    """It is asked for some more times, then taken as it is: not a success."""
+    """It is read several more times, and then not counted as a success."""
     row = {"id": "7", "status": "task_postprocess_end", "pexit": "", "modelslugowner": "a", "modelslugproject": "b"}
     emulator.faults.http("Task/Detail", Respond(200, json.dumps({"result": True, "tasklist": [row]})), times=None)
     events = [event async for event in polling.task("token").events()]
@@ -237,27 +237,27 @@ async def test_a_finished_task_without_an_exit_code(emulator: WiroEmulator, poll
 
 
 @pytest.mark.tuning(poll_confirmations=2)
-async def test_a_socket_that_claims_an_end_for_too_long(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """If Detail does not agree for long, it is asked at the usual pace again, and the end still comes."""
+async def test_a_socket_that_reports_an_end_for_too_long(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """If Task/Detail shows no end for long, it is read at the usual rate again, and the end still arrives."""
     emulator.faults.detail_lag = 0.5
     assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
 
 
 @pytest.mark.parametrize("model", ["emulator/painter", "emulator/writer"])
-async def test_event_streams(emulator: WiroEmulator, hurried: Tuning, model: str) -> None:
-    """updates="sse": statuses and the end come over the run's own answer."""
+async def test_event_streams(emulator: WiroEmulator, short_timing: Tuning, model: str) -> None:
+    """With updates="sse", statuses and the end arrive in the response of the run."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
-        heard: list[object] = []
-        result = await wiro.run(model, {**STORY, "width": 16, "height": 16}, on_event=heard.append)
+        events: list[object] = []
+        result = await wiro.run(model, {**STORY, "width": 16, "height": 16}, on_event=events.append)
     assert result.succeeded
-    assert isinstance(heard[-1], TaskFinished)
-    assert any(isinstance(event, StatusChanged) for event in heard)
+    assert isinstance(events[-1], TaskFinished)
+    assert any(isinstance(event, StatusChanged) for event in events)
     assert len(emulator.ledger.submissions) == 1
     assert not emulator.ledger.sockets
 
 
-async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
-    """The run goes on by the socket; nothing is sent again."""
+async def test_an_event_stream_that_breaks(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """The socket takes over, and nothing is sent again."""
 
     class Breaking(httpx.AsyncHTTPTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -293,16 +293,16 @@ async def test_an_event_stream_that_breaks(emulator: WiroEmulator, hurried: Tuni
 @pytest.mark.parametrize(
     "fault", [ResetAfter(), Respond(502, "<html>", "text/html", handled=True)], ids=["reset", "502"]
 )
-async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, hurried: Tuning, fault: Any) -> None:
-    """The run is looked for, as any other."""
+async def test_an_event_stream_that_never_begins(emulator: WiroEmulator, short_timing: Tuning, fault: Any) -> None:
+    """The SDK searches for the run."""
     emulator.faults.http("Run/*", fault)
     async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
     assert len(emulator.ledger.submissions) == 1
 
 
-async def test_an_event_stream_that_was_cut_before_it_told_the_ids(emulator: WiroEmulator, hurried: Tuning) -> None:
-    """An empty stream may have made a task: it is looked for."""
+async def test_an_event_stream_that_was_cut_before_the_ids(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """An empty stream may have made a task, so the SDK searches for it."""
     emulator.faults.http("Run/*", Respond(200, ": keep-alive\n\n", "text/event-stream", handled=True))
     async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
         assert (await wiro.run("emulator/sleeper", SHORT)).succeeded
@@ -311,10 +311,10 @@ async def test_an_event_stream_that_was_cut_before_it_told_the_ids(emulator: Wir
 
 @attrs.frozen
 class KeepAlives:
-    """An event stream that makes a task and tells nothing, as long as somebody listens."""
+    """An event stream that makes a task and sends only comments while the client listens."""
 
     async def apply(self, exchange: Exchange) -> None:
-        """Comments only."""
+        """Send comments only."""
         await exchange.handle()
         headers = [(b"content-type", b"text/event-stream")]
         await exchange.write({"type": "http.response.start", "status": 200, "headers": headers})
@@ -323,8 +323,8 @@ class KeepAlives:
             await asyncio.sleep(0.01)
 
 
-async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
-    """It is not waited for any longer than another answer; then the task is looked for."""
+async def test_an_event_stream_without_ids(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """The stream has the timeout of any response. After it, the SDK searches for the task."""
     emulator.faults.http("Run/*", KeepAlives())
     async with AsyncWiro(**emulator.options(), updates="sse", timeout=Timeouts(request=0.5)) as wiro:
         async with asyncio.timeout(20):
@@ -334,9 +334,9 @@ async def test_an_event_stream_that_tells_no_ids(emulator: WiroEmulator, hurried
 
 
 async def test_an_event_stream_that_is_not_waited_for_is_dropped(
-    emulator: WiroEmulator, hurried: Tuning, until: Until
+    emulator: WiroEmulator, short_timing: Tuning, until: Until
 ) -> None:
-    """Whoever is cancelled while waiting for the ids leaves no stream behind."""
+    """A call that is cancelled while it waits for the ids leaves no stream behind."""
     emulator.faults.http("Run/*", KeepAlives())
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         starting = asyncio.create_task(wiro.submit("emulator/sleeper", {"seconds": 1}))
@@ -347,20 +347,20 @@ async def test_an_event_stream_that_is_not_waited_for_is_dropped(
         await until(lambda: wiro.statistics().background_tasks == 0)
 
 
-@pytest.mark.parametrize("tells", ["output", "done"])
-async def test_any_event_may_tell_the_ids(emulator: WiroEmulator, hurried: Tuning, tells: str) -> None:
-    """Not only the first, whose form nobody has promised."""
+@pytest.mark.parametrize("event", ["output", "done"])
+async def test_any_event_may_contain_the_ids(emulator: WiroEmulator, short_timing: Tuning, event: str) -> None:
+    """Not only the first event, whose form is not documented."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         made = await wiro.with_options(updates="polling").submit("emulator/sleeper", SHORT)
         output = f'event: task_output\ndata: {{"id":"{made.id}","status":"task_output","segments":[]}}\n\n'
         done = f'event: done\ndata: {{"tasklist":[{{"id":"{made.id}","status":"task_postprocess_end"}}]}}\n\n'
-        body = "event: start\ndata: {}\n\n" + (output if tells == "output" else done)
+        body = "event: start\ndata: {}\n\n" + (output if event == "output" else done)
         emulator.faults.http("Run/*", Respond(200, body, "text/event-stream"))
         assert (await wiro.run("emulator/sleeper", SHORT)).info.id == made.id
 
 
-async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried: Tuning) -> None:
-    """A service, or a proxy, that knows no streams gives the ids at once, or the refusal."""
+async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """A service or proxy without streams returns the ids or the refusal at once."""
     emulator.faults.sync_timeout = 0.05
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         with pytest.raises(WiroError, match="prompt"):
@@ -371,16 +371,16 @@ async def test_an_event_stream_answered_by_json(emulator: WiroEmulator, hurried:
         assert (await wiro.run("emulator/sleeper", SHORT)).info.id == made.id
 
 
-async def test_an_event_stream_that_nobody_listens_to(emulator: WiroEmulator, hurried: Tuning, until: Until) -> None:
-    """A handle that is picked up after its stream has ended is asked about."""
+async def test_an_event_stream_without_a_listener(emulator: WiroEmulator, short_timing: Tuning, until: Until) -> None:
+    """A handle that is awaited after its stream has ended polls."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/sleeper", SHORT)
         await until(lambda: emulator.ledger.tasks[str(task.id)].finished and wiro.statistics().requests == 0)
         assert (await task).succeeded
 
 
-async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, hurried: Tuning) -> None:
-    """The connection goes; the handle's task goes on."""
+async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """The connection is closed. The handle's task continues."""
     async with AsyncWiro(**emulator.options(), updates="sse") as wiro:
         task = await wiro.submit("emulator/stuck")
         assert (wiro.statistics().background_tasks, wiro.statistics().requests) == (1, 1)
@@ -389,14 +389,14 @@ async def test_closing_the_session_ends_event_streams(emulator: WiroEmulator, hu
 
 
 async def test_duplicates_do_not_end_a_task_twice(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Messages after the end are nobody's."""
+    """Messages after the end are ignored."""
     emulator.faults.socket(Duplicate())
     results = await asyncio.gather(*(wiro.run("emulator/sleeper", SHORT) for _ in range(3)))
     assert all(result.succeeded for result in results)
 
 
-async def test_a_lost_event_stream_without_a_task(emulator: WiroEmulator, hurried: Tuning) -> None:
-    """Nothing was made, and the caller is told that nobody knows."""
+async def test_a_lost_event_stream_without_a_task(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """The search finds no task, and the caller gets SubmissionUnknownError."""
     emulator.faults.http("Run/*", Cut(3))
     async with AsyncWiro(**emulator.options(), timeout=Timeouts(request=0.2)) as wiro:
         emulator.faults.http("Task/List", Respond(200, '{"result":true,"tasklist":[]}'), times=None)

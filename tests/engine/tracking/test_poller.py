@@ -1,4 +1,4 @@
-"""The poller alone, in a loop whose clock jumps: when it asks, and what it makes of the answers."""
+"""The poller alone, on a jumping clock: when it reads Task/Detail, and how it handles the responses."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tests.engine.conftest import Jump
 
 Arguments = TypeVarTuple("Arguments")
-TUNING = Tuning()
-FAST = 1000.0  # questions a second
+TUNING = Tuning(random=lambda: 0.5)  # no jitter
+FAST = 1000.0  # requests a second
 LINE = '{"type":"task_output","id":"7","message":"a line"}'
 BEAT = '{"type":"task_heartbeat","id":"7"}'
 END = '{"type":"task_postprocess_end","id":"7","message":[]}'
@@ -42,7 +42,7 @@ END = '{"type":"task_postprocess_end","id":"7","message":[]}'
 
 @attrs.define
 class Stage:
-    """A poller, and the times at which it asked."""
+    """A poller, and the times of its requests."""
 
     per_second: float = FAST
     asked: list[float] = attrs.field(factory=list[float])
@@ -56,21 +56,21 @@ class Stage:
         self.poller = Poller(self.starter, TUNING, self.per_second, self.take, TrackedTask.fail)
 
     def take(self, task: TrackedTask, info: TaskInfo, patient: bool) -> Effect:
-        """What the tracker does with a state."""
+        """Apply a snapshot, as the tracker does."""
         return task.apply(info, patient=patient)
 
     def apply(self, task: TrackedTask, news: Message | TaskInfo) -> Effect:
-        """What the tracker does with news."""
+        """Apply a message or a snapshot, as the tracker does."""
         effect = task.apply(news)
         if effect in ("reported", "reported again"):
             self.poller.check_report(task)
         return effect
 
     def release(self, task: TrackedTask) -> None:
-        """Nobody needs a task any more."""
+        """Do nothing when a task is no longer needed."""
 
-    def watch(self, *, by_socket: bool = True, is_new: bool = True, seconds: float = 0.0) -> TrackedTask:
-        """A task that is followed from now on, and takes some seconds to read."""
+    def follow(self, *, by_socket: bool = True, is_new: bool = True, seconds: float = 0.0) -> TrackedTask:
+        """Follow a new task, whose state takes some seconds to read."""
 
         async def detail(ref: TaskRef) -> TaskInfo | None:
             self.asked.append(now())
@@ -101,66 +101,66 @@ class Starter(BackgroundTasks):
 
 
 def now() -> float:
-    """The time of the loop."""
+    """Return the time of the loop."""
     return asyncio.get_running_loop().time()
 
 
 def task(status: str, exit_code: str = "") -> TaskInfo:
-    """A snapshot."""
+    """Return a snapshot."""
     return parse_task({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
-def hear(stage: Stage, tracked: TrackedTask, frame: str) -> None:
-    """A message comes."""
+def receive(stage: Stage, tracked: TrackedTask, frame: str) -> None:
+    """Receive a message."""
     message = parse_frame(frame.encode())
     assert message is not None
     stage.apply(tracked, message)
 
 
 async def chatter(stage: Stage, tracked: TrackedTask, frame: str, every: float, seconds: float) -> None:
-    """The same message again and again, as long as somebody listens."""
+    """Receive one message again and again until the task is over."""
     until = now() + seconds
     while now() < until and not tracked.is_over:
-        hear(stage, tracked, frame)
+        receive(stage, tracked, frame)
         await asyncio.sleep(every)
 
 
 @pytest.fixture
-def told(jump: Jump) -> Callable[[Callable[[Stage], Coroutine[Any, Any, None]], float], None]:
-    """Tell a story on a stage whose poller asks so many questions a second at most."""
+def play(jump: Jump) -> Callable[[Callable[[Stage], Coroutine[Any, Any, None]], float], None]:
+    """Play a scenario on a stage whose poller makes so many requests a second at most."""
 
-    def told(story: Callable[[Stage], Coroutine[Any, Any, None]], per_second: float = FAST) -> None:
-        async def play() -> None:
+    def play(scenario: Callable[[Stage], Coroutine[Any, Any, None]], per_second: float = FAST) -> None:
+        async def run() -> None:
             stage = Stage(per_second)
             async with stage.group:
-                await story(stage)
+                await scenario(stage)
                 for running in asyncio.all_tasks() - {asyncio.current_task()}:
                     running.cancel()
 
-        jump(play())
+        jump(run())
 
-    return told
-
-
-Told = Callable[..., None]
+    return play
 
 
-def test_seldom_messages_of_a_healthy_socket(told: Told) -> None:
-    """One every four seconds: soon they are trusted to go on."""
+Play = Callable[..., None]
 
-    async def story(stage: Stage) -> None:
-        await chatter(stage, stage.watch(), LINE, 4.0, 40.0)
+
+def test_rare_messages_of_a_healthy_socket(play: Play) -> None:
+    """With one message every four seconds, polling soon pauses."""
+
+    async def scenario(stage: Stage) -> None:
+        await chatter(stage, stage.follow(), LINE, 4.0, 40.0)
         assert len(stage.asked) <= 5
 
-    told(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("frame", [LINE, BEAT], ids=["lines", "heartbeats"])
-def test_chatter_keeps_no_end_secret(told: Told, frame: str) -> None:
-    """Whatever a socket says all the time: Task/Detail is asked at least every half minute."""
+def test_constant_messages_hide_no_end(play: Play, frame: str) -> None:
+    """Task/Detail is read at least every half minute, however many messages arrive."""
 
-    async def story(stage: Stage) -> None:
-        tracked = stage.watch()
+    async def scenario(stage: Stage) -> None:
+        tracked = stage.follow()
         await chatter(stage, tracked, frame, 0.2, 300.0)
         gaps = [later - earlier for earlier, later in zip([0.0, *stage.asked], stage.asked, strict=False)]
         assert max(gaps) <= TUNING.poll_max_silence * 1.01
@@ -169,30 +169,30 @@ def test_chatter_keeps_no_end_secret(told: Told, frame: str) -> None:
         await chatter(stage, tracked, frame, 0.2, TUNING.poll_max_silence * 1.1)
         assert tracked.is_over
 
-    told(story)
+    play(scenario)
 
 
-def test_a_healthy_socket_is_enough(told: Told) -> None:
-    """Messages that come often, and the last one: Task/Detail is asked once, when they say it is over."""
+def test_a_healthy_socket_is_enough(play: Play) -> None:
+    """With frequent messages, Task/Detail is read once: when a message reports the end."""
 
-    async def story(stage: Stage) -> None:
-        tracked = stage.watch()
+    async def scenario(stage: Stage) -> None:
+        tracked = stage.follow()
         await chatter(stage, tracked, LINE, 0.2, 20.0)
         assert not stage.asked
         stage.answer = lambda: task("task_postprocess_end", "0")
-        hear(stage, tracked, END)
+        receive(stage, tracked, END)
         await asyncio.sleep(0.1)
         assert tracked.is_over
         assert len(stage.asked) == 1
 
-    told(story)
+    play(scenario)
 
 
-def test_a_lost_socket_is_made_up_for(told: Told) -> None:
-    """Only its loss makes the pause shorter again."""
+def test_a_lost_socket_is_compensated_by_polling(play: Play) -> None:
+    """The loss of the socket shortens the pause again."""
 
-    async def story(stage: Stage) -> None:
-        tracked = stage.watch()
+    async def scenario(stage: Stage) -> None:
+        tracked = stage.follow()
         await chatter(stage, tracked, LINE, 4.0, 60.0)
         tracked.feed_closed()
         stage.poller.feed_lost(tracked)
@@ -200,55 +200,55 @@ def test_a_lost_socket_is_made_up_for(told: Told) -> None:
         await asyncio.sleep(0.11 * lost_at)
         assert stage.asked[-1] > lost_at
 
-    told(story)
+    play(scenario)
 
 
-def test_long_tasks_are_polled_less_and_less(told: Told) -> None:
-    """Without a socket: after a tenth of the time waited so far, at most half a minute."""
+def test_long_tasks_are_polled_less_often(play: Play) -> None:
+    """Without a socket, the pause is a tenth of the time waited so far, and at most half a minute."""
 
-    async def story(stage: Stage) -> None:
-        stage.watch(by_socket=False)
+    async def scenario(stage: Stage) -> None:
+        stage.follow(by_socket=False)
         await asyncio.sleep(3600.0)
         gaps = [later - earlier for earlier, later in zip(stage.asked, stage.asked[1:], strict=False)]
         assert max(gaps[:10]) < 1
         assert 25 < gaps[-1] < 34
         assert len(stage.asked) < 200
 
-    told(story)
+    play(scenario)
 
 
-def test_first_claims_are_checked_at_once(told: Told) -> None:
-    """Many tasks that end at the same time are not kept waiting for each other."""
+def test_first_end_reports_are_checked_at_once(play: Play) -> None:
+    """Many tasks that end at the same time do not wait for each other."""
 
-    async def story(stage: Stage) -> None:
-        watchers = [stage.watch() for _ in range(60)]
+    async def scenario(stage: Stage) -> None:
+        followed = [stage.follow() for _ in range(60)]
         stage.answer = lambda: task("task_postprocess_end", "0")
-        for tracked in watchers:
-            hear(stage, tracked, END)
+        for tracked in followed:
+            receive(stage, tracked, END)
         await asyncio.sleep(0.1)
-        assert all(tracked.is_over for tracked in watchers)
+        assert all(tracked.is_over for tracked in followed)
         assert len(stage.asked) == 60
 
-    told(story, 2.0)
+    play(scenario, 2.0)
 
 
-def test_lies_are_not_followed_up_for_ever(told: Told) -> None:
-    """Sixty tasks whose socket claims their end with each message keep the pace all the same."""
+def test_false_end_reports_are_rate_limited(play: Play) -> None:
+    """Sixty tasks whose every message reports the end do not exceed the polling rate."""
 
-    async def story(stage: Stage) -> None:
+    async def scenario(stage: Stage) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(60):
-                group.create_task(chatter(stage, stage.watch(), END, 0.1, 60.0))
+                group.create_task(chatter(stage, stage.follow(), END, 0.1, 60.0))
         assert len(stage.asked) <= 60 + 2 * 61
 
-    told(story, 2.0)
+    play(scenario, 2.0)
 
 
-def test_a_liar_is_believed_less_and_less(told: Told) -> None:
-    """Each time that Task/Detail did not agree for long, the next claim waits longer."""
+def test_repeated_false_ends_are_checked_less_often(play: Play) -> None:
+    """Each false end makes the check of the next report wait longer."""
 
-    async def story(stage: Stage) -> None:
-        tracked = stage.watch()
+    async def scenario(stage: Stage) -> None:
+        tracked = stage.follow()
         await chatter(stage, tracked, END, 0.1, 600.0)
         assert tracked.schedule.false_reports >= 3
         assert len(stage.asked) <= 200
@@ -260,42 +260,42 @@ def test_a_liar_is_believed_less_and_less(told: Told) -> None:
         await asyncio.sleep(TUNING.poll_max_silence * 1.1)
         assert tracked.is_over
 
-    told(story)
+    play(scenario)
 
 
-def test_claims_come_first(told: Told) -> None:
-    """Where the pace does not allow all, those that may be over are asked about before those that are silent."""
+def test_end_reports_come_first(play: Play) -> None:
+    """When the rate is used up, tasks that reported an end are read before silent ones."""
 
-    async def story(stage: Stage) -> None:
+    async def scenario(stage: Stage) -> None:
         for _ in range(50):
-            stage.watch(by_socket=False, is_new=False)
+            stage.follow(by_socket=False, is_new=False)
         await asyncio.sleep(0)
         asked = now()
-        liar = stage.watch()
-        hear(stage, liar, END)
+        reporting = stage.follow()
+        receive(stage, reporting, END)
         await asyncio.sleep(4.0)
-        assert liar.schedule.is_confirming
+        assert reporting.schedule.is_confirming
         assert len([at for at in stage.asked if at >= asked]) >= 3
 
-    told(story, 2.0)
+    play(scenario, 2.0)
 
 
-def test_whoever_is_let_go_is_not_asked_about(told: Told) -> None:
-    """Also if that happens while the answer is under way."""
+def test_a_detached_task_is_not_polled(play: Play) -> None:
+    """Even if it is detached while a request is in flight."""
 
-    async def story(stage: Stage) -> None:
-        tracked = stage.watch(by_socket=False, is_new=False, seconds=1.0)
+    async def scenario(stage: Stage) -> None:
+        tracked = stage.follow(by_socket=False, is_new=False, seconds=1.0)
         await asyncio.sleep(0.5)
         tracked.end_use()
         stage.poller.detach(tracked)
         await asyncio.sleep(100.0)
         assert len(stage.asked) == 1
 
-    told(story)
+    play(scenario)
 
 
 def raising(error: WiroError) -> Callable[[], TaskInfo | None]:
-    """An answer that is an error."""
+    """A response that is an error."""
 
     def answer() -> TaskInfo | None:
         raise error
@@ -305,30 +305,30 @@ def raising(error: WiroError) -> Callable[[], TaskInfo | None]:
 
 @pytest.mark.parametrize("error", [AuthenticationError(), PermissionDeniedError(), NotFoundError()])
 @pytest.mark.parametrize("is_new", [True, False])
-def test_refusals_in_a_row_end_the_watch(told: Told, error: WiroError, is_new: bool) -> None:
-    """Not one, and not before some time: longer for a task that surely exists, most so if that is what is denied."""
+def test_refusals_in_a_row_end_the_wait(play: Play, error: WiroError, is_new: bool) -> None:
+    """Several refusals over some time end it. The time is longer for a new task, and longest for NotFoundError then."""
     grace = TUNING.refusal_grace
     if is_new:
         grace = TUNING.failing_grace if isinstance(error, NotFoundError) else TUNING.refusal_grace_known
 
-    async def story(stage: Stage) -> None:
+    async def scenario(stage: Stage) -> None:
         stage.answer = raising(error)
-        tracked = stage.watch(by_socket=False, is_new=is_new)
+        tracked = stage.follow(by_socket=False, is_new=is_new)
         await asyncio.sleep(grace * 0.9)
         assert not tracked.is_over
         assert len(stage.asked) >= TUNING.refusals
         await asyncio.sleep(0.1 * grace + 2 * TUNING.poll_max)
         assert tracked.error is error
 
-    told(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("error", [AuthenticationError(), PermissionDeniedError()])
-def test_few_refusals_far_apart_lose_no_run(told: Told, error: WiroError) -> None:
-    """Two minutes of a proxy that forbids everything, as a task sees them that is asked about every half minute."""
+def test_a_few_refusals_lose_no_run(play: Play, error: WiroError) -> None:
+    """A proxy refuses everything for two minutes, while the task is read every half minute."""
 
-    async def story(stage: Stage) -> None:
-        tracked = stage.watch(by_socket=False)
+    async def scenario(stage: Stage) -> None:
+        tracked = stage.follow(by_socket=False)
         await asyncio.sleep(1000.0)
         asked = len(stage.asked)
         stage.answer = raising(error)
@@ -338,14 +338,14 @@ def test_few_refusals_far_apart_lose_no_run(told: Told, error: WiroError) -> Non
         await asyncio.sleep(1000.0)
         assert not tracked.is_over
 
-    told(story)
+    play(scenario)
 
 
-def test_an_answer_in_between_makes_up_for_refusals(told: Told) -> None:
-    """Only in a row do they count."""
+def test_a_response_in_between_resets_the_refusals(play: Play) -> None:
+    """Only refusals in a row count."""
 
-    async def story(stage: Stage) -> None:
-        tracked = stage.watch(by_socket=False, is_new=False)
+    async def scenario(stage: Stage) -> None:
+        tracked = stage.follow(by_socket=False, is_new=False)
         await asyncio.sleep(0.1)
         for _ in range(10):
             stage.answer = raising(NotFoundError())
@@ -354,34 +354,34 @@ def test_an_answer_in_between_makes_up_for_refusals(told: Told) -> None:
             await asyncio.sleep(40.0)
         assert not tracked.is_over
 
-    told(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("error", [APIError(0, 200, "Internal server error"), APIError(96), ConnectionFailedError()])
-def test_other_failures_are_endured_for_long(told: Told, error: WiroError) -> None:
-    """Whatever the service says that is not about the task."""
+def test_other_failures_are_tolerated_for_longer(play: Play, error: WiroError) -> None:
+    """Errors that say nothing about the task."""
 
-    async def story(stage: Stage) -> None:
+    async def scenario(stage: Stage) -> None:
         stage.answer = raising(error)
-        tracked = stage.watch(by_socket=False)
+        tracked = stage.follow(by_socket=False)
         await asyncio.sleep(TUNING.failing_grace * 0.99)
         assert not tracked.is_over
         await asyncio.sleep(2 * TUNING.poll_max)
         assert tracked.error is error
 
-    told(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("is_new, grace", [(True, TUNING.failing_grace), (False, TUNING.refusal_grace_known)])
-def test_a_task_that_is_not_listed(told: Told, is_new: bool, grace: float) -> None:
-    """One that was made here will be; one that nobody ever saw may not exist."""
+def test_a_task_that_is_not_listed(play: Play, is_new: bool, grace: float) -> None:
+    """A new task will be listed soon. An unknown one may not exist."""
 
-    async def story(stage: Stage) -> None:
+    async def scenario(stage: Stage) -> None:
         stage.answer = lambda: None
-        tracked = stage.watch(by_socket=False, is_new=is_new)
+        tracked = stage.follow(by_socket=False, is_new=is_new)
         await asyncio.sleep(grace * 0.95)
         assert not tracked.is_over
         await asyncio.sleep(2 * TUNING.poll_max)
         assert isinstance(tracked.error, NotFoundError)
 
-    told(story)
+    play(scenario)

@@ -1,4 +1,4 @@
-"""Sockets that misbehave in ways that must not last: closed at once, dead for a while, full of audio."""
+"""Sockets that misbehave: closed at once, dead for a while, or full of audio."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHORT = {"seconds": 5, "events": 9}
 
 @attrs.frozen
 class ReplayAndClose:
-    """Say the same thing about a task as soon as it has something to say, and close."""
+    """Repeat a message about a task as soon as there is one, and close."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
         """Replace the first message."""
@@ -40,8 +40,8 @@ class ReplayAndClose:
         return send
 
 
-async def test_a_socket_that_closes_at_once_is_not_opened_for_ever(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """What it brings before that is no reason to hurry."""
+async def test_a_socket_that_closes_at_once_backs_off(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """The messages before the close do not reset the backoff."""
     emulator.faults.socket(ReplayAndClose())
     assert (await wiro.run("emulator/sleeper", {"seconds": 75, "events": 300})).succeeded
     assert len(emulator.ledger.sockets) <= 15
@@ -51,7 +51,7 @@ async def test_a_socket_that_closes_at_once_is_not_opened_for_ever(emulator: Wir
 async def test_a_socket_that_is_closed_after_each_task_is_opened_at_once(
     emulator: WiroEmulator, wiro: AsyncWiro
 ) -> None:
-    """It has done what it was to do, so the backoff does not grow: one socket for each task."""
+    """It has done its work, so the backoff does not grow. Each task gets one socket."""
     emulator.faults.socket(CloseAfterTask())
     began = clock.loop_time()
     for _ in range(12):
@@ -60,7 +60,7 @@ async def test_a_socket_that_is_closed_after_each_task_is_opened_at_once(
 
 
 async def test_a_dead_socket_says_nothing_about_sharing(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """Where nobody is heard any more, that is no sign that one task is served and the others are not."""
+    """A socket that is silent about all tasks does not prove that it serves one task only."""
     emulator.faults.socket(HalfOpen(1), times=1)
     await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 50, "n": n}) for n in range(6)))
     before = len(emulator.ledger.sockets)
@@ -70,7 +70,7 @@ async def test_a_dead_socket_says_nothing_about_sharing(emulator: WiroEmulator, 
 
 @pytest.mark.tuning(unshared_seconds=0.5)
 async def test_sharing_is_tried_again(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A service, or a spell, that serves one task a socket may be gone some time later."""
+    """The service may serve several tasks on one socket again after some time."""
     emulator.faults.socket(MuteAfter(1))
     await asyncio.gather(*(wiro.run("emulator/sleeper", {"seconds": 50, "n": n}) for n in range(5)))
     assert any(len(record.tokens) == 1 for record in emulator.ledger.sockets)
@@ -82,7 +82,7 @@ async def test_sharing_is_tried_again(emulator: WiroEmulator, wiro: AsyncWiro) -
 
 
 async def test_audio_is_a_sign_of_life(new_record: NewRecord) -> None:
-    """Binary frames begin with the token of their task; those of others are nobody's."""
+    """Binary frames begin with the token of their task. Frames of unknown tasks are ignored."""
     task = new_record()
 
     def connect() -> NoReturn:

@@ -1,6 +1,6 @@
-"""Text, from frames to deltas: whatever comes in whatever order, and however slowly it is read.
+"""Text, from frames to deltas: any news in any order, read at any speed.
 
-HYPOTHESIS_PROFILE=thorough looks at 10,000 stories.
+HYPOTHESIS_PROFILE=thorough runs 10,000 scenarios.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ HALVES = st.sampled_from(["", "", "\ufffd", "\ud83d"])
 
 
 @attrs.frozen
-class Told:
-    """What the model had written at one moment, and how it says so."""
+class Version:
+    """What the model had written at one moment, and the form of its message."""
 
     thinking: str
     answer: str
@@ -63,14 +63,14 @@ class Told:
         return {"isThinking": not answer, "raw": "", "thinking": [thinking] if thinking else [], "answer": [answer]}
 
     def message(self) -> Message:
-        told: dict[str, Any] = {"type": "answer", "speed": "6.0", **self.content()}
+        body: dict[str, Any] = {"type": "answer", "speed": "6.0", **self.content()}
         if self.envelope == "sse":
-            event = parse_event(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **told})))
+            event = parse_event(ServerEvent("task_output", json.dumps({"id": "7", "status": "task_output", **body})))
             assert isinstance(event, Message)
             return event
-        frame: dict[str, Any] = {"type": "task_output", "id": "7", "message": told, "result": True}
+        frame: dict[str, Any] = {"type": "task_output", "id": "7", "message": body, "result": True}
         if self.envelope == "text":
-            frame["message"] = json.dumps(told)
+            frame["message"] = json.dumps(body)
         if self.envelope == "odd":
             frame = dict(reversed(frame.items()))
         message = parse_frame(json.dumps(frame).encode())
@@ -78,7 +78,7 @@ class Told:
         return message
 
     def detail(self) -> tuple[TaskInfo, str, str]:
-        """The task at its end, and the texts that it gives."""
+        """Return the task at its end, and its texts."""
         record = {"id": "7", "status": "task_postprocess_end", "pexit": "0"}
         outputs: Any = [{"contenttype": "raw", "content": {"prompt": "x", **self.content("</answer> ")}}]
         thinking = "" if self.generation == "raw" else self.thinking
@@ -86,9 +86,9 @@ class Told:
 
 
 @st.composite
-def versions(draw: st.DrawFn) -> list[Told]:
-    """A model writes; now and then it takes something back, or speaks in another way."""
-    told, thinking, answer = list[Told](), "", ""
+def versions(draw: st.DrawFn) -> list[Version]:
+    """A model writes. Sometimes it takes text back, or changes the form of its messages."""
+    written, thinking, answer = list[Version](), "", ""
     for _ in range(draw(st.integers(1, 12))):
         match draw(st.sampled_from(["think", "answer", "answer", "answer", "rethink", "rewrite", "shorten"])):
             case "think":
@@ -101,17 +101,17 @@ def versions(draw: st.DrawFn) -> list[Told]:
                 answer = draw(PIECES)
             case _:
                 answer = answer[: draw(st.integers(0, len(answer)))]
-        told.append(Told(thinking, answer, draw(GENERATIONS), draw(HALVES), draw(ENVELOPES)))
-    return told
+        written.append(Version(thinking, answer, draw(GENERATIONS), draw(HALVES), draw(ENVELOPES)))
+    return written
 
 
 @st.composite
-def deliveries(draw: st.DrawFn) -> tuple[list[Told], list[Told | Other], Told]:
-    """Versions; what arrives of them, with gaps, repeats and in another order, between other things; and the end."""
+def deliveries(draw: st.DrawFn) -> tuple[list[Version], list[Version | Other], Version]:
+    """Versions, their arrival with gaps, repeats and other events in between, and the end."""
     whole = draw(versions())
-    arrived: list[Told | Other] = []
-    for told in draw(st.lists(st.sampled_from(whole), max_size=2 * len(whole))) if draw(st.booleans()) else whole:
-        arrived += [told, *draw(OTHERS)]
+    arrived: list[Version | Other] = []
+    for version in draw(st.lists(st.sampled_from(whole), max_size=2 * len(whole))) if draw(st.booleans()) else whole:
+        arrived += [version, *draw(OTHERS)]
     end = attrs.evolve(whole[-1], half="", generation=draw(GENERATIONS))
     if draw(st.booleans()):
         end = attrs.evolve(end, answer=draw(st.sampled_from([end.answer.rstrip(), end.answer[:1], "other", "<"])))
@@ -127,7 +127,7 @@ async def _nothing() -> None: ...
 
 
 def listened_to(limit: int = 10_000) -> tuple[TrackedTask, EventBuffer]:
-    """A task that somebody listens to."""
+    """A task with a listener."""
     calls = cast("TaskCalls", SimpleNamespace(client=SimpleNamespace(account="")))
     background = BackgroundTasks(_nothing, _nothing)
     tracked = TrackedTask(TrackedTask.apply, _release, background, Tuning(), calls, TaskRef("7", "token"), None)
@@ -137,7 +137,7 @@ def listened_to(limit: int = 10_000) -> tuple[TrackedTask, EventBuffer]:
 
 
 async def available(tracked: TrackedTask, buffer: EventBuffer) -> AsyncIterator[TaskEvent]:
-    """What can be read now."""
+    """Yield the events that can be read now."""
     while True:
         if not buffer:
             tracked.catch_up()
@@ -147,7 +147,7 @@ async def available(tracked: TrackedTask, buffer: EventBuffer) -> AsyncIterator[
 
 
 class Reader:
-    """Adds deltas and heeds resets."""
+    """Joins deltas, and clears the text at resets."""
 
     def __init__(self) -> None:
         self.text = {"thinking": "", "answer": ""}
@@ -164,14 +164,14 @@ class Reader:
                 self.resets.append(event.kind)
 
 
-async def follow(arrived: list[Told | Other], end: TaskInfo) -> list[Reader]:
-    """One who reads now and then, and one who comes late."""
+async def follow(arrived: list[Version | Other], end: TaskInfo) -> list[Reader]:
+    """Play a delivery to a reader that reads sometimes, and to one that comes late."""
     tracked, buffer = listened_to()
     reader, late, second = Reader(), Reader(), EventBuffer(10_000)
-    for number, told in enumerate(arrived):
+    for number, item in enumerate(arrived):
         if number == len(arrived) // 2:
             tracked.listen(second)
-        match told:
+        match item:
             case "read":
                 await reader.read(tracked, buffer)
             case "log":
@@ -179,7 +179,7 @@ async def follow(arrived: list[Told | Other], end: TaskInfo) -> list[Reader]:
             case "lost":
                 tracked.reconnected()
             case _:
-                tracked.apply(told.message())
+                tracked.apply(item.message())
     tracked.apply(end)
     await reader.read(tracked, buffer)
     await late.read(tracked, second)
@@ -188,9 +188,9 @@ async def follow(arrived: list[Told | Other], end: TaskInfo) -> list[Reader]:
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(deliveries())
-def test_joined_deltas_are_the_final_text(told: tuple[list[Told], list[Told | Any], Told]) -> None:
-    """Always: and a text that only grew is never taken back."""
-    whole, arrived, end = told
+def test_joined_deltas_are_the_final_text(delivery: tuple[list[Version], list[Version | Any], Version]) -> None:
+    """Always. A text that only grew is never reset."""
+    whole, arrived, end = delivery
     task, thinking, answer = end.detail()
     for reader in asyncio.run(follow(arrived, task)):
         assert reader.text == {"thinking": thinking, "answer": answer}
@@ -210,26 +210,26 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     frames: list[bytes] = []
     decode = json_module.decode_or_none
 
-    def note(data: bytes) -> Any:
+    def record(data: bytes) -> Any:
         frames.append(data)
         return decode(data)
 
-    monkeypatch.setattr(messages, "decode_or_none", note)
+    monkeypatch.setattr(messages, "decode_or_none", record)
     return frames
 
 
-def hear(tracked: TrackedTask, data: bytes) -> None:
-    """A frame comes."""
+def receive(tracked: TrackedTask, data: bytes) -> None:
+    """Receive a frame."""
     message = parse_frame(data)
     assert message is not None
     tracked.apply(message)
 
 
-async def test_a_reader_who_lags_has_only_the_newest_decoded(decoded: list[bytes]) -> None:
-    """What a newer message replaces costs next to nothing."""
+async def test_for_a_slow_reader_only_the_newest_is_decoded(decoded: list[bytes]) -> None:
+    """A message that a newer one replaces is never decoded."""
     tracked, buffer = listened_to()
     for end in range(1, 100):
-        hear(tracked, frame("x" * end))
+        receive(tracked, frame("x" * end))
     assert decoded == []
     events = [event async for event in available(tracked, buffer)]
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["x" * 99]
@@ -237,32 +237,32 @@ async def test_a_reader_who_lags_has_only_the_newest_decoded(decoded: list[bytes
     assert [type(event) for event in events] == [StatusChanged, TextDelta]
 
 
-async def test_nobody_listens_so_nothing_is_decoded(decoded: list[bytes]) -> None:
-    """But it is a sign of life, and a status."""
+async def test_without_a_listener_nothing_is_decoded(decoded: list[bytes]) -> None:
+    """The message still counts as a sign of life, and sets the status."""
     tracked, buffer = listened_to()
     tracked.unlisten(buffer)
     before = tracked.last_sign
     await asyncio.sleep(0.01)
-    hear(tracked, frame("x"))
+    receive(tracked, frame("x"))
     assert (decoded, tracked.state.status, tracked.schedule.was_heard) == ([], "task_output", True)
     assert tracked.last_sign > before
 
 
 async def test_other_messages_are_not_overtaken(decoded: list[bytes]) -> None:
-    """Text is told before what came after it."""
+    """Text is reported before the events that came after it."""
     tracked, buffer = listened_to()
-    hear(tracked, frame("x"))
-    hear(tracked, b'{"type":"task_end","id":"7"}')
-    hear(tracked, frame("x, y"))
-    told = [event async for event in available(tracked, buffer)]
-    assert [type(event) for event in told] == [StatusChanged, TextDelta, StatusChanged, TextDelta]
-    assert [event.text for event in told if isinstance(event, TextDelta)] == ["x", ", y"]
+    receive(tracked, frame("x"))
+    receive(tracked, b'{"type":"task_end","id":"7"}')
+    receive(tracked, frame("x, y"))
+    events = [event async for event in available(tracked, buffer)]
+    assert [type(event) for event in events] == [StatusChanged, TextDelta, StatusChanged, TextDelta]
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["x", ", y"]
 
 
-async def test_text_before_a_cancellation_is_told() -> None:
-    """Whoever cancels may want what there was."""
+async def test_text_before_a_cancellation_is_reported() -> None:
+    """The caller that cancels may want the text so far."""
     tracked, buffer = listened_to()
-    hear(tracked, frame("half a sen"))
+    receive(tracked, frame("half a sen"))
     tracked.apply(parse_task({"id": "7", "status": "task_cancel"}))
     reader = Reader()
     await reader.read(tracked, buffer)
@@ -270,12 +270,12 @@ async def test_text_before_a_cancellation_is_told() -> None:
 
 
 async def test_text_is_never_dropped() -> None:
-    """Of a flood of lines that nobody reads the newest are kept, and all text."""
+    """Of many unread lines, the newest are kept. All text is kept."""
     tracked, buffer = listened_to(20)
     for end in range(1, 100):
-        hear(tracked, frame("x" * end))
+        receive(tracked, frame("x" * end))
         tracked.apply(Message("task_output", "7", "", {"type": "task_output", "message": f"line {end}"}))
-    tracked.apply(Told("", "x" * 100, "raw").detail()[0])
+    tracked.apply(Version("", "x" * 100, "raw").detail()[0])
     events = [event async for event in available(tracked, buffer)]
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "x" * 100
     assert [event.text for event in events if isinstance(event, LogLine)][-1] == "line 99"
@@ -283,18 +283,18 @@ async def test_text_is_never_dropped() -> None:
 
 
 async def test_texts_that_were_taken_back_are_not_kept() -> None:
-    """A model that starts over again and again fills no memory while nobody reads."""
+    """A model that starts over repeatedly fills no memory while there is no reader."""
     tracked, buffer = listened_to()
     for number in range(100):
-        hear(tracked, frame(f"{number} again"))
+        receive(tracked, frame(f"{number} again"))
         tracked.catch_up()
     events = [event async for event in available(tracked, buffer)]
     assert [type(event) for event in events] == [StatusChanged, TextReset, TextDelta]
 
 
 async def test_pieces_of_text_do_not_keep_all_of_it() -> None:
-    """Else a list of all pieces would hold the text as often as there are pieces."""
+    """Otherwise a list of all pieces would hold the whole text once for each piece."""
     tracked, buffer = listened_to()
-    hear(tracked, frame("Hello"))
+    receive(tracked, frame("Hello"))
     (piece,) = [event async for event in available(tracked, buffer) if isinstance(event, TextDelta)]
     assert piece.raw == {"type": "task_output", "id": "7", "message": {"type": "answer"}}

@@ -1,4 +1,4 @@
-"""Watchers and event buffers alone: no network."""
+"""Tracked tasks and event buffers alone: no network."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ async def tracked(new_record: NewRecord) -> TrackedTask:
 
 
 def task(status: str, exit_code: str | None = None) -> TaskInfo:
-    """A snapshot."""
+    """Return a snapshot."""
     return parse_task({"id": "7", "socketaccesstoken": "token", "status": status, "pexit": exit_code})
 
 
-def hear(tracked: TrackedTask, body: str) -> None:
-    """A message comes."""
+def receive(tracked: TrackedTask, body: str) -> None:
+    """Receive a message."""
     message = parse_frame(body.encode())
     assert message is not None
     tracked.apply(message)
@@ -58,23 +58,23 @@ def numbers() -> Iterator[str]:
 
 
 async def read(buffer: EventBuffer, tracked: TrackedTask) -> list[object]:
-    """What is unread, up to the end of the task."""
+    """Return the unread events, up to the end of the task."""
     await tracked.pause(tracked.changed, lambda: tracked.is_over, 0.0, FOREVER)
     tracked.catch_up()
     return [buffer.pop() for _ in range(len(buffer))]
 
 
-async def test_text_and_progress_that_nobody_read_are_merged(tracked: TrackedTask) -> None:
+async def test_unread_text_and_progress_are_merged(tracked: TrackedTask) -> None:
     """A slow reader gets all text at once and the newest progress."""
     buffer = EventBuffer(100)
     tracked.listen(buffer)
     for text in ("O", "On", "Once"):
-        hear(
+        receive(
             tracked,
             f'{{"type":"task_output","id":"7","message":{{"type":"answer","raw":"{text}","answer":["{text}"]}}}}',
         )
     for share in (10, 20, 30):
-        hear(
+        receive(
             tracked, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}'
         )
     tracked.apply(task("task_postprocess_end", "0"))
@@ -83,27 +83,27 @@ async def test_text_and_progress_that_nobody_read_are_merged(tracked: TrackedTas
     assert [event.fraction for event in events if isinstance(event, Progress)] == [0.3]
 
 
-async def test_what_nobody_reads_is_bounded(tracked: TrackedTask) -> None:
-    """However much comes, memory does not grow."""
+async def test_unread_events_are_bounded(tracked: TrackedTask) -> None:
+    """Memory does not grow with the number of messages."""
     buffer = EventBuffer(100)
     tracked.listen(buffer)
     for body in numbers():
-        hear(tracked, body)
+        receive(tracked, body)
     tracked.apply(task("task_postprocess_end", "0"))
     assert len(await read(buffer, tracked)) == 100
 
 
-async def test_what_is_rare_is_never_dropped(tracked: TrackedTask) -> None:
-    """Log lines and progress make room for newer ones; a tool's call or a status among them stays."""
+async def test_rare_events_are_never_dropped(tracked: TrackedTask) -> None:
+    """Log lines and progress are dropped for newer ones. Tool calls and statuses are kept."""
     buffer = EventBuffer(10)
     tracked.listen(buffer)
     tracked.apply(task("task_start"))
     call = {"type": "function_call", "call_id": "1", "name": "look", "arguments": "{}", "status": "completed"}
     body = {"type": "task_output", "id": "7", "message": {"type": "answer", "segments": [call]}}
     tracked.reconnected()
-    hear(tracked, json.dumps(body))
+    receive(tracked, json.dumps(body))
     for number in range(100):
-        hear(tracked, f'{{"type":"task_output","id":"7","message":"line {number}"}}')
+        receive(tracked, f'{{"type":"task_output","id":"7","message":"line {number}"}}')
     tracked.apply(task("task_postprocess_end", "0"))
     events = await read(buffer, tracked)
     assert [type(event) for event in events if not isinstance(event, LogLine)] == [
@@ -116,8 +116,8 @@ async def test_what_is_rare_is_never_dropped(tracked: TrackedTask) -> None:
     assert len(events) == 10
 
 
-async def test_a_late_listener_is_told_the_status_first(tracked: TrackedTask) -> None:
-    """Then what follows."""
+async def test_a_late_listener_gets_the_status_first(tracked: TrackedTask) -> None:
+    """Then it gets the events that follow."""
     tracked.apply(task("task_start"))
     buffer = EventBuffer(100)
     tracked.listen(buffer)
@@ -130,8 +130,8 @@ async def test_a_late_listener_is_told_the_status_first(tracked: TrackedTask) ->
     assert isinstance(third, StatusChanged)
 
 
-async def test_a_failed_watch_ends_all_waits(tracked: TrackedTask) -> None:
-    """With the error, which learns the ids; a second one changes nothing."""
+async def test_a_failed_task_ends_all_waits(tracked: TrackedTask) -> None:
+    """They raise the error, which gets the ids. A second error changes nothing."""
     buffer = EventBuffer(100)
     tracked.listen(buffer)
     waiting = asyncio.create_task(tracked.wait(0.0, FOREVER))
@@ -145,8 +145,8 @@ async def test_a_failed_watch_ends_all_waits(tracked: TrackedTask) -> None:
     assert await reading == []
 
 
-async def test_the_nearest_time_out_is_told(tracked: TrackedTask) -> None:
-    """Of several the one that passes first."""
+async def test_the_nearest_timeout_is_raised(tracked: TrackedTask) -> None:
+    """The first of several timeouts counts."""
     start = anyio.current_time()
     with pytest.raises(TaskTimeoutError) as caught:
         await tracked.wait(start, Timeouts(run=50, queue=0.01, idle=60))
@@ -158,18 +158,18 @@ async def test_the_nearest_time_out_is_told(tracked: TrackedTask) -> None:
     assert caught.value.info is not None
 
 
-async def test_a_sign_of_life_moves_the_idle_time_out(tracked: TrackedTask) -> None:
-    """A deadline that has moved while one slept is not one that passed."""
+async def test_a_sign_of_life_moves_the_idle_timeout(tracked: TrackedTask) -> None:
+    """A deadline that moved during a sleep has not passed."""
     waiting = asyncio.create_task(tracked.wait(anyio.current_time(), Timeouts(idle=0.15)))
     for _ in range(6):
         await asyncio.wait([waiting], timeout=0.05)
-        hear(tracked, '{"type":"task_output","id":"7","message":"x"}')
+        receive(tracked, '{"type":"task_output","id":"7","message":"x"}')
     assert not waiting.done()
     with pytest.raises(TaskTimeoutError):
         await waiting
 
 
 async def test_age(tracked: TrackedTask, new_record: NewRecord) -> None:
-    """A task of unknown origin is as old as can be."""
+    """A task of unknown age counts as old."""
     assert tracked.age == float("inf")
     assert new_record(anyio.current_time()).age < 5

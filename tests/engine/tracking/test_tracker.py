@@ -29,44 +29,43 @@ SHORT = {"seconds": 5, "events": 9}
 
 
 @pytest.fixture(params=["older", "newer"])
-def emulator(request: pytest.FixtureRequest, emulator: WiroEmulator) -> WiroEmulator:
+def message_generation(request: pytest.FixtureRequest) -> str:
     """Both generations of messages: with the token, and with the id alone."""
-    emulator._service.generation = request.param
-    return emulator
+    return str(request.param)
 
 
 @attrs.define
 class Reader:
-    """Somebody who reads the events of a task."""
+    """A reader of the events of a task."""
 
-    heard: list[TaskEvent] = attrs.field(factory=list[TaskEvent])
+    events: list[TaskEvent] = attrs.field(factory=list[TaskEvent])
 
     async def read(self, events: AsyncIterator[TaskEvent]) -> None:
         async for event in events:
-            self.heard.append(event)
+            self.events.append(event)
 
 
 @pytest.mark.parametrize("first", ["both", "token", "id"])
 @pytest.mark.parametrize("second", ["token", "id"])
-async def test_a_second_reference_makes_nobody_deaf(
-    emulator: WiroEmulator, patient: AsyncWiro, until: Until, first: str, second: str
+async def test_a_second_reference_takes_no_events_away(
+    emulator: WiroEmulator, default_session: AsyncWiro, until: Until, first: str, second: str
 ) -> None:
-    """Whoever follows by one kind of reference hears on while another by the other kind comes and goes."""
-    made = await patient.submit("emulator/sleeper", LONG)
-    handles = {"both": made, "token": patient.task(made.token), "id": patient.task(task_id=made.id)}
+    """A reader by one kind of reference keeps receiving while a reader by the other kind comes and goes."""
+    made = await default_session.submit("emulator/sleeper", LONG)
+    handles = {"both": made, "token": default_session.task(made.token), "id": default_session.task(task_id=made.id)}
     reader = Reader()
     reading = asyncio.create_task(reader.read(handles[first].events()))
-    await until(lambda: len(reader.heard) > 3)
+    await until(lambda: len(reader.events) > 3)
     async with handles[second].events() as events:
         await anext(events)
-    before = len(reader.heard)
+    before = len(reader.events)
     await reading
-    assert len(reader.heard) > before + 10
-    assert isinstance(reader.heard[-1], TaskFinished)
+    assert len(reader.events) > before + 10
+    assert isinstance(reader.events[-1], TaskFinished)
 
 
-async def test_all_references_share_one_watch(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """As soon as both names of the task are known; and it is let go of when the last of them leaves."""
+async def test_all_references_share_one_tracked_task(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """They do once both identifiers are known. It is released when the last one leaves."""
     made = await wiro.submit("emulator/stuck")
     waits = [asyncio.ensure_future(wiro.task(task_id=made.id).result())]
     await until(lambda: emulator.ledger.count("Task/Detail"))
@@ -81,7 +80,7 @@ async def test_all_references_share_one_watch(emulator: WiroEmulator, wiro: Asyn
 
 
 async def test_two_that_turn_out_to_be_one(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Watched by token and by id before anybody knew that it is one task: both get its result."""
+    """Followed by token and by id before the two are known to be one task. Both get its result."""
     made = await wiro.submit("emulator/sleeper", LONG)
     by_token, by_id, again = await asyncio.gather(wiro.task(made.token), wiro.task(task_id=made.id), made)
     assert {result.info.id for result in (by_token, by_id, again)} == {made.id}
@@ -89,7 +88,7 @@ async def test_two_that_turn_out_to_be_one(emulator: WiroEmulator, wiro: AsyncWi
 
 
 async def test_each_wait_ends_with_its_own_ids(emulator: WiroEmulator) -> None:
-    """When the session is closed, and when somebody begins to wait after that."""
+    """When the session is closed, and for a wait that starts afterwards."""
     wiro = AsyncWiro(**emulator.options())
     handles = [await wiro.submit("emulator/stuck", {"n": n}) for n in range(3)]
     waits = [asyncio.ensure_future(handle.result()) for handle in handles]
@@ -116,8 +115,8 @@ async def _refused(wait: Any) -> WiroError | None:
     return None
 
 
-async def test_closing_leaves_no_watch(emulator: WiroEmulator) -> None:
-    """Also where events and texts are still being read."""
+async def test_closing_leaves_no_tracked_task(emulator: WiroEmulator) -> None:
+    """Even while events and texts are being read."""
     wiro = AsyncWiro(**emulator.options())
     events = (await wiro.submit("emulator/stuck")).events()
     await anext(events)
@@ -132,8 +131,8 @@ async def test_closing_leaves_no_watch(emulator: WiroEmulator) -> None:
     deltas.close()
 
 
-async def test_events_close_as_all_iterators_do(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """With `contextlib.aclosing`."""
+async def test_events_can_be_closed(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
+    """`contextlib.aclosing` works."""
     task = await wiro.submit("emulator/stuck")
     async with aclosing(task.events()) as events:
         await anext(events)
@@ -142,7 +141,7 @@ async def test_events_close_as_all_iterators_do(emulator: WiroEmulator, wiro: As
 
 
 async def test_events_have_one_reader(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """A second one is told so, and the first reads on."""
+    """The second iteration raises, and the first one goes on."""
     task = await wiro.submit("emulator/sleeper", SHORT)
     reader, events = Reader(), task.events()
     reading = asyncio.create_task(reader.read(events))
@@ -150,22 +149,22 @@ async def test_events_have_one_reader(emulator: WiroEmulator, wiro: AsyncWiro) -
     with pytest.raises(WiroError, match=r"task\.events\(\)"):
         await anext(events)
     await reading
-    assert isinstance(reader.heard[-1], TaskFinished)
+    assert isinstance(reader.events[-1], TaskFinished)
     assert wiro.statistics().watched_tasks == 0
 
 
-async def test_closing_events_lets_their_reader_go(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
-    """Who waits for the next one gets the end of the iterator."""
+async def test_closing_events_ends_their_reader(emulator: WiroEmulator, wiro: AsyncWiro, until: Until) -> None:
+    """A reader that waits for the next event gets the end of the iterator."""
     reader, events = Reader(), (await wiro.submit("emulator/stuck")).events()
     reading = asyncio.create_task(reader.read(events))
-    await until(lambda: any(isinstance(event, StatusChanged) for event in reader.heard))
+    await until(lambda: any(isinstance(event, StatusChanged) for event in reader.events))
     events.close()
     await asyncio.wait_for(reading, 5)
 
 
-async def test_a_time_out_tells_the_last_state(emulator: WiroEmulator, patient: AsyncWiro) -> None:
-    """Also of a task that spoke by its socket, so that nobody had to ask about it."""
-    task = await patient.submit("emulator/stuck")
+async def test_a_timeout_reports_the_last_state(emulator: WiroEmulator, default_session: AsyncWiro) -> None:
+    """Even if only the socket reported it."""
+    task = await default_session.submit("emulator/stuck")
     with pytest.raises(TaskTimeoutError) as caught:
         await task.result(timeout=0.3)
     assert caught.value.info is not None

@@ -58,7 +58,7 @@ def test_frames_that_are_not_consumed_are_dropped() -> None:
 
 @given(st.lists(st.floats(0, 0.5), min_size=2, max_size=30))
 def test_paced_audio_is_never_early(pauses: list[float]) -> None:
-    """Each frame is due when the earlier ones have been spoken, or later, whatever pauses there are."""
+    """A frame is due after the duration of the earlier ones, or later, for any pauses."""
     pacer, now, sent = Pacer(), 100.0, list[float]()
     for pause in pauses:
         now += pause
@@ -98,7 +98,7 @@ def test_values_that_are_audio(audio: Any) -> None:
     ],
 )
 def test_values_that_are_not_audio(audio: Any, words: str) -> None:
-    """The error says what was given, and what is expected."""
+    """The error names the value and the expected types."""
     with pytest.raises(InvalidInputError, match=words) as caught:
         pcm_view(audio)
     assert "16-bit, little-endian, mono, 24 kHz" in str(caught.value)
@@ -112,9 +112,9 @@ def message(kind: str, payload: Any = None, **extra: Any) -> Message:
 
 
 def test_a_session_in_messages() -> None:
-    """Each becomes its event. Transcripts are kept as they came."""
+    """Each message becomes its event. Transcripts are kept unchanged."""
     state = TaskState()
-    told = [
+    events = [
         *parse_events(message("task_stream_ready"), state),
         *parse_events(message("task_output", "Loading weights"), state),
         *parse_events(message("task_output", "TRANSCRIPT_USER: What is this?"), state),
@@ -124,8 +124,8 @@ def test_a_session_in_messages() -> None:
         *parse_events(message("task_smell", "roses"), state),
     ]
     kinds = [StatusChanged, StatusChanged, LogLine, Transcript, Transcript, TurnEnded, CostUpdate, UnknownEvent]
-    assert [type(event) for event in told] == kinds
-    user, assistant, _, cost = told[3:7]
+    assert [type(event) for event in events] == kinds
+    user, assistant, _, cost = events[3:7]
     assert isinstance(user, Transcript)
     assert isinstance(assistant, Transcript)
     assert isinstance(cost, CostUpdate)
@@ -133,7 +133,7 @@ def test_a_session_in_messages() -> None:
     assert (assistant.role, assistant.text) == ("assistant", '{"a": 1}')
     assert (cost.turn, cost.total, cost.raw["usage"]) == (Decimal("0.1"), Decimal("0.3"), {"input_tokens": 3})
     assert state.has_started
-    assert told[0].status == "task_stream_ready"
+    assert events[0].status == "task_stream_ready"
 
 
 JSON = st.recursive(
@@ -170,7 +170,7 @@ def test_frames_and_commands() -> None:
 
 
 def test_an_audio_chunk() -> None:
-    """It knows its duration, and does not show its bytes."""
+    """It has its duration, and its repr does not show its bytes."""
     chunk = AudioChunk(bytes(FRAME_BYTES))
     assert chunk.seconds == pytest.approx(0.2)
     assert repr(chunk) == "AudioChunk(status='', data=<9600 bytes>)"

@@ -91,7 +91,7 @@ TABLE: list[tuple[Phase, Event, Phase, tuple[Action, ...]]] = [
     (Ending(), BROKEN, Ending(FAILED, BUG), (OUTPUT,)),
     (Ending(), Left(), Ending(LEFT), (DISCARD,)),
     (Ending(), Aborted(BUG), Closed(FAILED, BUG), (OUTPUT,)),
-    # nobody reads the rest of a session that was left or has failed
+    # the rest of a session that was left or has failed is not read
     *((Ending(LEFT), TaskEnded(all_read), Closed(LEFT), (OUTPUT,)) for all_read in (True, False)),
     (Ending(LEFT), TimeUp(), Closed(LEFT), (OUTPUT,)),
     *((Ending(LEFT), lost, Disconnected(GONE, LEFT), (STOP,)) for lost in (LOSS, EXPECTED)),
@@ -141,7 +141,7 @@ COMPLETE += [Disconnected(GONE, LOST), Closed(ENDED)]
 
 @pytest.mark.parametrize("phase", COMPLETE, ids=str)
 def test_all_other_events_change_nothing(phase: Phase) -> None:
-    """What the table does not name leaves the phase as it is: the very same object, so that its time goes on."""
+    """An event outside the table returns the phase object itself, so that its time goes on."""
     named = [event for before, event, _, _ in TABLE if before == phase]
     for event in EVENTS:
         if event not in named:
@@ -158,8 +158,8 @@ def test_a_frame_restarts_the_time() -> None:
 
 @pytest.mark.parametrize("phase", COMPLETE, ids=str)
 @pytest.mark.parametrize("event", EVENTS, ids=str)
-def test_nothing_leads_back(phase: Phase, event: Event) -> None:
-    """Phases come in one order, and what was once open stays so."""
+def test_phases_never_go_back(phase: Phase, event: Event) -> None:
+    """Phases have one order, and an opened session stays opened."""
     order = [Connecting, Queued, Open, Ending, Draining, Disconnected, Closed]
     following, _ = phase.next(event)
     assert order.index(type(following)) >= order.index(type(phase))
@@ -168,7 +168,7 @@ def test_nothing_leads_back(phase: Phase, event: Event) -> None:
 
 @given(st.lists(st.sampled_from(EVENTS), max_size=12))
 def test_any_events_in_any_order(events: list[Event]) -> None:
-    """The end is sent once, nobody hangs in a closed session, and leaving closes every session in time."""
+    """The end is sent once, no caller hangs in a closed session, and leaving ends every session in time."""
     phase: Phase = Connecting()
     taken = list[Action]()
     for event in [*events, Left(), TimeUp(), TimeUp()]:

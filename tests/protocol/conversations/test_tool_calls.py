@@ -33,8 +33,8 @@ def test_arguments_are_json_text(arguments: Any, text: str) -> None:
 def test_the_input_of_a_custom_tool() -> None:
     """It is text. An object becomes JSON text."""
     custom = {**CALL, "type": "custom_tool_call", "arguments": None}
-    told: list[dict[str, Any]] = [{**custom, "input": "SELECT 1"}, {**custom, "call_id": "c2", "input": {"x": 1}}]
-    assert [call.arguments for call in calls_in(told)] == ["SELECT 1", '{"x":1}']
+    items: list[dict[str, Any]] = [{**custom, "input": "SELECT 1"}, {**custom, "call_id": "c2", "input": {"x": 1}}]
+    assert [call.arguments for call in calls_in(items)] == ["SELECT 1", '{"x":1}']
 
 
 def test_a_repeated_call() -> None:
@@ -49,5 +49,5 @@ def test_calls_without_a_call_id() -> None:
     bare = {**CALL, "call_id": None}
     assert [call.call_id for call in calls_in([bare, bare, {**bare, "id": "f2"}])] == ["f1", "f2"]
     nameless = {**bare, "id": ""}
-    told = [nameless, nameless, {**nameless, "arguments": '{"x":1}'}]
-    assert [call.arguments for call in calls_in(told)] == ["{}", '{"x":1}']
+    items = [nameless, nameless, {**nameless, "arguments": '{"x":1}'}]
+    assert [call.arguments for call in calls_in(items)] == ["{}", '{"x":1}']

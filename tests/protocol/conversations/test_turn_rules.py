@@ -19,8 +19,8 @@ from wiro_async._protocol.tasks.task_state import TaskState
 CALL = {"type": "function_call", "id": "f1", "call_id": "c1", "name": "look", "arguments": "{}", "status": "completed"}
 
 
-def said(*segments: dict[str, Any]) -> Message:
-    """A message with the timeline so far."""
+def timeline(*segments: dict[str, Any]) -> Message:
+    """Return a message with a timeline."""
     return Message("task_output", "1", "", {"type": "task_output", "message": {"segments": list(segments)}})
 
 
@@ -78,9 +78,15 @@ def test_a_call_becomes_an_event_once_it_is_complete() -> None:
     """It comes once, in spite of repeats, also for a late listener."""
     state = TaskState()
     growing = {**CALL, "status": "in_progress", "arguments": "{"}
-    messages = [said(growing), said(CALL), said(growing), said(CALL), said(CALL, {**CALL, "call_id": "c2"})]
-    told = [[e.call_id for e in state.apply_message(message) if isinstance(e, ToolCall)] for message in messages]
-    assert told == [[], ["c1"], [], [], ["c2"]]
+    messages = [
+        timeline(growing),
+        timeline(CALL),
+        timeline(growing),
+        timeline(CALL),
+        timeline(CALL, {**CALL, "call_id": "c2"}),
+    ]
+    reported = [[e.call_id for e in state.apply_message(message) if isinstance(e, ToolCall)] for message in messages]
+    assert reported == [[], ["c1"], [], [], ["c2"]]
     assert [e.call_id for e in state.snapshot_events() if isinstance(e, ToolCall)] == ["c1", "c2"]
 
 
@@ -88,7 +94,7 @@ def test_calls_without_ids_become_events_once() -> None:
     """Each comes once, although only their arguments differ."""
     state = TaskState()
     one, other = {**CALL, "id": "", "call_id": None}, {**CALL, "id": "", "call_id": None, "arguments": '{"x":1}'}
-    messages = [said(one), said(one), said(one, other), said(one, other, one)]
+    messages = [timeline(one), timeline(one), timeline(one, other), timeline(one, other, one)]
     assert [sum(isinstance(e, ToolCall) for e in state.apply_message(message)) for message in messages] == [1, 0, 1, 0]
 
 

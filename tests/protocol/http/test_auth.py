@@ -12,7 +12,7 @@ KNOWN = "7799f77db4d2001560a6c72ac9346c2378d6a5a84b5049e321ede5ba691c1883"
 
 
 def test_a_known_signature() -> None:
-    """As another program computes it."""
+    """It equals the one of another program."""
     assert Credentials("k3y", "s3cret").headers("1734513809") == {
         "x-api-key": "k3y",
         "x-nonce": "1734513809",
@@ -32,19 +32,19 @@ def test_the_signature_is_the_definitions(key: str, secret: str, nonce: int) -> 
 
 
 def test_without_a_secret_nothing_is_signed() -> None:
-    """A key alone is sent alone; no key, no headers."""
+    """A key alone is sent alone. Without a key there are no headers."""
     assert Credentials("k3y").headers("1") == {"x-api-key": "k3y"}
     assert Credentials().headers("1") == {}
 
 
-def test_what_must_never_be_seen() -> None:
-    """All that there is of it."""
+def test_a_secret_without_a_repr() -> None:
+    """Its repr hides all of it."""
     assert Credentials("k3y", "s3cret").secrets == ("k3y", "s3cret")
     assert Credentials("k3y").secrets == ("k3y",)
     assert Credentials().secrets == ()
 
 
 def test_the_keys_are_never_shown() -> None:
-    """Not by repr, not by str."""
+    """Neither by repr nor by str."""
     assert "k3y" not in f"{Credentials('k3y', 's3cret')!r} {Credentials('k3y', 's3cret')}"
     assert "s3cret" not in f"{Credentials('k3y', 's3cret')!r}"

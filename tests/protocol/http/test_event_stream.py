@@ -17,7 +17,7 @@ NAMES = LINES.filter(bool)
 
 
 def parsed(data: bytes, cuts: list[int] | None = None) -> list[ServerEvent]:
-    """The events in bytes that arrive in pieces."""
+    """Return the events of bytes that arrive in pieces."""
     parser = EventParser()
     edges = sorted({0, len(data), *(cut for cut in cuts or [] if cut < len(data))})
     return [event for start, end in pairwise(edges) for event in parser.feed(data[start:end])]
@@ -28,8 +28,8 @@ def parsed(data: bytes, cuts: list[int] | None = None) -> list[ServerEvent]:
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.lists(st.integers(0, 300)),
 )
-def test_events_come_through_whole(events: list[tuple[str, list[str]]], end: str, cuts: list[int]) -> None:
-    """Whatever ends the lines, and wherever the bytes are cut."""
+def test_events_are_complete(events: list[tuple[str, list[str]]], end: str, cuts: list[int]) -> None:
+    """With any line ends, and wherever the bytes are cut."""
     text = "".join(
         f"event: {name}{end}{''.join(f'data: {line}{end}' for line in lines)}{end}" for name, lines in events
     )
@@ -39,7 +39,7 @@ def test_events_come_through_whole(events: list[tuple[str, list[str]]], end: str
 
 @given(st.binary(), st.lists(st.integers(0, 100)))
 def test_cuts_make_no_difference(data: bytes, cuts: list[int]) -> None:
-    """Any bytes are events or none, the same however they arrive."""
+    """Any bytes give equal events, wherever they are cut."""
     assert parsed(data, cuts) == parsed(data)
 
 
@@ -58,8 +58,8 @@ def test_cuts_make_no_difference(data: bytes, cuts: list[int]) -> None:
         ("data: a\u2028b\x85c\n\n", [ServerEvent("message", "a\u2028b\x85c")]),
     ],
 )
-def test_the_fine_print(text: str, events: list[ServerEvent]) -> None:
-    """Comments, defaults, unknown fields, and what is no line end."""
+def test_details_of_the_format(text: str, events: list[ServerEvent]) -> None:
+    """Comments, defaults, unknown fields, and characters that end no line."""
     assert parsed(text.encode()) == events
 
 
@@ -84,7 +84,7 @@ def test_a_cut_between_cr_and_lf() -> None:
 )
 @pytest.mark.parametrize("name", ["start", "task_accept", "message", "task_output"])
 def test_the_ids(name: str, data: dict[str, Any]) -> None:
-    """By either name, wherever they are, in whichever event they come first."""
+    """By either name, at any place, in the first event that has them."""
     parsed = find_ids(parse_event(ServerEvent(name, json.dumps(data))))
     assert parsed is not None
     assert parsed.task_id == "1"
@@ -93,13 +93,13 @@ def test_the_ids(name: str, data: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["start", "done", "message"])
 def test_no_ids(name: str) -> None:
-    """Where none are, or what stands in their place is no such thing."""
+    """There are no ids, or other values are in their place."""
     for data in ("{}", '{"data":[]}', '{"tasklist":[null]}', '{"id":{},"data":{"id":[]}}', '{"tasklist":"x"}'):
         assert find_ids(parse_event(ServerEvent(name, data))) is None
 
 
 def test_the_end() -> None:
-    """It brings the task."""
+    """The event contains the task."""
     parsed = parse_event(ServerEvent("done", '{"tasklist":[{"id":"1","status":"task_cancel"}]}'))
     assert isinstance(parsed, TaskInfo)
     assert parsed.was_cancelled
@@ -117,13 +117,13 @@ def test_the_end() -> None:
     ],
 )
 def test_messages(name: str, data: dict[str, Any], kind: str) -> None:
-    """The event's name is the type if it is one that is known, else its status is."""
+    """A known event name is the type. Otherwise the status is."""
     parsed = parse_event(ServerEvent(name, json.dumps(data)))
     assert isinstance(parsed, Message)
     assert (parsed.type, parsed.task_id, parsed.raw["message"]) == (kind, "1", data)
 
 
 @given(st.sampled_from(["start", "done", "task_output", "x"]), st.text())
-def test_no_event_is_too_strange(name: str, data: str) -> None:
-    """Whatever its data."""
+def test_any_data_is_parsed(name: str, data: str) -> None:
+    """Any data gives a message, or None."""
     assert parse_event(ServerEvent(name, data)) is None or json.loads(data)

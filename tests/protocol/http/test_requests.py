@@ -1,4 +1,4 @@
-"""What is sent, byte for byte."""
+"""Requests, byte for byte."""
 
 import io
 import json
@@ -23,7 +23,7 @@ SLUGS = st.text(st.characters(exclude_characters="/"), min_size=1).filter(
 
 
 def body(request: requests.Request) -> Any:
-    """The JSON of a request."""
+    """Return the JSON of a request."""
     return json.loads(request.body)
 
 
@@ -33,7 +33,7 @@ def run(given: dict[str, object], callback_url: str | None = None, project_id: s
 
 
 def test_ids_of_projects() -> None:
-    """As text or as a number; what is neither is refused."""
+    """Text and numbers are accepted. Other types are refused."""
     for project in ("716", 716):
         assert body(requests.run("a/b", RunInput.parse({}), None, project)) == {"projectid": "716"}
     for odd in (True, b"7", 7.0):
@@ -42,7 +42,7 @@ def test_ids_of_projects() -> None:
 
 
 def test_empty_lists_in_a_form() -> None:
-    """Their text would be taken for a value; JSON can hold them."""
+    """A form would send their text as a value. JSON can hold them."""
     assert dict(run({"a": [], "b": [1], "f": File(b"", "f")}).parts or ())["a"] == ""
     assert body(run({"a": [], "b": [1]})) == {"a": [], "b": [1]}
 
@@ -59,13 +59,13 @@ class Pipe(io.BytesIO):
 
 
 async def pieces() -> AsyncIterator[bytes]:
-    """Can be read once."""
+    """A source that can be read once."""
     yield b"x"
 
 
 @given(SLUGS, SLUGS)
-def test_slugs_come_through(owner: str, model: str) -> None:
-    """Percent-encoded each for itself, so that decoding the path gives them back, capitals, spaces and all."""
+def test_slugs_are_encoded(owner: str, model: str) -> None:
+    """Each part is percent-encoded, so decoding the path returns it unchanged."""
     path = requests.model_path(f"{owner}/{model}")
     assert path.isascii()
     assert [unquote(segment) for segment in path.split("/")] == [owner, model]
@@ -83,7 +83,7 @@ def test_slugs_come_through(owner: str, model: str) -> None:
     ],
 )
 def test_slugs(model: str, path: str) -> None:
-    """Known ones, as they are written."""
+    """Known slugs, unchanged."""
     assert requests.model_path(model) == path
 
 
@@ -108,14 +108,14 @@ def test_slugs(model: str, path: str) -> None:
         7,
     ],
 )
-def test_what_is_no_slug(model: Any) -> None:
-    """Refused before anything is sent, with an example of how it should be."""
+def test_invalid_slugs(model: Any) -> None:
+    """They are refused before anything is sent, with an example."""
     with pytest.raises(InvalidInputError, match="owner/model"):
         requests.model_path(model)
 
 
 def test_a_run_is_json_without_files() -> None:
-    """With the two parameters that belong to every run, spelt as the service spells them."""
+    """It has the two parameters of every run, in the service's spelling."""
     request = run({"prompt": "x", "urls": ["https://a", "https://b"], "n": 2}, "https://back", "716")
     assert request.path == "Run/a/b"
     assert request.parts is None
@@ -130,7 +130,7 @@ def test_a_run_is_json_without_files() -> None:
 
 
 def test_a_run_by_events() -> None:
-    """The same call, held open and streamed."""
+    """The run's request, with a streamed response."""
     assert requests.run("a/b", RunInput.parse({}), None, None, True).path == "Run/a/b/sync?stream=true"
 
 
@@ -153,7 +153,7 @@ HALF = "an emoji cut in two: \ud83d"
     ],
 )
 def test_halves_of_characters(given: dict[str, object], named: str) -> None:
-    """Refused by name: as JSON the service may not read them, in a form they would be question marks."""
+    """The error names the parameter. JSON with them may be invalid, and a form would send question marks."""
     with pytest.raises(InvalidInputError, match=named) as caught:
         run(given)
     str(caught.value).encode()
@@ -163,7 +163,7 @@ def test_halves_of_characters(given: dict[str, object], named: str) -> None:
 
 
 def test_files_make_it_multipart() -> None:
-    """Values become text, files stay apart, in the order given."""
+    """Values become text, and files are parts, in the given order."""
     path, data = Path("dir/photo.jpg"), File(b"1", "1.png")
     request = run(
         {"image": path, "n": 4, "on": True, "off": False, "none": None, "o": {"a": [1]}, "more": [data, data]}, "u"
@@ -183,7 +183,7 @@ def test_files_make_it_multipart() -> None:
 
 
 def test_urls_beside_files() -> None:
-    """Files under the name, URLs under the name with Url, several with commas between."""
+    """Files under the name, URLs under the name with `Url`, several joined by commas."""
     data = File(b"1", "1.png")
     given = RunInput.parse({"image": ["https://a", data, "https://b"]})
     assert given.values == {"imageUrl": "https://a,https://b"}
@@ -192,14 +192,14 @@ def test_urls_beside_files() -> None:
 
 @pytest.mark.parametrize("given", [{"a": [Path("p"), "u"], "aUrl": "v"}, {"aUrl": "v", "a": [Path("p"), "u"]}])
 def test_urls_given_twice(given: dict[str, object]) -> None:
-    """Neither of them is dropped silently."""
+    """They are refused, so that none is dropped silently."""
     with pytest.raises(InvalidInputError, match="aUrl is given twice"):
         RunInput.parse(given)
 
 
 @pytest.mark.parametrize("other", [5, None, {"a": 1}])
-def test_only_urls_stand_beside_files(other: object) -> None:
-    """Anything else there is a mistake."""
+def test_only_urls_mix_with_files(other: object) -> None:
+    """Other values are refused."""
     with pytest.raises(InvalidInputError, match="beside files"):
         RunInput.parse({"a": [Path("p"), other]})
 
@@ -214,22 +214,22 @@ def test_open_files_are_named_after_their_path(tmp_path: Path) -> None:
 
 
 def cyclic() -> list[object]:
-    """A list that holds itself."""
+    """Return a list that contains itself."""
     items: list[object] = []
     items.append(items)
     return items
 
 
 @pytest.mark.parametrize("given", [{"a": cyclic()}, {"a": [Path("p"), {"b": cyclic()}]}, {"a": {"b": cyclic()}}])
-def test_what_contains_itself(given: dict[str, object]) -> None:
-    """It is refused by name."""
+def test_cyclic_values(given: dict[str, object]) -> None:
+    """They are refused by name."""
     with pytest.raises(InvalidInputError, match=r"^a "):
         RunInput.parse(given)
 
 
 @pytest.mark.parametrize("given", ["text", [("a", 1)], {1: "a"}])
 def test_inputs_are_mappings_of_names(given: Any) -> None:
-    """Anything else is refused."""
+    """Other values are refused."""
     with pytest.raises(InvalidInputError, match="input"):
         RunInput.parse(given)
 
@@ -239,18 +239,18 @@ def test_inputs_are_mappings_of_names(given: Any) -> None:
     [(b"x", True), (Path("p"), True), (io.BytesIO(), True), (Pipe(), False), (pieces(), False)],
     ids=["bytes", "path", "file", "pipe", "iterator"],
 )
-def test_what_can_be_sent_again(data: Any, replayable: bool) -> None:
-    """A pipe or an iterator is used up by the first attempt."""
+def test_which_runs_can_be_repeated(data: Any, replayable: bool) -> None:
+    """A pipe or an iterator is consumed by the first attempt."""
     assert run({"a": File(data, "n")}).is_replayable is replayable
 
 
 def test_a_run_of_json_can_be_sent_again() -> None:
-    """There is nothing to use up."""
+    """Nothing is consumed."""
     assert run({}).is_replayable
 
 
 def test_the_calls_about_tasks() -> None:
-    """Each with the key that the service wants."""
+    """Each has the field that the service expects."""
     assert body(requests.task_detail("1", "t")) == {"tasktoken": "t"}
     assert body(requests.task_detail("1", None)) == {"taskid": "1"}
     assert body(requests.task_cancel("1")) == {"taskid": "1"}
@@ -263,11 +263,11 @@ def test_the_calls_about_tasks() -> None:
 
 
 def test_endpoints_hide_what_follows_run() -> None:
-    """They go to the log."""
+    """They are logged without the model."""
     assert run({}).endpoint == "Run"
     assert requests.task_detail("1", None).endpoint == "Task/Detail"
 
 
 def test_a_request_does_not_show_its_body() -> None:
-    """It holds tokens."""
+    """It contains tokens."""
     assert "t0ken" not in repr(requests.task_detail(None, "t0ken"))

@@ -1,4 +1,4 @@
-"""What comes back, and which error it is."""
+"""Responses, and the errors they become."""
 
 import json
 from contextlib import suppress
@@ -33,20 +33,20 @@ ANYTHING = st.recursive(
 
 
 def parse(body: object, status: int = 200, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """What an answer says."""
+    """Return the content of a response."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return parse_envelope(status, headers or {}, data, NOW)
 
 
 def error_of(body: object, status: int = 200, headers: dict[str, str] | None = None) -> WiroError:
-    """The error an answer stands for."""
+    """The error that a response becomes."""
     with pytest.raises(WiroError) as caught:
         parse(body, status, headers)
     return caught.value
 
 
 def refusal(code: object, message: str) -> dict[str, Any]:
-    """An answer as the service refuses."""
+    """Return a response of the service that refuses."""
     return {"result": False, "errors": [{"code": code, "message": message}]}
 
 
@@ -62,8 +62,8 @@ def refusal(code: object, message: str) -> dict[str, Any]:
         {"errors": [{"code": None, "message": ""}, ""]},
     ],
 )
-def test_answers(answer: dict[str, Any]) -> None:
-    """Given back as they are; errors may be absent."""
+def test_valid_responses(answer: dict[str, Any]) -> None:
+    """They are returned unchanged. `errors` may be absent."""
     assert parse(answer) == answer
 
 
@@ -112,7 +112,7 @@ def test_answers(answer: dict[str, Any]) -> None:
 )
 @pytest.mark.parametrize("written", [int, str])
 def test_errors(code: int, message: str, status: int, kind: type[APIError], written: Any) -> None:
-    """Every code and text that was seen; codes may be digit strings."""
+    """All known codes and texts. Codes may be text."""
     error = error_of(refusal(written(code), message), status)
     assert type(error) is kind
     assert isinstance(error, APIError)
@@ -123,7 +123,7 @@ def test_errors(code: int, message: str, status: int, kind: type[APIError], writ
     "message, limit", [("Sorry, you can run up to 3 tasks at a time", 3), ("up to 1 task", 1), ("Too many", None)]
 )
 def test_too_many_tasks(message: str, limit: int | None) -> None:
-    """The limit is read out of the text."""
+    """The limit is parsed from the text."""
     error = error_of(refusal(96, message))
     assert isinstance(error, ConcurrencyLimitError)
     assert error.limit == limit
@@ -151,22 +151,22 @@ def test_too_many_tasks(message: str, limit: int | None) -> None:
     ],
 )
 def test_errors_of_other_shapes(answer: dict[str, Any], message: str, code: int | None) -> None:
-    """Bare strings, single ones, none at all."""
+    """Plain strings, single objects, or none."""
     error = error_of(answer)
     assert isinstance(error, APIError)
     assert message in error.message
     assert error.code == code
 
 
-def test_all_errors_are_told() -> None:
-    """The first one decides, the others are kept."""
+def test_all_errors_are_reported() -> None:
+    """The first one decides the class, and the others are kept."""
     error = error_of({"result": False, "errors": [{"code": 1, "message": "a"}, "b"]})
     assert isinstance(error, NotFoundError)
     assert error.errors == ("a", "b")
 
 
 def test_warnings_beside_a_result_are_no_error() -> None:
-    """The service said that it went well."""
+    """The service reported a success."""
     assert parse({"result": True, "errors": ["odd"]})["errors"] == ["odd"]
 
 
@@ -183,8 +183,8 @@ def test_warnings_beside_a_result_are_no_error() -> None:
         (b"x" * 5000, "x" * 120 + "'"),
     ],
 )
-def test_what_is_no_answer(body: bytes, words: str) -> None:
-    """It is no answer of the service, and is shown only as far as it holds no token."""
+def test_invalid_responses(body: bytes, words: str) -> None:
+    """They are errors, and are shown without tokens."""
     error = error_of(body, 502)
     assert isinstance(error, DecodingError)
     assert error.http_status == 502
@@ -206,7 +206,7 @@ def test_what_is_no_answer(body: bytes, words: str) -> None:
     ],
 )
 def test_too_many_requests(body: bytes) -> None:
-    """429 is one whatever comes with it."""
+    """429 is a rate limit, whatever the body is."""
     error = error_of(body, 429, {"retry-after": "7"})
     assert isinstance(error, RateLimitError)
     assert error.retry_after == 7.0
@@ -216,7 +216,7 @@ def test_too_many_requests(body: bytes) -> None:
 
 @pytest.mark.parametrize("code", [96, "96"])
 def test_too_many_tasks_as_429(code: object) -> None:
-    """What the body says counts more than the status: a slot is missing, not patience."""
+    """The body counts more than the status: a concurrency limit, not a rate limit."""
     error = error_of(refusal(code, "you can run up to 3 tasks"), 429, {"retry-after": "7"})
     assert isinstance(error, ConcurrencyLimitError)
     assert (error.limit, error.http_status, error.code) == (3, 429, 96)
@@ -242,20 +242,20 @@ def test_too_many_tasks_as_429(code: object) -> None:
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
-    """Seconds, a date, or nonsense; never less than none."""
+    """Seconds, a date, or an invalid value, and never negative."""
     assert parse_retry_after(header, NOW) == seconds
 
 
 @given(st.text(st.sampled_from("0123456789 :,+-GMTSunNov.eE")) | st.text())
 def test_retry_after_never_fails(header: str) -> None:
-    """Whatever a proxy writes there."""
+    """Any value of the header is accepted."""
     answer = parse_retry_after(header, NOW)
     assert answer is None or answer >= 0
 
 
 @given(st.integers(100, 599), st.binary() | ANYTHING.map(json.dumps).map(str.encode))
-def test_any_answer_is_a_mapping_or_an_error(status: int, body: bytes) -> None:
-    """Nothing else ever comes out."""
+def test_any_response_is_a_mapping_or_an_error(status: int, body: bytes) -> None:
+    """Every body gives one of the two."""
     answer: object = None
     with suppress(WiroError):
         answer = parse(body, status)
@@ -264,6 +264,6 @@ def test_any_answer_is_a_mapping_or_an_error(status: int, body: bytes) -> None:
 
 @given(st.dictionaries(st.sampled_from(["result", "errors"]), ANYTHING))
 def test_any_envelope(answer: dict[str, Any]) -> None:
-    """Wrong types in the known places."""
+    """Wrong types in known fields."""
     with suppress(APIError):
         assert repr(parse(answer)) == repr(decode(json.dumps(answer)))

@@ -1,4 +1,4 @@
-"""When a call is made again, and after how long."""
+"""When a call is repeated, and after how long."""
 
 import pytest
 from hypothesis import given
@@ -40,13 +40,13 @@ from wiro_async._protocol.http.retry import RetryPolicy
         (SessionClosedError("x"), False),
     ],
 )
-def test_what_passes(error: WiroError, again: bool) -> None:
-    """Trouble on the way passes; a refusal stays one."""
+def test_transient_errors(error: WiroError, again: bool) -> None:
+    """Failures of the network are transient, refusals permanent."""
     assert RetryPolicy().allows(error, 1) is again
 
 
 def test_attempts_are_counted() -> None:
-    """The first one included."""
+    """The first one counts too."""
     policy = RetryPolicy(attempts=3)
     assert [policy.allows(ConnectionFailedError("x"), attempt) for attempt in (1, 2, 3, 4)] == [
         True,
@@ -57,13 +57,13 @@ def test_attempts_are_counted() -> None:
 
 
 def test_statuses_are_the_users() -> None:
-    """They can be chosen."""
+    """Users can choose them."""
     assert RetryPolicy(statuses=frozenset({404})).allows(NotFoundError(0, 404, "x"), 1)
     assert not RetryPolicy(statuses=frozenset()).allows(ServerError(0, 500, "x"), 1)
 
 
 def test_waits_double_up_to_a_cap() -> None:
-    """Without chance, to see the shape."""
+    """Without jitter."""
     policy = RetryPolicy(base=0.5, cap=3.0, jitter=0.5)
     assert [policy.delay(ConnectionFailedError("x"), attempt, 0.0) for attempt in (1, 2, 3, 4, 1000)] == [
         0.5,
@@ -76,13 +76,13 @@ def test_waits_double_up_to_a_cap() -> None:
 
 
 @pytest.mark.parametrize("asked, seconds", [(None, 0.5), (0.1, 0.5), (7.0, 7.0), (1000.0, 30.0)])
-def test_retry_after_is_heeded(asked: float | None, seconds: float) -> None:
+def test_retry_after_is_respected(asked: float | None, seconds: float) -> None:
     """It lengthens the wait, up to the cap."""
     assert RetryPolicy().delay(RateLimitError(None, 429, "x", (), retry_after=asked), 1, 0.0) == seconds
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1), st.floats(0, 1), st.none() | st.floats(0, 1e9))
 def test_waits_have_bounds(attempt: int, random: float, jitter: float, asked: float | None) -> None:
-    """Never below nothing, never above the cap."""
+    """At least zero, at most the cap."""
     policy = RetryPolicy(jitter=jitter)
     assert 0 <= policy.delay(RateLimitError(None, 429, "x", (), retry_after=asked), attempt, random) <= policy.cap

@@ -50,7 +50,7 @@ def output(payload: Any, kind: str = "task_output") -> Any:
 
 
 def test_a_registration() -> None:
-    """As the service wants it."""
+    """It has the format of the service."""
     assert json.loads(registration("t")) == {"type": "task_info", "tasktoken": "t"}
 
 
@@ -64,7 +64,7 @@ def test_a_registration() -> None:
     ],
 )
 def test_frames(frame: dict[str, Any], parsed: tuple[str, str, str]) -> None:
-    """With a token or without, the id as text or number."""
+    """With or without a token, the id as text or as a number."""
     message = parse_frame(json.dumps(frame).encode())
     assert message is not None
     assert (message.type, message.task_id, message.token) == parsed
@@ -74,20 +74,20 @@ def test_frames(frame: dict[str, Any], parsed: tuple[str, str, str]) -> None:
 @pytest.mark.parametrize(
     "frame", [b"", b"[]", b"1", b"{}", b'{"type":1}', b'{"type":null}', b"{", b"token|\x00\xff\x01"]
 )
-def test_what_is_no_frame(frame: bytes) -> None:
-    """It is nothing, not an error."""
+def test_invalid_frames(frame: bytes) -> None:
+    """They give None, not an error."""
     assert parse_frame(frame) is None
 
 
 @given(st.binary() | st.text())
-def test_no_bytes_are_too_strange(frame: bytes | str) -> None:
-    """Whatever comes over the line."""
+def test_any_bytes_are_parsed(frame: bytes | str) -> None:
+    """Any bytes give a message, or None."""
     assert parse_frame(frame) is None or isinstance(parse_frame(frame), Message)
 
 
 @given(st.sampled_from(["task_output", "task_error"]), PAYLOADS)
-def test_no_payload_is_too_strange(kind: str, payload: Any) -> None:
-    """Whatever a model writes; and nothing with contents is lost."""
+def test_any_payload_is_parsed(kind: str, payload: Any) -> None:
+    """Any payload is accepted, and no contents are lost."""
     parsed = parse_output(Message(kind, "1", "", {"type": kind, "message": payload}), "task_start")
     assert parsed is None or isinstance(parsed, (TextSnapshot, Progress, LogLine, UnknownEvent))
     if isinstance(parsed, Progress):
@@ -98,7 +98,7 @@ def test_no_payload_is_too_strange(kind: str, payload: Any) -> None:
 
 @pytest.mark.parametrize("payload", [PROGRESS, json.dumps(PROGRESS)], ids=["object", "text"])
 def test_progress(payload: object) -> None:
-    """All of it, also as JSON text."""
+    """All fields, also as JSON text."""
     parsed = output(payload)
     assert isinstance(parsed, Progress)
     assert (parsed.fraction, parsed.step, parsed.total) == (0.6, 6, 10)
@@ -121,7 +121,7 @@ def test_progress(payload: object) -> None:
     ],
 )
 def test_progress_from_little(payload: dict[str, Any], fraction: float | None) -> None:
-    """From percent, else from steps, else none."""
+    """From the percentage, else from steps, else None."""
     parsed = parse_progress(payload, "", {})
     assert (parsed and parsed.fraction) == fraction
 
@@ -132,13 +132,13 @@ def test_progress_from_little(payload: dict[str, Any], fraction: float | None) -
     ids=str,
 )
 def test_messages_without_contents(payload: object) -> None:
-    """They say nothing."""
+    """They give no event."""
     assert output(payload) is None
 
 
 @pytest.mark.parametrize("payload", [{"height": "3 m"}, [1], 5, True], ids=str)
 def test_unknown_contents_are_kept(payload: object) -> None:
-    """With the whole message."""
+    """The event has the whole message."""
     parsed = output(payload)
     assert isinstance(parsed, UnknownEvent)
     assert parsed.raw["message"] == payload
@@ -147,21 +147,21 @@ def test_unknown_contents_are_kept(payload: object) -> None:
 
 @pytest.mark.parametrize("kind, stream", [("task_output", "stdout"), ("task_error", "stderr")])
 def test_lines(kind: str, stream: str) -> None:
-    """Plain text is a line of the log."""
+    """Plain text is a log line."""
     parsed = output("loading {weights}", kind)
     assert isinstance(parsed, LogLine)
     assert (parsed.text, parsed.stream) == ("loading {weights}", stream)
 
 
 def test_text_goes_before_progress() -> None:
-    """LLMs write both into one message."""
+    """LLMs put both into one message."""
     parsed = output({**PROGRESS, "answer": ["Hi"], "thinking": []})
     assert isinstance(parsed, TextSnapshot)
     assert parsed.answer == "Hi"
 
 
 def test_lines_that_look_like_lists() -> None:
-    """A program may well print one; a list that is no text is something new."""
+    """A program may print a list as text. A real list is an unknown content."""
     parsed = output("[1, 2, 3]")
     assert isinstance(parsed, LogLine)
     assert parsed.text == "[1, 2, 3]"
@@ -169,7 +169,7 @@ def test_lines_that_look_like_lists() -> None:
 
 
 def test_costs() -> None:
-    """They stand at the top of the message."""
+    """They are at the top level of the message."""
     parsed = parse_cost({"type": "task_cost", "turnCost": 0.1, "cumulativeCost": "0.3"}, "task_start")
     assert parsed == CostUpdate(Decimal("0.1"), Decimal("0.3"), status="task_start", raw=parsed.raw)
     assert (parsed.turn, parsed.total) == (Decimal("0.1"), Decimal("0.3"))
@@ -177,5 +177,5 @@ def test_costs() -> None:
 
 
 def test_a_message_shows_no_token() -> None:
-    """It may be logged."""
+    """Its repr may be logged."""
     assert "s3cret" not in repr(parse_frame(b'{"type":"task_end","tasktoken":"s3cret"}'))

@@ -1,4 +1,4 @@
-"""Messages of which only the new bytes are decoded say exactly what they say when they are decoded whole."""
+"""Decoding only the new bytes of a message gives exactly the result of decoding the whole message."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ OUTER = st.fixed_dictionaries(
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> list[bytes]:
-    """Frames of a text that mostly grows, in one manner of writing."""
-    manner = draw(st.sampled_from(["segments", "raw", "lists"]))
+def growing_texts(draw: st.DrawFn) -> list[bytes]:
+    """Frames of a text that mostly grows, in one form of messages."""
+    form = draw(st.sampled_from(["segments", "raw", "lists"]))
     ascii_only, spaces = draw(st.booleans()), draw(st.sampled_from([(",", ":"), (", ", ": ")]))
     is_tame = draw(st.booleans())
     between, after, outer = ({}, {}, {"result": True}) if is_tame else (draw(BETWEEN), draw(AFTER), draw(OUTER))
@@ -69,8 +69,8 @@ def stories(draw: st.DrawFn) -> list[bytes]:
                 after, outer = draw(AFTER), draw(OUTER)
         raw += draw(texts)
         text: dict[str, Any] = {"segments": segments}
-        if manner != "segments":
-            text = {"raw": raw} if manner == "raw" else {"raw": raw, "thinking": [], "answer": [raw]}
+        if form != "segments":
+            text = {"raw": raw} if form == "raw" else {"raw": raw, "thinking": [], "answer": [raw]}
         message: Any = {**draw(HEADS), **between, **text, **after}
         if draw(st.integers(0, 9)) == 0:
             message = json.dumps(message)
@@ -81,15 +81,15 @@ def stories(draw: st.DrawFn) -> list[bytes]:
 
 
 def receive(state: TaskState, frame: bytes, *, whole: bool) -> list[TaskEvent]:
-    """The events of a frame."""
+    """Return the events of a frame."""
     message = parse_frame(frame)
     assert message is not None
     return state.apply_message(attrs.evolve(message, frame=None) if whole else message)
 
 
-@given(stories(), st.data())
-def test_nothing_is_different(frames: list[bytes], data: st.DataObject) -> None:
-    """The same events, with the same raw messages, and the same text for those who come late; in any order."""
+@given(growing_texts(), st.data())
+def test_results_are_equal(frames: list[bytes], data: st.DataObject) -> None:
+    """Equal events, raw messages and texts, in any order, for late listeners too."""
     if data.draw(st.booleans()):
         frames = data.draw(st.lists(st.sampled_from(frames), max_size=12))
     one, other = TaskState(), TaskState()
@@ -100,7 +100,7 @@ def test_nothing_is_different(frames: list[bytes], data: st.DataObject) -> None:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes were decoded, each time."""
+    """Record how many bytes each call decodes."""
     sizes = list[int]()
     decode = json_module.decode_or_none
 
@@ -118,16 +118,16 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
-@pytest.mark.parametrize("manner", ["raw", "segments", "many segments"])
-def test_only_what_is_new_is_decoded(decoded: list[int], manner: str, ascii_only: bool) -> None:
-    """Of a text that grows by a word in every message, also where each word is a segment of its own."""
+@pytest.mark.parametrize("form", ["raw", "segments", "many segments"])
+def test_only_new_bytes_are_decoded(decoded: list[int], form: str, ascii_only: bool) -> None:
+    """For text that grows by a word in each message, even if each word is a segment."""
     state, words = TaskState(), [f"wörd {number}😀 " for number in range(500)]
     deltas = list[TaskEvent]()
     for end in range(1, len(words) + 1):
         said: Any = {"type": "answer", "speed": f"{end}", "raw": "".join(words[:end])}
-        if manner == "segments":
+        if form == "segments":
             said = {**said, "raw": "", "segments": [{"type": "answer", "text": "".join(words[:end])}]}
-        elif manner == "many segments":
+        elif form == "many segments":
             kinds = ["answer", "thinking"]
             parts = [{"type": kinds[place % 2], "text": word} for place, word in enumerate(words[:end])]
             said = {"type": "answer", "speed": f"{end}", "segments": parts}

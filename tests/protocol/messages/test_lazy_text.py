@@ -1,4 +1,4 @@
-"""Which frames may wait undecoded: those that surely hold an LLM's text so far, and no others."""
+"""Which frames stay undecoded: those that certainly contain an LLM's text so far."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ ANYTHING = st.recursive(
 @pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
 @pytest.mark.parametrize("ids", [{"id": "1", "tasktoken": "t"}, {"id": 1}, {}])
 def test_text(message: object, separators: tuple[str, str], ids: dict[str, Any]) -> None:
-    """It is routed without being decoded, and opens to what it is."""
+    """It is routed without decoding, and decodes to the message."""
     frame = {"type": "task_output", **ids, "message": message, "result": True}
     parsed = parse_frame(json.dumps(frame, separators=separators).encode())
     assert parsed is not None
@@ -50,15 +50,15 @@ def test_text(message: object, separators: tuple[str, str], ids: dict[str, Any])
     ],
     ids=lambda message: str(message)[:30],
 )
-def test_what_is_not_surely_text(message: object) -> None:
-    """It is decoded at once: it may be something that no later message repeats."""
+def test_other_contents_are_decoded(message: object) -> None:
+    """They are decoded at once, because a later message may not repeat them."""
     parsed = parse_frame(json.dumps({"type": "task_output", "id": "1", "message": message}).encode())
     assert parsed is not None
     assert not parsed.is_lazy
 
 
 def test_other_types() -> None:
-    """Only outputs are replaced by newer ones; a frame that breaks off is none."""
+    """Only outputs are replaced by newer ones. A truncated frame is not lazy."""
     for kind in ("task_error", "task_output_full", "task_postprocess_end"):
         assert parse_text_head(json.dumps({"type": kind, "message": ANSWER}).encode()) is None
     whole = json.dumps({"type": "task_output", "message": ANSWER}).encode()
@@ -68,7 +68,7 @@ def test_other_types() -> None:
 
 @given(st.dictionaries(NAMES, ANYTHING, max_size=5), st.booleans())
 def test_nothing_else_is_taken_for_text(frame: dict[str, Any], ascii_only: bool) -> None:
-    """A lazy message has a text key in its place."""
+    """A lazy message has a text key at the expected place."""
     if parse_text_head(json.dumps(frame, ensure_ascii=ascii_only).encode(errors="replace")) is not None:
         message = frame["message"]
         assert frame["type"] == "task_output"
@@ -78,13 +78,13 @@ def test_nothing_else_is_taken_for_text(frame: dict[str, Any], ascii_only: bool)
 
 
 @given(st.binary() | st.text().map(str.encode))
-def test_no_bytes_are_too_strange(data: bytes) -> None:
-    """Whatever comes over the line."""
+def test_any_bytes_are_parsed(data: bytes) -> None:
+    """Any bytes give a message, or None."""
     assert parse_text_head(data) is None or json.loads(data)
 
 
-def test_a_text_that_cannot_be_opened() -> None:
-    """It says nothing."""
+def test_a_text_that_cannot_be_decoded() -> None:
+    """It gives no event."""
     parsed = parse_frame(b'{"type":"task_output","id":"1","message":{"raw":"x"]}}')
     assert parsed is not None
     assert (parsed.raw, parsed.payload) == ({}, None)

@@ -1,4 +1,4 @@
-"""Snapshots of growing text become what is new."""
+"""Snapshots of growing text become deltas."""
 
 import random
 
@@ -12,7 +12,7 @@ WHOLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\uf
 
 
 def joined(changes: list[TextChange]) -> dict[str, str]:
-    """What a reader who adds deltas and heeds resets ends up with."""
+    """Return the text of a reader that joins deltas and clears at resets."""
     text: dict[str, str] = dict.fromkeys(KINDS, "")
     for change in changes:
         text[change.kind] = "" if change.reset else text[change.kind] + change.text
@@ -22,7 +22,7 @@ def joined(changes: list[TextChange]) -> dict[str, str]:
 
 
 def accumulated(accumulator: TextAccumulator, snapshots: list[TextSnapshot], is_last: bool = False) -> dict[str, str]:
-    """What a reader of all these has; the last one may be the end."""
+    """Return the text of a reader of all snapshots. The last one may be the end."""
     changes = []
     for number, snapshot in enumerate(snapshots, 1):
         changes += accumulator.update(snapshot, is_last and number == len(snapshots))
@@ -31,7 +31,7 @@ def accumulated(accumulator: TextAccumulator, snapshots: list[TextSnapshot], is_
 
 @given(WHOLE, st.lists(st.integers(0, 60)), st.randoms(use_true_random=False))
 def test_growing_text_comes_once(text: str, cuts: list[int], rng: random.Random) -> None:
-    """In any order, with repeats and gaps, the deltas make the text, without a reset."""
+    """In any order, with repeats and gaps, the deltas make up the text, without a reset."""
     snapshots = [TextSnapshot("", text[:cut]) for cut in cuts]
     rng.shuffle(snapshots)
     accumulator = TextAccumulator()
@@ -43,7 +43,7 @@ def test_growing_text_comes_once(text: str, cuts: list[int], rng: random.Random)
 
 @given(st.lists(st.tuples(st.text(), st.text())))
 def test_deltas_since_the_last_reset_are_the_text(texts: list[tuple[str, str]]) -> None:
-    """Whatever the model takes back, a reader has the same text as the accumulator."""
+    """The text of a reader equals the accumulator's, whatever the model takes back."""
     accumulator = TextAccumulator()
     assert accumulated(accumulator, [TextSnapshot(*pair) for pair in texts]) == {
         "thinking": accumulator.thinking,
@@ -52,8 +52,8 @@ def test_deltas_since_the_last_reset_are_the_text(texts: list[tuple[str, str]]) 
 
 
 @given(st.lists(st.text(), min_size=1))
-def test_the_last_text_stands(texts: list[str]) -> None:
-    """Whatever came before it, also if it is the beginning of that, or nothing."""
+def test_the_last_text_counts(texts: list[str]) -> None:
+    """Whatever came before, even if it is a prefix of that, or empty."""
     assert (
         accumulated(TextAccumulator(), [TextSnapshot(text, text) for text in texts], is_last=True)["answer"]
         == texts[-1]
@@ -61,7 +61,7 @@ def test_the_last_text_stands(texts: list[str]) -> None:
 
 
 def test_a_shorter_last_text() -> None:
-    """The model's final word drops what had come after it."""
+    """The final text drops what came after it."""
     accumulator = TextAccumulator()
     accumulator.update(TextSnapshot("hm", "Done.\n"))
     assert accumulator.update(TextSnapshot("hm", "Done.")) == []
@@ -72,8 +72,8 @@ def test_a_shorter_last_text() -> None:
     assert accumulator.update(TextSnapshot("", "Done."), is_last=True) == [TextChange("thinking", "", 0, reset=True)]
 
 
-def test_what_was_taken_back_does_not_come_again() -> None:
-    """A snapshot of the text before the rewrite may come late; one that goes beyond it is a new text."""
+def test_removed_text_does_not_return() -> None:
+    """A late snapshot of the text before the rewrite is ignored. A longer one is a new text."""
     accumulator = TextAccumulator()
     for text in ("Once upon", "Once upon a time", "In the"):
         accumulator.update(TextSnapshot("", text))
@@ -86,7 +86,7 @@ def test_what_was_taken_back_does_not_come_again() -> None:
 
 @given(WHOLE)
 def test_no_character_is_split(text: str) -> None:
-    """Snapshots that are cut within a character, as bytes or as UTF-16, cause no reset and no half characters."""
+    """Snapshots cut within a character, as bytes or as UTF-16, cause no reset and no half characters."""
     data, units = text.encode(), text.encode("utf-16-le")
     by_bytes = [TextSnapshot("", data[:end].decode(errors="replace")) for end in range(len(data) + 1)]
     by_units = [
@@ -101,26 +101,26 @@ def test_no_character_is_split(text: str) -> None:
 
 @given(st.lists(st.text(st.characters(), max_size=5), max_size=10))
 def test_halves_of_characters_in_the_middle(pieces: list[str]) -> None:
-    """What a model writes may hold halves that belong to nothing: it can be sent on, and is the same in pieces."""
+    """Text with unpaired surrogates is sent on, and is equal in pieces."""
     texts = ["".join(pieces[:end]) for end in range(len(pieces) + 1)]
     answer = accumulated(TextAccumulator(), [TextSnapshot("", text) for text in texts], is_last=True)["answer"]
     assert answer == join_surrogates(texts[-1])
 
 
 def test_whole() -> None:
-    """Two halves are one character, one half is none."""
+    """Join surrogate pairs, and drop unpaired ones."""
     assert join_surrogates("a\ud83d\ude00b\ude00c\ud83d") == "a😀b\ufffdc\ufffd"
 
 
 def test_a_text_that_ends_in_a_replacement_character() -> None:
-    """It is given when nothing more can come."""
+    """It is yielded at the end, when it can no longer change."""
     accumulator = TextAccumulator()
     assert [change.text for change in accumulator.update(TextSnapshot("", "a\ufffd"))] == ["a"]
     assert [change.text for change in accumulator.update(TextSnapshot("", "a\ufffd"), is_last=True)] == ["\ufffd"]
 
 
 def test_a_reset() -> None:
-    """What stood there is thrown away, of that kind only."""
+    """It clears the text of its kind only."""
     accumulator = TextAccumulator()
     accumulator.update(TextSnapshot("thought", "one"))
     reset, piece = accumulator.update(TextSnapshot("thought", "two"))
@@ -136,7 +136,7 @@ def timeline(*segments: tuple[str, str]) -> TextSnapshot:
 
 
 def test_places_in_the_timeline() -> None:
-    """Each piece has the place of its segment, in the timeline's order, however many of them come at once."""
+    """Each piece has the index of its segment, in order, even if several arrive at once."""
     accumulator = TextAccumulator()
     assert accumulator.update(timeline(("thinking", "hm"), ("answer", "O"))) == [
         TextChange("thinking", "hm", 0),
@@ -157,19 +157,19 @@ def test_places_in_the_timeline() -> None:
 
 
 def test_places_of_a_wrapped_answer() -> None:
-    """The tags count nowhere."""
+    """The tags do not count."""
     accumulator = TextAccumulator()
     accumulator.update(timeline(("answer", "<answer>One"), ("thinking", "hm"), ("answer", "Two</answer>")))
     assert [(piece.text, piece.index) for piece in accumulator.snapshot()] == [("One", 0), ("hm", 1), ("Two", 2)]
 
 
 def test_places_of_older_models() -> None:
-    """One for each kind."""
+    """One place for each kind."""
     assert [change.index for change in TextAccumulator().update(TextSnapshot("hm", "a"))] == [0, 1]
 
 
 def test_a_character_over_two_segments() -> None:
-    """The halves of one come as one, with the first of them."""
+    """Its two halves are yielded together, at the place of the first."""
     accumulator = TextAccumulator()
     assert accumulator.update(timeline(("answer", "a\ud83d"))) == [TextChange("answer", "a", 0)]
     halves = timeline(("answer", "a\ud83d"), ("thinking", "hm"), ("answer", "\ude00b"))
@@ -182,7 +182,7 @@ def test_a_character_over_two_segments() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(KINDS), st.text(st.sampled_from("ab\ud83d\ude00"), max_size=4)), max_size=6))
 def test_timelines_with_halves_of_characters(segments: list[tuple[str, str]]) -> None:
-    """However they are cut into segments, the deltas are the text."""
+    """For any segments, the deltas make up the text."""
     snapshot = TextSnapshot.from_wire({"segments": [{"type": kind, "text": text} for kind, text in segments]})
     if snapshot is not None:
         accumulator = TextAccumulator()

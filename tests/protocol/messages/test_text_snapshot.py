@@ -15,7 +15,7 @@ ANYTHING = st.recursive(
 
 
 def snapshot(**content: Any) -> TextSnapshot:
-    """The snapshot in a content that has one."""
+    """Return the snapshot of a content that has one."""
     parsed = TextSnapshot.from_wire(content)
     assert parsed is not None
     return parsed
@@ -40,28 +40,28 @@ def snapshot(**content: Any) -> TextSnapshot:
     ],
 )
 def test_three_generations(content: dict[str, Any], thinking: str, answer: str) -> None:
-    """Segments go before lists, lists before raw text."""
+    """Segments take precedence over lists, and lists over raw text."""
     parsed = snapshot(**content)
     assert (parsed.thinking, parsed.answer) == (thinking, answer)
 
 
 def test_the_end_of_a_text() -> None:
-    """Why it stopped and what it cost, where the service says so."""
+    """The stop reason and the cost, if the service reports them."""
     parsed = snapshot(answer=["a"], finishreason="tool_calls", usage={"total_tokens": 3})
     assert (parsed.finish_reason, parsed.usage) == ("tool_calls", {"total_tokens": 3})
     assert (snapshot(answer="a", usage="odd").finish_reason, snapshot(answer="a", usage="odd").usage) == (None, {})
 
 
 @given(st.dictionaries(st.sampled_from(["segments", "thinking", "answer", "raw", "finishreason", "usage"]), ANYTHING))
-def test_no_content_is_too_strange(content: dict[str, Any]) -> None:
-    """Any object is a snapshot or none."""
+def test_any_content_is_accepted(content: dict[str, Any]) -> None:
+    """Any object gives a snapshot, or None."""
     parsed = TextSnapshot.from_wire(content)
     assert parsed is None or isinstance(parsed.answer + parsed.thinking, str)
 
 
 @given(st.text("<>/answer \nx", max_size=30) | st.text(max_size=30))
 def test_wrapped_answers_grow(text: str) -> None:
-    """However far the wrapped answer has come, no tag shows, and what shows is the beginning of what comes."""
+    """No tag shows at any length, and each visible text is a prefix of the next."""
     whole = f"\n<answer>{text}</answer>\n"
     assert snapshot(answer=whole).answer == text
     for end in range(1, len(whole)):
@@ -90,19 +90,19 @@ def test_wrapped_answers_grow(text: str) -> None:
     ],
 )
 def test_tags(answer: str, shown: str) -> None:
-    """Only a wrapping one is taken off."""
+    """Only a wrapping tag is removed."""
     assert snapshot(answer=answer).answer == shown
 
 
 def test_the_end_is_no_beginning_of_a_tag() -> None:
-    """What might become a tag is text if nothing comes after it."""
+    """A partial tag at the end is text."""
     for text in ("<", "<answer", "  "):
         assert TextSnapshot.from_wire({"answer": [text]}) == TextSnapshot("", "")
         assert TextSnapshot.from_wire({"answer": [text]}, is_last=True) == TextSnapshot("", text)
 
 
 def test_late_answers() -> None:
-    """While a model thinks, `raw` is no answer, if it has another place for one."""
+    """While a model thinks, `raw` is not the answer if the message has another field for it."""
     content: dict[str, Any] = {"raw": "hm", "thinking": [], "answer": []}
     assert TextSnapshot.from_wire({**content, "isThinking": True}) is None
     assert snapshot(**content, isThinking=False).answer == "hm"
@@ -121,7 +121,7 @@ def test_late_answers() -> None:
         ({"segments": [{"type": "function_call"}]}, True),
     ],
 )
-def test_whether_text_is_told(content: dict[str, Any], has_text: bool) -> None:
-    """An answer that is empty is another thing than none, for which the task's log is the fallback."""
+def test_whether_there_is_text(content: dict[str, Any], has_text: bool) -> None:
+    """An empty answer differs from none, for which the log is the fallback."""
     assert snapshot(**content).has_text == has_text
     assert not TextSnapshot("", "").has_text

@@ -1,4 +1,4 @@
-"""Where files and URLs go, by a model's own parameters."""
+"""Where files and URLs are sent, by the parameters of the model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JPEG = File(b"jpeg", "a.jpg")
 
 
 def item(kind: str, name: str = "x", **more: Any) -> Item:
-    """A parameter in the service's words."""
+    """A parameter in the service's format."""
     return {"id": name, "type": kind, **more}
 
 
@@ -47,7 +47,7 @@ A, B = "https://a.test/a.png", "https://a.test/b.png"
 
 
 def sent(given: Item) -> dict[str, Any]:
-    """What goes over the wire: JSON, or the parts of a form by name."""
+    """Return the JSON that is sent, or the parts of the form by name."""
     request = run("a/b", route_files(given, PARAMETERS), None, None)
     if request.parts is None:
         found: dict[str, Any] = json.loads(request.body)
@@ -92,14 +92,14 @@ def sent(given: Item) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_where_files_and_urls_go(given: Item, expected: Item) -> None:
-    """Files under their own name, URLs beside them, the unused one empty; combined ones together, in their order."""
+    """Files under their own name, URLs in the field beside it, combined parameters in order."""
     found = sent(given)
     assert found == {name: found[name] for name in found} | expected
     assert sorted(found) == sorted(expected)
 
 
 def test_paths_and_open_files_are_files(tmp_path: Path) -> None:
-    """Whatever can be uploaded becomes a `File` with a name."""
+    """Every value that can be uploaded becomes a `File` with a name."""
     found = route_files({"mixed": [tmp_path / "a.png", io.BytesIO(b"b")]}, PARAMETERS)
     assert [value.name for _, value in found.parts if isinstance(value, File)] == ["a.png", "file"]
 
@@ -113,7 +113,7 @@ def test_long_texts_take_no_time(piece: str) -> None:
 
 
 def test_what_cannot_be_sent_is_refused() -> None:
-    """The usual errors of inputs stand."""
+    """The usual errors of inputs are raised."""
     with pytest.raises(InvalidInputError, match="prompt is a object"):
         route_files({"prompt": object()}, PARAMETERS)
     with pytest.raises(InvalidInputError, match="input is a str"):
@@ -126,7 +126,7 @@ FILES: list[object] = [A, JPEG, [A, B], [JPEG, A], [JPEG, JPEG], None]
 @pytest.mark.parametrize("one", FILES)
 @pytest.mark.parametrize("mixed", FILES)
 def test_nothing_is_lost_or_doubled(one: object, mixed: object) -> None:
-    """Every file and URL that is given is sent once, and nowhere else."""
+    """Every file and URL is sent exactly once."""
     given = [item for value in (one, mixed) for item in (value if isinstance(value, list) else [value]) if item]
     seen: list[object] = []
     for values in sent({"many": one, "mixed": mixed}).values():

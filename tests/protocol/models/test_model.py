@@ -1,4 +1,4 @@
-"""Models as records, and how they are asked for."""
+"""Records of models, and the requests for them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TOOL: dict[str, Any] = {
 
 
 def test_a_model() -> None:
-    """Typed for what is known, and `raw` for the rest."""
+    """Known fields are typed, and `raw` has all of them."""
     model = parse_model(TOOL)
     assert (model.id, model.slug, model.raw_slug) == ("1611", "wiro/virtual-try-on", "Wiro/Virtual Try-On")
     assert (model.categories, model.tags, model.samples) == (("tool", "image-to-image"), (), tuple(TOOL["samples"]))
@@ -60,7 +60,7 @@ def test_a_model() -> None:
 
 
 def test_its_names() -> None:
-    """In whatever case, in both spellings; without the clean one, the service's own."""
+    """In any case and in both spellings. Without a clean name, the service's own."""
     model = parse_model(TOOL)
     assert model.has_slug("WIRO/virtual-try-on")
     assert model.has_slug("wiro/virtual try-on")
@@ -69,7 +69,7 @@ def test_its_names() -> None:
 
 
 def test_names_that_are_not_clearly_others() -> None:
-    """Spaces, dashes and capitals do not count, and who has no name may have any."""
+    """Spaces, dashes and capitals are ignored. A record without a name matches any."""
     for entry in ({"slugowner": "Wiro", "slugproject": "virtual_try on "}, {"slugowner": "wiro"}, {}, TOOL):
         assert parse_model(entry).may_have_slug("wiro/virtual-try-on")
     assert not parse_model({"slugowner": "wiro", "slugproject": "virtual-try"}).may_have_slug("wiro/virtual-try-on")
@@ -79,20 +79,20 @@ ODD: list[Any] = [None, [], {}, 7, "", "{", "[7]"]
 
 
 @pytest.mark.parametrize("odd", [{}, *(dict.fromkeys(TOOL, odd) for odd in ODD)])
-def test_a_model_of_nothing(odd: dict[str, Any]) -> None:
-    """Null, absent and odd values are taken."""
+def test_a_model_without_fields(odd: dict[str, Any]) -> None:
+    """Null, absent and invalid values are accepted."""
     model = parse_model(odd)
     assert (model.parameters, model.prices) == ((), ())
 
 
 @pytest.mark.parametrize("seconds", ["", "0", "1e30", "-1e30", None])
 def test_a_model_that_never_ran(seconds: str | None) -> None:
-    """Without a time, or with an impossible one."""
+    """Without a time, or with an invalid one."""
     assert parse_model_stats({"lastruntime": seconds}) == ModelStats(0, 0, 0, None)
 
 
-def test_answers() -> None:
-    """Lists of models, with totals as numbers or text, and shelves; odd entries are left out."""
+def test_responses() -> None:
+    """Lists of models, with totals as numbers or text, and sections. Invalid entries are left out."""
     assert [model.id for model in parse_models({"tool": [TOOL, "odd", None]})] == ["1611"]
     assert parse_models({}) == parse_models({"tool": {}}) == parse_models({"tool": [{}]}) == []
     assert [model.id for model in parse_models({"tool": TOOL})] == ["1611"], "one alone, without a list"
@@ -106,7 +106,7 @@ def test_answers() -> None:
 
 
 def test_requests() -> None:
-    """Digits as text; filters only where they are set; reading twice does no harm."""
+    """Numbers as text, and filters only if they are set. Calling twice has no effect."""
     plain = tool_list(Filters(), 40, 20)
     assert (plain.path, plain.repeatable) == ("Tool/List", True)
     assert json.loads(plain.body) == {

@@ -17,7 +17,7 @@ Item = dict[str, Any]
 
 
 def item(kind: str, name: str = "x", **more: Any) -> Item:
-    """A parameter in the service's words."""
+    """A parameter in the service's format."""
     return {"id": name, "type": kind, **more}
 
 
@@ -26,8 +26,8 @@ def parameter(kind: str, name: str = "x", **more: Any) -> Parameter:
     return parse_parameter(item(kind, name, **more))
 
 
-def test_two_vocabularies_say_the_same() -> None:
-    """Numbers as text, options as texts and values, bounds by other names: one record."""
+def test_two_vocabularies_give_one_record() -> None:
+    """Numbers as text, options as texts and values, and bounds under other names."""
     older = item("Range", defaultvalue="5", minvalue="1", maxvalue="9", incrementby="2", required="true")
     newer = item("range", default=5, min=1, max=9, step=2, required=True)
     for one in map(parse_parameter, (older, newer)):
@@ -54,12 +54,12 @@ def test_two_vocabularies_say_the_same() -> None:
     ],
 )
 def test_options(options: Any, expected: list[tuple[str, str]]) -> None:
-    """Mappings of either kind, bare values, JSON text, and the empty ones of old models."""
+    """Mappings of either kind, plain values, JSON text, and the empty ones of old models."""
     assert [(one.value, one.label) for one in parameter("select", options=options).options] == expected
 
 
 def test_groups_and_flat_lists() -> None:
-    """Groups give their title; unknown types and odd entries do no harm; the first of a name counts."""
+    """Groups have a title. Unknown types and invalid entries are accepted. The first of equal names counts."""
     flat: list[Any] = [item("text", "a"), item("hologram", "b", density="3"), "odd", {"type": "text"}]
     flat.append(item("number", "a"))
     groups: list[Any] = [{"title": "G", "items": flat}, {"title": "H", "items": None}, item("text", "c")]
@@ -71,7 +71,7 @@ def test_groups_and_flat_lists() -> None:
 
 
 def test_files_and_their_number() -> None:
-    """The service's own spelling of the most files, which counts for parameters of files only."""
+    """The service's spelling of the maximum number of files, for file parameters only."""
     assert parameter("fileinput", maxinputlenght="9").max_files == 1
     assert parameter("multifileinput", maxinputlenght="9").max_files == 9
     assert parameter("combinefileinput").max_files is None
@@ -82,8 +82,8 @@ def test_files_and_their_number() -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=20))
 @settings(max_examples=50, deadline=None)
-def test_whatever_the_service_says_is_read(odd: Any) -> None:
-    """No value of any key is too odd to be read."""
+def test_any_schema_is_read(odd: Any) -> None:
+    """Any value of any key is accepted."""
     keys = "id type label required default min max step options maxinputlenght note placeholder advanced".split()
     groups: list[Any] = [dict.fromkeys(keys, odd), {"title": odd, "items": odd}, {"items": [{"id": "a", "min": odd}]}]
     assert parse_parameters(groups)
@@ -91,5 +91,5 @@ def test_whatever_the_service_says_is_read(odd: Any) -> None:
 
 
 def test_bounds_are_exact() -> None:
-    """Bounds and steps are decimal numbers, as they are written."""
+    """Bounds and steps are decimal numbers without rounding."""
     assert parameter("float", step="0.1").step == Decimal("0.1")

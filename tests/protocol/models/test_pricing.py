@@ -1,4 +1,4 @@
-"""What runs will cost: every method of the price table, against a slow second opinion."""
+"""The cost of runs: every method of the price table, against a slow second implementation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def item(name: str, kind: str = "text", **more: Any) -> Item:
 
 
 def cost(priced: Model, given: Item, count: int = 1) -> tuple[str, bool]:
-    """The total and whether it is exact."""
+    """Return the total and whether it is exact."""
     found = estimate(priced, given, count)
     return f"{found.total:f}", found.exact
 
@@ -80,12 +80,12 @@ def cost(priced: Model, given: Item, count: int = 1) -> tuple[str, bool]:
     ],
 )
 def test_methods(method: str | None, given: Item, total: str, exact: bool) -> None:
-    """Exact where the input decides, an estimate where only the run does, the average where nothing is known."""
+    """Exact if the input decides, an estimate if the run decides, else the average."""
     assert cost(model(rule(0.02, method), approximatelycost="7"), given) == (total, exact)
 
 
-def test_what_an_estimate_tells() -> None:
-    """How it is billed, what one unit is and costs, and how many a run takes."""
+def test_what_an_estimate_contains() -> None:
+    """The billing method, the unit and its price, and the units of a run."""
     found = estimate(model(rule(0.02, "cpo")), {"samples": 3}, 2)
     assert found == Estimate(Decimal("0.12"), "output", "cpo", True, Decimal("0.02"), Decimal(3))
     averaged = estimate(model(rule(0.02, "cpt"), approximatelycost="0.5"), {}, 10)
@@ -121,7 +121,7 @@ PIXELS = rule(0.05, "cp-pixel", priceExtra=0.03, priceInput=0.01)
     ],
 )
 def test_pixels(given: Item, total: str, exact: bool) -> None:
-    """Tiers of 1,048,576 pixels: the first at the price, others at the extra; input images in every tier."""
+    """Tiers of 1,048,576 pixels: the first at the price, others at the extra price. Input images count in each."""
     parameters = [item("inputImage", "multifileinput"), item("inputVideo", "fileinput"), item("prompt")]
     assert cost(model(PIXELS, parameters=parameters), given | {"prompt": "x"}) == (total, exact)
     assert cost(model(rule(0.05, "cp-pixel")), {"width": 4096, "height": 4096}) == ("0.05", True)
@@ -146,8 +146,8 @@ TABLE = [
         ({}, "4"),
     ],
 )
-def test_the_rule_that_holds(given: Item, total: str) -> None:
-    """All its values must be the input's, or the defaults; the one with the most of them counts."""
+def test_the_rule_that_applies(given: Item, total: str) -> None:
+    """All its values must equal the input's, or the defaults. The one with most values counts."""
     assert cost(model(*TABLE, parameters=[item("duration", default=5)]), given) == (total, True)
 
 
@@ -155,20 +155,20 @@ def test_the_rule_that_holds(given: Item, total: str) -> None:
     "odd", [{"resolution": ["4K", "2K"]}, {"resolution": {"in": ["4K"]}}, "resolution=1K", ["resolution"], "[1]", 7]
 )
 @pytest.mark.parametrize("given", [{}, {"resolution": "2K"}, {"resolution": ["4K", "2K"]}])
-def test_conditions_that_nobody_can_read(odd: Any, given: Item) -> None:
-    """Such a rule never holds."""
+def test_unreadable_conditions(odd: Any, given: Item) -> None:
+    """The rule never applies."""
     assert cost(model({**rule("0.01"), "inputs": odd}, rule("0.50")), given) == ("0.50", True)
     assert cost(model({**rule("0.01"), "inputs": odd}, rule("0.50", inputs={"resolution": "8K"})), given)[1] is False
 
 
 @pytest.mark.parametrize("none", [None, "", "{}", "[]", " [] ", "null", [], {}, 0])
 def test_no_conditions(none: Any) -> None:
-    """However that is written, the rule always holds."""
+    """In any notation, the rule always applies."""
     assert cost(model({**rule("0.50"), "inputs": none}), {"resolution": "2K"}) == ("0.50", True)
 
 
 def test_rules_that_contradict_each_other() -> None:
-    """Of equally particular ones the dearest counts, and nothing is certain; twice the same is no contradiction."""
+    """Of equally specific rules the most expensive one counts, as an estimate. Equal rules do not conflict."""
     rules = [rule("0.1", "cpr", {"resolution": "4K"}), rule("0.9", "cpr", {"duration": "10"}), rule("5")]
     assert cost(model(*rules), {"resolution": "4K", "duration": 10}) == ("0.9", False)
     assert cost(model(*reversed(rules)), {"resolution": "4K", "duration": 10}) == ("0.9", False)
@@ -177,7 +177,7 @@ def test_rules_that_contradict_each_other() -> None:
 
 
 def test_names_that_hold_files_are_no_counts() -> None:
-    """Whatever their value says."""
+    """Whatever their value is."""
     known = model(rule("1", "cpo"), parameters=[item("images", "combinefileinput"), item("samples", default="4")])
     assert cost(known, {"images": "7"}) == ("4", True)
 
@@ -185,7 +185,7 @@ def test_names_that_hold_files_are_no_counts() -> None:
 @pytest.mark.parametrize("key", ["price", "priceExtra", "priceInput", "cps", "approximatelycost", "computingtime"])
 @pytest.mark.parametrize("method", ["cpr", "cps", "cp-pixel", "cp-outputVideoLength"])
 def test_numbers_that_are_no_prices(key: str, method: str) -> None:
-    """They count as absent; no estimate fails on them, or is negative."""
+    """They count as absent. No estimate fails on them, or is negative."""
     for huge in ("1e9999999", "-1e9999999", "1e5000", "9" * 5000, 10**5000, "-1", -0.5):
         record: Item = {"cps": "0.1", "approximatelycost": "0.2", "computingtime": "3 seconds"}
         rules: Item = {"inputs": {}, "price": "0.3", "priceMethod": method, "priceExtra": "0.1", "priceInput": "0.1"}
@@ -196,7 +196,7 @@ def test_numbers_that_are_no_prices(key: str, method: str) -> None:
 
 @pytest.mark.parametrize("name", ["n", "prompt", "samples", "width", "size", "duration"])
 def test_values_of_any_size(name: str) -> None:
-    """What nobody would give fails no estimate either."""
+    """No estimate fails on unrealistic values."""
     rules = [rule(1, "cpo", {"n": 5}), rule(2, "cpo")]
     known = model(*rules, parameters=[item("n", "number"), item("prompt", "textarea")])
     for value in ("1e9999999", 10**5000, "9" * 5000, float("inf"), [10**5000], object()):
@@ -205,7 +205,7 @@ def test_values_of_any_size(name: str) -> None:
 
 @pytest.mark.parametrize("count", [-1, 1.5, "3", True, None])
 def test_numbers_of_runs(count: Any) -> None:
-    """0 or more, and whole."""
+    """An integer of at least 0."""
     with pytest.raises(InvalidInputError, match="give 0 or more runs"):
         estimate(model(rule(1)), {}, count)
     with pytest.raises(InvalidInputError, match="give 0 or more runs"):
@@ -225,7 +225,7 @@ def test_rules_by_the_number_of_files() -> None:
 
 
 def test_values_that_are_not_text() -> None:
-    """Booleans and numbers match however they are written; an empty one matches nothing given."""
+    """Booleans and numbers match in any notation. An empty value matches no given one."""
     rules = [rule(1, "cpr", {"sound": True}), rule(2, "cpr", {"sound": "false"}), rule(3, "cpr", {"n": 5, "image": ""})]
     known = model(*rules)
     assert cost(known, {"sound": "true"}) == cost(known, {"sound": True}) == ("1", True)
@@ -259,7 +259,7 @@ def test_values_that_are_not_text() -> None:
 )
 @pytest.mark.parametrize("table", [None, "", "[]", "null", "broken"])
 def test_without_a_table(record: Item, total: str, table: str | None) -> None:
-    """Seconds are billed: an average run costs what the service says, else what its computing time comes to."""
+    """An average run costs the service's mean cost, else its computing time."""
     found = estimate(parse_model({"dynamicprice": table, **record}), {})
     assert (found.total, found.method, found.exact) == (Decimal(total), "cps", False)
 
@@ -274,22 +274,22 @@ def test_long_computing_times_take_no_time(piece: str) -> None:
 
 
 def test_seconds_of_a_rule() -> None:
-    """The rule's own price, times the average seconds, which are the average cost by the model's own rate."""
+    """The rule's price times the average seconds, which follow from the average cost and the model's rate."""
     known = model(rule(0.05, "cps"), cps="0.01", approximatelycost="0.2")
     assert cost(known, {}) == ("1.0", False)
     assert cost(model(rule(0.05, "cps"), computingtime="4 seconds"), {}) == ("0.20", False)
     assert cost(model(rule(0.05, "cps")), {}) == ("0.05", False)
 
 
-def test_extras_nobody_has_explained() -> None:
-    """A rule that has extras with another method than pixels is no exact price."""
+def test_unknown_extras() -> None:
+    """A rule with extras and another method than pixels has no exact price."""
     assert cost(model(rule(0.02, "cpr", priceExtra=0.01)), {}) == ("0.02", False)
     assert cost(model(rule(0.02, "cpr", priceInput="0.01")), {}) == ("0.02", False)
     assert cost(model(rule(0.02, "cpr", priceExtra=0)), {}) == ("0.02", True)
 
 
 def test_tables_of_every_shape() -> None:
-    """A list, JSON text, one rule alone; rows without a price are left out."""
+    """A list, JSON text, or a single rule. Rows without a price are left out."""
     assert [one.price for one in parse_model({"dynamicprice": [rule("1"), rule(None), "odd"]}).prices] == [1]
     assert [one.method for one in parse_model({"dynamicprice": json.dumps(rule(1))}).prices] == ["cpr"]
 
@@ -301,7 +301,7 @@ SIDES = st.integers(1, 5000)
 
 
 def oracle(rules: list[Item], given: Item, images: int) -> tuple[Fraction, bool] | None:
-    """The price of the most particular row that holds, the dearest of several, by counting tiers one by one."""
+    """Return the price of the most specific row that applies, the most expensive of several, by counting tiers."""
     said = {**given, "inputImage": f"QUANTITY:{images}"}
     holding: dict[int, list[tuple[Fraction, bool]]] = {}
     for row in rules:
@@ -317,7 +317,7 @@ def oracle(rules: list[Item], given: Item, images: int) -> tuple[Fraction, bool]
 
 
 def priced(best: Item, given: Item, images: int) -> tuple[Fraction, bool]:
-    """What a row comes to."""
+    """Return the price of a row."""
     price, method = Fraction(best["price"]), best["priceMethod"]
     if method == "cpr":
         return price, True
@@ -353,7 +353,7 @@ ROWS = st.fixed_dictionaries(
 @given(st.data(), st.lists(ROWS, min_size=1, max_size=6), SIDES, SIDES, st.integers(0, 3), st.integers(1, 9))
 @settings(max_examples=300, deadline=None)
 def test_any_table(data: st.DataObject, rules: list[Item], width: int, height: int, images: int, count: int) -> None:
-    """Totals are the oracle's to the last digit."""
+    """Totals equal the second implementation's to the last digit."""
     for row in rules:
         if row["priceMethod"] == "cp-pixel":
             row |= {"priceExtra": data.draw(PRICES.map(str)), "priceInput": data.draw(st.sampled_from(["0", "0.0137"]))}
@@ -372,7 +372,7 @@ def test_any_table(data: st.DataObject, rules: list[Item], width: int, height: i
 
 
 def test_every_documented_method_has_a_unit() -> None:
-    """The methods that the service's page on prices names."""
+    """Every method of the service's page on prices."""
     documented = "cpr cps cpo cpt cp-pixel cp-audiosecondslength cp-promptlength cp-outputVideoLength cp-realtimeturn"
     assert UNITS["cpr"] == "run"
     assert set(UNITS) == {*documented.split(), "cp-readoutput"}

@@ -1,4 +1,4 @@
-"""What is wrong with inputs."""
+"""Problems of inputs."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SECRET = "SECRETACCESSKEY1234"
 
 
 class Level(IntEnum):
-    """A number of a class of its own."""
+    """A number of a custom class."""
 
     HIGH = 3
 
 
 class Array:
-    """As array libraries have them: comparisons are arrays, too, and those have no truth value."""
+    """An array whose comparisons are arrays, which have no truth value."""
 
     shape = (2,)
     __hash__ = None  # type: ignore[assignment]
@@ -50,19 +50,19 @@ class Array:
 
 
 def item(kind: str, name: str = "x", **more: Any) -> Item:
-    """A parameter in the service's words."""
+    """A parameter in the service's format."""
     return {"id": name, "type": kind, **more}
 
 
 def model(*items: Item, categories: tuple[str, ...] = ()) -> Model:
-    """A model that takes these."""
+    """A model with these parameters."""
     return parse_model(
         {"slugowner": "a", "slugproject": "b", "parameters": list(items), "categories": list(categories)}
     )
 
 
 def problems(kind: str, value: object, **more: Any) -> list[Problem]:
-    """What is wrong with a value of the parameter "x"."""
+    """Return the problems of a value of the parameter "x"."""
     return validate(model(item(kind, **more)), {"x": value})
 
 
@@ -114,8 +114,8 @@ GOOD: list[tuple[str, object, Item]] = [
 
 
 @pytest.mark.parametrize("kind,value,more", GOOD)
-def test_what_is_right(kind: str, value: object, more: Item) -> None:
-    """Nothing is found where nothing is wrong, and it is sent at once."""
+def test_valid_values(kind: str, value: object, more: Item) -> None:
+    """There is no problem, and the input can be sent."""
     name, known = more.get("id", "x"), model({**item(kind), **more})
     assert validate(known, {name: value}) == []
     start = process_time()
@@ -182,15 +182,15 @@ BAD: list[tuple[str, object, Item, str, str]] = [
 
 
 @pytest.mark.parametrize("kind,value,more,shown,allowed", BAD)
-def test_what_is_wrong(kind: str, value: object, more: Item, shown: str, allowed: str) -> None:
-    """One problem, with the name, what was given, and what is allowed."""
+def test_invalid_values(kind: str, value: object, more: Item, shown: str, allowed: str) -> None:
+    """One problem, with the name, the value, and what is allowed."""
     [problem] = problems(kind, value, **more)
     assert (problem.name, problem.given, problem.allowed) == ("x", shown, allowed)
     assert str(problem).startswith(f"x: given {shown}; allowed {allowed}")
 
 
 def test_numbers_of_thousands_of_digits() -> None:
-    """Python does not write them, so nothing can send them; as text they may be as long as they like."""
+    """Python cannot write them, so they cannot be sent. As text they are valid."""
     assert [one.given for one in problems("number", 10**5000)] == ["a number of over 4300 digits"]
     [problem] = problems("text", 10**5000)
     assert problem.given == "what cannot be sent: x is a number of over 4300 digits, which cannot be sent"
@@ -210,7 +210,7 @@ def test_numbers_of_thousands_of_digits() -> None:
     ],
 )
 def test_the_wrong_kind_of_file(name: str, file: object, kind: str) -> None:
-    """The name of a parameter shows what it takes; URLs are not shown, they may hold secrets."""
+    """The problem shows the parameter and the accepted types, but no URL, which may contain secrets."""
     [problem] = validate(model(item("fileinput", name)), {name: file})
     assert problem.given.endswith(f"of the kind {kind}")
     assert "secret" not in str(problem)
@@ -228,13 +228,13 @@ def test_the_wrong_kind_of_file(name: str, file: object, kind: str) -> None:
         ("inputImage", io.BytesIO(b"")),
     ],
 )
-def test_kinds_of_files_that_nobody_can_object_to(name: str, file: object) -> None:
-    """What is not known, and what may be meant, passes."""
+def test_file_types_that_cannot_be_checked(name: str, file: object) -> None:
+    """Unknown and ambiguous types pass."""
     assert validate(model(item("fileinput", name)), {name: file}) == []
 
 
 def test_unknown_names() -> None:
-    """With what was probably meant; what every run takes, and the URLs of files, are known."""
+    """The problem suggests a similar name. Parameters of every run, and the URLs of files, are known."""
     known = model(item("textarea", "prompt"), item("fileinput", "inputImage"), item("combinefileinput", "clothes"))
     fine = {"inputImageUrl": "https://a.test/a.png", "callbackUrl": "https://me.test", "projectid": "7"}
     assert validate(known, fine) == []
@@ -250,7 +250,7 @@ def test_unknown_names() -> None:
 
 
 def test_options_that_were_probably_meant() -> None:
-    """Nearly the value, or its label."""
+    """The problem suggests a similar value, or the one with that label."""
     options = [{"text": "Wide screen", "value": "16:9"}, {"text": "High", "value": "portrait"}]
     assert [one.suggestion for one in problems("select", "Portrait", options=options)] == ["portrait"]
     assert [one.suggestion for one in problems("select", "Wide screen", options=options)] == ["16:9"]
@@ -258,7 +258,7 @@ def test_options_that_were_probably_meant() -> None:
 
 
 def test_required() -> None:
-    """Nothing, or what is as good as nothing, is missed; a default or the URLs of files will do."""
+    """An empty value counts as missing. A default or the URLs of files count as given."""
     needed = item("text", required="true")
     empties: list[Item | None] = [{}, {"x": None}, {"x": ""}, {"x": []}, {"x": deque()}, None]
     for empty in empties:
@@ -272,8 +272,8 @@ def test_required() -> None:
         assert problem.allowed == f"{words}, and it is required"
 
 
-def test_what_cannot_be_sent_is_told_with_all_else() -> None:
-    """Also under names that the model does not describe, where files may be."""
+def test_unsendable_values_are_reported_with_all_problems() -> None:
+    """Even under names that the model does not describe, where files may be."""
     found = validate(
         model(item("number"), item("text", "y")), {"x": "five", "y": float("inf"), "odd": {1}, "file": JPEG}
     )
@@ -282,20 +282,20 @@ def test_what_cannot_be_sent_is_told_with_all_else() -> None:
 
 
 def test_files_and_urls_count_together() -> None:
-    """Under their own name and under that of their URLs."""
+    """Under their own name and under the name of their URLs."""
     several = model(item("multifileinput", maxinputlenght=2))
     given = {"x": [JPEG], "xUrl": "https://a.test/1.png,https://a.test/2.png"}
     assert [one.given for one in validate(several, given)] == ["3 files"]
 
 
-def test_a_model_that_tells_nothing() -> None:
-    """A summary has no parameters: then nothing can be wrong, but an input is still a mapping."""
+def test_a_model_without_parameters() -> None:
+    """A summary has no parameters, so nothing is checked, but an input must be a mapping."""
     assert validate(model(), {"anything": object()}) == []
     with pytest.raises(InvalidInputError, match="input is a list"):
         validate(model(item("text")), ["x"])  # type: ignore[arg-type]
 
 
-def test_the_error_tells_everything() -> None:
+def test_the_error_lists_every_problem() -> None:
     """One line for each problem, and all of them as data."""
     found = validate(model(item("number"), item("text", "y", required=True)), {"x": "five"})
     error = invalid_input_error(model(), found)
@@ -321,8 +321,8 @@ def test_the_error_tells_everything() -> None:
         {"inputVideo": f"https://cdn1.wiro.ai/{SECRET}/a.png?x={SECRET}"},
     ],
 )
-def test_no_problem_tells_a_secret(given: Item) -> None:
-    """Addresses of files hold their access keys: none is in any part of the error, nor what a cut leaves of one."""
+def test_no_problem_shows_a_secret(given: Item) -> None:
+    """URLs of files contain access keys. No part of the error shows one, even shortened."""
     kinds = {"prompt": "textarea", "n": "number", "image": "fileinput", "inputVideo": "fileinput"}
     known = model(*(item(kind, name) for name, kind in kinds.items()))
     error = invalid_input_error(known, validate(known, given))
@@ -361,12 +361,12 @@ MESSAGES = [{"role": "user", "content": "hi"}]
     ],
 )
 def test_turns(turn: Item, names: list[str]) -> None:
-    """A turn of an LLM with tools is a prompt, or messages, or the outputs of tools."""
+    """A turn of an LLM with tools is a prompt, messages, or outputs of tools."""
     assert [one.name for one in validate(LLM, turn)] == names
 
 
-def test_what_is_said_of_turns() -> None:
-    """What contradicts itself, and what would be right."""
+def test_problems_of_turns() -> None:
+    """The problem names the contradiction and the remedy."""
     assert list(map(str, validate(LLM, {"session_id": "\ud800" * 100}))) == [
         "prompt: given nothing; allowed text, or messages instead",
         "session_id: given 300 bytes; allowed at most 256 bytes of UTF-8",
@@ -400,7 +400,7 @@ NAMES = ["alpha", "beta", "gamma"]
 
 
 def wrong(parameter: Item, value: Any) -> bool:
-    """The same judgement, by enumeration where it can be."""
+    """A second implementation of the checks, by enumeration where possible."""
     if value is None or value == "":
         return parameter["required"] in (True, "true")
     if parameter["type"] == "text":
@@ -424,7 +424,7 @@ def wrong(parameter: Item, value: Any) -> bool:
 )
 @settings(max_examples=300, deadline=None)
 def test_random_models(items: list[Item], values: list[Any]) -> None:
-    """Every wrong value is found, all at once, and no right one."""
+    """All wrong values are found at once, and no valid one."""
     grouped = [
         {"title": "G", "items": [{**parameter, "id": name} for parameter, name in zip(items, NAMES, strict=True)]}
     ]

@@ -1,4 +1,4 @@
-"""Promise 1 as a table: what follows from each outcome of a request for a run, and of the search after it."""
+"""Promise 1 as a table: the decision after each outcome of a run's request, and of the search after it."""
 
 from __future__ import annotations
 
@@ -109,19 +109,19 @@ class Closed:
     "outcome, sending, action",
     [
         pytest.param(REF, JSON, Made(REF), id="a response with ids"),
-        pytest.param(REF, ABANDONED, Made(REF), id="a response with ids that nobody wants"),
+        pytest.param(REF, ABANDONED, Made(REF), id="an unwanted response with ids"),
         # The service refused: nothing was made.
         pytest.param(FULL, JSON, WaitForSlot(3), id="96: wait for a slot"),
         pytest.param(FULL, LAST, WaitForSlot(3), id="96 does not count as a try"),
         pytest.param(FULL, ONE_SHOT, Fail(FULL), id="96, but the upload was read"),
         pytest.param(FULL, HALF, Fail(FULL), id="96, but the upload was read in part"),
         pytest.param(FULL, UNREAD, WaitForSlot(3), id="96 before the upload was read"),
-        pytest.param(FULL, ABANDONED, Closed(), id="96 and nobody waits"),
+        pytest.param(FULL, ABANDONED, Closed(), id="96 and abandoned"),
         pytest.param(RATE, JSON, SlowDown(7.0), id="429: wait as long as it says"),
         pytest.param(RateLimitError(None, 429), JSON, SlowDown(1.0), id="429 without Retry-After: back off"),
         pytest.param(RATE, LAST, Fail(RATE), id="429 at the last try"),
         pytest.param(RATE, ONE_SHOT, Fail(RATE), id="429, but the upload was read"),
-        pytest.param(RATE, ABANDONED, Closed(), id="429 and nobody waits"),
+        pytest.param(RATE, ABANDONED, Closed(), id="429 and abandoned"),
         pytest.param(KEY, JSON, Fail(KEY), id="401"),
         pytest.param(INPUT, JSON, Fail(INPUT), id="invalid input"),
         pytest.param(BALANCE, RESUBMIT, Fail(BALANCE), id="97"),
@@ -131,7 +131,7 @@ class Closed:
         pytest.param(NEVER_LEFT, attrs.evolve(JSON, tries=2), Retry(2.0), id="never left, twice"),
         pytest.param(NEVER_LEFT, LAST, Fail(NEVER_LEFT), id="never left at the last try"),
         pytest.param(NEVER_LEFT, UNREAD, Retry(1.0), id="never left, and the upload is unread"),
-        pytest.param(NEVER_LEFT, ABANDONED, Closed(), id="never left and nobody waits"),
+        pytest.param(NEVER_LEFT, ABANDONED, Closed(), id="not sent and abandoned"),
         pytest.param(UNTRUSTED, JSON, Fail(UNTRUSTED), id="never left, and never will"),
         # Part of a body left: no server acts on it.
         pytest.param(BROKEN_OFF, HALF, Search(0.0, BROKEN_OFF, Fail(BROKEN_OFF)), id="half"),
@@ -158,7 +158,7 @@ class Closed:
         pytest.param(
             RESET, attrs.evolve(RESUBMIT, is_replayable=False), Lost(35.0), id="resubmit of a one-shot upload"
         ),
-        pytest.param(RESET, attrs.evolve(RESUBMIT, is_abandoned=True), Lost(35.0), id="resubmit that nobody wants"),
+        pytest.param(RESET, attrs.evolve(RESUBMIT, is_abandoned=True), Lost(35.0), id="an abandoned resubmit"),
         # The caller left, or the session is being closed.
         pytest.param(GivenUp(), attrs.evolve(ABANDONED, left="nothing"), Closed(), id="given up before it left"),
         pytest.param(GivenUp(), attrs.evolve(ABANDONED, left="part"), Closed(), id="given up half-way"),
@@ -170,7 +170,7 @@ class Closed:
     ],
 )
 def test_after_a_request(outcome: TaskRef | GivenUp | Exception, sending: Sending, action: object) -> None:
-    """One request for a run ended like this."""
+    """The decision after the outcome of a request."""
     assert action == decide(outcome, sending, TUNING)
 
 
@@ -189,13 +189,13 @@ CANDIDATES = (parse_task({"id": "1"}), parse_task({"id": "2"}))
     ],
 )
 def test_after_a_search(search: Search, found: TaskRef | None, action: object) -> None:
-    """One search ended like this."""
+    """The decision after the outcome of a search."""
     assert decide_after_search(search, found, "owner/model") == action
 
 
 @pytest.mark.parametrize("candidates", [(), CANDIDATES], ids=["the list could not be read", "several tasks"])
 def test_a_search_that_proves_nothing(candidates: tuple[TaskInfo, ...]) -> None:
-    """Nothing is sent again, even if it may be where the task is known to be absent."""
+    """Nothing is sent again, even with `on_unknown="resubmit"`."""
     action = decide_after_search(SEARCH, Ambiguous(candidates), "owner/model")
     assert isinstance(action, Fail)
     assert isinstance(action.error, SubmissionUnknownError)

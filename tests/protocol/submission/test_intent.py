@@ -1,4 +1,4 @@
-"""Whether a task is the one that was meant."""
+"""Whether a listed task belongs to a run."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,19 +21,19 @@ VALUES = st.recursive(
 
 
 def intent(given: dict[str, Any], callback_url: str | None = None, model: str = "a/b") -> Intent:
-    """What was meant."""
+    """Return an intent."""
     return Intent.of(model, RunInput.parse(given), callback_url)
 
 
 def echo(parameters: Any, callback_url: str | None = None, owner: str = "a") -> TaskInfo:
-    """A task as the service lists it."""
+    """Return a task as the service lists it."""
     record = {"modelslugowner": owner, "modelslugproject": "b", "parameters": parameters, "callbackurl": callback_url}
     return parse_task({key: value for key, value in record.items() if value is not None})
 
 
 @given(st.dictionaries(st.text(min_size=1), VALUES, max_size=4))
 def test_values_echoed_as_text(given: dict[str, Any]) -> None:
-    """Numbers, booleans and JSON come back as text; it is the same run."""
+    """Numbers, booleans and JSON are echoed as text and still match."""
     assert intent(given).matches(echo({name: form_text(value) for name, value in given.items()}))
     assert intent(given).matches(echo(given))
 
@@ -58,25 +58,25 @@ def test_values_echoed_as_text(given: dict[str, Any]) -> None:
     ],
 )
 def test_runs(given: dict[str, Any], echoed: dict[str, Any], same: bool) -> None:
-    """Which echoes are of which runs."""
+    """Which listed tasks belong to which runs."""
     assert intent(given).matches(echo(echoed)) is same
 
 
 def test_models() -> None:
-    """The service may write their names in other cases."""
+    """The service may write their names in another case."""
     assert intent({}, model="A/B").matches(echo({}))
     assert not intent({}).matches(echo({}, owner="c"))
 
 
-def test_files_are_echoed_in_ways_of_their_own() -> None:
-    """So they are not compared, nor are the URLs beside them."""
+def test_files_are_not_compared() -> None:
+    """The service echoes files in another form. Their URLs are not compared either."""
     given = {"image": [File(b"x", "f"), "https://a"], "p": "x"}
     assert intent(given).matches(echo({"image": "https://cdn/9", "imageUrl": "https://a,", "p": "x"}))
     assert not intent(given).matches(echo({"p": "y"}))
 
 
-def test_a_callback_settles_it() -> None:
-    """Its address holds an id, so nothing else needs to be compared."""
+def test_a_callback_decides() -> None:
+    """Its URL contains the intent's id, so nothing else needs to be compared."""
     mine, other = with_intent("https://back/?a=1", "1"), with_intent("https://back/?a=1", "2")
     assert intent({"p": "x"}, mine).matches(echo({"p": "else"}, mine))
     assert not intent({"p": "x"}, mine).matches(echo({"p": "x"}, other))
@@ -87,42 +87,42 @@ def test_a_callback_settles_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "ours, told, same", [("716", "716", True), (716, "716", True), ("1", "2", False), (None, "2", True)]
+    "ours, listed, same", [("716", "716", True), (716, "716", True), ("1", "2", False), (None, "2", True)]
 )
-def test_a_project_settles_it(ours: Any, told: str, same: bool) -> None:
-    """A run for one project is none for another; which one an unnamed project is, nobody can say."""
+def test_a_project_decides(ours: Any, listed: str, same: bool) -> None:
+    """Runs of different projects differ. A run without a project may belong to any."""
     wanted = Intent.of("a/b", RunInput.parse({}), None, ours)
     record: dict[str, JSON] = {
         "modelslugowner": "a",
         "modelslugproject": "b",
         "parameters": {},
-        "projectid": told,
+        "projectid": listed,
     }
     assert wanted.matches(parse_task(record)) == same
 
 
 @pytest.mark.parametrize("url", ["", "my.app/SECRET", "ftp://my.app/SECRET", "https://", "https://[/SECRET", 7])
-def test_what_nobody_can_call(url: Any) -> None:
-    """Refused before a run is billed whose end would be told to nobody."""
+def test_urls_that_cannot_be_called(url: Any) -> None:
+    """They are refused before a run is billed, because the callback could not be delivered."""
     with pytest.raises(InvalidInputError, match=r"callback_url is not a URL .* https://") as caught:
         with_intent(url, "1")
     assert "SECRET" not in str(caught.value)
 
 
 @given(st.text("abc=&?#/%+", max_size=10), st.uuids().map(lambda one: one.hex))
-def test_addresses_keep_what_they_had(query: str, intent_id: str) -> None:
-    """The id is added, the rest of the query means what it meant."""
+def test_urls_keep_their_query(query: str, intent_id: str) -> None:
+    """The id is added, and the rest of the query keeps its meaning."""
     before = f"https://back.test/path?{query.replace('#', '')}"
     after = with_intent(before, intent_id)
     assert intent_of(after) == intent_id
     assert intent_of(before) is None
-    told = parse_qs(urlsplit(after).query, keep_blank_values=True)
-    assert told.pop("wiro_intent") == [intent_id]
-    assert told == parse_qs(urlsplit(before).query, keep_blank_values=True)
+    fields = parse_qs(urlsplit(after).query, keep_blank_values=True)
+    assert fields.pop("wiro_intent") == [intent_id]
+    assert fields == parse_qs(urlsplit(before).query, keep_blank_values=True)
 
 
 def test_an_intent_shows_no_prompt() -> None:
-    """Nor the secret in a callback's address."""
+    """Nor the secret in a callback URL."""
     shown = repr(intent({"p": "private"}, "https://back/?s3cret"))
     assert "private" not in shown
     assert "s3cret" not in shown

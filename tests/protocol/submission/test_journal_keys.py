@@ -1,4 +1,4 @@
-"""Keys of items: the same for the same request, different for others."""
+"""Keys of items: equal for equal requests, different for others."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ INPUTS = st.dictionaries(st.text(max_size=5), VALUES, max_size=4)
 
 @given(INPUTS)
 def test_the_order_of_names_does_not_matter(values: dict[str, JSON]) -> None:
-    """The same parameters in another order are the same request."""
+    """Equal parameters in another order are one request."""
     turned = dict(reversed(values.items()))
     assert digest("o/m", values) == digest("o/m", turned)
 
 
 @given(INPUTS, st.text(min_size=1))
-def test_whatever_differs_shows(values: dict[str, JSON], text: str) -> None:
+def test_every_difference_counts(values: dict[str, JSON], text: str) -> None:
     """Another model, another value, or another file makes another key."""
     one = digest("o/m", values, [("image", "a")])
     others = [
@@ -38,14 +38,14 @@ def test_whatever_differs_shows(values: dict[str, JSON], text: str) -> None:
 
 
 def test_big_integers_and_lone_surrogates() -> None:
-    """What the fast encoder refuses has a digest, too."""
+    """Values that the fast encoder refuses have a digest too."""
     assert digest("o/m", {"seed": 2**70}) != digest("o/m", {"seed": 2**70 + 1})
     assert digest("o/m", {"prompt": "\ud800"}) != digest("o/m", {"prompt": "\ud801"})
     assert short("\ud800") != short("\ud801")
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
-def test_equals_are_numbered(one: int, other: int) -> None:
-    """The first of equals has the plain digest, the others a number behind it."""
+def test_equal_requests_are_numbered(one: int, other: int) -> None:
+    """The first has the plain digest, the others a number after it."""
     assert (nth("ab", one) == nth("ab", other)) == (one == other)
     assert nth("ab", 1) == "ab"

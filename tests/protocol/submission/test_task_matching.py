@@ -46,7 +46,7 @@ def test_age(made_at: int | None, older: bool) -> None:
     "record, name", [({"id": "7", "socketaccesstoken": "t"}, "7"), ({"socketaccesstoken": "t"}, "t"), ({}, "")]
 )
 def test_names(record: dict[str, JSON], name: str) -> None:
-    """The id, else the token."""
+    """Return the id of each task, else its token."""
     assert name_of(parse_task(record)) == name
 
 

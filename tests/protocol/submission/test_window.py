@@ -1,4 +1,4 @@
-"""How many tasks may be in flight, as a table: what happened, and what is allowed then."""
+"""How many tasks may be in flight, as a table of events and the resulting limit."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from wiro_async._protocol.submission.window import OPEN, Window
 TUNING = Tuning()
 
 
-class Story:
-    """A window at work. All randomness is at its upper end, so that every pause has its full length."""
+class Scenario:
+    """A window and its clock. All randomness is at its upper end, so that every pause has its full length."""
 
     def __init__(self, most: int | None = None) -> None:
         self.window = Window(TUNING, most)
         self.now = 1000.0
 
-    def tell(self, *steps: str) -> Window:  # noqa: C901 - one case for each kind of step
-        """Let things happen: "send 3", "start 3", "end 3", "refuse 20", "refuse ?", "slow", "probe", "wait 60"."""
+    def play(self, *steps: str) -> Window:  # noqa: C901 - one case for each kind of step
+        """Apply steps: "send 3", "start 3", "end 3", "refuse 20", "refuse ?", "slow", "probe", "wait 60"."""
         for step in steps:
             verb, _, amount = step.partition(" ")
             window, now = self.window, self.now
@@ -81,9 +81,9 @@ class Story:
         pytest.param(None, ["start 3", "send 1", "refuse 20", "probe", "send 1", "accept"], 4, False, id="a success"),
     ],
 )
-def test_what_is_allowed(most: int | None, steps: list[str], level: float, has_room: bool) -> None:
-    """The level, and whether one more may be sent."""
-    window = Story(most).tell(*steps)
+def test_the_limit_and_the_room(most: int | None, steps: list[str], level: float, has_room: bool) -> None:
+    """The level, and whether one more run may be sent."""
+    window = Scenario(most).play(*steps)
     assert (window.level, window.has_room) == (level, has_room)
 
 
@@ -109,10 +109,10 @@ PROBE = ["probe", "send 1", "refuse 20"]
     ],
 )
 def test_when_to_probe(most: int | None, steps: list[str], seconds: float) -> None:
-    """Seconds until one more is tried although nothing says that there is room."""
-    story = Story(most)
-    window = story.tell(*steps)
-    assert window.next_probe(story.now) - story.now == seconds
+    """Seconds until a run is sent without a sign of a free slot."""
+    scenario = Scenario(most)
+    window = scenario.play(*steps)
+    assert window.next_probe(scenario.now) - scenario.now == seconds
 
 
 @pytest.mark.parametrize("random, seconds", [(0.0, 4.0), (0.5, 6.0), (1.0, 8.0)])
@@ -127,8 +127,8 @@ def test_probes_of_many_sessions_spread(random: float, seconds: float) -> None:
     assert window.next_probe(100.0) == 100.0 + seconds
 
 
-def test_the_end_lets_everybody_through() -> None:
-    """Whatever was known of limits."""
-    window = Story(1).tell("start 1")
+def test_the_end_lets_all_through() -> None:
+    """Whatever limit was known."""
+    window = Scenario(1).play("start 1")
     window.open_wide()
     assert (window.level, window.has_room) == (OPEN, True)

@@ -82,7 +82,7 @@ def test_the_next_read(found: PollSchedule, now: float, reported: bool, seconds:
     ],
 )
 def test_giving_up(failure: Failure, exists: bool, reads: int, seconds: float) -> None:
-    """Neither before so many failures in a row, nor before they have gone on for so long."""
+    """Only after so many failures in a row, and after so long a time."""
     soon = PollSchedule(TUNING, 0.0)
     assert not any(soon.gives_up(1.0 + number * 0.01, failure, exists) for number in range(reads))
     assert soon.gives_up(1.01 + seconds, failure, exists)
@@ -99,20 +99,20 @@ def test_giving_up(failure: Failure, exists: bool, reads: int, seconds: float) -
     [
         (schedule(feed=True, heard=True), 10.0, False, 10.0 + 0.9 * 2.0),
         (schedule(feed=True, heard=True, polls=3), 10.0, False, 10.0 + 0.9 * 16.0),
-        (schedule(feed=True, heard=True, polls=3), 100.0, False, 30.0),  # a read every 30 s, however much is said
+        (schedule(feed=True, heard=True, polls=3), 100.0, False, 30.0),  # at least a read every 30 s
         (schedule(feed=True, heard=True), 10.0, True, 0.0),
         (schedule(feed=True), 10.0, False, 0.0),
         (schedule(feed=False), 10.0, False, 0.0),
     ],
 )
-def test_messages_spare_reads(found: PollSchedule, moved_at: float, reported: bool, until: float) -> None:
-    """For a while after each that reports something, as long as a feed brings them."""
+def test_messages_delay_reads(found: PollSchedule, moved_at: float, reported: bool, until: float) -> None:
+    """For some time after each message, as long as a feed delivers them."""
     found.move(moved_at)
     assert found.quiet_until(moved_at, reported) == pytest.approx(until)
 
 
 def test_a_missing_exit_code_is_worth_some_reads() -> None:
-    """Ten after the first report, three after a report that was false."""
+    """Ten after the first end report, three after a false one."""
     found = PollSchedule(TUNING, 0.0)
     assert [found.begin_read(True) for _ in range(10)] == [True] * 9 + [False]
     assert found.check_report()

@@ -1,4 +1,4 @@
-"""Records of what the service keeps."""
+"""Records of the service."""
 
 import copy
 import json
@@ -39,7 +39,7 @@ OUTPUT_KEYS = ["url", "name", "contenttype", "size", "content"]
 
 
 def test_a_task() -> None:
-    """All that was seen of one, read."""
+    """All known fields are parsed."""
     task = parse_task(RECORD)
     assert (task.id, task.token, task.model) == ("2221", "eDcCm5yy", "bytedance/seedream-v4-5")
     assert (task.status, task.exit_code, task.is_over, task.succeeded) == ("task_postprocess_end", 0, True, True)
@@ -59,7 +59,7 @@ def test_a_task() -> None:
 @pytest.mark.parametrize("key", RECORD)
 @pytest.mark.parametrize("value", ["missing", None, ""])
 def test_any_field_may_lack(key: str, value: object) -> None:
-    """Then it is None or empty, and all others are what they were."""
+    """It is then None or empty. The others are unchanged."""
     record: dict[str, Any] = {**RECORD, key: value}
     if value == "missing":
         del record[key]
@@ -98,8 +98,8 @@ def test_any_field_may_lack(key: str, value: object) -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_other_ways_to_write_it(change: dict[str, Any]) -> None:
-    """JSON text for objects, numbers for digits: the record is the same."""
+def test_other_notations(change: dict[str, Any]) -> None:
+    """JSON text for objects, and numbers for text, give equal records."""
     task = parse_task({**RECORD, **change})
     whole = parse_task(RECORD)
     assert (task.id, task.parameters, task.outputs, task.exit_code) == (
@@ -112,7 +112,7 @@ def test_other_ways_to_write_it(change: dict[str, Any]) -> None:
 
 
 def test_the_other_name_of_the_id() -> None:
-    """Some answers say taskid."""
+    """Some responses name it `taskid`."""
     assert parse_task({"taskid": "7"}).id == "7"
 
 
@@ -132,13 +132,13 @@ def test_the_other_name_of_the_id() -> None:
     ],
 )
 def test_only_two_states_are_an_end(status: str, pexit: str, over: bool, succeeded: bool) -> None:
-    """And only one of them, with exit code 0, is success."""
+    """Only one of them, with exit code 0, is a success."""
     task = parse_task({"status": status, "pexit": pexit})
     assert (task.is_over, task.succeeded) == (over, succeeded)
 
 
 @pytest.mark.parametrize(
-    "content, told",
+    "content, parsed",
     [
         ({"raw": "x"}, {"raw": "x"}),
         ('{"raw":"x"}', {"raw": "x"}),
@@ -148,26 +148,26 @@ def test_only_two_states_are_an_end(status: str, pexit: str, over: bool, succeed
         ([1], {}),
     ],
 )
-def test_content(content: Any, told: dict[str, Any]) -> None:
+def test_content(content: Any, parsed: dict[str, Any]) -> None:
     """An object, JSON text of one, or plain text."""
-    assert parse_task_output({"contenttype": "raw", "content": content}).content == told
+    assert parse_task_output({"contenttype": "raw", "content": content}).content == parsed
 
 
 @given(st.dictionaries(st.sampled_from([*RECORD, "taskid"]) | st.text(), ANYTHING, max_size=6))
-def test_no_record_is_too_strange(record: dict[str, Any]) -> None:
-    """Any object is a task, and stays reachable."""
+def test_any_record_is_parsed(record: dict[str, Any]) -> None:
+    """Any object gives a task, with the object in `raw`."""
     assert parse_task(record).raw is record
 
 
 @given(st.dictionaries(st.sampled_from(OUTPUT_KEYS) | st.text(), ANYTHING, max_size=6))
-def test_no_output_is_too_strange(entry: dict[str, Any]) -> None:
-    """Any object is an output, and stays reachable."""
+def test_any_output_is_parsed(entry: dict[str, Any]) -> None:
+    """Any object gives an output, with the object in `raw`."""
     assert parse_task_output(entry).raw is entry
 
 
 @pytest.mark.parametrize("seconds", ["1e300", "-1e300", "99999999999999", -(10**18)])
 def test_times_beyond_the_calendar(seconds: Any) -> None:
-    """They are no times."""
+    """They are None."""
     assert parse_task({"starttime": seconds}).started_at is None
 
 
@@ -179,14 +179,14 @@ def test_a_task_shows_no_secret() -> None:
 
 
 def test_a_task_can_be_copied_and_pickled() -> None:
-    """It goes along with errors to other processes."""
+    """Errors take it to other processes."""
     task = parse_task(RECORD)
     assert pickle.loads(pickle.dumps(task)) == task
     assert copy.deepcopy(task) == task
 
 
 @pytest.mark.parametrize(
-    "answer, told",
+    "answer, parsed",
     [
         ({"taskid": "1", "socketaccesstoken": "t"}, ("1", "t")),
         ({"taskid": 1, "socketaccesstoken": "t"}, ("1", "t")),
@@ -194,29 +194,29 @@ def test_a_task_can_be_copied_and_pickled() -> None:
         ({"socketaccesstoken": "t"}, ("", "t")),
     ],
 )
-def test_what_was_submitted(answer: dict[str, Any], told: tuple[str, str | None]) -> None:
-    """The ids of a new task; one of them is enough."""
+def test_what_was_submitted(answer: dict[str, Any], parsed: tuple[str, str | None]) -> None:
+    """The ids of a new task. One of them is enough."""
     submitted = Submitted.from_wire(answer)
     assert submitted is not None
-    assert (submitted.task_id, submitted.token) == told
-    assert repr(submitted) == f"Submitted(task_id={told[0]!r})"
+    assert (submitted.task_id, submitted.token) == parsed
+    assert repr(submitted) == f"Submitted(task_id={parsed[0]!r})"
 
 
 @given(st.dictionaries(st.text(), SCALARS, max_size=4))
-def test_an_answer_without_ids(answer: dict[str, Any]) -> None:
-    """None, whatever else it says."""
+def test_a_response_without_ids(answer: dict[str, Any]) -> None:
+    """None."""
     assert Submitted.from_wire({**answer, "taskid": None, "socketaccesstoken": ""}) is None
 
 
 def test_lists_of_tasks() -> None:
-    """Absent, empty, and with things in it that are no tasks."""
+    """Absent, empty, or with invalid entries."""
     assert tasks_of({}) == tasks_of({"tasklist": None}) == tasks_of({"tasklist": []}) == []
     assert [task.id for task in tasks_of({"tasklist": [{"id": "1"}, None, {"id": "2"}]})] == ["1", "2"]
 
 
 @pytest.mark.parametrize(
-    "value, told", [('{"a":1}', {"a": 1}), ("[1]", [1]), ("{a", "{a"), ("text", "text"), (5, 5), ("", "")]
+    "value, expected", [('{"a":1}', {"a": 1}), ("[1]", [1]), ("{a", "{a"), ("text", "text"), (5, 5), ("", "")]
 )
-def test_decoded(value: Any, told: object) -> None:
-    """JSON text is opened; anything else is left alone."""
-    assert decoded(value) == told
+def test_decoded(value: Any, expected: object) -> None:
+    """JSON text is decoded. Other values are unchanged."""
+    assert decoded(value) == expected

@@ -1,4 +1,4 @@
-"""Messages and snapshots, in any order, become events that only go forward."""
+"""Messages and snapshots, in any order, become events that only advance."""
 
 from decimal import Decimal
 from itertools import pairwise
@@ -30,7 +30,7 @@ PAYLOADS: st.SearchStrategy[Any] = st.one_of(
     st.text(),
     st.integers(0, len(TEXT)).map(lambda end: {"thinking": [], "answer": [TEXT[:end]]}),
     st.tuples(st.integers(0, 100), st.sampled_from(["Load", "Generate"])).map(
-        lambda told: {"type": "progressGenerate", "percentage": str(told[0]), "task": told[1]}
+        lambda progress: {"type": "progressGenerate", "percentage": str(progress[0]), "task": progress[1]}
     ),
     st.dictionaries(st.text(), st.text()),
 )
@@ -42,7 +42,7 @@ def message(kind: str, payload: Any = None, **more: Any) -> Message:
 
 
 def task(status: str, pexit: Any = "", **more: Any) -> TaskInfo:
-    """The task as Task/Detail tells it."""
+    """A snapshot, as Task/Detail returns it."""
     return parse_task({"id": "1", "status": status, "pexit": pexit, **more})
 
 
@@ -51,10 +51,10 @@ SNAPSHOTS = st.builds(task, st.sampled_from(STATUSES) | st.text(), st.sampled_fr
 
 
 @given(st.lists(st.tuples(MESSAGES | SNAPSHOTS, st.booleans()), max_size=30))
-def test_whatever_comes_in_whatever_order(told: list[tuple[Message | TaskInfo, bool]]) -> None:
-    """Statuses and progress go forward, only a snapshot ends it, nothing comes after the end."""
+def test_any_news_in_any_order(news: list[tuple[Message | TaskInfo, bool]]) -> None:
+    """Statuses and progress only advance, only a snapshot ends the task, and nothing follows the end."""
     state, events = TaskState(), list[TaskEvent]()
-    for item, patient in told:
+    for item, patient in news:
         was_over = state.is_over
         new = state.apply_message(item) if isinstance(item, Message) else state.apply_info(item, patient)
         assert not (was_over and new)
@@ -77,38 +77,38 @@ def test_whatever_comes_in_whatever_order(told: list[tuple[Message | TaskInfo, b
 
 
 @given(st.lists(MESSAGES))
-def test_messages_never_end_it(told: list[Message]) -> None:
-    """Not even those that say so: they are a claim, to be looked into."""
+def test_messages_never_end_it(news: list[Message]) -> None:
+    """A message that reports the end is not final. Task/Detail decides."""
     state = TaskState()
-    for item in told:
+    for item in news:
         assert not any(states.is_over(event.status) for event in state.apply_message(item))
     assert not state.is_over
-    assert state.reported_over == any(states.is_over(item.type) for item in told)
+    assert state.reported_over == any(states.is_over(item.type) for item in news)
 
 
 @given(st.lists(MESSAGES))
-def test_notes_keep_up_with_messages(told: list[Message]) -> None:
-    """Who only takes notes knows the same status and claim."""
-    heard, noted = TaskState(), TaskState()
-    for item in told:
-        heard.apply_message(item)
-        noted.apply_status(item)
-    assert (heard.status, heard.reported_over, heard.has_started) == (
-        noted.status,
-        noted.reported_over,
-        noted.has_started,
+def test_recording_keeps_up_with_messages(news: list[Message]) -> None:
+    """A state that only records messages has an equal status and end report."""
+    applied, recorded = TaskState(), TaskState()
+    for item in news:
+        applied.apply_message(item)
+        recorded.apply_status(item)
+    assert (applied.status, applied.reported_over, applied.has_started) == (
+        recorded.status,
+        recorded.reported_over,
+        recorded.has_started,
     )
 
 
 @given(st.text().filter(lambda kind: kind not in states.RANK), st.text())
 def test_unknown_messages_are_kept(kind: str, payload: str) -> None:
-    """As they came."""
+    """Unchanged."""
     if kind in ("task_output", "task_error", "task_cost"):
         return
-    told = message(kind, payload)
-    (event,) = TaskState().apply_message(told)
+    received = message(kind, payload)
+    (event,) = TaskState().apply_message(received)
     assert isinstance(event, UnknownEvent)
-    assert (event.type, event.raw) == (kind, told.raw)
+    assert (event.type, event.raw) == (kind, received.raw)
 
 
 def test_a_run() -> None:
@@ -131,7 +131,7 @@ def test_a_run() -> None:
 
 
 def test_an_end_without_an_exit_code_is_waited_for() -> None:
-    """Unless patience is at its end; a cancelled task never has one."""
+    """A snapshot without one is final only if the poller waits no longer, or if the task was cancelled."""
     state = TaskState()
     assert state.apply_info(task("task_postprocess_end", "")) == []
     assert (state.reported_over, state.is_over, state.status) == (True, False, "")
@@ -144,8 +144,8 @@ def test_an_end_without_an_exit_code_is_waited_for() -> None:
     assert cancelled.is_over
 
 
-def test_a_snapshot_that_is_behind() -> None:
-    """It is not taken for the task's state."""
+def test_an_outdated_snapshot() -> None:
+    """It is not applied."""
     state = TaskState()
     state.apply_message(message("task_end"))
     assert state.apply_info(task("task_start")) == []
@@ -159,25 +159,27 @@ def test_a_snapshot_that_is_behind() -> None:
 
 
 def test_a_stored_error_is_not_an_end() -> None:
-    """It waits to be queued again."""
+    """The task waits to be queued again."""
     state = TaskState()
     assert state.apply_info(task("task_error", "1")) == []
     assert not state.reported_over
 
 
 def test_costs() -> None:
-    """A message of their own kind."""
+    """A message type of their own."""
     (event,) = TaskState().apply_message(message("task_cost", turnCost="1", cumulativeCost="2"))
     assert isinstance(event, CostUpdate)
     assert (event.turn, event.total) == (Decimal(1), Decimal(2))
 
 
-def test_progress_starts_anew_with_another_label() -> None:
-    """And goes on where it was when the first label comes again."""
+def test_progress_restarts_with_another_label() -> None:
+    """It continues from its value when the first label returns."""
     state = TaskState()
     state.apply_message(message("task_start"))
-    told = [("60", "Load"), ("60", "Load"), ("10", "Generate"), ("50", "Load"), ("70", "Load")]
-    seen = [state.apply_message(message("task_output", {"percentage": value, "task": label})) for value, label in told]
+    reports = [("60", "Load"), ("60", "Load"), ("10", "Generate"), ("50", "Load"), ("70", "Load")]
+    seen = [
+        state.apply_message(message("task_output", {"percentage": value, "task": label})) for value, label in reports
+    ]
     assert [[event.fraction for event in events if isinstance(event, Progress)] for events in seen] == [
         [0.6],
         [],
@@ -188,7 +190,7 @@ def test_progress_starts_anew_with_another_label() -> None:
 
 
 def test_text_from_messages_and_snapshots() -> None:
-    """Both fill the same text; a reset is told before what comes in its place."""
+    """Both make one text. A reset is reported before the text that replaces it."""
     state = TaskState()
     state.apply_message(message("task_output", {"answer": ["Hel"], "thinking": ["hm"]}))
     content: dict[str, Any] = {"thinking": ["hm"], "answer": ["Hello"]}
@@ -202,8 +204,8 @@ def test_text_from_messages_and_snapshots() -> None:
     assert (type(reset), type(delta)) == (TextReset, TextDelta)
 
 
-def test_what_a_latecomer_is_told() -> None:
-    """The status, and all the text there is."""
+def test_what_a_late_listener_receives() -> None:
+    """The status, and all text so far."""
     state = TaskState()
     assert state.snapshot_events() == []
     state.apply_message(message("task_output", {"answer": ["Hi"], "thinking": ["hm"]}))
@@ -216,7 +218,7 @@ def test_what_a_latecomer_is_told() -> None:
 
 @pytest.mark.parametrize("status", ["", "task_queue", "task_assign"])
 def test_not_started(status: str) -> None:
-    """Before task_start the queue time-out counts."""
+    """Before task_start the queue timeout applies."""
     state = TaskState()
     state.apply_message(message(status))
     assert not state.has_started

@@ -1,4 +1,4 @@
-"""JSON in and out."""
+"""Encoding and decoding JSON."""
 
 import json
 import math
@@ -21,7 +21,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(s
 
 
 class Scalar:
-    """A number as array libraries have them."""
+    """A number of an array library."""
 
     shape = ()
 
@@ -33,7 +33,7 @@ class Scalar:
 
 
 class Text(str):
-    """Text of a class of its own."""
+    """Text of a custom class."""
 
     __slots__ = ()
 
@@ -42,15 +42,15 @@ class Text(str):
 
 
 class Seconds(float):
-    """A number of a class of its own."""
+    """A number of a custom class."""
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate pairs too
 
 
 @given(VALUES)
-def test_what_is_encoded_is_decoded(value: Any) -> None:
-    """Both ways give the value back; whole numbers of over 64 bits come back as floats."""
+def test_encoding_and_decoding(value: Any) -> None:
+    """Both return the value. Integers of over 64 bits return as floats."""
     decoded = decode(encode(value))
     assert decoded == json.loads(json.dumps(value)) or any(abs(number) >= 2**63 for number in _numbers(value))
 
@@ -63,13 +63,13 @@ def test_any_text_survives(text: str) -> None:
 
 @given(st.integers(min_value=2**64))
 def test_huge_numbers_are_sent_whole(number: int) -> None:
-    """The fast library takes 64 bits only."""
+    """The fast library accepts 64 bits only."""
     assert json.loads(encode([number])) == [number]
 
 
 @given(st.binary() | st.text())
 def test_decoding_raises_nothing_but_value_errors(data: bytes | str) -> None:
-    """Whatever comes, it is a value or a ValueError."""
+    """Any text gives a value or a ValueError."""
     try:
         value = decode(data)
     except ValueError:
@@ -77,14 +77,14 @@ def test_decoding_raises_nothing_but_value_errors(data: bytes | str) -> None:
     assert decode_or_none(data) == value or value != value
 
 
-def test_what_is_not_quite_json_is_read() -> None:
-    """NaN and lone surrogates occur in the wild."""
+def test_nearly_valid_json_is_read() -> None:
+    """NaN and lone surrogates occur in practice."""
     assert math.isnan(decode(b"[NaN]")[0])  # type: ignore[index, arg-type]
     assert decode(b'"\\ud83d"') == "\ud83d"
 
 
-def test_nesting_without_end_is_a_value_error() -> None:
-    """It must not be a RecursionError, which nobody expects."""
+def test_deep_nesting_is_a_value_error() -> None:
+    """A RecursionError would surprise callers."""
     with pytest.raises(ValueError, match="deep"):
         decode("[" * 100_000 + "]" * 100_000)
 
@@ -108,7 +108,7 @@ def test_plain_values_pass_the_check_unchanged(value: Any) -> None:
     ],
 )
 def test_subclasses_and_decimals_become_builtins(value: object, plain: object) -> None:
-    """Whole decimals become ints, others floats; the encoder takes no subclasses."""
+    """Integral decimals become ints, others floats. The encoder refuses subclasses."""
     converted = to_json(value, "x")
     assert (converted, type(converted)) == (plain, type(plain))
     assert decode(encode(converted)) == plain
@@ -128,12 +128,12 @@ def test_subclasses_and_decimals_become_builtins(value: object, plain: object) -
     ],
 )
 def test_invalid_json_that_occurs_is_read(data: bytes | str, value: object) -> None:
-    """A broken byte costs one character, a byte order mark nothing."""
+    """A broken byte costs one character. A byte order mark is ignored."""
     assert decode(data) == value
 
 
 def test_whole_numbers_of_any_length_are_read() -> None:
-    """One that Python does not read as a number stays text, and the rest of the answer is read."""
+    """A number too long for Python stays text, and the rest is read."""
     decoded = decode(b'{"result": true, "n": %s, "m": 7}' % (b"9" * 5000))
     assert decoded == {"result": True, "n": "9" * 5000, "m": 7}
     with pytest.raises(ValueError, match="Expecting"):

@@ -1,4 +1,4 @@
-"""Values as the service writes them."""
+"""Values in the service's notation."""
 
 import math
 from decimal import Decimal
@@ -32,8 +32,8 @@ READERS = [
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 @given(value=ANYTHING)
-def test_nothing_is_too_strange(read: Any, value: Any) -> None:
-    """Every reader takes every value, and numbers are finite."""
+def test_any_value_is_accepted(read: Any, value: Any) -> None:
+    """Every reader accepts every value, and numbers are finite."""
     expected = read(value)
     assert expected is None or isinstance(expected, (str, int, float, Decimal, dict, list, tuple))
     if isinstance(expected, (float, Decimal)):
@@ -42,7 +42,7 @@ def test_nothing_is_too_strange(read: Any, value: Any) -> None:
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 def test_numbers_of_thousands_of_digits(read: Any) -> None:
-    """Nothing Python could write: as good as nothing."""
+    """They are None, because Python could not write them."""
     assert not read(10**5000)
 
 
@@ -107,6 +107,6 @@ def test_numbers_of_thousands_of_digits(read: Any) -> None:
     ],
 )
 def test_readings(read: Any, value: Any, expected: object) -> None:
-    """What the service writes, and what it means."""
+    """The service's notation, and its value."""
     assert read(value) == expected
     assert type(read(value)) is type(expected)

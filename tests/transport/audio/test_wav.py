@@ -228,7 +228,7 @@ async def broken() -> AsyncIterator[Any]:
 
 
 @pytest.mark.parametrize("source", [5, "text", None, ["text"], [5], broken, array("d", [0.5])])
-async def test_a_file_is_not_replaced_by_what_is_not_audio(tmp_path: Path, source: Any) -> None:
+async def test_invalid_audio_replaces_no_file(tmp_path: Path, source: Any) -> None:
     """A file of that name stays as it was, and none is made."""
     (tmp_path / "a.wav").write_bytes(b"precious")
     for name in ("a.wav", "b.wav"):
