@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wiro_async
+import wiro_async as errors
 from wiro_async import BatchItem, RunRequest
-from wiro_async import _errors as errors
-from wiro_async._protocol.conversations.realtime_audio import Transcript
 from wiro_async._protocol.tasks.records import parse_task
+from wiro_async._records.task_event import Transcript
 
 TOKEN = "eDcCm5yyTOKEN"
 TASK = parse_task(

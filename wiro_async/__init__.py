@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wiro_async._api.batch import (
         Batch,
-        BatchItem,
         BatchOptions,
         BatchStats,
         Concurrency,
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
         Order,
         ProgressListener,
         RetryIf,
-        RunRequest,
     )
     from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
-    from wiro_async._api.conversation.answer_reader import ResponseModel
     from wiro_async._api.conversation.chat_settings import ChatSettings, TurnSettings
     from wiro_async._api.conversation.realtime_session import RealtimeSession
     from wiro_async._api.journal import Journal, JournalItem
+    from wiro_async._api.results.answer_reader import ResponseModel
     from wiro_async._api.results.async_items import Items
+    from wiro_async._api.results.batch_items import BatchFailedError, BatchItem, RunRequest
     from wiro_async._api.results.byte_stream import ByteStream
     from wiro_async._api.results.output import Output
     from wiro_async._api.results.task_result import ParsedResult, TaskFinished, TaskResult
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
         AnswerError,
         APIError,
         AuthenticationError,
-        BatchFailedError,
         BudgetExceededError,
         ConcurrencyLimitError,
         ConfigurationError,
@@ -73,10 +71,10 @@ if TYPE_CHECKING:
         WebhookVerificationError,
         WiroError,
     )
-    from wiro_async._protocol.conversations.realtime_audio import AudioChunk, Transcript, TurnEnded
-    from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
+    from wiro_async._protocol.conversations.realtime_audio import AudioChunk, TurnEnded
     from wiro_async._protocol.files.stored_files import Folder, UploadedFile
     from wiro_async._protocol.http.retry import RetryPolicy
+    from wiro_async._protocol.messages.tool_calls import ToolCall, ToolOutput
     from wiro_async._protocol.models.model import Model, ModelSection, ModelStats, PriceRule
     from wiro_async._protocol.models.parameters import Option, Parameter
     from wiro_async._protocol.models.pricing import Estimate
@@ -87,12 +85,12 @@ if TYPE_CHECKING:
         Reconnected,
         StatusChanged,
         TaskCancelled,
-        TaskEvent,
         TextDelta,
         TextReset,
         UnknownEvent,
     )
-    from wiro_async._protocol.tasks.records import OutputRecord, TaskInfo
+    from wiro_async._records.task_event import TaskEvent, Transcript
+    from wiro_async._records.task_info import OutputRecord, TaskInfo
     from wiro_async._session import AsyncWiro
     from wiro_async._transport.network.tls import Verify
     from wiro_async._tuning import Tuning
@@ -234,7 +232,6 @@ _HOMES = {
         "APIError",
         "AnswerError",
         "AuthenticationError",
-        "BatchFailedError",
         "BudgetExceededError",
         "ConcurrencyLimitError",
         "ConfigurationError",
@@ -288,7 +285,8 @@ _HOMES = {
     "_protocol.models.model": ("Model", "ModelSection", "ModelStats", "PriceRule"),
     "_protocol.models.parameters": ("Option", "Parameter"),
     "_protocol.models.pricing": ("Estimate",),
-    "_protocol.tasks.records": ("OutputRecord", "TaskInfo"),
+    "_records.task_event": ("TaskEvent", "Transcript"),
+    "_records.task_info": ("OutputRecord", "TaskInfo"),
     "_protocol.tasks.events": (
         "CostUpdate",
         "LogLine",
@@ -296,17 +294,17 @@ _HOMES = {
         "Reconnected",
         "StatusChanged",
         "TaskCancelled",
-        "TaskEvent",
         "TextDelta",
         "TextReset",
         "UnknownEvent",
     ),
-    "_protocol.conversations.tool_calls": ("ToolCall", "ToolOutput"),
-    "_protocol.conversations.realtime_audio": ("AudioChunk", "Transcript", "TurnEnded"),
+    "_protocol.messages.tool_calls": ("ToolCall", "ToolOutput"),
+    "_protocol.conversations.realtime_audio": ("AudioChunk", "TurnEnded"),
     "_protocol.files.stored_files": ("Folder", "UploadedFile"),
     "_api.session_options": ("SessionOptions", "ViewOptions"),
     "_api.run_options": ("EventListener", "RealtimeOptions", "RunOptions", "StreamOptions", "SubmitOptions"),
     "_api.results.async_items": ("Items",),
+    "_api.results.batch_items": ("BatchFailedError", "BatchItem", "RunRequest"),
     "_api.results.byte_stream": ("ByteStream",),
     "_api.results.output": ("Output",),
     "_api.results.task_result": ("ParsedResult", "TaskFinished", "TaskResult"),
@@ -316,7 +314,6 @@ _HOMES = {
     "_api.tasks.text_stream": ("TextStream",),
     "_api.batch": (
         "Batch",
-        "BatchItem",
         "BatchOptions",
         "BatchStats",
         "Concurrency",
@@ -325,12 +322,11 @@ _HOMES = {
         "Order",
         "ProgressListener",
         "RetryIf",
-        "RunRequest",
     ),
     "_api.journal": ("Journal", "JournalItem"),
     "_api.conversation": ("Conversation", "TurnResult", "TurnStream"),
     "_api.conversation.chat_settings": ("ChatSettings", "TurnSettings"),
-    "_api.conversation.answer_reader": ("ResponseModel",),
+    "_api.results.answer_reader": ("ResponseModel",),
     "_api.conversation.realtime_session": ("RealtimeSession",),
 }
 

@@ -31,7 +31,7 @@ WiroError
 │   ├── FinishReasonError
 │   ├── ToolError
 │   └── TurnLimitError
-├── BatchFailedError                some runs of `map` failed
+├── BatchFailedError                some runs of `map` failed; defined beside the items that it holds
 ├── BudgetExceededError             a batch reached its budget
 ├── JournalError                    a journal cannot be used
 │   └── KeyConflictError
@@ -48,7 +48,7 @@ from wiro_async._errors.base import (
     WebhookVerificationError,
     WiroError,
 )
-from wiro_async._errors.batch_errors import BatchFailedError, BudgetExceededError, JournalError, KeyConflictError
+from wiro_async._errors.batch_errors import BudgetExceededError, JournalError, KeyConflictError
 from wiro_async._errors.call_errors import (
     APIError,
     AuthenticationError,
@@ -85,7 +85,6 @@ __all__ = [
     "APIError",
     "AnswerError",
     "AuthenticationError",
-    "BatchFailedError",
     "BudgetExceededError",
     "ConcurrencyLimitError",
     "ConfigurationError",

@@ -2,7 +2,6 @@
 
 from wiro_async._api.batch.batch import Batch
 from wiro_async._api.batch.batch_inputs import Inputs
-from wiro_async._api.batch.batch_items import BatchItem, RunRequest
 from wiro_async._api.batch.batch_options import (
     BatchOptions,
     Concurrency,
@@ -17,7 +16,6 @@ from wiro_async._api.batch_report.live_progress import ProgressListener
 
 __all__ = [
     "Batch",
-    "BatchItem",
     "BatchOptions",
     "BatchStats",
     "Concurrency",
@@ -27,6 +25,5 @@ __all__ = [
     "Order",
     "ProgressListener",
     "RetryIf",
-    "RunRequest",
     "Runs",
 ]

@@ -9,14 +9,14 @@ from typing import TypeAlias
 import anyio
 import attrs
 
-from wiro_async._api.batch.batch_items import RunRequest
+from wiro_async._api.results.batch_items import RunRequest
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.submission.submission import RunLog, RunPlan, Submission, timed_out
 from wiro_async._engine.submission.submitter import Submitter
 from wiro_async._engine.tracking.tracked_task import TrackedTask
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._types import Input, OnCancel, Timeouts
 
 Plan: TypeAlias = Callable[[RunRequest, OnCancel, RunLog | None], Awaitable[RunPlan]]

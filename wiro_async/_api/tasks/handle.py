@@ -11,9 +11,9 @@ from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._engine.tracking.stopping import stop_task
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._public import public
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._types import Timeouts
 
 

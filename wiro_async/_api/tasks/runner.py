@@ -25,11 +25,11 @@ from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import InvalidInputError, WiroError
 from wiro_async._protocol.http import requests
 from wiro_async._protocol.submission.intent import Intent, with_intent
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._types import Input, OnCancel, Timeouts
 
 if TYPE_CHECKING:
-    from wiro_async._api.conversation.answer_reader import ResponseModel
+    from wiro_async._api.results.answer_reader import ResponseModel
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ class Runner:
         self, spec: RunSpec, timeouts: Timeouts, on_event: EventListener | None, wanted: ResponseModel[T]
     ) -> ParsedResult[T]:
         """Run with an answer of a given form. Raises `ResponseFormatError` too."""
-        from wiro_async._api.conversation.answer_reader import AnswerForm
+        from wiro_async._api.results.answer_reader import AnswerForm
 
         form = await AnswerForm.of(wanted)
         await self.check_form(spec.model, spec.validate)
@@ -151,7 +151,7 @@ class Runner:
     async def check_form(self, model: str, validate: bool | None) -> None:
         """If inputs are validated, raise `InvalidInputError` for a model that cannot give its answer a form."""
         if self.validates(validate):
-            from wiro_async._api.conversation.answer_reader import check_form
+            from wiro_async._api.results.answer_reader import check_form
 
             check_form(await self.lookup.get(model))
 

@@ -15,7 +15,7 @@ import attrs
 from anyio import Event, Semaphore  # now, as anyio loads its parts at first use, and constructors read no file
 
 from wiro_async._errors import SessionClosedError, TransportError, WiroError
-from wiro_async._protocol.http.event_stream import EventParser, ServerEvent
+from wiro_async._protocol.messages.event_stream import EventParser, ServerEvent
 from wiro_async._transport.http.content_coding import ACCEPTED, ContentDecoder
 from wiro_async._transport.http.deadline import Deadline
 from wiro_async._transport.http.discretion import ours
