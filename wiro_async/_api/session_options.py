@@ -17,7 +17,7 @@ from wiro_async._protocol.values.parsing import parse_url
 from wiro_async._public import public
 from wiro_async._redaction import strip_userinfo
 from wiro_async._tuning import Tuning
-from wiro_async._types import CallbackURL, OnUnknown, Timeouts, UpdateMode
+from wiro_async._types import CallbackURL, OnUnknown, Timeouts, UpdateMode, merge_timeouts
 from wiro_async._version import __version__
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
-    return Timeouts.of(timeout, Timeouts())
+    return merge_timeouts(timeout, Timeouts())
 
 
 def _retry(retry: RetryPolicy | None) -> RetryPolicy:
@@ -195,7 +195,7 @@ class Options:
         if "headers" in given:
             given["headers"] = {**self.headers, **_headers(given["headers"])}
         if "timeout" in given:
-            given["timeout"] = Timeouts.of(given["timeout"], self.timeout)
+            given["timeout"] = merge_timeouts(given["timeout"], self.timeout)
         return attrs.evolve(self, **given)
 
 

@@ -26,7 +26,7 @@ from wiro_async._errors import InvalidInputError, WiroError
 from wiro_async._protocol.http import requests
 from wiro_async._protocol.submission.intent import Intent, with_intent
 from wiro_async._records.task_info import TaskInfo
-from wiro_async._types import Input, OnCancel, Timeouts
+from wiro_async._types import Input, OnCancel, Timeouts, merge_timeouts, start_timeout
 
 if TYPE_CHECKING:
     from wiro_async._api.results.answer_reader import ResponseModel
@@ -89,7 +89,7 @@ class Runner:
 
     async def start(self, spec: RunSpec, timeouts: Timeouts) -> TrackedTask:
         """Make the task, once, within the timeouts that count before there is a task."""
-        phase, seconds = timeouts.before_start
+        phase, seconds = start_timeout(timeouts)
         submission: Submission | None = None
         async with self.explaining(spec.model, spec.input):
             with anyio.move_on_after(seconds):
@@ -112,7 +112,7 @@ class Runner:
 
     def timeouts(self, timeout: float | Timeouts | None, queue_timeout: float | None) -> Timeouts:
         """Combine the timeouts of one run with those of the session."""
-        return Timeouts.of(timeout, self._options.timeout).with_queue(queue_timeout)
+        return merge_timeouts(timeout, self._options.timeout, queue_timeout)
 
     async def run(self, spec: RunSpec, timeouts: Timeouts, on_event: EventListener | None = None) -> TaskResult:
         """Make the task and wait for its result. Errors as of `AsyncWiro.run`."""
