@@ -1,4 +1,4 @@
-"""All that one session runs, wired together: shared by the session and its views."""
+"""The parts of a session that run, wired together. The session and its views share one engine."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Statistics:
     """What a session holds at this moment; all zero after `aclose()`.
 
     Attributes:
-        submissions: runs sent and not answered yet.
-        waiting_submissions: runs that wait for others to end, because so many are allowed at a time.
-        watched_tasks: tasks that somebody waits for or follows.
+        submissions: runs that were sent and have no response yet.
+        waiting_submissions: runs that wait for a slot, because only so many tasks may run at once.
+        watched_tasks: tasks that somebody waits for or listens to.
         owned_tasks: tasks that are stopped when the session closes, or are being stopped.
-        requests: HTTP calls, event streams and downloads under way.
+        requests: HTTP requests, event streams and downloads in flight.
         sockets: open WebSockets.
         background_tasks: asyncio tasks of the session besides its own one.
     """
@@ -78,7 +78,7 @@ class Engine:
         self.submitter = Submitter(tuning, self.background, self.limiter, self.tracker)
 
     def statistics(self) -> Statistics:
-        """What is held at this moment."""
+        """Count what is held at this moment."""
         return Statistics(
             len(self.submitter),
             self.limiter.waiting,
@@ -90,27 +90,29 @@ class Engine:
         )
 
     async def open(self) -> None:
-        """Be ready, in this event loop. Raises `SessionClosedError` if that cannot be."""
+        """Bind the session to this event loop. Raises `SessionClosedError` if that cannot be done."""
         await self.background.open()
 
     async def warm(self, mode: UpdateMode) -> None:
-        """Be ready, and have a socket opened meanwhile if the mode needs one."""
+        """Open the session, and begin to open a socket if the mode needs one: a task will want it soon."""
         await self.open()
         if mode in ("auto", "websocket"):
             self.tracker.socket.warm()
 
     async def aclose(self) -> None:
-        """Stop the tasks that are owned, end all waits with `SessionClosedError`, close everything.
+        """Stop the owned tasks, end all waits with `SessionClosedError`, and close everything.
 
-        Cancelling ends the wait for that, not the closing.
+        Cancelling ends the wait only. The session still closes.
         """
         self.submitter.give_up()
         await self.background.aclose()
 
     async def _stop_all(self) -> None:
+        # The order matters: runs in flight may still become tasks, and those must be known before all are stopped.
         await self.submitter.aclose()
         await self.realtime.aclose()
         await self.tracker.stop_owned()
+        # Waiting requests would hold up the background tasks that are cancelled after this.
         self.throttle.close()
         self.tracker.fail_all(SessionClosedError("the session was closed while this was waited for"))
 
@@ -118,4 +120,5 @@ class Engine:
         return connected(self._socket_url, self.user_agent, self._tls, self._compression, self.tuning)
 
     def _connect_realtime(self) -> AbstractAsyncContextManager[Socket]:
+        # No pings: a reader of audio may be slow on purpose, and pongs wait behind what was not read.
         return connected(self._socket_url, self.user_agent, self._tls, False, self.tuning, pings=False)

@@ -30,14 +30,14 @@ class OutputRecord:
 @public
 @attrs.frozen
 class TaskInfo:
-    """A task as the service saw it when it was asked.
+    """The service's view of a task at one moment.
 
     Attributes:
         id: its number, as text.
         token: its secret token.
-        model: "owner/model", if told.
+        model: "owner/model"; "" if it was not reported.
         status: such as "task_output"; the set is open.
-        exit_code: 0 for success, None while running or if not told.
+        exit_code: 0 for success; None while the task runs, or if it was not reported.
         parameters: the inputs as the service echoes them, mostly as text.
         outputs: what it has made.
         created_at, started_at, ended_at: times in UTC, None where not reached.

@@ -16,7 +16,7 @@ from wiro_async._api.conversation.turn_result import TurnResult
 from wiro_async._api.results.task_result import T, TaskFinished
 from wiro_async._api.tasks.handle import TaskHandle, events_since
 from wiro_async._api.tasks.task_events import EventStream
-from wiro_async._api.tasks.text_deltas import TextSoFar
+from wiro_async._api.tasks.text_deltas import ReadText
 from wiro_async._engine.background.background_tasks import BackgroundTask
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import UsageError, WiroError
@@ -53,7 +53,7 @@ class TurnStream(Generic[T]):
         self._state = state
         self._prepare = prepare
         self._unread = deque[TurnEvent]()
-        self._text = TextSoFar()
+        self._text = ReadText()
 
     @property
     def handle(self) -> TaskHandle:
@@ -137,7 +137,7 @@ class TurnStream(Generic[T]):
         if turn.on_cancel == "stop":
             task.own()
         self._events = events_since(handle, start, turn.timeouts)
-        self._text = TextSoFar()
+        self._text = ReadText()
 
     async def _stop(self) -> None:
         """Cancel what runs in the background, and stop the run."""

@@ -31,7 +31,7 @@ class TaskHandle:
         self._ref = ref
         self.model = model
         self._context = context
-        self._made_at = made_at  # None once it may be over, so that the next wait asks at once
+        self._made_at = made_at  # None once it may be over, so that the next wait reads it at once
         self._over: TaskInfo | None = None
 
     def __repr__(self) -> str:
@@ -54,7 +54,7 @@ class TaskHandle:
         """Wait for the result. Cancelling stops the wait, not the task.
 
         Args:
-            timeout: seconds to wait from now, or `Timeouts`; the session's if not given.
+            timeout: seconds to wait from now, or `Timeouts`. The default is that of the session.
 
         Raises:
             TaskFailedError, TaskCancelledError: it ended without a result.
@@ -67,12 +67,12 @@ class TaskHandle:
         return self._context.result(self._over)
 
     def events(self, *, timeout: float | Timeouts | None = None) -> EventStream:
-        """Follow it: `async for event in handle.events()`, from now until it is over.
+        """Iterate over its events, from now until it is over: `async for event in handle.events()`.
 
-        The last event is `TaskFinished` or `TaskCancelled`. Leaving the loop ends the following, not the task.
+        The last event is `TaskFinished` or `TaskCancelled`. Leaving the loop does not stop the task.
 
         Args:
-            timeout: seconds to follow it from now, or `Timeouts`; the session's if not given.
+            timeout: seconds to follow it from now, or `Timeouts`. The default is that of the session.
 
         Raises:
             TaskTimeoutError: while iterating, when a timeout passed; the task goes on.
@@ -80,14 +80,14 @@ class TaskHandle:
         return events_since(self, anyio.current_time(), merge_timeouts(timeout, self._context.timeouts))
 
     def text_deltas(self, *, timeout: float | Timeouts | None = None) -> TextDeltas:
-        """An LLM's text as it is written, from its beginning: `async for delta in handle.text_deltas()`.
+        """Iterate over an LLM's text while the model writes it: `async for delta in handle.text_deltas()`.
 
-        Each delta holds only what is new. A rare `TextReset` says that the model took back what it had written of
-        one kind. Joined, the deltas after it are the result's text, exactly. Leaving the loop ends the following, not
+        The first delta holds the text so far, each further one only what is new. A rare `TextReset` discards the text
+        of one kind. The deltas after it, joined, are exactly the text of the result. Leaving the loop does not stop
         the task.
 
         Args:
-            timeout: seconds to follow it from now, or `Timeouts`; the session's if not given.
+            timeout: seconds to follow it from now, or `Timeouts`. The default is that of the session.
 
         Raises:
             TaskFailedError, TaskCancelledError: while iterating: it ended without a result.
@@ -118,9 +118,9 @@ class TaskHandle:
         return cancelled
 
     async def delete_files(self) -> None:
-        """Delete its inputs and outputs from the service. Raises `APIError` unless it is over.
+        """Delete its input and output files from the service. Raises `APIError` unless it is over.
 
-        Doing it twice is harmless. Cancelling this may not undo it.
+        The call is idempotent. Cancelling the call may not undo it.
         """
         await self._context.calls.delete_files(self._ref)
 
@@ -129,7 +129,7 @@ class TaskHandle:
         self._know(task)
 
     def _know(self, task: TaskInfo) -> None:
-        """Take up what the handle was not told when it was made."""
+        """Take over ids and a model that were not known when the handle was made."""
         self._ref = TaskRef(self.id or task.id or None, self.token or task.token)
         self.model = self.model or task.model
 

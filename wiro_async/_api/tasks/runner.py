@@ -1,4 +1,4 @@
-"""From a model and an input to a task of the service."""
+"""Prepares runs and has them submitted: from a model and an input to a task."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RunSpec:
 
     @classmethod
     def of(cls, model: str, input: Input | None, options: Mapping[str, object]) -> RunSpec:
-        """Take those of the options that say what is sent."""
+        """Pick the options that decide what is sent."""
         known: dict[str, Any] = {name: value for name, value in options.items() if name in _SPEC_OPTIONS}
         return cls(model, input, **known)
 
@@ -67,7 +67,7 @@ _SPEC_OPTIONS = {field.name for field in attrs.fields(RunSpec)}
 
 @attrs.frozen
 class Runner:
-    """Submits what a session, or a view on it, is asked to run."""
+    """Makes the runs of a session, or of a view of it."""
 
     engine: Engine
     context: TaskContext

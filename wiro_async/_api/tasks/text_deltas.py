@@ -16,7 +16,7 @@ from wiro_async._records.task_event import TaskEvent
 from wiro_async._records.task_info import TaskInfo
 
 
-class TextSoFar:
+class ReadText:
     """The text of one run, as far as it was read."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class TextSoFar:
         return self._read["answer"].text
 
     def note(self, event: TaskEvent) -> None:
-        """An event was read."""
+        """Take an event that was read."""
         match event:
             case TextDelta(text=text, kind=kind):
                 self._read[kind].add(text)
@@ -41,25 +41,25 @@ class TextSoFar:
                 self._read[kind] = GrowingText()
 
     def corrections(self, result: TaskResult) -> list[TextDelta | TextReset]:
-        """What makes it the result's text, which may come from elsewhere than the model's outputs."""
-        told: dict[TextKind, str] = {"thinking": result.thinking, "answer": result.text}
+        """The events that turn this text into the text of the result, which may come from the log or a later state."""
+        final: dict[TextKind, str] = {"thinking": result.thinking, "answer": result.text}
         events, status = list[TextDelta | TextReset](), result.info.status
         for kind in KINDS:
-            if told[kind] != self._read[kind].text:
+            if final[kind] != self._read[kind].text:
                 events += [TextReset(kind, status=status)] if self._read[kind] else []
-                events += [TextDelta(told[kind], kind, KINDS.index(kind), status=status)] if told[kind] else []
+                events += [TextDelta(final[kind], kind, KINDS.index(kind), status=status)] if final[kind] else []
         return events
 
 
 @public
 class TextDeltas:
-    """An LLM's text as it is written: an async iterator, and an async context manager for those who leave early."""
+    """An LLM's text while the model writes it: an async iterator, and an async context manager to leave it early."""
 
     def __init__(self, events: EventStream, context: TaskContext) -> None:
         self._events = events
         self._context = context
         self._unread: deque[TextDelta | TextReset] = deque()
-        self._read = TextSoFar()
+        self._read = ReadText()
 
     @property
     def text_so_far(self) -> str:
@@ -90,11 +90,11 @@ class TextDeltas:
         self.close()
 
     async def aclose(self) -> None:
-        """The same as `close`, for `contextlib.aclosing`."""
+        """Do the same as `close`, for `contextlib.aclosing`."""
         self.close()
 
     def close(self) -> None:
-        """Stop following; the task goes on."""
+        """Stop following. The task goes on."""
         self._unread.clear()
         self._events.close()
 

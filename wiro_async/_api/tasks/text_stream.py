@@ -1,4 +1,4 @@
-"""An LLM's answer while it is written."""
+"""The text of an LLM while the model writes it, from submit to result."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from wiro_async._types import Timeouts
 
 @public
 class TextStream(AsyncCloseable):
-    """Submits on entering, gives `TextDelta` while iterated, stops the task when it is left before the end.
+    """Submits a run on entering, yields `TextDelta`s, and stops the task if it is left before the end.
 
-    A rare `TextReset` says that the model took back what it had written of one kind. Joined, the deltas after it are
-    the result's text, exactly. Entering it once more would be another run, so it raises `UsageError`.
+    A rare `TextReset` discards the text of one kind. The deltas after it, joined, are exactly the text of the result.
+    Each stream is one run, so entering it twice raises `UsageError`.
     """
 
     _task: TrackedTask | None = None
@@ -73,7 +73,7 @@ class TextStream(AsyncCloseable):
         return self
 
     async def aclose(self) -> None:
-        """The same as leaving it, for `contextlib.aclosing`; harmless if it was not entered, or is left."""
+        """Leave the stream, for `contextlib.aclosing`. Harmless if it was not entered, or was left."""
         if self._left or self._deltas is None:
             return
         self._left, is_over = True, self.is_over
@@ -85,7 +85,7 @@ class TextStream(AsyncCloseable):
         if self._deltas is not None and self._spec.on_cancel == "stop" and not (self._left or self.is_over):
             warnings.warn(
                 f"a stream of {self._spec.model} was entered and never left, so its task goes on until the session "
-                "is closed: enter it with `async with`, or call its aclose()",
+                "is closed. Use `async with`, or call aclose()",
                 ResourceWarning,
                 source=self,
                 stacklevel=2,
@@ -98,12 +98,12 @@ class TextStream(AsyncCloseable):
         return await anext(self._opened())
 
     async def result(self) -> TaskResult:
-        """Wait for the end and give the result; text that was not read yet is skipped.
+        """Wait for the end and return the result. Text that was not read yet is skipped.
 
-        Cancelling ends the wait only; leaving the stream stops the task.
+        Cancelling ends the wait only. Leaving the stream stops the task.
 
         Raises:
-            TaskFailedError, TaskCancelledError: there is none.
+            TaskFailedError, TaskCancelledError: the task ended without a result.
         """
         deltas = self._opened()
         async for _ in deltas:

@@ -254,7 +254,7 @@ class Submitter:
             )
             submission.track(task)
         else:
-            # A refusal tells how many tasks or requests the account allows, even if this run is not sent again.
+            # A refusal shows how many tasks or requests the account allows, even if this run is not sent again.
             match action:
                 case WaitForSlot(limit) | Fail(ConcurrencyLimitError(limit=limit)):
                     self._limiter.refuse(submission.slot, limit)

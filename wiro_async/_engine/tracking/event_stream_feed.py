@@ -70,7 +70,7 @@ class EventStreamFeed:
                 task.use_own_feed(True)
 
     def detach(self, task: TrackedTask) -> None:
-        """Bring it nothing more. The stream is read to its end, so that the service does not see a lost client."""
+        """Bring it nothing more. The stream is read to its end, so that its connection can be used again."""
         for stream in self._streams:
             if stream.task is task:
                 stream.bring_to(None)
@@ -149,6 +149,7 @@ class _EventStream:
             # Not only the first event may hold the ids: nobody has promised its form.
             if self._ref is None and (submitted := find_ids(news)) is not None:
                 self._learn(submitted)
+            # Nobody may follow the task yet. Nothing is lost then: each message holds the whole text so far.
             if self.task is not None and isinstance(news, (Message, TaskInfo)):
                 self._apply(self.task, news)
 

@@ -260,6 +260,7 @@ class SocketConnection:
         if delivered is None:
             return
         task, effect = delivered
+        # It has done its work, so the next one is opened at once: some services close a socket after each task.
         if effect in ("moved", "reported"):
             self._drops = 0
         if task.ref.token != self._first:
@@ -270,6 +271,7 @@ class SocketConnection:
             self._feed.count_unheard(unheard)
 
     def _opened(self) -> None:
+        # A new connection knows nothing of the old one's registrations.
         self.is_open = True
         self._opened_at = clock.loop_time()
         self._registrations, self._first = 0, ""
@@ -283,6 +285,7 @@ class SocketConnection:
 
     def _closed(self) -> None:
         was_steady = self.is_open and clock.loop_time() - self._opened_at >= self._feed.tuning.socket_steady
+        # A socket that closes at once again and again must not be reopened in a tight loop.
         self._drops = 1 if was_steady else self._drops + 1
         self._lost = list(self._tasks.values()) if self.is_open else self._lost
         self.is_open = False

@@ -28,7 +28,7 @@ async def stop_task(calls: TaskCalls, ref: TaskRef, tuning: Tuning, *, persist: 
         persist: go on through failures of any kind: one odd response must not leave a GPU running.
 
     Raises:
-        WiroError: without `persist`, the service could not be asked about the task, or does not know it.
+        WiroError: without `persist`, the service could not be reached, or does not know the task.
     """
     refusals: tuple[type[WiroError], ...] = TRANSIENT if persist else (APIError,)
     failures: tuple[type[WiroError], ...] = TRANSIENT if persist else ()

@@ -84,7 +84,7 @@ class TrackedTask:
         self._pending_text: Message | None = None  # the newest text message, decoded only if nothing newer comes
         self._ended = Change()
         self._stopping: BackgroundTask | None = None
-        self._watches_slot = False
+        self._follows_for_slot = False
         self.calls = calls
         self.account = calls.client.account
         self.mode: UpdateMode = "auto"
@@ -135,6 +135,7 @@ class TrackedTask:
     def begin_use(self, calls: TaskCalls, model: str, mode: FollowMode, made_at: float | None) -> None:
         """Somebody waits for it or listens to it."""
         if not self.users:
+            # Nobody followed it for a while. The polling begins again, with the timeouts of the new user.
             self.calls = calls
             self.schedule = PollSchedule(self._tuning, clock.loop_time())
             self.wants_socket = self.has_own_feed = False
@@ -165,13 +166,13 @@ class TrackedTask:
 
     def watch_slot(self) -> None:
         """The session itself follows it, to learn when its slot is free."""
-        self._watches_slot = True
+        self._follows_for_slot = True
 
     def release_slot(self) -> tuple[Slot | None, bool]:
         """Give up the slot. Returns it, and whether the session itself follows the task because of it."""
-        slot, watched = self.slot, self._watches_slot
-        self.slot, self._watches_slot = None, False
-        return slot, watched
+        slot, follows = self.slot, self._follows_for_slot
+        self.slot, self._follows_for_slot = None, False
+        return slot, follows
 
     # Feeds
 
@@ -215,7 +216,7 @@ class TrackedTask:
             self._finish()
 
     async def read(self) -> TaskInfo | None:
-        """Ask Task/Detail. None while the service does not list the task."""
+        """Read Task/Detail. None while the service does not list the task."""
         return await self.calls.detail(self.ref)
 
     # Listening and waiting
@@ -295,6 +296,7 @@ class TrackedTask:
             is_own_end = isinstance(error, (TaskFailedError, TaskCancelledError)) and (
                 {error.task_id, error.token} & {self.ref.task_id, self.ref.token} - {None}
             )
+            # Whoever is no longer the owner finds that the session already stops the task.
             if self.disown() and not is_own_end:
                 await self.stop()
             raise
@@ -382,6 +384,7 @@ class TrackedTask:
         has_moved = self.state.status != before
         if has_moved or message.type in OUTPUT_TYPES or self.state.reported_over != was_reported:
             self.schedule.move(self.last_sign)
+        # Each further message is a reason to check again: the last read may have come too early.
         if self.state.reported_over:
             return "reported again" if was_reported else "reported"
         return "moved" if has_moved else "nothing"

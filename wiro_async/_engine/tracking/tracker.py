@@ -44,7 +44,7 @@ class Tracker:
     Attributes:
         tuning: the timing and the limits of the session.
         limiter: hands out the slots that tasks hold.
-        socket, event_streams, callbacks: feeds that others start or ask.
+        socket, event_streams, callbacks: the feeds that other parts use, too.
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class Tracker:
         is_first, wanted_socket = not task.users, task.wants_socket
         task.begin_use(calls, model, mode, made_at)
         self._learn(task, ref)
+        # Feeds are attached for the first user and detached after the last: unfollowed tasks cost nothing.
         if is_first:
             self._attach(task)
         elif task.wants_socket and not wanted_socket:
@@ -224,13 +225,14 @@ class Tracker:
         """End all waits, each with an error of its own, and empty the table."""
         for task in list(self._tasks):
             self.fail(task, copy(error))
+        # Readers that were not closed still use their records, but nothing of the session may count them.
         self._tasks.clear()
         self._by_key.clear()
 
     # Within
 
     def _find(self, calls: TaskCalls, ref: TaskRef) -> TrackedTask | None:
-        """The record of a task. What another account made tells nothing about what this one may see."""
+        """The record of a task. A task that another account made may be hidden from this one."""
         for key in filter(None, (ref.token, ref.task_id)):
             task = self._by_key.get(key)
             if task is not None and task.account == calls.client.account:
@@ -258,6 +260,7 @@ class Tracker:
     def _learn(self, task: TrackedTask, ref: TaskRef) -> None:
         if task.learn(ref) and task in self._tasks:
             self._index(task)
+            # With its token, which may have come only now, it can be registered at the socket.
             if task.users and task.wants_socket and not task.has_own_feed:
                 self.socket.attach(task)
 
@@ -281,6 +284,7 @@ class Tracker:
         has_moved = before is not None and info.status != before.status
         if has_moved and schedule.has_feed and not schedule.was_heard and task.wants_socket:
             self.socket.suspect(task, schedule.read_at)
+        # Ids first: applying the state may end the task, and then it must be found under all of them.
         self._learn(task, TaskRef(info.id or None, info.token))
         effect = task.apply(info, patient=patient)
         self._act(task, effect)
@@ -304,6 +308,7 @@ class Tracker:
     def _give_back(self, task: TrackedTask) -> None:
         """It holds its slot no longer."""
         self._unchecked.pop(task, None)
+        # The slot is given up first: what follows may look at this task again.
         slot, was_watched = task.release_slot()
         if was_watched:
             self.unfollow(task)

@@ -29,10 +29,10 @@ class Progress(TaskEvent):
 
     Attributes:
         fraction: 0 to 1.
-        step, total: steps done and to do, where told.
-        speed: such as "1.2 it/s", where told.
-        eta: seconds left, where told.
-        label: what is being done, such as "Generate"; the fraction may start anew with another label.
+        step, total: steps done and to do, if reported.
+        speed: such as "1.2 it/s", if reported.
+        eta: seconds left, if reported.
+        label: what is being done, such as "Generate"; the fraction may start again with another label.
     """
 
     fraction: float
@@ -86,8 +86,8 @@ class LogLine(TaskEvent):
     stream: Literal["stdout", "stderr"] = "stdout"
 
 
-def _dollars(told: JSON | Decimal) -> Decimal | None:
-    return told if isinstance(told, Decimal) else as_decimal(told)
+def _dollars(value: JSON | Decimal) -> Decimal | None:
+    return value if isinstance(value, Decimal) else as_decimal(value)
 
 
 @public
@@ -96,8 +96,8 @@ class CostUpdate(TaskEvent):
     """What a realtime task has cost so far, in US dollars.
 
     Attributes:
-        turn: the last turn's cost, where told.
-        total: the cost so far, where told.
+        turn: the last turn's cost, if reported.
+        total: the cost so far, if reported.
     """
 
     turn: Decimal | None = attrs.field(default=None, converter=_dollars)

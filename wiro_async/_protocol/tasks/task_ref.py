@@ -14,5 +14,5 @@ class TaskRef:
 
     @property
     def key(self) -> str:
-        """What tells it from other tasks in this session."""
+        """The token, or else the id: unique among the tasks of a session."""
         return self.token or self.task_id or ""

@@ -243,6 +243,10 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             raise httpcore.WriteError("the server responded before the end of the request")
 
     def _flush(self) -> None:
-        unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
-        if unsent and self._lost is None:
-            self._transport.writelines(unsent)
+        unsent, size = self._unsent, self._unsent_bytes
+        self._unsent, self._unsent_bytes = [], 0
+        if not unsent or self._lost is not None:
+            return
+        # Not `writelines`: in Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 it never pauses the writer (CVE-2024-12254).
+        for piece in [b"".join(unsent)] if size < LARGE_WRITE else unsent:
+            self._transport.write(piece)
