@@ -6,21 +6,17 @@ A name is imported from its home when it is first used, so a program loads only 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wiro_async._api.batch import (
-        Batch,
-        BatchOptions,
-        BatchStats,
-        Concurrency,
-        Inputs,
-        OnError,
-        Order,
-        ProgressListener,
-        RetryIf,
-    )
-    from wiro_async._api.conversation import Conversation, TurnResult, TurnStream
+    from wiro_async._api.batch.batch import Batch
+    from wiro_async._api.batch.batch_inputs import Inputs
+    from wiro_async._api.batch.batch_options import BatchOptions, Concurrency, OnError, Order, RetryIf
+    from wiro_async._api.batch_report.counters import BatchStats
+    from wiro_async._api.batch_report.live_progress import ProgressListener
+    from wiro_async._api.conversation.chat import Conversation
     from wiro_async._api.conversation.chat_settings import ChatSettings, TurnSettings
     from wiro_async._api.conversation.realtime_session import RealtimeSession
-    from wiro_async._api.journal import Journal, JournalItem
+    from wiro_async._api.conversation.turn_result import TurnResult
+    from wiro_async._api.conversation.turn_stream import TurnStream
+    from wiro_async._api.journal.journal_reader import Journal, JournalItem
     from wiro_async._api.results.answer_reader import ResponseModel
     from wiro_async._api.results.async_items import Items
     from wiro_async._api.results.batch_items import BatchFailedError, BatchItem, RunRequest
@@ -226,45 +222,54 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {
-    "_session": ("AsyncWiro",),
-    "_errors": (
-        "APIError",
-        "AnswerError",
-        "AuthenticationError",
-        "BudgetExceededError",
-        "ConcurrencyLimitError",
-        "ConfigurationError",
-        "ConnectionFailedError",
-        "ConversationBusyError",
-        "DecodingError",
-        "DownloadError",
-        "FinishReasonError",
-        "InsufficientBalanceError",
-        "InvalidInputError",
-        "JournalError",
-        "KeyConflictError",
-        "NotFoundError",
-        "PermissionDeniedError",
-        "RateLimitError",
-        "RealtimeClosedError",
-        "RequestTimeoutError",
-        "ResponseFormatError",
-        "ServerError",
-        "SessionClosedError",
-        "SpendLimitError",
-        "SubmissionUnknownError",
-        "TaskCancelledError",
-        "TaskError",
-        "TaskFailedError",
-        "TaskTimeoutError",
-        "ToolError",
-        "TransportError",
-        "TurnLimitError",
-        "UsageError",
-        "WebhookVerificationError",
-        "WiroError",
+_HOMES = {  # of all public names but most errors
+    "_api.batch.batch": ("Batch",),
+    "_api.batch.batch_inputs": ("Inputs",),
+    "_api.batch.batch_options": ("BatchOptions", "Concurrency", "OnError", "Order", "RetryIf"),
+    "_api.batch_report.counters": ("BatchStats",),
+    "_api.batch_report.live_progress": ("ProgressListener",),
+    "_api.conversation.chat": ("Conversation",),
+    "_api.conversation.chat_settings": ("ChatSettings", "TurnSettings"),
+    "_api.conversation.realtime_session": ("RealtimeSession",),
+    "_api.conversation.turn_result": ("TurnResult",),
+    "_api.conversation.turn_stream": ("TurnStream",),
+    "_api.journal.journal_reader": ("Journal", "JournalItem"),
+    "_api.results.answer_reader": ("ResponseModel",),
+    "_api.results.async_items": ("Items",),
+    "_api.results.batch_items": ("BatchFailedError", "BatchItem", "RunRequest"),
+    "_api.results.byte_stream": ("ByteStream",),
+    "_api.results.output": ("Output",),
+    "_api.results.task_result": ("ParsedResult", "TaskFinished", "TaskResult"),
+    "_api.run_options": ("EventListener", "RealtimeOptions", "RunOptions", "StreamOptions", "SubmitOptions"),
+    "_api.session_options": ("SessionOptions", "ViewOptions"),
+    "_api.tasks.handle": ("TaskHandle",),
+    "_api.tasks.task_events": ("EventStream",),
+    "_api.tasks.text_deltas": ("TextDeltas",),
+    "_api.tasks.text_stream": ("TextStream",),
+    "_engine.engine": ("Statistics",),
+    "_protocol.conversations.realtime_audio": ("AudioChunk", "TurnEnded"),
+    "_protocol.files.stored_files": ("Folder", "UploadedFile"),
+    "_protocol.http.retry": ("RetryPolicy",),
+    "_protocol.messages.tool_calls": ("ToolCall", "ToolOutput"),
+    "_protocol.models.model": ("Model", "ModelSection", "ModelStats", "PriceRule"),
+    "_protocol.models.parameters": ("Option", "Parameter"),
+    "_protocol.models.pricing": ("Estimate",),
+    "_protocol.tasks.events": (
+        "CostUpdate",
+        "LogLine",
+        "Progress",
+        "Reconnected",
+        "StatusChanged",
+        "TaskCancelled",
+        "TextDelta",
+        "TextReset",
+        "UnknownEvent",
     ),
+    "_records.task_event": ("TaskEvent", "Transcript"),
+    "_records.task_info": ("OutputRecord", "TaskInfo"),
+    "_session": ("AsyncWiro",),
+    "_transport.network.tls": ("Verify",),
+    "_tuning": ("Tuning",),
     "_types": (
         "CallbackURL",
         "File",
@@ -277,57 +282,7 @@ _HOMES = {
         "Timeouts",
         "UpdateMode",
     ),
-    "_tuning": ("Tuning",),
     "_version": ("__version__",),
-    "_transport.network.tls": ("Verify",),
-    "_engine.engine": ("Statistics",),
-    "_protocol.http.retry": ("RetryPolicy",),
-    "_protocol.models.model": ("Model", "ModelSection", "ModelStats", "PriceRule"),
-    "_protocol.models.parameters": ("Option", "Parameter"),
-    "_protocol.models.pricing": ("Estimate",),
-    "_records.task_event": ("TaskEvent", "Transcript"),
-    "_records.task_info": ("OutputRecord", "TaskInfo"),
-    "_protocol.tasks.events": (
-        "CostUpdate",
-        "LogLine",
-        "Progress",
-        "Reconnected",
-        "StatusChanged",
-        "TaskCancelled",
-        "TextDelta",
-        "TextReset",
-        "UnknownEvent",
-    ),
-    "_protocol.messages.tool_calls": ("ToolCall", "ToolOutput"),
-    "_protocol.conversations.realtime_audio": ("AudioChunk", "TurnEnded"),
-    "_protocol.files.stored_files": ("Folder", "UploadedFile"),
-    "_api.session_options": ("SessionOptions", "ViewOptions"),
-    "_api.run_options": ("EventListener", "RealtimeOptions", "RunOptions", "StreamOptions", "SubmitOptions"),
-    "_api.results.async_items": ("Items",),
-    "_api.results.batch_items": ("BatchFailedError", "BatchItem", "RunRequest"),
-    "_api.results.byte_stream": ("ByteStream",),
-    "_api.results.output": ("Output",),
-    "_api.results.task_result": ("ParsedResult", "TaskFinished", "TaskResult"),
-    "_api.tasks.handle": ("TaskHandle",),
-    "_api.tasks.task_events": ("EventStream",),
-    "_api.tasks.text_deltas": ("TextDeltas",),
-    "_api.tasks.text_stream": ("TextStream",),
-    "_api.batch": (
-        "Batch",
-        "BatchOptions",
-        "BatchStats",
-        "Concurrency",
-        "Inputs",
-        "OnError",
-        "Order",
-        "ProgressListener",
-        "RetryIf",
-    ),
-    "_api.journal": ("Journal", "JournalItem"),
-    "_api.conversation": ("Conversation", "TurnResult", "TurnStream"),
-    "_api.conversation.chat_settings": ("ChatSettings", "TurnSettings"),
-    "_api.results.answer_reader": ("ResponseModel",),
-    "_api.conversation.realtime_session": ("RealtimeSession",),
 }
 
 if not TYPE_CHECKING:  # a type checker would believe that any name exists
@@ -335,11 +290,11 @@ if not TYPE_CHECKING:  # a type checker would believe that any name exists
     def __getattr__(name: str) -> object:
         from importlib import import_module
 
-        for home, names in _HOMES.items():
-            if name in names:
-                value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-                return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = next((home for home, names in _HOMES.items() if name in names), "_errors")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -48,7 +48,8 @@ from wiro_async._types import Input
 if TYPE_CHECKING:
     from wiro_async._api.batch.batch import Batch
     from wiro_async._api.batch.batch_inputs import Inputs
-    from wiro_async._api.conversation import ChatSettings, Conversation
+    from wiro_async._api.conversation.chat import Conversation
+    from wiro_async._api.conversation.chat_settings import ChatSettings
     from wiro_async._api.conversation.realtime_session import RealtimeSession
     from wiro_async._api.resources.file_store import Files
     from wiro_async._api.results.answer_reader import ResponseModel, Schema
@@ -275,7 +276,7 @@ class AsyncWiro:
 
         `Conversation` documents the arguments. Makes no request. Raises `InvalidInputError` for wrong options.
         """
-        from wiro_async._api.conversation import Conversation
+        from wiro_async._api.conversation.chat import Conversation
 
         return Conversation(self._runner, model, session_id, previous_task_token, user_id, options)
 
@@ -309,12 +310,7 @@ class AsyncWiro:
         return TaskHandle(TaskRef(task_id or given.task_id, given.token), "", self._context)
 
     async def download(
-        self,
-        source: str | Output,
-        to: str | os.PathLike[str],
-        *,
-        overwrite: bool = False,
-        max_bytes: int | None = None,
+        self, source: str | Output, to: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None
     ) -> Path:
         """Save an output, or the file at a URL, and return its path. None of your keys is sent.
 

@@ -32,7 +32,7 @@ from wiro_async import (
 from wiro_async._api.batch.budget import Budget, Estimator
 from wiro_async._api.batch.item_run import Attempted, NeverSent, may_be_billed
 from wiro_async._api.batch.workers import Halted
-from wiro_async._api.journal import Spending
+from wiro_async._api.journal.journal_entries import Spending
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._types import OnCancel
 from wiro_async.testing import Json, ModelScript, ResetAfter, Respond, Script, WiroEmulator, timeline

@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from wiro_async import AsyncWiro, Journal, JournalError
-from wiro_async._api.journal import JournalWriter
+from wiro_async._api.journal.journal_writer import JournalWriter
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._transport.sqlite import Connection, Database
 from wiro_async._tuning import Tuning

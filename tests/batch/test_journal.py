@@ -33,9 +33,10 @@ from wiro_async import (
     TaskFailedError,
     TaskInfo,
 )
-from wiro_async._api.batch import BatchOptions, Inputs
-from wiro_async._api.journal import JournalWriter, State
-from wiro_async._api.journal.journal_schema import prepare
+from wiro_async._api.batch.batch_inputs import Inputs
+from wiro_async._api.batch.batch_options import BatchOptions
+from wiro_async._api.journal.journal_schema import State, prepare
+from wiro_async._api.journal.journal_writer import JournalWriter
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._transport.sqlite import Database
 from wiro_async._tuning import Tuning
@@ -365,7 +366,7 @@ async def test_two_batches_on_one_journal(emulator: WiroEmulator, wiro: AsyncWir
     code = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from wiro_async._api.journal import JournalWriter\n"
+        "from wiro_async._api.journal.journal_writer import JournalWriter\n"
         "from wiro_async import JournalError\n"
         "async def main():\n"
         "    try:\n"

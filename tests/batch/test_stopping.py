@@ -13,7 +13,9 @@ import anyio.to_thread
 import pytest
 
 from wiro_async import AsyncWiro, Journal, JournalError, RunRequest, TaskFailedError
-from wiro_async._api.journal import Entry, JournalWriter, State
+from wiro_async._api.journal.journal_entries import Entry
+from wiro_async._api.journal.journal_schema import State
+from wiro_async._api.journal.journal_writer import JournalWriter
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async.testing import Respond, WiroEmulator
 

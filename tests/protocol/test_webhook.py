@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async import ConfigurationError
-from wiro_async._protocol.submission.callback_urls import TaskIds, address, ids_in, segment, segment_of, verdict
+from wiro_async._protocol.submission.callback_urls import TaskIds, ids_in, segment, segment_of, url_below, verdict
 from wiro_async._protocol.submission.intent import with_intent
 
 SECRET, OTHER = b"a secret of 16+ bytes", b"another secret, no less"
@@ -55,9 +55,9 @@ def test_anything_else_is_forged(path: str) -> None:
 
 def test_where_it_is_put() -> None:
     """Below the base, before its query; the id that reconciles runs does not disturb it."""
-    assert address("https://my.app/wiro/", "x.y") == "https://my.app/wiro/x.y"
-    assert address("https://my.app", "x.y") == "https://my.app/x.y"
-    url = with_intent(address("http://my.app:8000/hooks?tenant=7", "x.y"), "1234")
+    assert url_below("https://my.app/wiro/", "x.y") == "https://my.app/wiro/x.y"
+    assert url_below("https://my.app", "x.y") == "https://my.app/x.y"
+    url = with_intent(url_below("http://my.app:8000/hooks?tenant=7", "x.y"), "1234")
     assert url == "http://my.app:8000/hooks/x.y?tenant=7&wiro_intent=1234"
     assert segment_of(url) == segment_of("/hooks/x.y/") == segment_of("/x.y") == segment_of("//[/x.y") == "x.y"
 
@@ -65,15 +65,15 @@ def test_where_it_is_put() -> None:
 @pytest.mark.parametrize("base", ["", "my.app/wiro", "ftp://my.app", "https://", "https://[", "https://my.app/#x"])
 def test_a_base_that_is_none(base: str) -> None:
     """The service could not call it."""
-    with pytest.raises(ConfigurationError, match="base is no address"):
-        address(base, "x")
+    with pytest.raises(ConfigurationError, match="base is not a URL"):
+        url_below(base, "x")
 
 
 def test_a_base_is_not_shown() -> None:
     """It may hold a secret."""
     for base in ("ftp://me:pa55word@x/SECRET", "my.app/wiro?key=SECRET", "https://x/#SECRET"):
         with pytest.raises(ConfigurationError) as caught:
-            address(base, "x")
+            url_below(base, "x")
         assert "pa55word" not in f"{caught.value!r} {caught.value.args}"
         assert "SECRET" not in f"{caught.value!r} {caught.value.args}"
 

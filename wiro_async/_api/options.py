@@ -11,8 +11,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from wiro_async._errors import ConfigurationError
-
 C = TypeVar("C", bound=Callable[..., object])
 MARK = "**options:"
 SECTION = "Args:\n"
@@ -43,10 +41,3 @@ def documented(*options: type) -> Callable[[C], C]:
         return described
 
     return document
-
-
-def checked_bool(name: str, value: object) -> bool:
-    """True or False, and nothing that only counts as one of them."""
-    if isinstance(value, bool):
-        return value
-    raise ConfigurationError(f"{name} is {value!r}; give True or False")

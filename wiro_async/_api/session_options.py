@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 import attrs
 
-from wiro_async._api.options import check_options, checked_bool
+from wiro_async._api.options import check_options
 from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.http.auth import Credentials
 from wiro_async._protocol.http.retry import RetryPolicy
@@ -126,7 +126,8 @@ def _rate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
 
 
 def _flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    checked_bool(attribute.name, value)
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{attribute.name} is {value!r}; give True or False")
 
 
 def _retry_policy(_: object, __: attrs.Attribute[Any], value: object) -> None:
@@ -232,7 +233,6 @@ def credentials(api_key: str | None, api_secret: str | None, has_headers: bool) 
 
 
 def next_url(source: CallbackURL | None) -> str | None:
-    """The callback URL of one run."""
     return source() if callable(source) else source
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import attrs
 
-from wiro_async._api.batch import Batch
+from wiro_async._api.batch.batch import Batch
 from wiro_async._api.results.batch_items import BatchItem, RunRequest
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._demo.prompts import ONE, QUESTION, PictureSpec, picture_specs
@@ -29,19 +29,14 @@ ANSWER_SECONDS = 4.0
 
 @attrs.frozen
 class Plan:
-    """What the demo does.
-
-    Attributes:
-        text_model: the model of the answer; None skips it.
-        paced: whether the models accept the emulator's own parameters, sizes and duration.
-    """
+    """What the demo does."""
 
     picture_model: str
-    text_model: str | None
+    text_model: str | None  # the model of the answer; None skips it
     pictures: int
     in_flight: int
     output: Path
-    paced: bool
+    paced: bool  # whether the models accept the emulator's own parameters, sizes and duration
 
 
 async def one_picture(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Picture, Totals]:
@@ -72,7 +67,6 @@ async def one_picture(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Pict
 
 
 async def one_answer(wiro: AsyncWiro, plan: Plan, screen: Screen) -> tuple[Answer, Totals]:
-    """Stream one answer of a language model."""
     assert plan.text_model is not None
     paced = {"seconds": ANSWER_SECONDS} if plan.paced else {}
     start = anyio.current_time()

@@ -48,17 +48,13 @@ QUESTION = "Explain photography to me."
 
 @attrs.frozen
 class PictureSpec:
-    """One picture to make.
-
-    Attributes:
-        seconds: duration of the run on the emulator.
-    """
+    """One picture to make."""
 
     index: int
     prompt: str
     width: int
     height: int
-    seconds: float
+    seconds: float  # duration of the run on the emulator
 
     @property
     def ratio(self) -> float:

@@ -10,25 +10,16 @@ import attrs
 
 @attrs.frozen
 class Picture:
-    """One run that makes a picture.
-
-    Attributes:
-        ratio: width over height.
-        file: the saved picture; None if the run failed.
-        problem: the reason of a failure.
-        started: seconds from the start of the part to the start of the run.
-        ended: seconds from the start of the part to the end of the run.
-        elapsed: seconds that the model ran.
-    """
+    """One run that makes a picture."""
 
     index: int
     prompt: str
-    ratio: float = 1.0
-    file: Path | None = None
-    problem: str | None = None
-    started: float = 0.0
-    ended: float = 0.0
-    elapsed: float = 0.0
+    ratio: float = 1.0  # width over height
+    file: Path | None = None  # the saved picture; None if the run failed
+    problem: str | None = None  # the reason of a failure
+    started: float = 0.0  # seconds from the start of the part to the start of the run
+    ended: float = 0.0  # seconds from the start of the part to the end of the run
+    elapsed: float = 0.0  # seconds that the model ran
     cost: Decimal = Decimal(0)
 
 
@@ -45,19 +36,14 @@ class Answer:
 
 @attrs.frozen
 class Totals:
-    """Figures of a part.
-
-    Attributes:
-        wall: seconds that the part took.
-        alone: seconds that its runs would take one after the other.
-    """
+    """Figures of a part."""
 
     name: str
     runs: int = 0
     failures: int = 0
     cost: Decimal = Decimal(0)
-    wall: float = 0.0
-    alone: float = 0.0
+    wall: float = 0.0  # seconds that the part took
+    alone: float = 0.0  # seconds that its runs would take one after the other
 
     def __add__(self, other: Totals) -> Totals:
         return Totals(

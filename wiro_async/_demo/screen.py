@@ -33,23 +33,18 @@ class Screen:
         self._console = console
 
     def title(self, title: str, note: str) -> None:
-        """Print the title of the demo."""
         self._console.print(f"\n  [bold]{escape(title)}[/]  [dim]{escape(note)}[/]", highlight=False, soft_wrap=True)
 
     def part(self, name: str, note: str) -> None:
-        """Print the title of a part."""
         self._console.print(f"\n  [bold cyan]{escape(name)}[/]  [dim]{escape(note)}[/]", highlight=False)
 
     def done(self, text: str) -> None:
-        """Print a success."""
         self._console.print(f"  [green]✓[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """Print a note."""
         self._console.print(f"  [dim]{escape(text)}[/]", highlight=False, soft_wrap=True)
 
     def problem(self, text: str) -> None:
-        """Print a failure."""
         self._console.print(f"  [red]✗[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     @contextmanager
@@ -95,7 +90,6 @@ class Prose:
         self._kind = ""
 
     def write(self, text: str, kind: str) -> None:
-        """Write a piece."""
         if kind != self._kind:
             self.end(blank=bool(self._kind))
             self._kind = kind
@@ -136,10 +130,7 @@ class _Moving:
 
     def show(self, fraction: float | None, detail: str) -> None:
         self._progress.update(
-            self._task,
-            total=None if fraction is None else 1.0,
-            completed=fraction or 0.0,
-            description=escape(detail),
+            self._task, total=None if fraction is None else 1.0, completed=fraction or 0.0, description=escape(detail)
         )
 
 

@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable
 from typing import Self, TypedDict, Unpack
 
+from wiro_async._public import public
 from wiro_async._redaction import redact, remove_secrets
 
 
@@ -23,6 +24,7 @@ class TaskFacts(TypedDict, total=False):
     token: str | None
 
 
+@public
 class WiroError(Exception):
     """Base of all errors of this library.
 
@@ -35,6 +37,11 @@ class WiroError(Exception):
     model: str | None = None
     task_id: str | None = None
     token: str | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__module__.startswith("wiro_async."):  # an app's own subclass keeps its module
+            public(cls)
 
     def __init__(self, message: str = "", **facts: Unpack[TaskFacts]) -> None:
         # TimeoutError is an OSError, whose constructor takes its arguments for an errno and a file name.

@@ -21,8 +21,8 @@ class TaskEvent:
 
     Attributes:
         status: the task's status when it happened.
-        raw: the service's own message; empty for what this library made out of several, and without the text so far
-            where the event is a piece of that text.
+        raw: the service's own message. Empty for an event that the SDK made out of several messages. Without the
+            text so far if the event is a piece of that text.
     """
 
     status: str = ""

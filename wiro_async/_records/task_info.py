@@ -39,10 +39,10 @@ class TaskInfo:
         status: such as "task_output"; the set is open.
         exit_code: 0 for success; None while the task runs, or if it was not reported.
         parameters: the inputs as the service echoes them, mostly as text.
-        outputs: what it has made.
-        created_at, started_at, ended_at: times in UTC, None where not reached.
-        elapsed: seconds it ran.
-        cost: what it was billed, in US dollars.
+        outputs: files and texts that it made.
+        created_at, started_at, ended_at: times in UTC, None if not reached.
+        elapsed: seconds that it ran.
+        cost: US dollars billed.
         log, error_log: what it wrote to its standard output and standard error.
         raw: the service's own record.
     """

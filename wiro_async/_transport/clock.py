@@ -1,9 +1,8 @@
-"""Wall time and chance, for those who may ask for them."""
+"""Wall time, loop time, and numbers that never repeat."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from itertools import count
 
@@ -11,18 +10,12 @@ TURN = count()
 
 
 def now() -> float:
-    """The unix time."""
     return time.time()
 
 
 def nonce() -> str:
     """A number for one signature, never the same twice."""
-    return str(time.time_ns() + next(TURN))  # some clocks tell the same time for milliseconds
-
-
-def chance() -> float:
-    """A random number from 0 to 1, for jitter."""
-    return random.random()
+    return str(time.time_ns() + next(TURN))  # some clocks show the same time for milliseconds
 
 
 def loop_time() -> float:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
+import attrs
 
 from wiro_async._errors import JournalError
 
@@ -34,16 +35,14 @@ T = TypeVar("T")
 _lingering: WeakValueDictionary[Path, Database] = WeakValueDictionary()
 
 
+@attrs.define(eq=False)
 class _Call:
     """One operation on its way to the thread, and its outcome on the way back."""
 
-    __slots__ = ("_future", "_operation", "_value", "error")
-
-    def __init__(self, operation: Callable[[Connection], Any], future: asyncio.Future[Any] | None) -> None:
-        self._operation = operation
-        self._future = future
-        self._value: Any = None
-        self.error: Exception | None = None
+    _operation: Callable[[Connection], Any]
+    _future: asyncio.Future[Any] | None
+    _value: Any = None
+    error: Exception | None = None
 
     def run(self, connection: Connection) -> None:
         self._value = self._operation(connection)

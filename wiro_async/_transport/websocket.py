@@ -29,7 +29,6 @@ class Discreet(logging.LoggerAdapter[logging.Logger]):
     """A logger without DEBUG, at which the library logs every frame, and with them the tokens."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802
-        """Whether a level is logged."""
         return level > logging.DEBUG and super().isEnabledFor(level)
 
 

@@ -10,7 +10,6 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 
 def encode(value: object) -> bytes:
-    """Return compact JSON."""
     return msgspec.json.encode(value)
 
 

@@ -51,11 +51,9 @@ class Call:
     status: int | None = None
 
     def received(self, parameters: Mapping[str, Json], files: tuple[Upload, ...]) -> None:
-        """Record the content of the body."""
         self.parameters, self.files = parameters, files
 
     def answered(self, status: int) -> None:
-        """Record the status of the response."""
         self.status = status
 
 
@@ -98,11 +96,9 @@ class SocketRecord:
         return self.tokens.index(token)
 
     def count_message(self) -> None:
-        """Count a message sent to the client."""
         self.messages += 1
 
     def close(self) -> None:
-        """Record that the connection is closed."""
         self.closed_at = time.time()
 
 

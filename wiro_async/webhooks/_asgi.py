@@ -66,7 +66,6 @@ async def read_body(scope: Scope, receive: Receive, timeout: float) -> bytes:
 
 
 async def respond(send: Send, status: int) -> None:
-    """Send a response."""
     text = TEXTS.get(status, b"")
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
     headers += [(b"allow", b"POST")] if status == 405 else []
@@ -82,6 +81,5 @@ async def lifespan(receive: Receive, send: Send) -> None:
 
 
 async def refuse_socket(receive: Receive, send: Send) -> None:
-    """Refuse a WebSocket."""
     await receive()
     await send({"type": "websocket.close", "code": 1008})

@@ -116,11 +116,11 @@ class WebhookReceiver:
             ConfigurationError: the base is no URL.
         """
         nonce, expires = secrets.token_bytes(webhook.NONCE_BYTES), clock.now() + self._lifetime
-        return webhook.address(base, webhook.segment(self._secrets[0], nonce, expires))
+        return webhook.url_below(base, webhook.segment(self._secrets[0], nonce, expires))
 
     def at(self, base: str) -> Callable[[], str]:
         """Return a function that makes a new URL for each run: `wiro.with_options(callback_url=receiver.at(base))`."""
-        webhook.address(base, "")
+        webhook.url_below(base, "")
         return partial(self.url_for, base)
 
     async def wait(self, task: TaskHandle | Reference, timeout: float | Timeouts | None = None) -> TaskResult:

@@ -28,7 +28,7 @@ from wiro_async._api.batch.workers import Worker, Workers
 from wiro_async._api.batch_report.batch_history import History
 from wiro_async._api.batch_report.counters import BatchStats, Counters
 from wiro_async._api.batch_report.live_progress import LiveProgress
-from wiro_async._api.journal import JournalWriter
+from wiro_async._api.journal.journal_writer import JournalWriter
 from wiro_async._api.results.batch_items import BatchItem
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.background.bounded_queue import BoundedQueue

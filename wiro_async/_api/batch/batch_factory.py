@@ -33,7 +33,7 @@ def new_batch(
     wanted = inputs if isinstance(model_or_requests, str) else model_or_requests
     if wanted is None or (model is None and inputs is not None):
         raise InvalidInputError(message="give batch(model, inputs), or batch(requests) without inputs")
-    checked = CheckedBatchOptions.of(options)
+    checked = CheckedBatchOptions(**options)
     timeouts = runner.timeouts(checked.timeout, checked.queue_timeout)
 
     async def plan(request: RunRequest, on_exit: OnCancel, log: RunLog | None) -> RunPlan:

@@ -27,16 +27,11 @@ class _End(Enum):
 
 @attrs.frozen(eq=False)
 class TakenInput:
-    """One input.
+    """One input."""
 
-    Attributes:
-        index: its place among the inputs, from 0.
-        is_rerun: whether it is an item of an earlier batch that is run again.
-    """
-
-    index: int
+    index: int  # its place among the inputs, from 0
     request: RunRequest
-    is_rerun: bool
+    is_rerun: bool  # whether it is an item of an earlier batch that is run again
 
 
 class ReorderBuffer:
@@ -108,11 +103,9 @@ class BatchInputs:
 
     @property
     def is_closed(self) -> bool:
-        """Whether no more inputs are taken."""
         return self._closed
 
     def close(self) -> None:
-        """Take no more inputs."""
         self._closed = True
 
     async def aclose(self) -> None:

@@ -115,13 +115,13 @@ def _money(given: Decimal | int | str) -> Decimal:
     return amount
 
 
-def _path(given: str | os.PathLike[str]) -> Path:
-    return Path(given)
-
-
 @attrs.frozen(kw_only=True)
 class CheckedBatchOptions:
-    """Checked options of a batch, with their defaults. `BatchOptions` documents them."""
+    """Checked options of a batch, with their defaults. `BatchOptions` documents them.
+
+    Raises:
+        InvalidInputError: an option is wrong. The error names it.
+    """
 
     concurrency: Concurrency = attrs.field(default="auto", validator=_count(1, "auto"))
     order: Order = attrs.field(default="completed", validator=_one_of("completed", "input"))
@@ -130,17 +130,12 @@ class CheckedBatchOptions:
     retry_if: RetryIf | None = attrs.field(default=None, validator=_function("TaskFailedError"))
     on_error: OnError = attrs.field(default="continue", validator=_one_of("continue", "stop"))
     on_exit: OnCancel = attrs.field(default="stop", validator=_one_of("stop", "leave"))
-    journal: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
+    journal: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     journal_grace: float = attrs.field(default=10.0, validator=_seconds)
     budget: Decimal | None = attrs.field(default=None, converter=attrs.converters.optional(_money))
-    save_to: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_path))
+    save_to: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     progress: bool | ProgressListener | None = attrs.field(
         default=None, validator=_function("BatchStats, or True", True, False)
     )
     timeout: float | Timeouts | None = None
     queue_timeout: float | None = None
-
-    @classmethod
-    def of(cls, settings: BatchOptions) -> CheckedBatchOptions:
-        """Check what a user has passed. Raises `InvalidInputError` with the name of the option that is wrong."""
-        return cls(**settings)

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import attrs
 
-from wiro_async._api.journal import Spending
+from wiro_async._api.journal.journal_entries import Spending
 from wiro_async._api.results.batch_items import RunRequest
 from wiro_async._engine.background.change import Change
 from wiro_async._errors import BudgetExceededError, NotFoundError
@@ -28,32 +28,21 @@ Estimator: TypeAlias = Callable[[RunRequest], Awaitable[Estimate]]
 
 @attrs.frozen(eq=False)
 class Reserve:
-    """Money kept for one run.
-
-    Attributes:
-        is_guess: whether nothing is known of its cost, so that all the rest is reserved.
-    """
+    """Money kept for one run."""
 
     model: str
     amount: Decimal
-    is_guess: bool
+    is_guess: bool  # whether nothing is known of its cost, so that all the rest is reserved
 
 
 class Budget:
-    """Lets runs through while they fit.
-
-    Attributes:
-        limit: US dollars.
-        spent: US dollars billed. A run whose end was not seen counts with what was reserved for it.
-        reserved: US dollars reserved for the runs in flight.
-        in_flight: how many runs these are.
-    """
+    """Lets runs through while they fit."""
 
     def __init__(self, limit: Decimal, estimator: Estimator) -> None:
-        self.limit = limit
-        self.spent = Decimal(0)
-        self.reserved = Decimal(0)
-        self.in_flight = 0
+        self.limit = limit  # US dollars
+        self.spent = Decimal(0)  # US dollars billed. A run whose end was not seen counts with what was reserved for it.
+        self.reserved = Decimal(0)  # US dollars reserved for the runs in flight
+        self.in_flight = 0  # how many runs these are
         self._estimator = estimator
         self._is_exhausted = False
         self._spendings: dict[str, Spending] = {}

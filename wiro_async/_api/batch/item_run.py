@@ -20,7 +20,8 @@ from wiro_async._api.batch.budget import Budget, Reserve
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.batch.workers import Halted, Worker, Workers
 from wiro_async._api.batch_report.counters import Counters
-from wiro_async._api.journal import Entry, JournalWriter
+from wiro_async._api.journal.journal_entries import Entry
+from wiro_async._api.journal.journal_writer import JournalWriter
 from wiro_async._api.results.batch_items import BatchItem, Outcome
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._engine.background.user_callback import call_user
@@ -60,19 +61,13 @@ class BatchContext:
 
 @attrs.frozen(eq=False)
 class EndedItem:
-    """An ended item, and what only the batch needs to know of it.
-
-    Attributes:
-        began: the time at which it was sent or resumed; None if it was neither.
-        ended: the time of its end.
-        is_skipped: whether it was not tried because the budget was used up.
-    """
+    """An ended item, and what only the batch needs to know of it."""
 
     item: BatchItem
     entry: Entry | None
-    began: float | None
-    ended: float
-    is_skipped: bool
+    began: float | None  # the time at which it was sent or resumed; None if it was neither
+    ended: float  # the time of its end
+    is_skipped: bool  # whether it was not tried because the budget was used up
 
 
 @attrs.define(eq=False)

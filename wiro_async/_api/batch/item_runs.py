@@ -28,7 +28,7 @@ class Runs:
 
     Args:
         plan: makes a plan of a request.
-    explaining: explains the service's refusal of an input.
+        explaining: explains the service's refusal of an input.
         on_exit: what becomes of running tasks when the batch is left.
     """
 

@@ -13,7 +13,8 @@ import attrs
 
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.batch.workers import Halted
-from wiro_async._api.journal import Asked, Entry, JournalWriter
+from wiro_async._api.journal.journal_entries import Asked, Entry
+from wiro_async._api.journal.journal_writer import JournalWriter
 from wiro_async._api.results.batch_items import Outcome, RunRequest
 from wiro_async._errors import APIError, InvalidInputError, TaskCancelledError, TaskFailedError, TransportError
 from wiro_async._protocol.http.requests import RunInput
@@ -47,7 +48,6 @@ class ItemLog:
             self._is_written = True
 
     async def record_task(self, ref: TaskRef) -> None:
-        """Write its task."""
         await self._journal.record_task(self._entry, ref)
 
     def settle(self) -> None:

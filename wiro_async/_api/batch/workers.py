@@ -40,9 +40,6 @@ class Workers:
 
     Stopping early must neither lose an item that may be billed nor wait for one that is not: workers are cancelled by
     their stage, and committed ones finish.
-
-    Attributes:
-        failure: the first error that ended the batch: of the inputs, or of the journal.
     """
 
     def __init__(self, inputs: BatchInputs, limit: int, counters: Counters) -> None:
@@ -52,7 +49,7 @@ class Workers:
         self._workers: set[Worker] = set()
         self._hired = 0
         self._halted = False
-        self.failure: Exception | None = None
+        self.failure: Exception | None = None  # the first error that ended the batch: of the inputs, or of the journal
 
     async def run(self, process: Process) -> None:
         """Process all inputs, and wait for the end of the last one."""

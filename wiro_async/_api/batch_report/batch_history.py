@@ -79,29 +79,20 @@ class History:
 
     Args:
         clock: returns a time in seconds.
-
-    Attributes:
-        spans: the times of some items; of all, while there are few.
-        flow: tasks in flight over time.
-        durations: ended runs by their length, in steps of a quarter of a doubling.
-        reasons: failures by their messages.
-        models: how many runs succeeded, and what they cost, by model.
-        pictures: the first saved ones, with their items' keys.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._start = 0.0
         self._every = 1
-        self.spans: list[Span] = []
-        self.flow = Flow()
-        self.durations: Counter[int] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.models: dict[str, tuple[int, Decimal]] = {}
-        self.pictures: list[tuple[str, Path]] = []
+        self.spans: list[Span] = []  # the times of some items; of all, while there are few
+        self.flow = Flow()  # tasks in flight over time
+        self.durations: Counter[int] = Counter()  # ended runs by their length, in steps of a quarter of a doubling
+        self.reasons: Counter[str] = Counter()  # failures by their messages
+        self.models: dict[str, tuple[int, Decimal]] = {}  # how many runs succeeded, and what they cost, by model
+        self.pictures: list[tuple[str, Path]] = []  # the first saved ones, with their items' keys
 
     def begin(self) -> None:
-        """Start the clock."""
         self._start = self._clock()
 
     def add(self, item: BatchItem, began: float | None, ended: float) -> None:
@@ -153,7 +144,6 @@ def step_of(seconds: float) -> int:
 
 
 def seconds_of(step: int) -> float:
-    """Return the shortest duration of a step."""
     return float(2 ** (step / STEPS_PER_DOUBLING))
 
 

@@ -20,16 +20,11 @@ NICE = (1.0, 2.0, 5.0, 10.0)
 
 @attrs.frozen
 class Timeline:
-    """Paths of thick strokes, one path for each phase. Every item has a row.
+    """Paths of thick strokes, one path for each phase. Every item has a row."""
 
-    Attributes:
-        shown: how many items it shows.
-        stroke: how thick a row is.
-    """
-
-    shown: int
+    shown: int  # how many items it shows
     height: float
-    stroke: float
+    stroke: float  # how thick a row is
     queued: str
     running: str
     failed: str
@@ -126,7 +121,6 @@ def scale_top(value: float) -> float:
 
 
 def short_time(seconds: float) -> str:
-    """Return seconds as a short text with a unit."""
     if seconds >= 3600:
         return f"{seconds / 3600:.3g} h"
     if seconds >= 60:

@@ -67,7 +67,6 @@ class Counters:
         self._cost = Decimal(0)
 
     def begin(self) -> None:
-        """Start the clock."""
         self._start = monotonic()
 
     def finish(self) -> None:
@@ -79,11 +78,9 @@ class Counters:
         self._is_stopped = True
 
     def send(self) -> None:
-        """Count an item that is sent or resumed."""
         self._submitted += 1
 
     def end(self, was_sent: bool, succeeded: bool, cost: Decimal | None) -> None:
-        """Count an ended item."""
         self._submitted += not was_sent
         self._succeeded += succeeded
         self._failed += not succeeded
@@ -109,7 +106,6 @@ class Counters:
         self._ready += 1
 
     def stats(self) -> BatchStats:
-        """Return what has been counted so far."""
         elapsed = 0.0
         if self._start is not None:
             elapsed = (self._end or monotonic()) - self._start

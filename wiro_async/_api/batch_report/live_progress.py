@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO, TypeAlias
 
 import anyio
 import anyio.to_thread
+import attrs
 from anyio.abc import TaskGroup
 
 from wiro_async._api.batch_report.counters import BatchStats
@@ -39,7 +40,8 @@ class Display(Protocol):
         seconds: between two updates.
     """
 
-    seconds: float
+    @property
+    def seconds(self) -> float: ...
 
     async def show(self, stats: BatchStats) -> None:
         """Show these numbers."""
@@ -108,31 +110,28 @@ class LiveProgress:
                     await broken.close()
 
 
+@attrs.frozen
 class FunctionDisplay:
     """Calls a function of the user's."""
 
-    def __init__(self, listener: ProgressListener, seconds: float) -> None:
-        self._listener = listener
-        self.seconds = seconds
+    _listener: ProgressListener
+    seconds: float
 
     async def show(self, stats: BatchStats) -> None:
-        """Call it."""
         await call_user(self._listener, stats)
 
     async def close(self) -> None:
         """Do nothing."""
 
 
+@attrs.frozen
 class Lines:
     """Writes a line now and then, for logs and pipes."""
 
-    def __init__(self, stream: TextIO, seconds: float) -> None:
-        self._stream = stream
-        self.seconds = seconds
+    _stream: TextIO
+    seconds: float
 
     async def show(self, stats: BatchStats) -> None:
-        """Write a line."""
-
         def write() -> None:
             self._stream.write(f"{line(stats)}\n")
             self._stream.flush()
@@ -143,16 +142,14 @@ class Lines:
         """Do nothing."""
 
 
+@attrs.frozen
 class LiveTable:
     """Stays in its place on a terminal. What the program prints appears above it."""
 
-    def __init__(self, live: Live, seconds: float) -> None:
-        self._live = live
-        self.seconds = seconds
+    _live: Live
+    seconds: float
 
     async def show(self, stats: BatchStats) -> None:
-        """Draw it again."""
-
         def draw() -> None:
             if not self._live.is_started:
                 self._live.start()
@@ -161,7 +158,6 @@ class LiveTable:
         await anyio.to_thread.run_sync(draw, abandon_on_cancel=True)
 
     async def close(self) -> None:
-        """Leave the last numbers on the terminal."""
         await anyio.to_thread.run_sync(self._live.stop, abandon_on_cancel=True)
 
 
@@ -185,7 +181,6 @@ def display(tuning: Tuning) -> Display | None:
 
 
 def line(stats: BatchStats) -> str:
-    """Return all numbers in one line."""
     return "wiro: " + ", ".join(f"{value} {name}" if name else value for name, value in parts(stats))
 
 

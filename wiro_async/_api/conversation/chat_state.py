@@ -62,7 +62,6 @@ class ChatState:
         return {name: value for name, value in given.items() if value is not None}
 
     def add_run(self, result: TaskResult) -> None:
-        """Count the cost and the tokens of a run that has ended."""
         self.cost += result.cost or 0
         self.usage = add_usage(self.usage, result.usage)
 

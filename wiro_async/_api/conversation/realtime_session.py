@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
@@ -26,7 +25,7 @@ Picked = TypeVar("Picked")
 
 
 @public
-class RealtimeSession(AsyncIterator[TaskEvent]):
+class RealtimeSession(AsyncCloseable, AsyncIterator[TaskEvent]):
     """A conversation with a realtime model: voice, text to speech, or speech to text.
 
     Entering it opens a socket of its own, submits the run and waits until the model is ready. Leaving it, in any way,
@@ -97,11 +96,6 @@ class RealtimeSession(AsyncIterator[TaskEvent]):
             await self.aclose()
             raise
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Leave the session, for `contextlib.aclosing`. Harmless if it was not entered, or was left before."""

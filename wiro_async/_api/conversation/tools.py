@@ -26,15 +26,11 @@ OnToolError: TypeAlias = Literal["tell", "raise"]
 
 @attrs.frozen
 class FunctionTool:
-    """A function that a model may call.
-
-    Attributes:
-        declaration: describes it to the model.
-    """
+    """A function that a model may call."""
 
     name: str
     function: Function
-    declaration: dict[str, JSON]
+    declaration: dict[str, JSON]  # describes it to the model
     _arguments: type
 
     @classmethod
@@ -78,15 +74,10 @@ class FunctionTool:
 
 @attrs.frozen
 class Toolbox:
-    """All tools of a turn.
+    """All tools of a turn."""
 
-    Attributes:
-        functions: the tools that are run here, by name.
-        declarations: describe all tools to the model.
-    """
-
-    functions: Mapping[str, FunctionTool]
-    declarations: Sequence[Mapping[str, object]]
+    functions: Mapping[str, FunctionTool]  # the tools that are run here, by name
+    declarations: Sequence[Mapping[str, object]]  # describe all tools to the model
 
     @classmethod
     def of(cls, tools: Tools) -> Toolbox:

@@ -46,7 +46,6 @@ class Turn(Generic[T]):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The timeouts of each run."""
         return self.runner.timeouts(self.settings.get("timeout"), self.settings.get("queue_timeout"))
 
     @property
@@ -74,7 +73,6 @@ class Turn(Generic[T]):
         )
 
     async def run(self) -> TurnResult[T]:
-        """Run all of it."""
         try:
             while await self.continue_after(await self.runner.run(self.next_run(), self.timeouts)):
                 pass

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from types import TracebackType
 from typing import Generic, Self, TypeAlias
 
 import anyio
@@ -13,6 +12,7 @@ import anyio
 from wiro_async._api.conversation.chat_state import ChatState
 from wiro_async._api.conversation.turn import Turn
 from wiro_async._api.conversation.turn_result import TurnResult
+from wiro_async._api.results.async_items import AsyncCloseable
 from wiro_async._api.results.task_result import T, TaskFinished
 from wiro_async._api.tasks.handle import TaskHandle, events_since
 from wiro_async._api.tasks.task_events import EventStream
@@ -28,7 +28,7 @@ TurnEvent: TypeAlias = TextDelta | TextReset | ToolCall | ToolOutput
 
 
 @public
-class TurnStream(Generic[T]):
+class TurnStream(AsyncCloseable, Generic[T]):
     """Submits on entering, gives events while iterated, and stops the run if it is left before the end.
 
     The events are `TextDelta`, rarely `TextReset`, and `ToolCall` when the model has completed a call. If tools are run
@@ -91,11 +91,6 @@ class TurnStream(Generic[T]):
             raise
         stack.push_async_callback(self._stop)
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Leave the stream, for `contextlib.aclosing`. Harmless if it was not entered, or was left before."""

@@ -44,30 +44,19 @@ class Asked:
 
 @attrs.define(eq=False)
 class Entry:
-    """What the journal knows of an item that was taken from the inputs.
+    """What the journal knows of an item that was taken from the inputs."""
 
-    Attributes:
-        key: its name: the user's, else made from its request.
-        input: its input as JSON, files only by their names.
-        is_repeated: whether an earlier request of the same batch has this user's key.
-        state: None if it was never sent.
-        attempts: how many tasks were made for it.
-        ref: its task, if one is known.
-        task: its last task, if that has ended.
-        saved: where its outputs were saved.
-    """
-
-    key: str
+    key: str  # its name: the user's, else made from its request
     digest: str
-    input: bytes = attrs.field(default=b"{}", repr=False)
-    is_repeated: bool = False
-    state: State | None = None
-    attempts: int = 0
+    input: bytes = attrs.field(default=b"{}", repr=False)  # its input as JSON, files only by their names
+    is_repeated: bool = False  # whether an earlier request of the same batch has this user's key
+    state: State | None = None  # None if it was never sent
+    attempts: int = 0  # how many tasks were made for it
     callback_url: str | None = attrs.field(default=None, repr=False)
     intended_at: float = 0.0
-    ref: TaskRef | None = None
-    task: TaskInfo | None = None
-    saved: tuple[Path, ...] = ()
+    ref: TaskRef | None = None  # its task, if one is known
+    task: TaskInfo | None = None  # its last task, if that has ended
+    saved: tuple[Path, ...] = ()  # where its outputs were saved
 
     @property
     def stored_key(self) -> str:
@@ -95,15 +84,10 @@ class Entry:
 
 @attrs.frozen
 class Spending:
-    """What the succeeded runs of a model have cost.
+    """What the succeeded runs of a model have cost."""
 
-    Attributes:
-        total: US dollars.
-        runs: how many runs of known cost.
-    """
-
-    total: Decimal = Decimal(0)
-    runs: int = 0
+    total: Decimal = Decimal(0)  # US dollars
+    runs: int = 0  # how many runs of known cost
 
     def __add__(self, other: Spending) -> Spending:
         return Spending(self.total + other.total, self.runs + other.runs)
@@ -111,15 +95,10 @@ class Spending:
 
 @attrs.frozen
 class Equals:
-    """What else looks like an undecided item on the service.
+    """What else looks like an undecided item on the service."""
 
-    Attributes:
-        task_ids: tasks that belong to other items, or to earlier attempts.
-        undecided: how many items that the earlier process left may claim a task that belongs to none.
-    """
-
-    task_ids: Sequence[str]
-    undecided: int
+    task_ids: Sequence[str]  # tasks that belong to other items, or to earlier attempts
+    undecided: int  # how many items that the earlier process left may claim a task that belongs to none
 
 
 def times_taken(connection: Connection, stored_key: str) -> int:
@@ -174,12 +153,10 @@ def _check_first(connection: Connection, key: str) -> None:
 
 
 def text_of(paths: Sequence[Path]) -> str:
-    """Return paths as the file holds them."""
     return encode([str(path) for path in paths]).decode()
 
 
 def paths_of(text: str) -> tuple[Path, ...]:
-    """Return the paths of a text of `text_of`."""
     return tuple(map(Path, cast("list[str]", decode(text))))
 
 

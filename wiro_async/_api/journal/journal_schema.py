@@ -30,7 +30,7 @@ CREATE TABLE items (
     token TEXT,
     ended_at REAL,
     cost TEXT,
-    record TEXT,                 -- the task as the service told it at the end, JSON
+    record TEXT,                 -- the service's last record of the task, JSON
     error TEXT,
     saved TEXT                   -- where its outputs lie, JSON list of paths
 );

@@ -42,10 +42,6 @@ class JournalWriter:
 
     Args:
         busy_seconds: how long another program may lock the file before a write fails.
-
-    Attributes:
-        spendings: what earlier processes have spent, by model.
-        locked_at: the loop time from which on no other process could send runs.
     """
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
@@ -55,8 +51,8 @@ class JournalWriter:
         self._first_seen = anyio.Event()
         self._refusal: JournalError | None = None
         self._opened_at = 0.0
-        self.locked_at = 0.0
-        self.spendings: Mapping[str, Spending] = {}
+        self.locked_at = 0.0  # the loop time from which on no other process could send runs
+        self.spendings: Mapping[str, Spending] = {}  # what earlier processes have spent, by model
         self._is_new = False
 
     async def open(self) -> None:
@@ -83,7 +79,6 @@ class JournalWriter:
         self._holds += 1
 
     def release(self) -> None:
-        """End one `hold`."""
         self._holds -= 1
         if self._left and not self._holds:
             self._database.close()

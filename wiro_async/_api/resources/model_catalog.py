@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import attrs
+
 from wiro_async._api.resources.model_lookup import ModelLookup, spellings_of
 from wiro_async._api.results.async_items import Items
 from wiro_async._protocol.models import model as models
@@ -16,12 +18,12 @@ if TYPE_CHECKING:
     from wiro_async._protocol.models.pricing import Estimate
 
 
+@attrs.frozen
 class Models:
     """`wiro.models`. A model is referred to by "owner/model" or by its record."""
 
-    def __init__(self, client: ApiClient, lookup: ModelLookup) -> None:
-        self._client = client
-        self._lookup = lookup
+    _client: ApiClient
+    _lookup: ModelLookup
 
     def list(
         self,

@@ -9,13 +9,9 @@ SURE = 20  # by its documentation the service gives at least this many rows in a
 
 @attrs.define
 class Pages:
-    """Where the next page starts, and whether there is one.
+    """Where the next page starts, and whether there is one."""
 
-    Args:
-        size: how many rows to ask for. The service may give fewer.
-    """
-
-    size: int
+    size: int  # how many rows to ask for. The service may give fewer.
     start: int = 0
     _longest: int = 0
 

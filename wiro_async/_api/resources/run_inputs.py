@@ -16,7 +16,7 @@ import attrs
 
 from wiro_async._api.resources.model_lookup import ModelLookup
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.http.requests import RunInput, is_file, list_items, to_mapping
+from wiro_async._protocol.http.requests import RunInput, has_file, to_mapping
 from wiro_async._protocol.models.model import Model
 from wiro_async._tuning import Tuning
 from wiro_async._types import Input
@@ -41,7 +41,8 @@ class RunInputs:
         if validate:
             model: Model | None = await self._validate(slug, input)
         else:
-            model = await self._lookup.get_or_none(slug) if _has_files(input) else None
+            has_files = any(map(has_file, to_mapping(input).values()))
+            model = await self._lookup.get_or_none(slug) if has_files else None
         if model is None:
             return RunInput.parse(input)
         from wiro_async._protocol.models.file_routing import route_files
@@ -71,10 +72,3 @@ class RunInputs:
         if problems:
             raise validation.invalid_input_error(model, problems)
         return model
-
-
-def _has_files(input: Input | None) -> bool:
-    return any(
-        any(map(is_file, items)) if (items := list_items(value)) is not None else is_file(value)
-        for value in to_mapping(input).values()
-    )

@@ -24,13 +24,9 @@ NAME = "response_format"
 
 @attrs.frozen
 class AnswerForm(Generic[T]):
-    """The form that an answer must have.
+    """The form that an answer must have."""
 
-    Attributes:
-        format: the parameter that requests it.
-    """
-
-    format: Mapping[str, JSON]
+    format: Mapping[str, JSON]  # the parameter that requests it
     _read: Callable[[str], T]
 
     @classmethod
@@ -54,7 +50,6 @@ class AnswerForm(Generic[T]):
 
     @classmethod
     def none(cls) -> AnswerForm[None]:
-        """Any text."""
         return AnswerForm({}, lambda text: None)
 
     def add_to(self, given: Input | None) -> dict[str, object]:

@@ -80,7 +80,6 @@ class BatchItem:
         return self.request.input
 
 
-@public
 class BatchFailedError(WiroError):
     """All runs of `map` have ended, and some of them failed.
 

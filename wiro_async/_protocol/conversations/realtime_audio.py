@@ -77,7 +77,6 @@ class Chunker:
         return out
 
     def clear(self) -> None:
-        """Forget the rest."""
         self._rest = b""
 
 
@@ -116,12 +115,10 @@ def _not_audio(given: str) -> InvalidInputError:
 
 
 def audio_prefix(token: str) -> bytes:
-    """The beginning of every audio frame of a task."""
     return token.encode() + b"|"
 
 
 def command(kind: Command, token: str) -> str:
-    """The frame of a command."""
     return encode({"type": kind, "tasktoken": token}).decode()
 
 

@@ -58,36 +58,24 @@ class EndRequested:
 
 @attrs.frozen
 class TaskEnded:
-    """Task/Detail says that the task is over.
+    """Task/Detail says that the task is over."""
 
-    Attributes:
-        all_read: the socket has said so too, and everything before that was read.
-    """
-
-    all_read: bool
+    all_read: bool  # the socket has said so too, and everything before that was read
 
 
 @attrs.frozen
 class FrameRead:
-    """A frame was read.
+    """A frame was read."""
 
-    Attributes:
-        is_last: the socket has said that the task is over.
-    """
-
-    is_last: bool
+    is_last: bool  # the socket has said that the task is over
 
 
 @attrs.frozen
 class SocketLost:
-    """The socket was closed, or does not work.
-
-    Attributes:
-        is_expected: there are signs that the task is over.
-    """
+    """The socket was closed, or does not work."""
 
     error: Exception
-    is_expected: bool
+    is_expected: bool  # there are signs that the task is over
 
 
 @attrs.frozen
@@ -125,7 +113,6 @@ class Connecting:
     """The run was submitted, and its task is not registered on the socket yet."""
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         return (Queued(), ()) if isinstance(event, Registered) else _before_open(self, event)
 
 
@@ -134,7 +121,6 @@ class Queued:
     """The task is registered, and the model does not take audio yet."""
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         return _before_open(self, event)
 
 
@@ -143,7 +129,6 @@ class Open:
     """Audio can be sent."""
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         match event:
             case EndRequested():
                 return Ending(), (Action.CLOSE_INPUT, Action.SEND_END)
@@ -167,17 +152,12 @@ class Open:
 
 @attrs.frozen
 class Ending:
-    """The service is asked to end the session, and its task goes on until it has.
-
-    Attributes:
-        error: what those who read or send get.
-    """
+    """The service is asked to end the session, and its task goes on until it has."""
 
     reason: EndReason = EndReason.ENDED
-    error: Exception | None = None
+    error: Exception | None = None  # what those who read or send get
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         match event:
             case TaskEnded(all_read=all_read) if self.reason is EndReason.ENDED:
                 return _after_task(all_read, was_open=True)
@@ -201,16 +181,11 @@ class Ending:
 
 @attrs.frozen
 class Draining:
-    """The task is over. Frames that are still on their way are read.
+    """The task is over. Frames that are still on their way are read."""
 
-    Attributes:
-        was_open: the model has ever taken audio.
-    """
-
-    was_open: bool = True
+    was_open: bool = True  # the model has ever taken audio
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         match event:
             case FrameRead(is_last=False):
                 return Draining(self.was_open), ()  # another phase, so that its time starts again
@@ -235,21 +210,14 @@ class Draining:
 
 @attrs.frozen
 class Disconnected:
-    """The socket is gone. Task/Detail says whether that was the end of the task or a loss.
+    """The socket is gone. Task/Detail says whether that was the end of the task or a loss."""
 
-    Attributes:
-        cause: why the socket is gone.
-        reason: why the session ends if the task turns out to be over in time.
-        error: what those who read or send get.
-    """
-
-    cause: Exception
-    reason: EndReason
-    error: Exception | None = None
+    cause: Exception  # why the socket is gone
+    reason: EndReason  # why the session ends if the task turns out to be over in time
+    error: Exception | None = None  # what those who read or send get
     was_open: bool = True
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         close = (Action.CLOSE_INPUT, Action.CLOSE_OUTPUT)
         match event:
             case TaskEnded() if self.reason is not EndReason.LOST:
@@ -274,18 +242,13 @@ class Disconnected:
 
 @attrs.frozen
 class Closed:
-    """Nothing more is sent or received. What came can still be read.
-
-    Attributes:
-        error: what those who read or send get; for a lost session, why its socket is gone.
-    """
+    """Nothing more is sent or received. What came can still be read."""
 
     reason: EndReason
-    error: Exception | None = None
+    error: Exception | None = None  # what those who read or send get; for a lost session, why its socket is gone
     was_open: bool = True
 
     def next(self, event: Event) -> Step:
-        """The phase after an event, and what to do."""
         return self, ((Action.DISCARD_OUTPUT,) if isinstance(event, Left) else ())
 
 

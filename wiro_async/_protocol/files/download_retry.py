@@ -19,25 +19,17 @@ class Done:
 
 @attrs.frozen
 class RetryDownload:
-    """Send another request.
-
-    Attributes:
-        wait: seconds until then.
-    """
+    """Send another request."""
 
     reason: str
-    wait: float
+    wait: float  # seconds until then
 
 
 @attrs.frozen
 class GiveUp:
-    """The file cannot be had.
+    """The file cannot be had."""
 
-    Attributes:
-        problem: the end of a sentence that begins with the file's URL.
-    """
-
-    problem: str
+    problem: str  # the end of a sentence that begins with the file's URL
 
 
 Action: TypeAlias = Done | RetryDownload | GiveUp
@@ -50,13 +42,10 @@ class RetryBudget:
     Two things run out: the time in which a file may be late, and the number of failures. Both start again whenever
     clearly more of the file has arrived than ever before: a long download over a bad network is finished, one that
     gets nowhere is given up.
-
-    Args:
-        since: the time of the first request.
     """
 
     tuning: Tuning
-    since: float
+    since: float  # the time of the first request
     _furthest: int = attrs.field(default=0, init=False)
     _attempts: int = attrs.field(default=0, init=False)
     _failures: int = attrs.field(default=0, init=False)

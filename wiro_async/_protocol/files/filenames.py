@@ -32,9 +32,9 @@ def safe_name(name: str, fallback: str = FALLBACK) -> str:
     return f"_{name}" if RESERVED.fullmatch(name.partition(".")[0].strip()) else name
 
 
-def distinct_names(names: Iterable[str], fallback: str = FALLBACK) -> list[str]:
+def distinct_names(names: Iterable[str]) -> list[str]:
     """Return safe names that no file system mistakes for one another. The second of two equal ones gets a number."""
-    safe = [safe_name(name, fallback) for name in names]
+    safe = [safe_name(name) for name in names]
     taken = set(map(same_file_key, safe))
     seen: set[str] = set()
     numbers: dict[str, int] = {}
@@ -52,7 +52,6 @@ def distinct_names(names: Iterable[str], fallback: str = FALLBACK) -> list[str]:
 
 
 def numbered(name: str, number: int) -> str:
-    """Put a number before the name's suffix."""
     stem, suffix = split_name(name)
     return f"{stem}-{number}{suffix}"
 

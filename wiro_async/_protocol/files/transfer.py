@@ -21,13 +21,9 @@ LATE = frozenset({404, 408, 425, 429, *range(500, 600)})  # a new output's URL m
 
 @attrs.frozen
 class Receive:
-    """Read the response's body.
+    """Read the response's body."""
 
-    Attributes:
-        starts_over: it begins at the file's first byte. Discard what was received before.
-    """
-
-    starts_over: bool = False
+    starts_over: bool = False  # it begins at the file's first byte. Discard what was received before.
 
 
 @attrs.frozen
@@ -37,14 +33,10 @@ class Complete:
 
 @attrs.frozen
 class Late:
-    """The file is not there yet, or its server is busy.
-
-    Attributes:
-        retry_after: seconds that the server asks to wait.
-    """
+    """The file is not there yet, or its server is busy."""
 
     reason: str
-    retry_after: float | None = None
+    retry_after: float | None = None  # seconds that the server asks to wait
 
 
 @attrs.frozen
@@ -63,13 +55,9 @@ class Wrong:
 
 @attrs.frozen
 class Refused:
-    """Another attempt would end alike.
+    """Another attempt would end alike."""
 
-    Attributes:
-        problem: the end of a sentence that begins with the file's URL.
-    """
-
-    problem: str
+    problem: str  # the end of a sentence that begins with the file's URL
 
 
 Failure: TypeAlias = Late | Broken | Wrong | Refused
@@ -87,16 +75,12 @@ class Transfer:
     Args:
         size: bytes that it should have by the service's record, if known.
         cap: the most bytes that it may have, None for no limit.
-
-    Attributes:
-        received: bytes that have arrived.
-        total: bytes that it has by its server, if known.
     """
 
     size: int | None = None
     cap: int | None = None
-    received: int = attrs.field(default=0, init=False)
-    total: int | None = attrs.field(default=None, init=False)
+    received: int = attrs.field(default=0, init=False)  # bytes that have arrived
+    total: int | None = attrs.field(default=None, init=False)  # bytes that it has by its server, if known
     _source: Offer | None = attrs.field(default=None, init=False)  # the response that sent the first byte
     _takes_parts: bool = attrs.field(default=True, init=False)
     _skip: int = attrs.field(default=0, init=False)

@@ -21,19 +21,12 @@ ONE = (str, bytes, bytearray, memoryview)  # sequences that are one value
 
 @attrs.frozen
 class Request:
-    """One call, before it is signed and sent.
+    """One call, before it is signed and sent."""
 
-    Args:
-        path: below the base URL, percent-encoded.
-        body: the JSON body, if it is not multipart.
-        parts: the fields and files of a multipart body.
-        repeatable: whether the request is idempotent.
-    """
-
-    path: str
-    body: bytes = attrs.field(default=b"{}", repr=False)
-    parts: tuple[Part, ...] | None = attrs.field(default=None, repr=False)
-    repeatable: bool = True
+    path: str  # below the base URL, percent-encoded
+    body: bytes = attrs.field(default=b"{}", repr=False)  # the JSON body, if it is not multipart
+    parts: tuple[Part, ...] | None = attrs.field(default=None, repr=False)  # the fields and files of a multipart body
+    repeatable: bool = True  # whether the request is idempotent
 
     @property
     def endpoint(self) -> str:
@@ -216,12 +209,16 @@ def _is_one_shot(data: object) -> bool:
 
 
 def is_file(value: object) -> bool:
-    """Whether this is something to upload."""
     return isinstance(value, (File, os.PathLike)) or hasattr(value, "read")
 
 
+def has_file(value: object) -> bool:
+    """Whether this is something to upload, or a list with such an item."""
+    items = list_items(value)
+    return any(map(is_file, (value,) if items is None else items))
+
+
 def as_file(value: object) -> File:
-    """Wrap a path or an open file in a `File`."""
     if isinstance(value, File):
         return value
     if isinstance(value, os.PathLike):

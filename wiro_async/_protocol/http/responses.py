@@ -1,7 +1,7 @@
 """Parse responses: the envelope, and the error that it stands for. https://wiro.ai/docs/error-codes
 
-The service reports most errors with HTTP 200 and `result: false`. Its codes 0 and 1 mean many things, so the text has
-to tell them apart.
+The service reports most errors with HTTP 200 and `result: false`. Its codes 0 and 1 mean many things, so the text
+decides.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TOO_MANY_TASKS = 96
 NOTHING = (None, "")
 UP_TO_N_TASKS = re.compile(r"up to (\d+) task", re.IGNORECASE)
 
-# Where the code is 0, 1 or absent, only the text tells errors apart. The first match wins.
+# Where the code is 0, 1 or absent, only the text distinguishes errors. The first match wins.
 BY_TEXT: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), error)
     for pattern, error in (

@@ -85,7 +85,6 @@ def parse_event(event: ServerEvent) -> Submitted | Message | TaskInfo | None:
 
 
 def find_ids(parsed: Submitted | Message | TaskInfo | None) -> Submitted | None:
-    """Find the ids of the task that a parsed event is about."""
     match parsed:
         case Message(task_id=task_id, token=token) if task_id or token:
             return Submitted(task_id, token or None)

@@ -106,7 +106,6 @@ def parse_progress(payload: Mapping[str, JSON], status: str, raw: Raw) -> Progre
 
 
 def parse_cost(raw: Raw, status: str) -> CostUpdate:
-    """Parse a `task_cost` message, which has its costs at the top level."""
     return CostUpdate(as_text(raw.get("turnCost")), as_text(raw.get("cumulativeCost")), status=status, raw=raw)
 
 

@@ -25,10 +25,7 @@ from wiro_async._protocol.values.parsing import as_dict, as_list
 
 _SIMPLE: Final = rb'(?:true|false|null|"[\w.:-]*"|-?[\d.]+)'
 _OUTER: Final = rb'\}((?:\s*,\s*"\w+"\s*:\s*' + _SIMPLE + rb")*\s*\}\s*)\Z"  # the frame after its message
-_TAILS: Final = {
-    "segments": re.compile(rb'"\s*\}\s*\]\s*' + _OUTER),
-    "raw": re.compile(rb'"\s*' + _OUTER),
-}
+_TAILS: Final = {"segments": re.compile(rb'"\s*\}\s*\]\s*' + _OUTER), "raw": re.compile(rb'"\s*' + _OUTER)}
 _TAIL_BYTES: Final = 256
 
 

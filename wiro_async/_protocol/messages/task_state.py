@@ -1,6 +1,6 @@
 """The state of one task, and the events that follow from what is reported of it.
 
-Messages and states come from several sources, late, twice and in any order. The events must still tell one story: a
+Messages and states come from several sources, late, twice and in any order. The events must still make one story: a
 status never goes back, progress never shrinks, and the deltas of text add up to the text. So the state keeps the
 furthest that was reported and turns each report into what is new. https://wiro.ai/docs/websocket
 """
@@ -28,20 +28,13 @@ class TaskState:
     """What is known of one task.
 
     Only a state that Task/Detail reported can end the task. A message that says so is a report to be checked.
-
-    Attributes:
-        status: the furthest status seen.
-        info: the newest state that was not behind what is known.
-        reported_over: a message has said that the task is over.
-        is_over: Task/Detail has said so.
-        text: an LLM's text.
     """
 
-    status: str = ""
-    info: TaskInfo | None = None
-    reported_over: bool = False
-    is_over: bool = False
-    text: TextAccumulator = attrs.field(factory=TextAccumulator)
+    status: str = ""  # the furthest status seen
+    info: TaskInfo | None = None  # the newest state that was not behind what is known
+    reported_over: bool = False  # a message has said that the task is over
+    is_over: bool = False  # Task/Detail has said so
+    text: TextAccumulator = attrs.field(factory=TextAccumulator)  # an LLM's text
     _rank: int = -1
     _fractions: dict[str, float] = attrs.field(factory=dict)
     _decoder: IncrementalDecoder = attrs.field(factory=IncrementalDecoder, repr=False)

@@ -48,12 +48,10 @@ class TextAccumulator:
 
     @property
     def thinking(self) -> str:
-        """The known thoughts."""
         return self._texts["thinking"].text
 
     @property
     def answer(self) -> str:
-        """The known answer."""
         return self._texts["answer"].text
 
     def update(self, snapshot: TextSnapshot, is_last: bool = False) -> list[TextChange]:

@@ -84,19 +84,16 @@ class GrowingText:
 
     @property
     def text(self) -> str:
-        """The full text."""
         if len(self._parts) > 1:
             self._parts = ["".join(self._parts)]
         return self._parts[0]
 
     def add(self, text: str) -> None:
-        """Append text."""
         self._parts.append(text)
         self._length += len(text)
 
 
 def segment_kind(segment: Mapping[str, JSON]) -> TextKind | None:
-    """The kind of text that a segment holds, if any."""
     kind = segment.get("type")
     return "answer" if kind == "answer" else "thinking" if kind == "thinking" else None
 

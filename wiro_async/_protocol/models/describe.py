@@ -51,7 +51,6 @@ def describe(value: object) -> str:
 
 
 def describe_allowed(parameter: Parameter) -> str:
-    """Describe the values that a parameter allows."""
     if parameter.type in TEXTS:
         return f"text{_bounds(parameter)}"
     if parameter.type in NUMBERS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
@@ -12,17 +12,9 @@ import attrs
 
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.models.parameters import Parameter, parse_parameters
+from wiro_async._protocol.tasks.records import moment
 from wiro_async._protocol.values.json import JSON, encode
-from wiro_async._protocol.values.parsing import (
-    BLANKS,
-    as_amount,
-    as_dict,
-    as_int,
-    as_rows,
-    as_text,
-    as_texts,
-    as_time,
-)
+from wiro_async._protocol.values.parsing import BLANKS, as_amount, as_dict, as_int, as_rows, as_text, as_texts
 from wiro_async._public import public
 
 Sort: TypeAlias = Literal["id", "relevance"]
@@ -76,14 +68,8 @@ class ModelStats:
 
 
 def parse_model_stats(stats: Mapping[str, JSON]) -> ModelStats:
-    """Parse a `taskstat`."""
     runs, successes, failures = (as_int(stats.get(f"{name}count")) or 0 for name in ("run", "success", "error"))
-    seconds = as_time(stats.get("lastruntime"))
-    try:
-        last = datetime.fromtimestamp(seconds, UTC) if seconds else None
-    except (ValueError, OverflowError, OSError):
-        last = None
-    return ModelStats(runs, successes, failures, last)
+    return ModelStats(runs, successes, failures, moment(stats.get("lastruntime")))
 
 
 @public
@@ -141,7 +127,6 @@ def may_have_slug(model: Model, slug: str) -> bool:
 
 
 def parse_model(tool: Mapping[str, JSON]) -> Model:
-    """Parse one entry of `tool`."""
     raw_slug = _slug(tool, "slugowner", "slugproject")
     rules = [parse_price_rule(as_dict(rule)) for rule in as_rows(tool.get("dynamicprice"))]
     return Model(
@@ -183,7 +168,6 @@ class ModelSection:
 
 
 def parse_section(section: Mapping[str, JSON]) -> ModelSection:
-    """Parse one entry of `explore`."""
     models = tuple(_models(section.get("tools")))
     url, total = as_text(section.get("url")), as_int(section.get("total"))
     return ModelSection(as_text(section.get("id")), as_text(section.get("title")), models, url, total, section)
@@ -204,7 +188,6 @@ class Filters:
 
 
 def tool_list(filters: Filters, start: int, limit: int) -> Request:
-    """One page of `Tool/List`."""
     body: dict[str, JSON] = {
         "start": str(start),
         "limit": str(limit),
@@ -223,18 +206,15 @@ def tool_list(filters: Filters, start: int, limit: int) -> Request:
 
 
 def tool_detail(slug: str) -> Request:
-    """`Tool/Detail` of "owner/model"."""
     owner, _, project = slug.partition("/")
     return Request("Tool/Detail", encode({"slugowner": owner, "slugproject": project}))
 
 
 def tool_explore() -> Request:
-    """`Tool/Explore`."""
     return Request("Tool/Explore")
 
 
 def parse_models(answer: Mapping[str, JSON]) -> list[Model]:
-    """Parse the models of a response to Tool/List or Tool/Detail."""
     return _models(answer.get("tool"))
 
 
@@ -244,7 +224,6 @@ def parse_total(answer: Mapping[str, JSON]) -> int | None:
 
 
 def parse_sections(answer: Mapping[str, JSON]) -> list[ModelSection]:
-    """Parse the sections of a response to Tool/Explore."""
     return [parse_section(section) for section in as_rows(answer.get("explore")) if isinstance(section, dict)]
 
 

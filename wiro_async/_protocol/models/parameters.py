@@ -112,7 +112,6 @@ class Parameter:
 
 
 def parse_parameter(item: Mapping[str, JSON], group: str = "") -> Parameter:
-    """Parse one item."""
     kind = as_text(item.get("type")).strip().lower()
     options = (parse_option(option) for option in as_list(item.get("options")))
     max_files = as_int(_first(item, "maxinputlenght", "maxinputlength")) if kind in FILES else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from wiro_async._protocol.http.requests import is_file
+from wiro_async._protocol.http.requests import has_file
 from wiro_async._protocol.models.input_view import is_empty
 from wiro_async._protocol.values.json import JSON
 from wiro_async._protocol.values.parsing import as_dict, as_list, as_text
@@ -39,10 +39,6 @@ def turn_problems(given: Mapping[str, object]) -> Iterator[tuple[str, str, str]]
 
 def continuation(turn: Mapping[str, object], outputs: Sequence[Mapping[str, JSON]]) -> dict[str, object]:
     """The input that continues a turn with the outputs of its tools: nothing new, and no file a second time."""
-
-    def has_file(value: object) -> bool:
-        return any(map(is_file, value if isinstance(value, (list, tuple)) else (value,)))
-
     kept = {name: value for name, value in turn.items() if name not in NEW and not has_file(value)}
     return {**kept, "toolOutputs": outputs}
 

@@ -25,21 +25,13 @@ OFF_GRID = Decimal("1e-6")
 
 @attrs.frozen
 class Problem:
-    """One thing that is wrong with an input.
+    """One thing that is wrong with an input."""
 
-    Attributes:
-        name: of the parameter.
-        given: what was given, in words.
-        allowed: what would be right, in words.
-        suggestion: what was probably meant.
-        is_doubtful: an unknown name that resembles no known one. Models may take more than they describe.
-    """
-
-    name: str
-    given: str
-    allowed: str
-    suggestion: str | None = None
-    is_doubtful: bool = False
+    name: str  # of the parameter
+    given: str  # what was given, in words
+    allowed: str  # what would be right, in words
+    suggestion: str | None = None  # what was probably meant
+    is_doubtful: bool = False  # an unknown name that resembles no known one. Models may take more than they describe.
 
     def __str__(self) -> str:
         meant = f"; did you mean {self.suggestion!r}?" if self.suggestion is not None else ""
@@ -71,7 +63,6 @@ def validate(model: Model, given: Mapping[str, object] | None) -> list[Problem]:
 
 
 def invalid_input_error(model: Model, problems: Sequence[Problem]) -> InvalidInputError:
-    """Build the error that lists all problems."""
     texts = [str(problem) for problem in problems]
     count = "1 problem" if len(texts) == 1 else f"{len(texts)} problems"
     lines = "".join(f"\n  {text}" for text in texts)

@@ -1,6 +1,6 @@
-"""Callbacks: addresses that nobody can guess, and what a body says about which task. https://wiro.ai/docs/callbacks
+"""Callbacks: URLs that nobody can guess, and the tasks that a body names. https://wiro.ai/docs/callbacks
 
-What Wiro posts is not documented, so an address proves where a call belongs, a body only hints at a task.
+The service does not document what it posts. So a URL proves where a call belongs, and a body only hints at a task.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def verdict(secrets: Sequence[bytes], segment: str, now: float) -> Verdict:
     return "good" if now <= int.from_bytes(payload[NONCE_BYTES:], "big") else "expired"
 
 
-def address(base: str, segment: str) -> str:
-    """The URL of a callback below a base. Raises `ConfigurationError` for a base that is none."""
+def url_below(base: str, segment: str) -> str:
+    """The URL of a callback below a base URL. Raises `ConfigurationError` if the base is no such URL."""
     parts = parse_url(base)
     if parts is None or parts.fragment:
         raise ConfigurationError(
-            "base is no address that the service can call; give the one where the receiver is mounted, such as "
+            "base is not a URL that the service can call; give the one where the receiver is mounted, such as "
             "https://my.app/wiro, without a #"
         )
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{segment}"))
@@ -87,7 +87,7 @@ def segment_of(url: str) -> str:
 def ids_in(body: bytes, content_type: str) -> list[TaskIds]:
     """The tasks that a body names, whatever its kind: a Detail envelope, a task, plain ids; JSON, form or text.
 
-    Whatever comes, it ends soon; what is not found until then is not there.
+    The search is limited, so that no body can take long. Ids beyond the limits are not found.
     """
     found: list[TaskIds] = []
     for ids in islice(_ids(_value(body, content_type), MAX_DEPTH), MAX_LOOKS):
@@ -133,7 +133,7 @@ def _form(pairs: Iterable[tuple[str, str]]) -> JSON:
 
 
 def _ids(value: JSON, depth: int) -> Iterator[TaskIds | None]:
-    """The ids in a value; None for each place where there are none, so that whoever asks can tire of it."""
+    """The ids in a value. Yields None for each place without ids, so that the caller can limit the search."""
     yield None
     match value:
         case _ if depth == 0:

@@ -50,26 +50,17 @@ class Ambiguous:
 
 @attrs.frozen
 class Sending:
-    """One request for a run, as far as it matters for the next step.
-
-    Attributes:
-        left: how much of the request may have left this machine.
-        is_replayable: whether the request's body can be produced again.
-        tries: which request for this run it is, from 1. Requests refused because the account is full do not count.
-        is_abandoned: whether nobody wants the task any more.
-        timeout: seconds that a response may take; None for any time.
-        jitter: a random number from 0 to 1.
-    """
+    """One request for a run, as far as it matters for the next step."""
 
     model: str
-    left: Left
-    is_replayable: bool
-    tries: int
+    left: Left  # how much of the request may have left this machine
+    is_replayable: bool  # whether the request's body can be produced again
+    tries: int  # which request for this run it is, from 1. Requests refused because the account is full do not count.
     retry: RetryPolicy
     on_unknown: OnUnknown
-    is_abandoned: bool
-    timeout: float | None
-    jitter: float
+    is_abandoned: bool  # whether nobody wants the task any more
+    timeout: float | None  # seconds that a response may take; None for any time
+    jitter: float  # a random number from 0 to 1
 
 
 @attrs.frozen
@@ -81,13 +72,9 @@ class Made:
 
 @attrs.frozen
 class WaitForSlot:
-    """The account is full: send the run again when a task has ended.
+    """The account is full: send the run again when a task has ended."""
 
-    Attributes:
-        limit: how many tasks the service allows, if it says so.
-    """
-
-    limit: int | None
+    limit: int | None  # how many tasks the service allows, if it says so
 
 
 @attrs.frozen
@@ -114,17 +101,11 @@ class Fail:
 
 @attrs.frozen
 class Search:
-    """Look for the task in the account's list.
+    """Look for the task in the account's list."""
 
-    Attributes:
-        grace: seconds after which a task that is not listed does not exist.
-        lost: what happened to the response.
-        if_absent: what to do if there is no such task.
-    """
-
-    grace: float
-    lost: WiroError
-    if_absent: Retry | Fail
+    grace: float  # seconds after which a task that is not listed does not exist
+    lost: WiroError  # what happened to the response
+    if_absent: Retry | Fail  # what to do if there is no such task
 
 
 Action: TypeAlias = Made | WaitForSlot | SlowDown | Retry | Fail

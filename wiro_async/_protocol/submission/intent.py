@@ -25,25 +25,16 @@ NOT_PARAMETERS = frozenset({"callbackurl", "projectid"})
 
 @attrs.frozen
 class Intent:
-    """What a run is meant to be.
+    """What a run is meant to be."""
 
-    Attributes:
-        model: "owner/model".
-        fingerprint: equal for runs that cannot be told apart by their parameters.
-        callback_url: the run's callback URL, with an id of its own in the query.
-        project_id: the project to bill, if it is named.
-        ignored: parameters that carry files: the service echoes them in forms of its own.
-    """
-
-    model: str
-    fingerprint: str = attrs.field(repr=False)
-    callback_url: str | None = attrs.field(repr=False)
-    ignored: frozenset[str]
-    project_id: str | None = None
+    model: str  # "owner/model"
+    fingerprint: str = attrs.field(repr=False)  # equal for runs that cannot be told apart by their parameters
+    callback_url: str | None = attrs.field(repr=False)  # the run's callback URL, with an id of its own in the query
+    ignored: frozenset[str]  # parameters that carry files: the service echoes them in forms of its own
+    project_id: str | None = None  # the project to bill, if it is named
 
     @classmethod
     def of(cls, model: str, given: RunInput, callback_url: str | None, project_id: str | int | None = None) -> Intent:
-        """Describe a run."""
         names = {name for name, _ in given.parts}
         ignored = frozenset(names | {f"{name}Url" for name in names})
         project = None if project_id is None else str(project_id)

@@ -11,7 +11,7 @@ from wiro_async._records.task_info import TaskInfo
 
 
 def name_of(task: TaskInfo) -> str:
-    """What tells rows of a list apart."""
+    """The name of a row among the rows of a list: its id, else its token."""
     return task.id or task.token or ""
 
 

@@ -24,23 +24,18 @@ class Window:
 
     Args:
         most: never more slots than this; None leaves it to the service.
-
-    Attributes:
-        level: how many slots there are now; infinite while no limit is known.
-        used: slots that are taken, with or without a task.
-        running: those with a task.
     """
 
     def __init__(self, tuning: Tuning, most: int | None = None) -> None:
         self._tuning = tuning
         self._most = OPEN if most is None else float(most)
-        self.level = self._most
-        self.used = 0
-        self.running = 0
+        self.level = self._most  # how many slots there are now; infinite while no limit is known
+        self.used = 0  # slots that are taken, with or without a task
+        self.running = 0  # those with a task
         self._unanswered = tuning.window_opening  # runs without a response that are allowed while no limit is known
         self._ceiling, self._ceiling_until = OPEN, 0.0  # the limit that the service named
         self._sent = 0
-        self._last_news = 0  # how many were sent when the last refusal came that told something
+        self._last_news = 0  # how many were sent when the last refusal came that said something new
         self._owed = 0.0  # fractions of slots to give up
         self._ends_needed, self._ends = tuning.window_min_growth, 0  # so many tasks must end before one more is tried
         self._is_growing = False
@@ -56,7 +51,6 @@ class Window:
         return self.used < self.level and not self._is_full
 
     def take(self) -> None:
-        """Take a slot."""
         self.used += 1
 
     def give_back(self) -> None:
@@ -150,7 +144,7 @@ class Window:
         self._unanswered = OPEN
 
     def _is_news(self, number: int) -> bool:
-        """Whether a refused run was sent after the last refusal that told something. A burst is refused as one."""
+        """Whether a refused run was sent after the last refusal that said something new. A burst is refused as one."""
         if number <= self._last_news:
             return False
         self._last_news = self._sent

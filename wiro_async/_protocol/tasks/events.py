@@ -1,4 +1,4 @@
-"""What happens to a task, as its follower sees it. https://wiro.ai/docs/websocket"""
+"""The events of a task. https://wiro.ai/docs/websocket"""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Progress(TaskEvent):
 @public
 @attrs.frozen
 class TextDelta(TaskEvent):
-    """New text of an LLM: only what is new, never anything twice.
+    """New text of an LLM. No text comes twice.
 
     Attributes:
         text: the new text.
@@ -68,14 +68,14 @@ class TextReset(TaskEvent):
 
     @property
     def text(self) -> str:
-        """Nothing, so that who prints `delta.text` and minds no resets needs no case for them."""
+        """Always "": a loop that prints `delta.text` needs no case for resets."""
         return ""
 
 
 @public
 @attrs.frozen
 class LogLine(TaskEvent):
-    """A line the model wrote.
+    """A line that the model wrote.
 
     Attributes:
         text: the line.
@@ -107,7 +107,7 @@ class CostUpdate(TaskEvent):
 @public
 @attrs.frozen
 class Reconnected(TaskEvent):
-    """The socket was lost and is back; what was missed is in the events that follow or in the result."""
+    """The socket was lost and is back. The next events, or the result, hold what was missed."""
 
 
 @public
@@ -125,7 +125,7 @@ class TaskCancelled(TaskEvent):
 @public
 @attrs.frozen
 class UnknownEvent(TaskEvent):
-    """A message this version knows nothing about, as it came, in `raw`.
+    """A message of a type that this version does not know. `raw` holds it as received.
 
     Attributes:
         type: the message's type.

@@ -24,26 +24,16 @@ NEVER = float("inf")
 
 @attrs.define
 class PollSchedule:
-    """The polling of one task. Times are those of the event loop, in seconds; randoms are between 0 and 1.
-
-    Attributes:
-        since: when following began.
-        read_at: when the last read ended; at first `since`.
-        moved_at: when a message last reported something about the run.
-        has_feed: whether an open feed is to bring its messages.
-        was_heard: whether a feed has brought any.
-        due: when the next read is planned.
-        is_reading: whether a read is in flight.
-    """
+    """The polling of one task. Times are those of the event loop, in seconds; randoms are between 0 and 1."""
 
     _tuning: Tuning = attrs.field(repr=False)
-    since: float
-    read_at: float = attrs.field(init=False)
-    moved_at: float = attrs.field(init=False)
-    has_feed: bool = False
-    was_heard: bool = False
-    due: float = NEVER
-    is_reading: bool = False
+    since: float  # when following began
+    read_at: float = attrs.field(init=False)  # when the last read ended; at first `since`
+    moved_at: float = attrs.field(init=False)  # when a message last reported something about the run
+    has_feed: bool = False  # whether an open feed is to bring its messages
+    was_heard: bool = False  # whether a feed has brought any
+    due: float = NEVER  # when the next read is planned
+    is_reading: bool = False  # whether a read is in flight
     _polls: int = 0
     _confirmations: int = 0
     _false_reports: int = 0
@@ -82,11 +72,9 @@ class PollSchedule:
         return min(self.moved_at + pause, self.read_at + self._tuning.poll_max_silence)
 
     def set_feed(self, has_feed: bool) -> None:
-        """A feed is to bring its messages, or none is."""
         self.has_feed = has_feed
 
     def hear(self) -> None:
-        """A feed has brought something."""
         self.was_heard = True
 
     def move(self, now: float) -> None:

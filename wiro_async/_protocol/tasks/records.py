@@ -1,4 +1,4 @@
-"""Records of what the service keeps. Every one holds its `raw` mapping, so nothing is lost."""
+"""Records that the service keeps. Each one holds its `raw` mapping, so nothing is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from wiro_async._records.task_info import OutputRecord, TaskInfo
 
 
 def parse_task_output(entry: Mapping[str, JSON]) -> OutputRecord:
-    """The record of one entry."""
     content = entry.get("content")
     return OutputRecord(
         url=as_text_or_none(entry.get("url")),
@@ -36,7 +35,6 @@ def parse_task_output(entry: Mapping[str, JSON]) -> OutputRecord:
 
 
 def parse_task(record: Mapping[str, JSON]) -> TaskInfo:
-    """The record of one entry of a `tasklist`."""
     get = record.get
     return TaskInfo(
         id=as_text(get("id")) or as_text(get("taskid")),
@@ -59,14 +57,14 @@ def parse_task(record: Mapping[str, JSON]) -> TaskInfo:
 
 @attrs.frozen
 class Submitted:
-    """The answer to a run: the ids of the task that was made."""
+    """The response to a run: the ids of the task that was made."""
 
     task_id: str
     token: str | None = attrs.field(repr=False)
 
     @classmethod
     def from_wire(cls, answer: Mapping[str, JSON]) -> Submitted | None:
-        """The ids of an answer to Run; None where it holds none."""
+        """The ids in a response to Run; None if there are none."""
         task_id, token = as_text(answer.get("taskid")), as_text_or_none(answer.get("socketaccesstoken"))
         return cls(task_id, token) if task_id or token else None
 

@@ -1,4 +1,4 @@
-"""How a task is named in requests."""
+"""How requests name a task."""
 
 from __future__ import annotations
 

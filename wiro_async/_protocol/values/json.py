@@ -73,7 +73,6 @@ def _parse_int(digits: str) -> int | str:
 
 
 def decode_or_none(data: bytes | str) -> JSON:
-    """Decode JSON; None for anything else."""
     try:
         return decode(data)
     except ValueError:

@@ -8,7 +8,7 @@ import threading
 import wave
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import anyio
 import anyio.to_thread
@@ -17,18 +17,13 @@ from wiro_async._errors import ConfigurationError, InvalidInputError
 from wiro_async._protocol.conversations.realtime_audio import BYTES_PER_SECOND, PCM, SAMPLE_BYTES, SAMPLE_RATE, pcm_view
 from wiro_async._transport.audio.wav_header import as_plain
 
+if TYPE_CHECKING:
+    from wiro_async._transport.audio.resampling import Converter
+
 # The errors of the standard library for files that are damaged, or no WAV files.
 BROKEN = (wave.Error, EOFError, RuntimeError, ValueError, struct.error)
 PIECE_SECONDS = 1  # of audio, read at a time
 PIECE_BYTES = BYTES_PER_SECOND  # collected before they are written
-
-
-class Convert(Protocol):
-    """Turns audio of another shape into 16-bit mono at 24 kHz."""
-
-    def __call__(self, pcm: bytes, *, last: bool) -> bytes:
-        """The converted audio of a piece. Some of it may come with a later piece."""
-        ...
 
 
 async def read_wav(path: str | os.PathLike[str]) -> AsyncGenerator[bytes, None]:
@@ -114,11 +109,10 @@ class _Reader:
         self._lock = threading.Lock()
         self._opened: BinaryIO | None = None
         self._file: wave.Wave_read | None = None
-        self._convert: Convert | None = None
+        self._convert: Converter | None = None
         self._ended = False
 
     def read(self) -> bytes:
-        """The next piece. Empty at the end."""
         with self._lock:
             try:
                 while not self._ended:
@@ -133,7 +127,6 @@ class _Reader:
         return b""
 
     def close(self) -> None:
-        """Close the file."""
         with self._lock:
             self._ended = True
             if self._opened is not None:
@@ -177,7 +170,6 @@ class _Writer:
 
     @property
     def seconds(self) -> float:
-        """Its duration."""
         return self._written / BYTES_PER_SECOND
 
     def open(self) -> None:

@@ -41,7 +41,6 @@ class _Retagged:
         self.seek, self.tell, self.close = file.seek, file.tell, file.close
 
     def read(self, size: int = -1) -> bytes:
-        """Read, with the tag replaced."""
         at = self._place - self._file.tell()
         data = self._file.read(size)
         return data[:at] + PLAIN + data[at + len(PLAIN) :] if 0 <= at <= len(data) - len(PLAIN) else data

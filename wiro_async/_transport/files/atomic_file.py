@@ -33,14 +33,10 @@ MAX_NAME_SHOWN = 30  # characters of the name in the temporary one; each takes f
 
 
 class AtomicFile:
-    """A file that is being written.
-
-    Attributes:
-        path: its path. Final once `atomic_file` has ended: until then another file may take the name.
-    """
+    """A file that is being written."""
 
     def __init__(self, path: Path, part: PartialFile) -> None:
-        self.path = path
+        self.path = path  # final once `atomic_file` has ended: until then another file may take the name
         self._part = part
         self._chunks: list[bytes] = []
         self._size = 0
@@ -54,7 +50,6 @@ class AtomicFile:
             await self._flush()
 
     async def restart(self) -> None:
-        """Discard what was written."""
         self._chunks, self._size = [], 0
         await self._written()
         await anyio.to_thread.run_sync(self._part.clear)
@@ -117,8 +112,6 @@ class PartialFile:
                 self._descriptor = os.open(self._temporary, flags, 0o666)
 
     def write(self, chunks: list[bytes]) -> None:
-        """Append bytes."""
-
         def write(descriptor: int) -> None:
             rest = memoryview(b"".join(chunks))
             while rest:
@@ -127,8 +120,6 @@ class PartialFile:
         self._with_descriptor(write)
 
     def clear(self) -> None:
-        """Make it empty."""
-
         def clear(descriptor: int) -> None:
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)

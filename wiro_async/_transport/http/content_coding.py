@@ -34,7 +34,6 @@ class ContentDecoder:
         self._has_begun = False
 
     def decode(self, chunk: bytes) -> Iterator[bytes]:
-        """The decoded content of one chunk, in pieces."""
         while chunk:
             if self._stream.eof:
                 self._stream = zlib.decompressobj(ZLIB_OR_GZIP)

@@ -30,13 +30,10 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
 
     Args:
         tunnel_handshakes: how many TLS handshakes a tunnel through a proxy takes; 0 without a tunnel.
-
-    Attributes:
-        stream: the latest connection.
     """
 
     def __init__(self, tunnel_handshakes: int) -> None:
-        self.stream: TcpStream | None = None
+        self.stream: TcpStream | None = None  # the latest connection
         self._tunnel_handshakes = tunnel_handshakes
 
     async def connect_tcp(
@@ -185,12 +182,10 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         return self._transport.get_extra_info(names.get(info, info))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio has connected."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """asyncio has received something."""
         self._unread.append(data)
         self._unread_bytes += len(data)
         if self._unread_bytes >= MAX_UNREAD:
@@ -198,21 +193,17 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> None:
-        """The server has sent everything. asyncio closes the connection."""
         self._is_ended = True
         self._lose(ConnectionResetError("the server closed it"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio has closed the connection."""
         self._is_ended = self._is_ended or (exc is None and self._lost is None)
         self._lose(exc or ConnectionResetError("the server closed it"))
 
     def pause_writing(self) -> None:
-        """The system takes nothing more for now."""
         self._is_full = True
 
     def resume_writing(self) -> None:
-        """The system takes more again."""
         self._is_full = False
         if self._writer is not None and not self._writer.done():
             self._writer.set_result(None)

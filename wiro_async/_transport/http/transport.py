@@ -81,11 +81,7 @@ class HttpTransport:
         return len(self._active)
 
     async def post(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        content: bytes | AsyncIterator[bytes],
-        timeout: float | None,
+        self, url: str, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes], timeout: float | None
     ) -> HttpResponse:
         """Send one POST and read its response whole. Cancelling drops the connection.
 
@@ -98,19 +94,12 @@ class HttpTransport:
         Raises:
             TransportError: `sent` says whether any of it may have left.
         """
-        async with (
-            self._requests,
-            await self._round_trip("POST", url, {**ACCEPT, **headers}, content, timeout) as trip,
-        ):
+        async with self._requests, await self._round_trip("POST", url, {**ACCEPT, **headers}, content, timeout) as trip:
             return await trip.read()
 
     @asynccontextmanager
     async def post_events(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        content: bytes | AsyncIterator[bytes],
-        timeout: float | None,
+        self, url: str, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes], timeout: float | None
     ) -> AsyncGenerator[HttpResponse | AsyncGenerator[ServerEvent, None], None]:
         """Send one POST whose response is a stream of server-sent events, or a whole response of another kind.
 
@@ -133,10 +122,7 @@ class HttpTransport:
             timeout: seconds until the response begins, then for each silence.
         """
         headers = {**ACCEPT_FILE, **headers}
-        async with (
-            await self._round_trip("GET", url, headers, b"", timeout) as trip,
-            aclosing(trip.chunks()) as chunks,
-        ):
+        async with await self._round_trip("GET", url, headers, b"", timeout) as trip, aclosing(trip.chunks()) as chunks:
             yield Download(trip.status, trip.headers, url, chunks)
 
     async def pause(self, seconds: float) -> None:
@@ -223,7 +209,7 @@ class RoundTrip:
             length = headers.get("Content-Length")
             content = self._upload = Upload(content, deadline, None if length is None else int(length))
         # The deadline ends every wait, over transports that know no timeouts too. Only that of connecting is left to
-        # the transport, which alone can tell that nothing was sent.
+        # the transport, which alone knows that nothing was sent.
         timeouts = {"connect": deadline.connect, "read": None, "write": None, "pool": None}
         self._request = build_request(library, method, url, headers, content, timeouts)
         self._response: httpx.Response
@@ -231,12 +217,10 @@ class RoundTrip:
 
     @property
     def status(self) -> int:
-        """The HTTP status."""
         return self._response.status_code
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers of the response."""
         return self._response.headers
 
     async def __aenter__(self) -> Self:
@@ -269,7 +253,6 @@ class RoundTrip:
             await self._upload.settled()
 
     async def read(self) -> HttpResponse:
-        """Read all of the response."""
         response, body = self._response, b""
         try:
             async with self._deadline.timer():

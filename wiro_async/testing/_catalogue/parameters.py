@@ -8,12 +8,10 @@ Item: TypeAlias = dict[str, Json]
 
 
 def item(name: str, kind: str, label: str, **more: Json) -> Item:
-    """Return one parameter; it is optional by default."""
     return {"id": name, "type": kind, "label": label, "required": False, "advanced": False, **more}
 
 
 def group(title: str, *items: Item) -> Item:
-    """Return a titled group of parameters."""
     return {"title": title, "subtitle": "", "items": list(items)}
 
 
@@ -28,7 +26,6 @@ def labelled(**labels: str) -> list[Json]:
 
 
 def rule(price: str, method: str, **more: Json) -> Item:
-    """Return one row of a price table."""
     return {"inputs": {}, "price": float(price), "priceMethod": method, **more}
 
 

@@ -61,31 +61,9 @@ PAINTER = ModelScript(
                 "title": "Picture",
                 "items": [
                     item("prompt", "textarea", "Prompt", required=True, placeholder="A futuristic city"),
-                    item(
-                        "width",
-                        "range",
-                        "Width",
-                        value="512",
-                        minvalue="16",
-                        maxvalue="2048",
-                        incrementby="1",
-                    ),
-                    item(
-                        "height",
-                        "range",
-                        "Height",
-                        value="512",
-                        minvalue="16",
-                        maxvalue="2048",
-                        incrementby="1",
-                    ),
-                    item(
-                        "images",
-                        "select",
-                        "Images",
-                        value="1",
-                        options=[{"text": n, "value": n} for n in "1234"],
-                    ),
+                    item("width", "range", "Width", value="512", minvalue="16", maxvalue="2048", incrementby="1"),
+                    item("height", "range", "Height", value="512", minvalue="16", maxvalue="2048", incrementby="1"),
+                    item("images", "select", "Images", value="1", options=[{"text": n, "value": n} for n in "1234"]),
                 ],
             },
             {
@@ -200,13 +178,9 @@ FAILING = ModelScript(
 )
 
 
-def _stick(inputs: RunInput) -> Script:
-    return Script(evenly(0.1, [Step(stage) for stage in OPENING]))
-
-
 STUCK = ModelScript(
     "emulator/stuck",
-    _stick,
+    lambda inputs: Script(evenly(0.1, [Step(stage) for stage in OPENING])),
     tool={"id": "616", "title": "Stuck", "description": "Starts and never ends.", "categories": ["test"]},
 )
 

@@ -40,7 +40,6 @@ class Snapshot:
         return {"raw": raw, "thinking": thinking, "answer": answer, "isThinking": not raw}
 
     def step(self, form: str) -> Step:
-        """Return the message that sends this snapshot."""
         head: dict[str, Json] = {
             "type": "answer" if self.answer else "thinking",
             "speed": "60.0",

@@ -9,7 +9,7 @@ from itertools import count
 import attrs
 
 from wiro_async.testing._json import Json
-from wiro_async.testing._scripts import OPENING, ModelScript, RunInput, Script, Step, Voice, evenly
+from wiro_async.testing._scripts import OPENING, ModelScript, Script, Step, Voice, evenly
 from wiro_async.testing._service.voice_session import FRAME_BYTES, SAMPLE_RATE
 
 FRAMES_A_TURN = 5
@@ -26,7 +26,6 @@ class Echo(Voice):
     _frames: int = 0
 
     def hear(self, pcm: bytes) -> None:
-        """Send the frame back."""
         self.line.say(pcm)
         self._frames += 1
         if self._frames % FRAMES_A_TURN == 0:
@@ -52,7 +51,6 @@ class Tone(Voice):
     _interrupted: bool = False
 
     def begin(self) -> None:
-        """Speak frame by frame."""
         audio = tone(str(self.line.parameters.get("prompt", "")))
         frames = [audio[start : start + FRAME_BYTES] for start in range(0, len(audio), FRAME_BYTES)]
         gap = FRAME_BYTES / 2 / SAMPLE_RATE / SPEAKING
@@ -61,7 +59,6 @@ class Tone(Voice):
         self.line.later(gap * (len(frames) + 1), self._finish)
 
     def interrupt(self) -> None:
-        """Stop speaking."""
         self._interrupted = True
         self._finish()
 
@@ -85,13 +82,11 @@ class Counting(Voice):
     _reported: int = 0
 
     def hear(self, pcm: bytes) -> None:
-        """Count the samples."""
         self._bytes += len(pcm)
         if self._bytes - self._reported >= FRAMES_A_TURN * FRAME_BYTES:
             self._report()
 
     def end(self) -> None:
-        """Send the final count."""
         self._report()
 
     def _report(self) -> None:
@@ -100,17 +95,12 @@ class Counting(Voice):
         self.line.end_turn(TURN_COST)
 
 
-def _opening(inputs: RunInput) -> tuple[Step, ...]:
-    opening = [Step(stage) for stage in OPENING]
-    opening.append(Step("task_stream_ready", stored=True))
-    return evenly(inputs.number("seconds", 1.0), opening)
-
-
 def _model(slug: str, number: str, voice: type[Voice], category: str, description: str, *items: Json) -> ModelScript:
+    opening = [*(Step(stage) for stage in OPENING), Step("task_stream_ready", stored=True)]
     seconds: dict[str, Json] = {"id": "seconds", "type": "float", "label": "Seconds", "default": "1.0"}
     return ModelScript(
         slug,
-        lambda inputs: Script(_opening(inputs), cost=Decimal(0), realtime=voice),
+        lambda inputs: Script(evenly(inputs.number("seconds", 1.0), opening), cost=Decimal(0), realtime=voice),
         required=("prompt",) if items else (),
         tool={
             "id": number,

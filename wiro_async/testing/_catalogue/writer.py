@@ -63,7 +63,6 @@ class Draft:
         return {**body, **self._ending()} if segmented and self.done else body
 
     def content(self, segmented: bool) -> dict[str, Json]:
-        """Return the final output."""
         body: dict[str, Json] = {"prompt": self.prompt, "raw": self.answer}
         if segmented:
             return {**body, "segments": self.segments, **self._ending()}

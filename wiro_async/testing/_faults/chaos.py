@@ -117,7 +117,6 @@ class Jitter:
     seed: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Draw a fault for every message."""
         dice = Random(self.seed)
 
         def lose(message: Outgoing) -> None:

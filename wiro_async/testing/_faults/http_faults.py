@@ -18,15 +18,12 @@ class Exchange(Protocol):
 
     async def answer(self, response: Response) -> None:
         """Send a response."""
-        ...
 
     async def write(self, message: Message) -> None:
         """Send one raw ASGI message."""
-        ...
 
     async def hang_up(self, *, reset: bool) -> None:
         """Close the connection: at once with a TCP reset, or after all sent bytes have left."""
-        ...
 
 
 class HttpFault(Protocol):
@@ -34,7 +31,6 @@ class HttpFault(Protocol):
 
     async def apply(self, exchange: Exchange, /) -> None:
         """Replace the normal handling of the request."""
-        ...
 
 
 @attrs.frozen
@@ -48,7 +44,6 @@ class Respond:
     handled: bool = False
 
     async def apply(self, exchange: Exchange) -> None:
-        """Send the response."""
         if self.handled:
             await exchange.handle()
         await exchange.answer(Response(self.body, self.status, dict(self.headers), self.content_type))
@@ -59,7 +54,6 @@ class ResetBefore:
     """Reset the connection without handling the request."""
 
     async def apply(self, exchange: Exchange) -> None:
-        """Reset the connection."""
         await exchange.hang_up(reset=True)
 
 
@@ -68,7 +62,6 @@ class ResetAfter:
     """Handle the request (a run is billed), then reset the connection without a response."""
 
     async def apply(self, exchange: Exchange) -> None:
-        """Handle the request, then reset the connection."""
         await exchange.handle()
         await exchange.hang_up(reset=True)
 
@@ -80,7 +73,6 @@ class Delay:
     seconds: float
 
     async def apply(self, exchange: Exchange) -> None:
-        """Wait, then handle the request and respond."""
         await asyncio.sleep(self.seconds)
         await exchange.answer(await exchange.handle())
 
@@ -92,7 +84,6 @@ class DelayAnswer:
     seconds: float
 
     async def apply(self, exchange: Exchange) -> None:
-        """Handle the request, wait, then respond."""
         response = await exchange.handle()
         await asyncio.sleep(self.seconds)
         await exchange.answer(response)
@@ -105,7 +96,6 @@ class Cut:
     after_bytes: int
 
     async def apply(self, exchange: Exchange) -> None:
-        """Send the start of the body."""
         response = await exchange.handle()
         start = {"type": "http.response.start", "status": response.status_code}
         await exchange.write({**start, "headers": response.raw_headers})

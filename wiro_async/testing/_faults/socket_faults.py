@@ -43,19 +43,15 @@ class Connection(Protocol):
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         """Call a function after some real seconds."""
-        ...
 
     def drop(self) -> None:
         """Close without a closing handshake."""
-        ...
 
     def close(self) -> None:
         """Close with a closing handshake."""
-        ...
 
     def freeze(self) -> None:
         """Never read or write again, but stay open."""
-        ...
 
 
 class SocketFault(Protocol):
@@ -82,7 +78,6 @@ class NoWelcome:
     """Leave out the `connected` message."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Drop the welcome."""
         return lambda message: forward(message) if message.type != "connected" else None
 
 
@@ -91,7 +86,6 @@ class Mute:
     """Send no messages of tasks."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Drop all messages of tasks."""
         return MuteAfter(0).wrap(connection, forward)
 
 
@@ -102,7 +96,6 @@ class MuteAfter:
     registrations: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Drop messages of later tokens."""
         return lambda message: forward(message) if message.ordinal < self.registrations else None
 
 
@@ -113,7 +106,6 @@ class DropAfter:
     messages: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Count messages, then drop the connection."""
         return _counting(self.messages, forward, connection.drop)
 
 
@@ -124,17 +116,7 @@ class DropAfterAudio:
     frames: int
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Count messages, then drop the connection."""
-        left = self.frames
-
-        def send(message: Outgoing) -> None:
-            nonlocal left
-            forward(message)
-            left -= message.binary
-            if left <= 0:
-                connection.drop()
-
-        return send
+        return _counting(self.frames, forward, connection.drop, lambda message: message.binary)
 
 
 @attrs.frozen
@@ -144,18 +126,21 @@ class HalfOpen:
     after: int = 0
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Count messages, then freeze the connection."""
         return _counting(self.after, forward, connection.freeze)
 
 
-def _counting(messages: int, forward: Forward, then: Callable[[], None]) -> Forward:
-    """Call `then` after this many task messages; with 0, right after the welcome."""
-    left = messages
+def _counting(
+    left: int,
+    forward: Forward,
+    then: Callable[[], None],
+    counts: Callable[[Outgoing], bool] = lambda message: message.ordinal >= 0,
+) -> Forward:
+    """Call `then` after this many messages that count, by default those of tasks; with 0, right after the welcome."""
 
     def send(message: Outgoing) -> None:
         nonlocal left
         forward(message)
-        left -= message.ordinal >= 0
+        left -= counts(message)
         if left <= 0:
             then()
 
@@ -167,8 +152,6 @@ class CloseAfterTask:
     """Close the connection when a task has ended."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Close after the last message of a task."""
-
         def send(message: Outgoing) -> None:
             forward(message)
             if message.over:
@@ -182,8 +165,6 @@ class Duplicate:
     """Send every message twice."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Send twice."""
-
         def send(message: Outgoing) -> None:
             forward(message)
             forward(message)
@@ -198,7 +179,6 @@ class Reorder:
     patience: float = 0.05
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Hold every other message back."""
         held: list[Outgoing] = []
 
         def flush() -> None:
@@ -223,7 +203,6 @@ class DelayMessages:
     seconds: float
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Send later."""
         return lambda message: connection.later(self.seconds, lambda: forward(message))
 
 
@@ -232,7 +211,6 @@ class Rubbish:
     """Send something unreadable or unknown before every message."""
 
     def wrap(self, connection: Connection, forward: Forward) -> Forward:
-        """Send each kind of rubbish in turn."""
         sent = 0
 
         def send(message: Outgoing) -> None:

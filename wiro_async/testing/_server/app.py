@@ -65,7 +65,6 @@ class HttpExchange:
         self.call = Call(self.request.method, path, endpoint, headers, time.time())
 
     async def run(self) -> None:
-        """Serve the request."""
         ledger, faults = self.service.ledger, self.service.faults
         ledger.calls.append(self.call)
         try:
@@ -96,7 +95,6 @@ class HttpExchange:
         await response(self.request.scope, self.request.receive, self.send)
 
     async def write(self, message: Message) -> None:
-        """Send one raw ASGI message."""
         await self.send(message)
 
     async def hang_up(self, *, reset: bool) -> None:

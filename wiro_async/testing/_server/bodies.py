@@ -33,7 +33,6 @@ async def read_body(request: Request) -> tuple[dict[str, Json], tuple[Upload, ..
 
 
 def json_response(body: Mapping[str, Json], status: int = 200) -> Response:
-    """Return a JSON response."""
     return Response(encode(body), status, media_type="application/json")
 
 

@@ -29,10 +29,6 @@ def _named_task(service: Service, call: Call, missing: str) -> EmulatedTask:
     return task
 
 
-def _detail(service: Service, call: Call) -> Mapping[str, Json]:
-    return service.detail(_named_task(service, call, "There is no task yet."))
-
-
 def _list(service: Service, call: Call) -> Mapping[str, Json]:
     slug = _text(call, "modelName")
     tasks = [task for task in service.listed() if slug in ("", task.model.slug, task.model.slug.partition("/")[2])]
@@ -90,7 +86,7 @@ def _folder(service: Service, call: Call) -> Mapping[str, Json]:
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "Task/Detail": _detail,
+    "Task/Detail": lambda service, call: service.detail(_named_task(service, call, "There is no task yet.")),
     "Task/List": _list,
     "Task/Cancel": _cancel,
     "Task/Kill": _kill,

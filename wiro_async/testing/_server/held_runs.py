@@ -14,7 +14,6 @@ KEEP_ALIVE = 15.0  # seconds of silence after which a stream sends a comment, be
 
 
 def accepted(task: EmulatedTask) -> dict[str, Json]:
-    """Return the response body of a plain Run."""
     return {"result": True, "errors": [], "taskid": task.id, "socketaccesstoken": task.token}
 
 
@@ -40,7 +39,6 @@ async def result_response(service: Service, task: EmulatedTask) -> Response:
 
 
 def event_stream(service: Service, task: EmulatedTask) -> Response:
-    """Respond with the run as an event stream."""
     headers = {"cache-control": "no-cache"}
     return StreamingResponse(_events(service, task), headers=headers, media_type="text/event-stream")
 
@@ -60,12 +58,7 @@ async def _events(service: Service, task: EmulatedTask) -> AsyncIterator[bytes]:
                 yield b": keep-alive\n\n"
                 continue
             if message.type == "task_output":
-                body = {
-                    "id": task.id,
-                    "status": task.status,
-                    "pexit": None,
-                    "segments": message.segments or [],
-                }
+                body = {"id": task.id, "status": task.status, "pexit": None, "segments": message.segments or []}
                 yield _event("task_output", body)
         yield _event("done", service.detail(task))
     finally:

@@ -44,17 +44,13 @@ async def serve_socket(service: Service, socket: WebSocket) -> None:
 
 @attrs.define(eq=False)
 class SocketSession:
-    """An open connection and the tasks that it has registered.
-
-    Attributes:
-        forward: sends a message, through all faults of the connection.
-    """
+    """An open connection and the tasks that it has registered."""
 
     service: Service
     connection: SocketConnection
     record: SocketRecord
     faults: Sequence[SocketFault]
-    forward: Forward = attrs.field(init=False)
+    forward: Forward = attrs.field(init=False)  # sends a message, through all faults of the connection
     _tasks: dict[str, tuple[EmulatedTask, Listener]] = attrs.field(
         factory=dict[str, tuple[EmulatedTask, Listener]], init=False
     )
@@ -82,19 +78,15 @@ class SocketSession:
             voice.end()
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Call a function after some real seconds."""
         asyncio.get_running_loop().call_later(seconds, action)
 
     def drop(self) -> None:
-        """Close without a closing handshake."""
         self.connection.hang_up(reset=False)
 
     def close(self) -> None:
-        """Close with a closing handshake."""
         self.connection.start_close()
 
     def freeze(self) -> None:
-        """Never read or write again, but stay open."""
         self.connection.freeze()
 
     def _take_text(self, text: str) -> None:

@@ -33,7 +33,6 @@ def tool_detail(models: Mapping[str, ModelScript], parameters: Mapping[str, Json
 
 
 def tool_explore(models: Mapping[str, ModelScript]) -> dict[str, Json]:
-    """Return the models by category."""
     sections: dict[str, list[Json]] = {}
     for model in models.values():
         tool = model.record(summary=True)

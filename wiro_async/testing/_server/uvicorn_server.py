@@ -65,7 +65,6 @@ class SocketConnection(WebSocketsSansIOProtocol):
         self._frozen = True
 
     def data_received(self, data: bytes) -> None:
-        """Handle received bytes, unless frozen."""
         if not self._frozen:
             super().data_received(data)
 
@@ -91,26 +90,20 @@ class SocketConnection(WebSocketsSansIOProtocol):
         _hang_up(self.transport, reset=reset)
 
     def start_close(self, code: int = 1000) -> None:
-        """Start the closing handshake."""
         if not self._frozen and self.conn.state is State.OPEN:
             self.conn.send_close(code)
             self._flush()
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which stops at once when asked instead of polling a flag.
-
-    Attributes:
-        stop: set it to stop the server.
-    """
+    """uvicorn's server, which stops at once when asked instead of polling a flag."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self.stop = asyncio.Event()
+        self.stop = asyncio.Event()  # set it to stop the server
         self._on_ready = on_ready
 
     async def main_loop(self) -> None:
-        """Wait for the request to stop."""
         self._on_ready()
         await self.stop.wait()
 

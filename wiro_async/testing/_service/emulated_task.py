@@ -45,12 +45,6 @@ class EmulatedTask:
     """One run: its script, its status, its outputs and its listeners.
 
     The history of statuses lets a lagging Task/Detail show the past.
-
-    Attributes:
-        parameters: as Task/Detail shows them.
-        sent: as the client sent them.
-        ordinal: number of tasks that were created before this one.
-        details: number of Task/Detail requests for this task.
     """
 
     id: str
@@ -58,16 +52,16 @@ class EmulatedTask:
     model: ModelScript
     script: Script
     generation: Generation
-    parameters: Mapping[str, Json]
+    parameters: Mapping[str, Json]  # as Task/Detail shows them
     callback_url: str = ""
     project_id: str = "716"
-    ordinal: int = 0
-    sent: Mapping[str, Json] = attrs.field(factory=dict[str, Json])
+    ordinal: int = 0  # number of tasks that were created before this one
+    sent: Mapping[str, Json] = attrs.field(factory=dict[str, Json])  # as the client sent them
     created: float = attrs.field(factory=time.time)
     history: list[tuple[float, str]] = attrs.field(init=False)
     log: list[tuple[float, str, str]] = attrs.field(factory=list[tuple[float, str, str]], init=False)
     outputs: tuple[StoredFile | RawOutput, ...] = attrs.field(default=(), init=False)
-    details: int = attrs.field(default=0, init=False)
+    details: int = attrs.field(default=0, init=False)  # number of Task/Detail requests for this task
     _listeners: dict[Listener, None] = attrs.field(factory=dict[Listener, None], init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -75,12 +69,10 @@ class EmulatedTask:
 
     @property
     def status(self) -> str:
-        """The current status."""
         return self.history[-1][1]
 
     @property
     def over(self) -> bool:
-        """Whether the task has ended."""
         return self.status in OVER
 
     @property
@@ -89,25 +81,20 @@ class EmulatedTask:
         return self.script.exit_code if self.status == "task_postprocess_end" else ""
 
     def enter(self, status: str) -> None:
-        """Change the status."""
         if status != self.status:
             self.history.append((time.time(), status))
 
     def write_log(self, output: str, error: str) -> None:
-        """Append text to `debugoutput` and `debugerror`."""
         self.log.append((time.time(), output, error))
 
     def count_detail(self) -> int:
-        """Count a Task/Detail request and return the number so far."""
         self.details += 1
         return self.details
 
     def extend(self, steps: Sequence[Step]) -> None:
-        """Append steps to the script."""
         self.script = attrs.evolve(self.script, steps=(*self.script.steps, *steps))
 
     def add_cost(self, cost: Decimal) -> Decimal:
-        """Add to the cost and return the total."""
         self.script = attrs.evolve(self.script, cost=self.script.cost + cost)
         return self.script.cost
 
@@ -117,12 +104,10 @@ class EmulatedTask:
         self.write_log(f"{problem}\n", f"{problem}\n")
 
     def set_outputs(self, outputs: Sequence[StoredFile | RawOutput]) -> None:
-        """Replace the outputs."""
         self.outputs = tuple(outputs)
 
     @property
     def has_listeners(self) -> bool:
-        """Whether anybody receives the messages."""
         return bool(self._listeners)
 
     def listen(self, listener: Listener) -> None:
@@ -134,7 +119,6 @@ class EmulatedTask:
         self._listeners.pop(listener, None)
 
     def publish(self, message: TaskMessage) -> None:
-        """Send a message to all listeners."""
         for listener in list(self._listeners):
             listener(message)
         if message.over:

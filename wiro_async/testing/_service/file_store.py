@@ -15,12 +15,7 @@ RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 @attrs.define(eq=False)
 class StoredFile:
-    """A file whose URL holds its access key.
-
-    Attributes:
-        task: ordinal of the task that made the file; None for uploads.
-        misses: number of 404 responses sent while a fault hides the file.
-    """
+    """A file whose URL holds its access key."""
 
     name: str
     content_type: str
@@ -29,13 +24,12 @@ class StoredFile:
     access_key: str
     id: str
     size: int
-    task: int | None = None
+    task: int | None = None  # ordinal of the task that made the file; None for uploads
     parent_id: str = ""
     added: float = attrs.field(factory=time.time)
-    misses: int = 0
+    misses: int = 0  # number of 404 responses sent while a fault hides the file
 
     def count_miss(self) -> None:
-        """Count a 404 response."""
         self.misses += 1
 
     def entry(self) -> dict[str, Json]:
@@ -85,11 +79,9 @@ class FileStore:
         return file
 
     def find(self, access_key: str) -> StoredFile | None:
-        """Return the file with this access key."""
         return self._files.get(access_key)
 
     def urls(self) -> list[str]:
-        """Return the URLs of all files."""
         return [file.url for file in list(self._files.values())]
 
     def remove(self, access_key: str) -> None:

@@ -19,24 +19,19 @@ STAGES = frozenset({"task_queue", "task_output", "task_cancel", *OPENING, *CLOSI
 
 @attrs.define(eq=False)
 class Player:
-    """Takes one task through its steps, `speed` times as fast as its script says.
-
-    Attributes:
-        on_over: called once the task has ended.
-    """
+    """Takes one task through its steps, `speed` times as fast as its script says."""
 
     task: EmulatedTask
     speed: float
     _files: FileStore
     _threads: ThreadPoolExecutor
-    _on_over: Callable[[EmulatedTask], None]
+    _on_over: Callable[[EmulatedTask], None]  # called once the task has ended
     _position: int = attrs.field(default=0, init=False)
     _clock: float = attrs.field(default=0.0, init=False)
     _timer: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
     _rendering: asyncio.Future[Outputs] | None = attrs.field(default=None, init=False)
 
     def start(self) -> None:
-        """Start to play."""
         self._clock = asyncio.get_running_loop().time()
         self._advance()
 
@@ -48,7 +43,6 @@ class Player:
         self.emit(Step("task_cancel"))
 
     def extend(self, steps: Sequence[Step]) -> None:
-        """Append steps to the timeline."""
         waiting = self._position == len(self.task.script.steps)
         self.task.extend(steps)
         if waiting:

@@ -57,7 +57,6 @@ class Service:
             self._threads = None
 
     def find(self, *, token: str = "", task_id: str = "") -> EmulatedTask | None:
-        """Return the task with this token or id."""
         return self._tokens.get(token) if token else self.tasks.get(task_id)
 
     def player(self, task: EmulatedTask) -> Player:
@@ -102,14 +101,8 @@ class Service:
         return [task for task in self.tasks.values() if now - task.created >= self.faults.quirks(task.ordinal).list_lag]
 
     def detail(self, task: EmulatedTask) -> dict[str, Json]:
-        """Return the envelope of Task/Detail."""
         seen = self.seen(task)
-        return {
-            "result": True,
-            "errors": [],
-            "total": "1" if seen else "0",
-            "tasklist": [seen] if seen else [],
-        }
+        return {"result": True, "errors": [], "total": "1" if seen else "0", "tasklist": [seen] if seen else []}
 
     def delete_outputs(self, task: EmulatedTask) -> None:
         """Remove a task's output files. The task stays."""

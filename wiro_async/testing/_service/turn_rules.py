@@ -30,7 +30,6 @@ def check_turn(model: ModelScript, inputs: RunInput) -> None:
 
 
 def mappings(value: Json) -> list[Mapping[str, Json]]:
-    """Return the objects of a list."""
     items = value if isinstance(value, Sequence) and not isinstance(value, str) else []
     return [item for item in items if isinstance(item, Mapping)]
 

@@ -33,7 +33,6 @@ class PlayedSession:
 
     @property
     def task(self) -> EmulatedTask:
-        """The task of the session."""
         return self._player.task
 
     @property

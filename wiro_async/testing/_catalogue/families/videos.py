@@ -4,7 +4,6 @@ from decimal import Decimal
 
 from wiro_async.testing._catalogue.families.family import a_file, family
 from wiro_async.testing._catalogue.parameters import choices, group, item, labelled, rule, table
-from wiro_async.testing._scripts import RunInput
 
 VIDEO = a_file("0.mp4", "video/mp4", b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom")
 PRICES = {
@@ -15,10 +14,6 @@ PRICES = {
     ("720p", "10"): "0.26",
     ("1080p", "10"): "0.58",
 }
-
-
-def _table_cost(inputs: RunInput) -> Decimal:
-    return Decimal(PRICES[inputs.text("resolution", "720p"), inputs.text("duration", "5")])
 
 
 TEXT_TO_VIDEO = family(
@@ -37,7 +32,7 @@ TEXT_TO_VIDEO = family(
         )
     ],
     VIDEO,
-    cost=_table_cost,
+    cost=lambda inputs: Decimal(PRICES[inputs.text("resolution", "720p"), inputs.text("duration", "5")]),
     dynamicprice=table(
         *[
             rule(price, "cpr", inputs={"resolution": resolution, "duration": duration})
