@@ -23,7 +23,7 @@ import attrs
 
 from harness import emulator, parser
 from wiro_async import AsyncWiro
-from wiro_async._engine.submission.limiter import Limiter, Slot
+from wiro_async._engine.calls.limiter import Limiter, Slot
 
 TARGETS = {1: (0.97, 0.16), 3: (0.94, 0.16)}  # by clients: minimum share of the ideal, maximum refusals a run
 BACKOFF, BACKOFF_CAP = 0.5, 8.0

@@ -20,8 +20,8 @@ from unittest.mock import patch
 from harness import alone, parser
 from wiro_async import AsyncWiro
 from wiro_async._api.batch.batch import Batch
-from wiro_async._api.batch.batch_items import RunRequest
 from wiro_async._api.batch.item_runs import Runs
+from wiro_async._api.results.batch_items import RunRequest
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._engine.submission.submission import RunLog
 from wiro_async._protocol.submission.intent import Intent

@@ -28,7 +28,7 @@ from typing import Any, Literal
 import httpx
 
 from harness import parser, show
-from wiro_async import AsyncWiro, TextDelta, Tuning
+from wiro_async import AsyncWiro, TaskResult, TextDelta, Tuning
 
 MAX_RATIO = 1.3
 TUNING = Tuning(poll_first=3600, poll_silence=3600, poll_max_silence=3600, poll_min=3600, poll_max=3600)
@@ -97,7 +97,7 @@ class Rig:
         self.events = self.deltas._events if self.deltas else self.handle.events() if use == "events" else None
         self.feed = self.wiro._engine.tracker.socket
         self.text: list[str] = []
-        self.using: asyncio.Task[Any]
+        self.using: asyncio.Future[TaskResult | None]
 
     async def start(self, frame: bytes) -> None:
         """Follow the task, and deliver a first frame."""

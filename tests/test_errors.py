@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wiro_async
-from wiro_async import BatchItem, RunRequest
-from wiro_async import _errors as errors
-from wiro_async._protocol.conversations.realtime_audio import Transcript
+import wiro_async as errors
+from wiro_async import BatchItem, RunRequest, _errors
 from wiro_async._protocol.tasks.records import parse_task
+from wiro_async._records.task_event import Transcript
 
 TOKEN = "eDcCm5yyTOKEN"
 TASK = parse_task(
@@ -202,7 +202,7 @@ def test_the_tree_is_as_the_docstring_says() -> None:
     assert issubclass(errors.UsageError, RuntimeError)
     assert issubclass(errors.RequestTimeoutError, TimeoutError)
     assert errors.RequestTimeoutError("late").phase == "request"
-    drawing = {line.strip("│├└─ ").split()[0]: line for line in (errors.__doc__ or "").splitlines() if "Error" in line}
+    drawing = {line.strip("│├└─ ").split()[0]: line for line in (_errors.__doc__ or "").splitlines() if "Error" in line}
     depths = {
         name: next(place for place, letter in enumerate(line) if letter.isalpha()) for name, line in drawing.items()
     }

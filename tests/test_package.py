@@ -83,7 +83,7 @@ def test_public_classes_name_the_package_from_the_start() -> None:
     script = (
         "import pkgutil, importlib, inspect, wiro_async\n"
         "public = set(wiro_async.__all__)\n"
-        "for layer in ('_errors', '_protocol', '_engine', '_api'):\n"
+        "for layer in ('_records', '_errors', '_protocol', '_transport', '_engine', '_api'):\n"
         "    package = importlib.import_module(f'wiro_async.{layer}')\n"
         "    for module in pkgutil.walk_packages(package.__path__, f'wiro_async.{layer}.'):\n"
         "        importlib.import_module(module.name)\n"

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wiro_async._api.batch.batch import Batch
     from wiro_async._api.batch.batch_inputs import Inputs
-    from wiro_async._api.batch.batch_items import BatchItem, RunRequest
     from wiro_async._api.batch.batch_options import BatchOptions, Concurrency, OnError, Order, RetryIf
     from wiro_async._api.batch_report.counters import BatchStats
     from wiro_async._api.batch_report.live_progress import ProgressListener
-    from wiro_async._api.conversation.answer_reader import ResponseModel
     from wiro_async._api.conversation.chat import Conversation
     from wiro_async._api.conversation.chat_settings import ChatSettings, TurnSettings
     from wiro_async._api.conversation.realtime_session import RealtimeSession
     from wiro_async._api.conversation.turn_result import TurnResult
     from wiro_async._api.conversation.turn_stream import TurnStream
     from wiro_async._api.journal.journal_reader import Journal, JournalItem
+    from wiro_async._api.results.answer_reader import ResponseModel
     from wiro_async._api.results.async_items import Items
+    from wiro_async._api.results.batch_items import BatchFailedError, BatchItem, RunRequest
     from wiro_async._api.results.byte_stream import ByteStream
     from wiro_async._api.results.output import Output
     from wiro_async._api.results.task_result import ParsedResult, TaskFinished, TaskResult
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         AnswerError,
         APIError,
         AuthenticationError,
-        BatchFailedError,
         BudgetExceededError,
         ConcurrencyLimitError,
         ConfigurationError,
@@ -68,10 +67,10 @@ if TYPE_CHECKING:
         WebhookVerificationError,
         WiroError,
     )
-    from wiro_async._protocol.conversations.realtime_audio import AudioChunk, Transcript, TurnEnded
-    from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
+    from wiro_async._protocol.conversations.realtime_audio import AudioChunk, TurnEnded
     from wiro_async._protocol.files.stored_files import Folder, UploadedFile
     from wiro_async._protocol.http.retry import RetryPolicy
+    from wiro_async._protocol.messages.tool_calls import ToolCall, ToolOutput
     from wiro_async._protocol.models.model import Model, ModelSection, ModelStats, PriceRule
     from wiro_async._protocol.models.parameters import Option, Parameter
     from wiro_async._protocol.models.pricing import Estimate
@@ -82,12 +81,12 @@ if TYPE_CHECKING:
         Reconnected,
         StatusChanged,
         TaskCancelled,
-        TaskEvent,
         TextDelta,
         TextReset,
         UnknownEvent,
     )
-    from wiro_async._protocol.tasks.records import OutputRecord, TaskInfo
+    from wiro_async._records.task_event import TaskEvent, Transcript
+    from wiro_async._records.task_info import OutputRecord, TaskInfo
     from wiro_async._session import AsyncWiro
     from wiro_async._transport.network.tls import Verify
     from wiro_async._tuning import Tuning
@@ -223,21 +222,21 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {  # of all public names but the errors
+_HOMES = {  # of all public names but most errors
     "_api.batch.batch": ("Batch",),
     "_api.batch.batch_inputs": ("Inputs",),
-    "_api.batch.batch_items": ("BatchItem", "RunRequest"),
     "_api.batch.batch_options": ("BatchOptions", "Concurrency", "OnError", "Order", "RetryIf"),
     "_api.batch_report.counters": ("BatchStats",),
     "_api.batch_report.live_progress": ("ProgressListener",),
-    "_api.conversation.answer_reader": ("ResponseModel",),
     "_api.conversation.chat": ("Conversation",),
     "_api.conversation.chat_settings": ("ChatSettings", "TurnSettings"),
     "_api.conversation.realtime_session": ("RealtimeSession",),
     "_api.conversation.turn_result": ("TurnResult",),
     "_api.conversation.turn_stream": ("TurnStream",),
     "_api.journal.journal_reader": ("Journal", "JournalItem"),
+    "_api.results.answer_reader": ("ResponseModel",),
     "_api.results.async_items": ("Items",),
+    "_api.results.batch_items": ("BatchFailedError", "BatchItem", "RunRequest"),
     "_api.results.byte_stream": ("ByteStream",),
     "_api.results.output": ("Output",),
     "_api.results.task_result": ("ParsedResult", "TaskFinished", "TaskResult"),
@@ -248,10 +247,10 @@ _HOMES = {  # of all public names but the errors
     "_api.tasks.text_deltas": ("TextDeltas",),
     "_api.tasks.text_stream": ("TextStream",),
     "_engine.engine": ("Statistics",),
-    "_protocol.conversations.realtime_audio": ("AudioChunk", "Transcript", "TurnEnded"),
-    "_protocol.conversations.tool_calls": ("ToolCall", "ToolOutput"),
+    "_protocol.conversations.realtime_audio": ("AudioChunk", "TurnEnded"),
     "_protocol.files.stored_files": ("Folder", "UploadedFile"),
     "_protocol.http.retry": ("RetryPolicy",),
+    "_protocol.messages.tool_calls": ("ToolCall", "ToolOutput"),
     "_protocol.models.model": ("Model", "ModelSection", "ModelStats", "PriceRule"),
     "_protocol.models.parameters": ("Option", "Parameter"),
     "_protocol.models.pricing": ("Estimate",),
@@ -262,12 +261,12 @@ _HOMES = {  # of all public names but the errors
         "Reconnected",
         "StatusChanged",
         "TaskCancelled",
-        "TaskEvent",
         "TextDelta",
         "TextReset",
         "UnknownEvent",
     ),
-    "_protocol.tasks.records": ("OutputRecord", "TaskInfo"),
+    "_records.task_event": ("TaskEvent", "Transcript"),
+    "_records.task_info": ("OutputRecord", "TaskInfo"),
     "_session": ("AsyncWiro",),
     "_transport.network.tls": ("Verify",),
     "_tuning": ("Tuning",),

@@ -16,7 +16,6 @@ from wiro_async._api.options import check_options, documented
 from wiro_async._api.resources.model_catalog import Models
 from wiro_async._api.resources.model_lookup import ModelLookup
 from wiro_async._api.resources.run_inputs import RunInputs
-from wiro_async._api.resources.task_list import Tasks, ref_of
 from wiro_async._api.results.output import Output, output_at
 from wiro_async._api.results.task_result import ParsedResult, TaskResult
 from wiro_async._api.run_options import CommonOptions, RealtimeOptions, RunOptions, StreamOptions, SubmitOptions
@@ -33,6 +32,7 @@ from wiro_async._api.tasks.callback_access import CallbackAccess
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._api.tasks.task_context import TaskContext
+from wiro_async._api.tasks.task_list import Tasks, ref_of
 from wiro_async._api.tasks.text_stream import TextStream
 from wiro_async._engine.calls.api_client import ApiClient
 from wiro_async._engine.calls.task_calls import TaskCalls
@@ -48,12 +48,12 @@ from wiro_async._types import Input
 if TYPE_CHECKING:
     from wiro_async._api.batch.batch import Batch
     from wiro_async._api.batch.batch_inputs import Inputs
-    from wiro_async._api.batch.batch_items import BatchItem, RunRequest
-    from wiro_async._api.conversation.answer_reader import ResponseModel, Schema
     from wiro_async._api.conversation.chat import Conversation
     from wiro_async._api.conversation.chat_settings import ChatSettings
     from wiro_async._api.conversation.realtime_session import RealtimeSession
     from wiro_async._api.resources.file_store import Files
+    from wiro_async._api.results.answer_reader import ResponseModel, Schema
+    from wiro_async._api.results.batch_items import BatchItem, RunRequest
 
 T = TypeVar("T")
 

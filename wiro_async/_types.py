@@ -137,23 +137,23 @@ class Timeouts:
         for name, value in attrs.asdict(self).items():
             checked_seconds(value, f"the {name} timeout")
 
-    @classmethod
-    def of(cls, value: float | Timeouts | None, default: Timeouts) -> Timeouts:
-        """Take a number as the `run` timeout, and None as the default. Raises `ConfigurationError`."""
-        if value is None:
-            return default
-        return value if isinstance(value, Timeouts) else attrs.evolve(default, run=value)
 
-    @property
-    def before_start(self) -> tuple[TimeoutPhase, float | None]:
-        """The name and the length of the timeout that is the first to end the wait for a start."""
-        if self.queue is None or (self.run is not None and self.run <= self.queue):
-            return "run", self.run
-        return "queue", self.queue
+def merge_timeouts(given: float | Timeouts | None, default: Timeouts, queue: float | None = None) -> Timeouts:
+    """Take a number as the `run` timeout, None as the default, and a queue timeout of its own, if one is given.
 
-    def with_queue(self, seconds: float | None) -> Timeouts:
-        """Replace the queue timeout, if one is given."""
-        return self if seconds is None else attrs.evolve(self, queue=seconds)
+    Raises:
+        ConfigurationError: one of them is no number of seconds.
+    """
+    if not isinstance(given, Timeouts):
+        given = default if given is None else attrs.evolve(default, run=given)
+    return given if queue is None else attrs.evolve(given, queue=queue)
+
+
+def start_timeout(timeouts: Timeouts) -> tuple[TimeoutPhase, float | None]:
+    """The name and the length of the timeout that is the first to end the wait for a start."""
+    if timeouts.queue is None or (timeouts.run is not None and timeouts.run <= timeouts.queue):
+        return "run", timeouts.run
+    return "queue", timeouts.queue
 
 
 def checked_seconds(value: object, name: str) -> None:

@@ -34,7 +34,7 @@ from wiro_async import (
     Tuning,
 )
 from wiro_async._engine.engine import Statistics
-from wiro_async._protocol.tasks.status import RANK
+from wiro_async._records.status import RANK
 from wiro_async.testing import WiroEmulator
 
 if TYPE_CHECKING:

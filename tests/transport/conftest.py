@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.http.library import Transport
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
@@ -152,14 +153,14 @@ def no_proxies_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest_asyncio.fixture(params=["default", "httpx", "aiohttp", "httpx2"])
 async def http(request: pytest.FixtureRequest, tls: Tls) -> AsyncIterator[HttpTransport]:
-    """The default transport, and some that users may pass."""
-    given: httpx.AsyncBaseTransport | None = None
+    """The default transport, and some that a user might give."""
+    given: Transport | None = None
     if request.param == "httpx":
         given = httpx.AsyncHTTPTransport(verify=tls.context)
     elif request.param == "aiohttp":
         given = httpx_aiohttp.AiohttpTransport(verify=tls.context)
     elif request.param == "httpx2":
-        given = httpx2.AsyncHTTPTransport(verify=tls.context)  # type: ignore[assignment]
+        given = httpx2.AsyncHTTPTransport(verify=tls.context)
     transport = HttpTransport(tls, Tuning(), given)
     yield transport
     assert transport.in_flight == 0

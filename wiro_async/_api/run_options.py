@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypedDict
 
-from wiro_async._protocol.tasks.events import TaskEvent
 from wiro_async._public import public
+from wiro_async._records.task_event import TaskEvent
 from wiro_async._types import OnCancel, Timeouts
 
 EventListener: TypeAlias = Callable[[TaskEvent], Awaitable[None] | None]

@@ -17,12 +17,11 @@ from wiro_async._protocol.values.parsing import parse_url
 from wiro_async._public import public
 from wiro_async._redaction import strip_userinfo
 from wiro_async._tuning import Tuning
-from wiro_async._types import CallbackURL, OnUnknown, Timeouts, UpdateMode
+from wiro_async._types import CallbackURL, OnUnknown, Timeouts, UpdateMode, merge_timeouts
 from wiro_async._version import __version__
 
 if TYPE_CHECKING:
-    import httpx
-
+    from wiro_async._transport.http.library import Transport
     from wiro_async._transport.network.tls import Verify
 
 BASE_URL = "https://api.wiro.ai/v1"
@@ -83,7 +82,7 @@ class SessionOptions(CallOptions, total=False):
         verify: the certificates to trust, for HTTP and WebSocket: True for the usual authorities (or those of
             SSL_CERT_FILE and SSL_CERT_DIR), the path of a file or directory of certificates for those and no others, an
             `ssl.SSLContext` of your own, or False to trust every server.
-        transport: an httpx transport to use instead of the default one. It is closed with the session.
+        transport: an async transport of httpx or httpx2, instead of the default one. It is closed with the session.
         compression: whether the WebSocket compresses: 7 to 20 times fewer bytes for texts of LLMs, at up to twice the
             processor time where they are read and four times where they are not. Useful for long answers on slow
             networks.
@@ -97,7 +96,7 @@ class SessionOptions(CallOptions, total=False):
     socket_url: str | None
     max_concurrency: int | None
     verify: Verify
-    transport: httpx.AsyncBaseTransport | None
+    transport: Transport | None
     compression: bool
     tasks_per_socket: int
     polls_per_second: float
@@ -147,7 +146,7 @@ def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
-    return Timeouts.of(timeout, Timeouts())
+    return merge_timeouts(timeout, Timeouts())
 
 
 def _retry(retry: RetryPolicy | None) -> RetryPolicy:
@@ -197,7 +196,7 @@ class Options:
         if "headers" in given:
             given["headers"] = {**self.headers, **_headers(given["headers"])}
         if "timeout" in given:
-            given["timeout"] = Timeouts.of(given["timeout"], self.timeout)
+            given["timeout"] = merge_timeouts(given["timeout"], self.timeout)
         return attrs.evolve(self, **given)
 
 
@@ -209,7 +208,7 @@ class SharedOptions:
     socket_url: str = attrs.field(default=None, converter=_socket_url)
     max_concurrency: int | None = attrs.field(default=None, validator=_count)
     verify: Verify = True
-    transport: httpx.AsyncBaseTransport | None = None
+    transport: Transport | None = None
     compression: bool = False
     tasks_per_socket: int = attrs.field(default=1000, validator=_count)
     polls_per_second: float = attrs.field(default=100.0, validator=_rate)

@@ -11,13 +11,14 @@ import anyio
 import attrs
 
 from wiro_async._api.batch.batch import Batch
-from wiro_async._api.batch.batch_items import BatchItem, RunRequest
+from wiro_async._api.results.batch_items import BatchItem, RunRequest
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._demo.prompts import ONE, QUESTION, PictureSpec, picture_specs
 from wiro_async._demo.records import Answer, Picture, Totals, shown_money, shown_seconds
 from wiro_async._demo.screen import Bar, Screen
 from wiro_async._errors import WiroError
-from wiro_async._protocol.tasks.events import Progress, StatusChanged, TaskEvent, TextReset
+from wiro_async._protocol.tasks.events import Progress, StatusChanged, TextReset
+from wiro_async._records.task_event import TaskEvent
 from wiro_async._session import AsyncWiro
 
 PICTURES = "pictures"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
 
 import attrs
 
@@ -15,13 +14,11 @@ from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
 from wiro_async._public import public
 from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.http.library import Transport
 from wiro_async._transport.network.tls import Tls, Verify
 from wiro_async._transport.websocket import Socket, connected
 from wiro_async._tuning import Tuning
 from wiro_async._types import UpdateMode
-
-if TYPE_CHECKING:
-    import httpx
 
 
 @public
@@ -55,7 +52,7 @@ class Engine:
         self,
         socket_url: str,
         user_agent: str,
-        transport: httpx.AsyncBaseTransport | None,
+        transport: Transport | None,
         *,
         verify: Verify,
         max_concurrency: int | None,

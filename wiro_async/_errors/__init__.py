@@ -31,7 +31,7 @@ WiroError
 │   ├── FinishReasonError
 │   ├── ToolError
 │   └── TurnLimitError
-├── BatchFailedError                some runs of `map` failed
+├── BatchFailedError                some runs of `map` failed; defined beside the items that it holds
 ├── BudgetExceededError             a batch reached its budget
 ├── JournalError                    a journal cannot be used
 │   └── KeyConflictError

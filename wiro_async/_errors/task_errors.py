@@ -11,8 +11,8 @@ from wiro_async._redaction import remove_secrets
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from wiro_async._protocol.conversations.realtime_audio import Transcript
-    from wiro_async._protocol.tasks.records import TaskInfo
+    from wiro_async._records.task_event import Transcript
+    from wiro_async._records.task_info import TaskInfo
 
 LOG_LINES_SHOWN = 5
 TEXT_SHOWN = 200

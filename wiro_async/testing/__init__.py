@@ -65,12 +65,13 @@ if TYPE_CHECKING:
         RunInput,
         Script,
         Step,
+        Voice,
+        VoiceSession,
         evenly,
         progress,
         timeline,
     )
     from wiro_async.testing._service.ledger import Ledger
-    from wiro_async.testing._service.voice_session import Voice, VoiceSession
 
 __all__ = [
     "CLOSING",
@@ -143,7 +144,6 @@ _HOMES = (
     "_records",
     "_scripts",
     "_service.ledger",
-    "_service.voice_session",
 )
 
 

@@ -2,15 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
 from wiro_async.testing._json import Json, decode
 from wiro_async.testing._records import Generation, RefusedError, Upload
-
-if TYPE_CHECKING:
-    from wiro_async.testing._service.voice_session import Voice, VoiceSession
 
 
 @attrs.frozen
@@ -56,6 +53,59 @@ class RawOutput:
 Outputs: TypeAlias = tuple[FileOutput | RawOutput, ...]
 
 
+class VoiceSession(Protocol):
+    """A realtime session, as its voice uses it.
+
+    Attributes:
+        turns: how many turns have ended.
+    """
+
+    turns: int
+
+    @property
+    def parameters(self) -> Mapping[str, Json]:
+        """The parameters of the run."""
+        ...
+
+    def say(self, pcm: bytes) -> None:
+        """Send audio."""
+
+    def transcribe(self, who: Literal["USER", "AI"], text: str) -> None:
+        """Send the transcript of what the user or the model said."""
+
+    def end_turn(self, cost: Decimal) -> None:
+        """Send the end of a turn and its cost."""
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call a function after some seconds of the emulator's time, if the session is still open then."""
+
+    def emit(self, step: Step) -> None:
+        """Send any other message."""
+
+    def finish(self) -> None:
+        """Close the session. The task then plays its closing steps."""
+
+
+@attrs.define(eq=False)
+class Voice:
+    """The behaviour of a realtime model. Pass a subclass to a script: `Script(…, realtime=MyVoice)`."""
+
+    line: VoiceSession
+
+    def begin(self) -> None:
+        """Handle that the session is ready."""
+
+    def hear(self, pcm: bytes) -> None:
+        """Handle a frame of audio."""
+
+    def interrupt(self) -> None:
+        """Stop speaking, as the client asks."""
+        self.line.emit(Step("task_stream_end"))
+
+    def end(self) -> None:
+        """Send the last messages before the session closes."""
+
+
 @attrs.frozen
 class Script:
     """A whole run. Without a closing step it never ends.
@@ -70,7 +120,7 @@ class Script:
     outputs: Outputs | Callable[[], Outputs] = ()
     exit_code: str = "0"
     cost: Decimal = Decimal("0.001")
-    realtime: "Callable[[VoiceSession], Voice] | None" = None
+    realtime: Callable[[VoiceSession], Voice] | None = None
 
 
 @attrs.frozen

@@ -20,16 +20,16 @@ from urllib.parse import parse_qs
 import anyio
 import anyio.to_thread
 
-from wiro_async._api.resources.task_list import Reference, ref_of
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
+from wiro_async._api.tasks.task_list import Reference, ref_of
 from wiro_async._engine.background.user_callback import call_user
 from wiro_async._engine.tracking.id_memory import MadeTask
 from wiro_async._errors import ConfigurationError, SessionClosedError, WebhookVerificationError, WiroError
 from wiro_async._protocol.submission import callback_urls as webhook
 from wiro_async._protocol.submission.intent import INTENT
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._session import AsyncWiro
 from wiro_async._transport import clock
 from wiro_async._types import Timeouts

@@ -17,8 +17,8 @@ import pydantic
 import pytest
 
 from wiro_async import ConfigurationError, InvalidInputError, ToolCall, ToolError
-from wiro_async._api.conversation import type_schemas as schemas
 from wiro_async._api.conversation.tools import FunctionTool, Toolbox
+from wiro_async._api.results import type_schemas as schemas
 
 
 class Unit(enum.Enum):

@@ -29,7 +29,7 @@ from wiro_async import (
     Tuning,
     WiroError,
 )
-from wiro_async._protocol.tasks.status import ORDER
+from wiro_async._records.status import ORDER
 from wiro_async.testing import Mute, Respond, WiroEmulator
 
 if TYPE_CHECKING:

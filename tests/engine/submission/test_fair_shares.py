@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from wiro_async import Tuning
-from wiro_async._engine.submission.limiter import Limiter, Slot
+from wiro_async._engine.calls.limiter import Limiter, Slot
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Jump

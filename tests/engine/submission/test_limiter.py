@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from wiro_async import Tuning
-from wiro_async._engine.submission.limiter import Limiter, Slot
+from wiro_async._engine.calls.limiter import Limiter, Slot
 from wiro_async._protocol.submission.window import OPEN
 
 if TYPE_CHECKING:

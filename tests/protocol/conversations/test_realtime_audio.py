@@ -25,7 +25,7 @@ from wiro_async._protocol.conversations.realtime_audio import (
     pcm_view,
 )
 from wiro_async._protocol.messages.frames import Message, parse_frame
-from wiro_async._protocol.tasks.task_state import TaskState
+from wiro_async._protocol.messages.task_state import TaskState
 
 SIZES = st.lists(st.one_of(st.integers(0, 20), st.integers(9_500, 9_700), st.integers(0, 40_000)), max_size=12)
 

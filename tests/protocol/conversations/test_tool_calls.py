@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wiro_async._protocol.conversations.tool_calls import calls_in
+from wiro_async._protocol.messages.tool_calls import calls_in
 
 CALL = {"type": "function_call", "id": "f1", "call_id": "c1", "name": "look", "arguments": "{}", "status": "completed"}
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from wiro_async import File, ToolCall
-from wiro_async._protocol.conversations.tool_calls import calls_in
-from wiro_async._protocol.conversations.turn_rules import continuation, tool_names
 from wiro_async._protocol.conversations.usage import add_usage
 from wiro_async._protocol.messages.frames import Message
+from wiro_async._protocol.messages.task_state import TaskState
+from wiro_async._protocol.messages.tool_calls import calls_in
+from wiro_async._protocol.models.turn_rules import continuation, tool_names
 from wiro_async._protocol.tasks.records import parse_task
-from wiro_async._protocol.tasks.task_state import TaskState
 
 CALL = {"type": "function_call", "id": "f1", "call_id": "c1", "name": "look", "arguments": "{}", "status": "completed"}
 

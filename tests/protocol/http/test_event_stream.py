@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.http.event_stream import EventParser, ServerEvent, find_ids, parse_event
+from wiro_async._protocol.messages.event_stream import EventParser, ServerEvent, find_ids, parse_event
 from wiro_async._protocol.messages.frames import Message
-from wiro_async._protocol.tasks.records import Submitted, TaskInfo
+from wiro_async._protocol.tasks.records import Submitted
+from wiro_async._records.task_info import TaskInfo
 
 LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
 NAMES = LINES.filter(bool)

@@ -14,7 +14,7 @@ from wiro_async import TaskEvent, TextDelta
 from wiro_async._protocol.messages import frames as messages
 from wiro_async._protocol.messages import incremental_decoder
 from wiro_async._protocol.messages.frames import parse_frame
-from wiro_async._protocol.tasks.task_state import TaskState
+from wiro_async._protocol.messages.task_state import TaskState
 from wiro_async._protocol.values import json as json_module
 
 CHARACTERS = st.sampled_from(

@@ -12,6 +12,8 @@ import pytest
 from wiro_async import ModelStats
 from wiro_async._protocol.models.model import (
     Filters,
+    has_slug,
+    may_have_slug,
     parse_model,
     parse_model_stats,
     parse_models,
@@ -62,17 +64,17 @@ def test_a_model() -> None:
 def test_its_names() -> None:
     """In any case and in both spellings. Without a clean name, the service's own."""
     model = parse_model(TOOL)
-    assert model.has_slug("WIRO/virtual-try-on")
-    assert model.has_slug("wiro/virtual try-on")
-    assert not model.has_slug("wiro/virtual")
+    assert has_slug(model, "WIRO/virtual-try-on")
+    assert has_slug(model, "wiro/virtual try-on")
+    assert not has_slug(model, "wiro/virtual")
     assert parse_model(TOOL | {"cleanslugproject": ""}).slug == "Wiro/Virtual Try-On"
 
 
 def test_names_that_are_not_clearly_others() -> None:
     """Spaces, dashes and capitals are ignored. A record without a name matches any."""
     for entry in ({"slugowner": "Wiro", "slugproject": "virtual_try on "}, {"slugowner": "wiro"}, {}, TOOL):
-        assert parse_model(entry).may_have_slug("wiro/virtual-try-on")
-    assert not parse_model({"slugowner": "wiro", "slugproject": "virtual-try"}).may_have_slug("wiro/virtual-try-on")
+        assert may_have_slug(parse_model(entry), "wiro/virtual-try-on")
+    assert not may_have_slug(parse_model({"slugowner": "wiro", "slugproject": "virtual-try"}), "wiro/virtual-try-on")
 
 
 ODD: list[Any] = [None, [], {}, 7, "", "{", "[7]"]

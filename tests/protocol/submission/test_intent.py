@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.http.requests import RunInput, form_text
 from wiro_async._protocol.submission.intent import Intent, intent_of, with_intent
-from wiro_async._protocol.tasks.records import TaskInfo, parse_task
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.values.json import JSON
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._types import File
 
 SCALARS = st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-1e6, 1e6) | st.text()

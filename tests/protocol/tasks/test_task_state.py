@@ -9,19 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async._protocol.messages.frames import Message
-from wiro_async._protocol.tasks import status as states
+from wiro_async._protocol.messages.task_state import TaskState
 from wiro_async._protocol.tasks.events import (
     CostUpdate,
     LogLine,
     Progress,
     StatusChanged,
-    TaskEvent,
     TextDelta,
     TextReset,
     UnknownEvent,
 )
-from wiro_async._protocol.tasks.records import TaskInfo, parse_task
-from wiro_async._protocol.tasks.task_state import TaskState
+from wiro_async._protocol.tasks.records import parse_task
+from wiro_async._records import status as states
+from wiro_async._records.task_event import TaskEvent
+from wiro_async._records.task_info import TaskInfo
 
 TEXT = "I think, therefore I am."
 STATUSES = [*states.ORDER, "task_cancel", "task_error", "task_stream_ready", "task_error_full", "task_levitation", ""]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wiro_async._errors import ConnectionFailedError, RequestTimeoutError
-from wiro_async._protocol.http.event_stream import ServerEvent
+from wiro_async._protocol.messages.event_stream import ServerEvent
 from wiro_async._transport.http import HttpResponse, HttpTransport
 
 if TYPE_CHECKING:

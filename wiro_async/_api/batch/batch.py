@@ -19,7 +19,6 @@ import anyio
 import attrs
 
 from wiro_async._api.batch.batch_inputs import BatchInputs, Inputs, ReorderBuffer, TakenInput
-from wiro_async._api.batch.batch_items import BatchItem
 from wiro_async._api.batch.batch_options import CheckedBatchOptions
 from wiro_async._api.batch.budget import Budget, Estimator
 from wiro_async._api.batch.item_run import BatchContext, EndedItem, ItemRun
@@ -30,6 +29,7 @@ from wiro_async._api.batch_report.batch_history import History
 from wiro_async._api.batch_report.counters import BatchStats, Counters
 from wiro_async._api.batch_report.live_progress import LiveProgress
 from wiro_async._api.journal.journal_writer import JournalWriter
+from wiro_async._api.results.batch_items import BatchItem
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.background.bounded_queue import BoundedQueue
 from wiro_async._engine.background.change import Change

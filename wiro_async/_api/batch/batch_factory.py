@@ -8,14 +8,14 @@ import attrs
 
 from wiro_async._api.batch.batch import Batch
 from wiro_async._api.batch.batch_inputs import Inputs
-from wiro_async._api.batch.batch_items import BatchItem, RunRequest
 from wiro_async._api.batch.batch_options import BatchOptions, CheckedBatchOptions
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.options import check_options
+from wiro_async._api.results.batch_items import BatchFailedError, BatchItem, RunRequest
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._engine.submission.submission import RunLog, RunPlan
-from wiro_async._errors import BatchFailedError, InvalidInputError
+from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.models.pricing import Estimate
 from wiro_async._types import OnCancel
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import anyio
 import attrs
 
-from wiro_async._api.batch.batch_items import BatchItem, RunRequest
+from wiro_async._api.results.batch_items import BatchItem, RunRequest
 from wiro_async._engine.background.change import Change
 from wiro_async._engine.background.user_callback import call_user
 from wiro_async._errors import InvalidInputError

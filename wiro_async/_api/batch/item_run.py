@@ -15,7 +15,6 @@ import attrs
 
 from wiro_async._api.batch import journal_log
 from wiro_async._api.batch.batch_inputs import TakenInput
-from wiro_async._api.batch.batch_items import BatchItem, Outcome
 from wiro_async._api.batch.batch_options import CheckedBatchOptions
 from wiro_async._api.batch.budget import Budget, Reserve
 from wiro_async._api.batch.item_runs import Runs
@@ -23,6 +22,7 @@ from wiro_async._api.batch.workers import Halted, Worker, Workers
 from wiro_async._api.batch_report.counters import Counters
 from wiro_async._api.journal.journal_entries import Entry
 from wiro_async._api.journal.journal_writer import JournalWriter
+from wiro_async._api.results.batch_items import BatchItem, Outcome
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._engine.background.user_callback import call_user
 from wiro_async._errors import (

@@ -9,15 +9,15 @@ from typing import TypeAlias
 import anyio
 import attrs
 
-from wiro_async._api.batch.batch_items import RunRequest
+from wiro_async._api.results.batch_items import RunRequest
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.submission.submission import RunLog, RunPlan, Submission, timed_out
 from wiro_async._engine.submission.submitter import Submitter
 from wiro_async._engine.tracking.tracked_task import TrackedTask
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
-from wiro_async._types import Input, OnCancel, Timeouts
+from wiro_async._records.task_info import TaskInfo
+from wiro_async._types import Input, OnCancel, Timeouts, merge_timeouts, start_timeout
 
 Plan: TypeAlias = Callable[[RunRequest, OnCancel, RunLog | None], Awaitable[RunPlan]]
 
@@ -53,7 +53,7 @@ class Runs:
         timeouts = self._timeouts(request)
         task: TrackedTask | None = None
         submission: Submission | None = None
-        phase, seconds = timeouts.before_start
+        phase, seconds = start_timeout(timeouts)
         async with self._explaining(request.model, request.input):
             with anyio.move_on_after(seconds):
                 calls = self._context.calls.within(timeouts.request)
@@ -90,4 +90,4 @@ class Runs:
             self._context.tracker.unfollow(task)
 
     def _timeouts(self, request: RunRequest) -> Timeouts:
-        return Timeouts.of(request.timeout, self._context.timeouts)
+        return merge_timeouts(request.timeout, self._context.timeouts)

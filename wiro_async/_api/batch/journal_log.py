@@ -11,11 +11,11 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from wiro_async._api.batch.batch_items import Outcome, RunRequest
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.batch.workers import Halted
 from wiro_async._api.journal.journal_entries import Asked, Entry
 from wiro_async._api.journal.journal_writer import JournalWriter
+from wiro_async._api.results.batch_items import Outcome, RunRequest
 from wiro_async._errors import APIError, InvalidInputError, TaskCancelledError, TaskFailedError, TransportError
 from wiro_async._protocol.http.requests import RunInput
 from wiro_async._protocol.submission.intent import Intent

@@ -12,9 +12,9 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from wiro_async._api.batch.batch_items import BatchItem
 from wiro_async._api.journal.journal_entries import Entry
 from wiro_async._api.journal.journal_writer import JournalWriter
+from wiro_async._api.results.batch_items import BatchItem
 from wiro_async._api.results.output import Output
 from wiro_async._protocol.files.filenames import numbered, safe_name, split_name
 

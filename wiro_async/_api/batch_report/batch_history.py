@@ -19,7 +19,7 @@ import attrs
 from wiro_async._errors import BudgetExceededError, TaskFailedError
 
 if TYPE_CHECKING:
-    from wiro_async._api.batch.batch_items import BatchItem
+    from wiro_async._api.results.batch_items import BatchItem
 
 MOST_SPANS = 4000
 MOST_PICTURES = 60

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any, TypeAlias, TypeVar, Unpack, overload
 from uuid import uuid4
 
-from wiro_async._api.conversation.answer_reader import AnswerForm, ResponseModel, Schema
 from wiro_async._api.conversation.chat_settings import (
     TOOL_PARAMETERS,
     ChatSettings,
@@ -22,10 +21,11 @@ from wiro_async._api.conversation.turn import Turn
 from wiro_async._api.conversation.turn_result import TurnResult
 from wiro_async._api.conversation.turn_stream import TurnStream
 from wiro_async._api.options import check_options
+from wiro_async._api.results.answer_reader import AnswerForm, ResponseModel, Schema
 from wiro_async._api.tasks.runner import Runner
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.conversations.turn_rules import SESSION_BYTES, continuation
 from wiro_async._protocol.http.requests import to_mapping
+from wiro_async._protocol.models.turn_rules import SESSION_BYTES, continuation
 from wiro_async._protocol.values.json import JSON
 from wiro_async._public import public
 

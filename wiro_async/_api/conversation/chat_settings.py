@@ -7,8 +7,8 @@ from typing import TypeAlias, TypedDict
 
 from wiro_async._api.conversation.tools import OnToolError, Tools
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.conversations.tool_calls import ToolOutput
 from wiro_async._protocol.http.requests import to_mapping
+from wiro_async._protocol.messages.tool_calls import ToolOutput
 from wiro_async._public import public
 from wiro_async._types import Input, OnCancel, Timeouts
 

@@ -13,8 +13,8 @@ from wiro_async._api.conversation.chat_settings import ToolOutputs
 from wiro_async._api.conversation.turn_result import TurnResult
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._errors import ConversationBusyError, InvalidInputError
-from wiro_async._protocol.conversations.tool_calls import ToolOutput
 from wiro_async._protocol.conversations.usage import add_usage
+from wiro_async._protocol.messages.tool_calls import ToolOutput
 from wiro_async._protocol.models.model import TURNS
 from wiro_async._protocol.values.json import JSON, to_json
 from wiro_async._protocol.values.parsing import as_texts

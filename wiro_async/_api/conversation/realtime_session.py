@@ -16,9 +16,9 @@ from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._engine.realtime.realtime_connection import RealtimeConnection
 from wiro_async._errors import RealtimeClosedError, UsageError
-from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, Transcript, TurnEnded, pcm_view
-from wiro_async._protocol.tasks.events import TaskEvent
+from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, TurnEnded, pcm_view
 from wiro_async._public import public
+from wiro_async._records.task_event import TaskEvent, Transcript
 from wiro_async._types import Timeouts
 
 Picked = TypeVar("Picked")

@@ -12,12 +12,12 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from wiro_async._api.conversation import type_schemas as schemas
+from wiro_async._api.results import type_schemas as schemas
 from wiro_async._errors import InvalidInputError, ToolError
-from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
-from wiro_async._protocol.conversations.turn_rules import tool_names
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.messages.tool_calls import ToolCall, ToolOutput
+from wiro_async._protocol.models.turn_rules import tool_names
 from wiro_async._protocol.values.json import JSON
+from wiro_async._records.task_info import TaskInfo
 
 Function: TypeAlias = Callable[..., object]
 Tools: TypeAlias = Sequence[Function | Mapping[str, object]]

@@ -7,18 +7,18 @@ from typing import Generic
 
 import attrs
 
-from wiro_async._api.conversation.answer_reader import AnswerForm
 from wiro_async._api.conversation.chat_settings import TurnSettings
 from wiro_async._api.conversation.chat_state import ChatState, to_wire
 from wiro_async._api.conversation.tools import Toolbox
 from wiro_async._api.conversation.turn_result import TurnResult
+from wiro_async._api.results.answer_reader import AnswerForm
 from wiro_async._api.results.task_result import T, TaskResult
 from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._errors import AnswerError, FinishReasonError, InvalidInputError, TurnLimitError, WiroError
-from wiro_async._protocol.conversations.tool_calls import ToolOutput
-from wiro_async._protocol.conversations.turn_rules import continuation, tool_names, turn_problems
 from wiro_async._protocol.http.requests import to_mapping
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.messages.tool_calls import ToolOutput
+from wiro_async._protocol.models.turn_rules import continuation, tool_names, turn_problems
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._types import OnCancel, Timeouts
 
 

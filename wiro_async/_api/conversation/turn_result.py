@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
 
-from wiro_async._api.conversation.answer_reader import AnswerForm
+from wiro_async._api.results.answer_reader import AnswerForm
 from wiro_async._api.results.task_result import ParsedResult, T, TaskResult
 from wiro_async._engine.downloads.downloader import Downloader
-from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.conversations.usage import add_usage
+from wiro_async._protocol.messages.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.values.json import JSON
 from wiro_async._public import public
 

@@ -20,7 +20,7 @@ from wiro_async._api.tasks.text_deltas import ReadText
 from wiro_async._engine.background.background_tasks import BackgroundTask
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import UsageError, WiroError
-from wiro_async._protocol.conversations.tool_calls import ToolCall, ToolOutput
+from wiro_async._protocol.messages.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
 from wiro_async._public import public
 

@@ -12,10 +12,11 @@ import attrs
 from wiro_async._api.journal.journal_schema import State, damage
 from wiro_async._errors import JournalError
 from wiro_async._protocol.submission import journal_keys
-from wiro_async._protocol.tasks.records import TaskInfo, parse_task
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport.sqlite import Connection
 
 ROW = "state, attempts, digest, callback_url, intended_at, task_id, token, record, saved"

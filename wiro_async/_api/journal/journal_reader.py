@@ -15,10 +15,11 @@ import attrs
 from wiro_async._api.journal.journal_entries import paths_of
 from wiro_async._api.journal.journal_schema import State, check
 from wiro_async._errors import JournalError
-from wiro_async._protocol.tasks.records import TaskInfo, parse_task
+from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.values.json import JSON, decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict
 from wiro_async._public import public
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport.sqlite import Connection, reader, rows, writing
 from wiro_async._tuning import Tuning
 

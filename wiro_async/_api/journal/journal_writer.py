@@ -19,9 +19,9 @@ from wiro_async._api.journal.journal_schema import State, prepare
 from wiro_async._errors import JournalError
 from wiro_async._protocol.submission import journal_keys
 from wiro_async._protocol.submission.intent import Intent
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import encode
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport import clock
 from wiro_async._transport.sqlite import Connection, Database
 

@@ -1,1 +1,1 @@
-"""Tasks, models and files of the account."""
+"""Models and files of the account, and the inputs that models want."""

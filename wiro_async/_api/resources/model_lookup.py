@@ -125,7 +125,7 @@ class ModelLookup:
         slug = spellings[0]
         candidates = await self._candidates(slug)
         for candidate in candidates:
-            if candidate.has_slug(slug):
+            if models.has_slug(candidate, slug):
                 if (model := await self._detail(spellings_of(candidate)[-1])) is not None:
                     return model
                 raise NotFoundError(message=f"model {slug!r} is listed, but this account has no access to it")
@@ -140,9 +140,9 @@ class ModelLookup:
             found = models.parse_models(await self._client.call(models.tool_detail(slug)))
         except NotFoundError:
             return None
-        if len(found) == 1 and found[0].may_have_slug(slug):
+        if len(found) == 1 and models.may_have_slug(found[0], slug):
             return found[0] if found[0].slug else attrs.evolve(found[0], slug=slug)
-        return next((model for model in found if model.has_slug(slug)), None)
+        return next((model for model in found if models.has_slug(model, slug)), None)
 
     async def _candidates(self, slug: str) -> Sequence[Model]:
         """Models that may be the one in another spelling: by text search, else among the owner's models."""
@@ -150,7 +150,7 @@ class ModelLookup:
         found = models.parse_models(
             await self._page(Filters(project, sort="relevance", hide_workflows=False, summary=True), 0)
         )
-        if any(model.has_slug(slug) for model in found):
+        if any(models.has_slug(model, slug) for model in found):
             return found
         async with Items(self.pages(Filters(owner=owner, hide_workflows=False, summary=True))) as others:
             async for model in others:

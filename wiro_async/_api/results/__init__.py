@@ -1,1 +1,1 @@
-"""Results of runs, and their outputs."""
+"""Results of runs: their outputs, their answers in a form, and the items of batches."""

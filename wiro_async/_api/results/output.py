@@ -15,9 +15,9 @@ from wiro_async._errors import DownloadError, WiroError
 from wiro_async._protocol.files.file_urls import name_in
 from wiro_async._protocol.files.filenames import safe_name
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
-from wiro_async._protocol.tasks.records import OutputRecord
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._public import public
+from wiro_async._records.task_info import OutputRecord
 from wiro_async._transport.files.atomic_file import atomic_file
 
 READ_CAP = 256 * 1024 * 1024

@@ -16,17 +16,17 @@ from wiro_async._api.results.byte_stream import ByteStream
 from wiro_async._api.results.output import Output
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._errors import DownloadError, ResponseFormatError, WiroError
-from wiro_async._protocol.conversations.tool_calls import ASKS, ToolCall, calls_in
 from wiro_async._protocol.files.filenames import distinct_names
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot, join_surrogates
-from wiro_async._protocol.tasks.events import TaskEvent
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.messages.tool_calls import ASKS, ToolCall, calls_in
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
 from wiro_async._public import public
+from wiro_async._records.task_event import TaskEvent
+from wiro_async._records.task_info import TaskInfo
 
 if TYPE_CHECKING:
-    from wiro_async._api.conversation.answer_reader import AnswerForm
+    from wiro_async._api.results.answer_reader import AnswerForm
 
 T = TypeVar("T")
 EMPTY = TextSnapshot("", "")
@@ -120,8 +120,8 @@ class TaskResult:
             ResponseFormatError: the answer does not match; the error holds the text and the task.
             ConfigurationError: the library for it is not installed: `pip install 'wiro-async[tools]'`.
         """
-        from wiro_async._api.conversation import type_schemas as schemas
-        from wiro_async._api.conversation.answer_reader import read_answer
+        from wiro_async._api.results import type_schemas as schemas
+        from wiro_async._api.results.answer_reader import read_answer
 
         return read_answer(partial(schemas.decode_as, kind=kind), self.text, [self.info], self.finish_reason)
 

@@ -12,8 +12,8 @@ from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.tracking.callback_feed import CallbackFeed
 from wiro_async._engine.tracking.id_memory import MadeTask
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._tuning import Tuning
 
 Arguments = TypeVarTuple("Arguments")

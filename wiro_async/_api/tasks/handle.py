@@ -11,10 +11,10 @@ from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._engine.tracking.stopping import stop_task
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._public import public
-from wiro_async._types import Timeouts
+from wiro_async._records.task_info import TaskInfo
+from wiro_async._types import Timeouts, merge_timeouts
 
 
 @public
@@ -61,7 +61,7 @@ class TaskHandle:
             TaskTimeoutError: a timeout passed; the task goes on.
         """
         if self._over is None:
-            context = self._context.within(Timeouts.of(timeout, self._context.timeouts))
+            context = self._context.within(merge_timeouts(timeout, self._context.timeouts))
             self._end(await context.wait(self._ref, self.model, self._made_at, anyio.current_time()))
         assert self._over is not None
         return self._context.result(self._over)
@@ -77,7 +77,7 @@ class TaskHandle:
         Raises:
             TaskTimeoutError: while iterating, when a timeout passed; the task goes on.
         """
-        return events_since(self, anyio.current_time(), Timeouts.of(timeout, self._context.timeouts))
+        return events_since(self, anyio.current_time(), merge_timeouts(timeout, self._context.timeouts))
 
     def text_deltas(self, *, timeout: float | Timeouts | None = None) -> TextDeltas:
         """Iterate over an LLM's text while the model writes it: `async for delta in handle.text_deltas()`.

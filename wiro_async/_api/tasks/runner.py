@@ -25,11 +25,11 @@ from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import InvalidInputError, WiroError
 from wiro_async._protocol.http import requests
 from wiro_async._protocol.submission.intent import Intent, with_intent
-from wiro_async._protocol.tasks.records import TaskInfo
-from wiro_async._types import Input, OnCancel, Timeouts
+from wiro_async._records.task_info import TaskInfo
+from wiro_async._types import Input, OnCancel, Timeouts, merge_timeouts, start_timeout
 
 if TYPE_CHECKING:
-    from wiro_async._api.conversation.answer_reader import ResponseModel
+    from wiro_async._api.results.answer_reader import ResponseModel
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class Runner:
 
     async def start(self, spec: RunSpec, timeouts: Timeouts) -> TrackedTask:
         """Make the task, once, within the timeouts that count before there is a task."""
-        phase, seconds = timeouts.before_start
+        phase, seconds = start_timeout(timeouts)
         submission: Submission | None = None
         async with self.explaining(spec.model, spec.input):
             with anyio.move_on_after(seconds):
@@ -112,7 +112,7 @@ class Runner:
 
     def timeouts(self, timeout: float | Timeouts | None, queue_timeout: float | None) -> Timeouts:
         """Combine the timeouts of one run with those of the session."""
-        return Timeouts.of(timeout, self._options.timeout).with_queue(queue_timeout)
+        return merge_timeouts(timeout, self._options.timeout, queue_timeout)
 
     async def run(self, spec: RunSpec, timeouts: Timeouts, on_event: EventListener | None = None) -> TaskResult:
         """Make the task and wait for its result. Errors as of `AsyncWiro.run`."""
@@ -137,7 +137,7 @@ class Runner:
         self, spec: RunSpec, timeouts: Timeouts, on_event: EventListener | None, wanted: ResponseModel[T]
     ) -> ParsedResult[T]:
         """Run with an answer of a given form. Raises `ResponseFormatError` too."""
-        from wiro_async._api.conversation.answer_reader import AnswerForm
+        from wiro_async._api.results.answer_reader import AnswerForm
 
         form = await AnswerForm.of(wanted)
         await self.check_form(spec.model, spec.validate)
@@ -151,7 +151,7 @@ class Runner:
     async def check_form(self, model: str, validate: bool | None) -> None:
         """If inputs are validated, raise `InvalidInputError` for a model that cannot give its answer a form."""
         if self.validates(validate):
-            from wiro_async._api.conversation.answer_reader import check_form
+            from wiro_async._api.results.answer_reader import check_form
 
             check_form(await self.lookup.get(model))
 

@@ -10,8 +10,8 @@ from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import TaskCancelledError, TaskFailedError, WiroError
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._types import Timeouts, UpdateMode
 
 

@@ -11,10 +11,11 @@ from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.tracking.event_buffer import EventBuffer
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import TaskTimeoutError, UsageError
-from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.tasks.events import TaskCancelled
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._public import public
+from wiro_async._records.task_event import TaskEvent
+from wiro_async._records.task_info import TaskInfo
 
 
 @public

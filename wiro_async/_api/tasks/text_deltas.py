@@ -9,10 +9,11 @@ from typing import Self
 from wiro_async._api.results.task_result import TaskFinished, TaskResult
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.task_events import EventStream
-from wiro_async._protocol.messages.text_snapshot import KINDS, GrowingText, TextKind
-from wiro_async._protocol.tasks.events import TaskCancelled, TaskEvent, TextDelta, TextReset
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.messages.text_snapshot import KINDS, GrowingText
+from wiro_async._protocol.tasks.events import TaskCancelled, TextDelta, TextKind, TextReset
 from wiro_async._public import public
+from wiro_async._records.task_event import TaskEvent
+from wiro_async._records.task_info import TaskInfo
 
 
 class ReadText:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
@@ -15,4 +15,5 @@ async def call_user(
 ) -> T:
     """Call a function and return what it gives; await that if it is awaitable. Raises what the function raises."""
     given = function(*arguments, **named)
-    return await given if isawaitable(given) else given
+    # A `T` may be awaitable itself as far as types can say; here whatever is awaitable is awaited.
+    return await cast("Awaitable[T]", given) if isawaitable(given) else given

@@ -1,1 +1,1 @@
-"""Calls of the API, with retries."""
+"""Calls of the API, with retries, and how many runs may be in flight."""

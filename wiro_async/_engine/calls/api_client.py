@@ -12,10 +12,10 @@ import attrs
 from wiro_async._engine.calls.throttle import ServerClock, Throttle
 from wiro_async._errors import RateLimitError, TransportError, WiroError
 from wiro_async._protocol.http.auth import Credentials
-from wiro_async._protocol.http.event_stream import ServerEvent
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.http.responses import parse_envelope
 from wiro_async._protocol.http.retry import RetryPolicy
+from wiro_async._protocol.messages.event_stream import ServerEvent
 from wiro_async._protocol.submission.decision import Left
 from wiro_async._protocol.tasks.records import Submitted
 from wiro_async._protocol.values.json import JSON, decode_or_none

@@ -10,9 +10,10 @@ from wiro_async._engine.calls.api_client import ApiClient
 from wiro_async._errors import NotFoundError, WiroError
 from wiro_async._protocol.http import requests
 from wiro_async._protocol.http.requests import Request
-from wiro_async._protocol.tasks.records import TaskInfo, tasks_of
+from wiro_async._protocol.tasks.records import tasks_of
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
+from wiro_async._records.task_info import TaskInfo
 
 
 @attrs.frozen

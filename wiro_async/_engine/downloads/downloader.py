@@ -18,7 +18,7 @@ import attrs
 
 from wiro_async._errors import ConfigurationError, DownloadError, TransportError
 from wiro_async._protocol.files.byte_ranges import Offer
-from wiro_async._protocol.files.download_retry import Done, GiveUp, Retry, RetryBudget
+from wiro_async._protocol.files.download_retry import Done, GiveUp, RetryBudget, RetryDownload
 from wiro_async._protocol.files.file_urls import REDIRECTS, checked_url, redirected
 from wiro_async._protocol.files.transfer import Complete, Failure, Receive, Transfer, transport_failure
 from wiro_async._redaction import shorten_url
@@ -139,7 +139,7 @@ class Downloader:
                     return
                 case GiveUp(problem):
                     raise DownloadError(f"{shorten_url(url)} {problem}") from cause
-                case Retry(reason, wait):
+                case RetryDownload(reason, wait):
                     logger.info(
                         "download of %s: %s; retrying in %.2f s, with %d bytes received",
                         shorten_url(url),

@@ -31,7 +31,6 @@ from wiro_async._errors import ConnectionFailedError, RealtimeClosedError, Sessi
 from wiro_async._protocol.conversations import realtime_phases as phases
 from wiro_async._protocol.conversations.realtime_audio import (
     AudioChunk,
-    Transcript,
     TurnEnded,
     audio_prefix,
     command,
@@ -40,10 +39,11 @@ from wiro_async._protocol.conversations.realtime_audio import (
 )
 from wiro_async._protocol.conversations.realtime_phases import Action, EndReason
 from wiro_async._protocol.messages.frames import parse_frame
-from wiro_async._protocol.tasks import status as states
-from wiro_async._protocol.tasks.events import CostUpdate, TaskEvent
-from wiro_async._protocol.tasks.records import TaskInfo
-from wiro_async._protocol.tasks.task_state import TaskState
+from wiro_async._protocol.messages.task_state import TaskState
+from wiro_async._protocol.tasks.events import CostUpdate
+from wiro_async._records import status as states
+from wiro_async._records.task_event import TaskEvent, Transcript
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._tuning import Tuning
 from wiro_async._types import Timeouts
 

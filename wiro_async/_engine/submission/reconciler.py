@@ -25,8 +25,8 @@ from wiro_async._errors import WiroError
 from wiro_async._protocol.submission.decision import Ambiguous, unknown
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.submission.task_matching import choose, is_complete, is_older, name_of
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport import clock
 from wiro_async._tuning import Tuning
 

@@ -7,8 +7,8 @@ from typing import Protocol
 import anyio
 import attrs
 
+from wiro_async._engine.calls.limiter import Slot
 from wiro_async._engine.calls.task_calls import TaskCalls
-from wiro_async._engine.submission.limiter import Slot
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import TaskTimeoutError
 from wiro_async._protocol.http.requests import Request

@@ -16,8 +16,8 @@ from typing import assert_never
 import anyio
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
+from wiro_async._engine.calls.limiter import Limiter, Slot
 from wiro_async._engine.calls.task_calls import TaskCalls
-from wiro_async._engine.submission.limiter import Limiter, Slot
 from wiro_async._engine.submission.reconciler import Reconciler
 from wiro_async._engine.submission.submission import Submission
 from wiro_async._engine.tracking.tracked_task import TrackedTask

@@ -15,8 +15,8 @@ from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.tracking.id_memory import IdFact, IdMemory, MadeTask
 from wiro_async._errors import WebhookVerificationError
 from wiro_async._protocol.submission.intent import intent_of
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._tuning import Tuning
 
 

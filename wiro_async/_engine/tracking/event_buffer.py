@@ -11,8 +11,8 @@ from collections import deque
 
 import attrs
 
-from wiro_async._protocol.messages.text_snapshot import TextKind
-from wiro_async._protocol.tasks.events import LogLine, Progress, TaskEvent, TextDelta, TextReset, UnknownEvent
+from wiro_async._protocol.tasks.events import LogLine, Progress, TextDelta, TextKind, TextReset, UnknownEvent
+from wiro_async._records.task_event import TaskEvent
 
 TEXT_EVENTS = (TextDelta, TextReset)
 DISPOSABLE = (LogLine, Progress, UnknownEvent)  # these may come without end; of the rest there are few

@@ -17,12 +17,13 @@ from wiro_async._engine.background.change import Change
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
 from wiro_async._errors import ConnectionFailedError, DecodingError, RequestTimeoutError
-from wiro_async._protocol.http.event_stream import ServerEvent, find_ids, parse_event
 from wiro_async._protocol.http.requests import Request
+from wiro_async._protocol.messages.event_stream import ServerEvent, find_ids, parse_event
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.submission.decision import Left
-from wiro_async._protocol.tasks.records import Submitted, TaskInfo
+from wiro_async._protocol.tasks.records import Submitted
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._records.task_info import TaskInfo
 
 logger = logging.getLogger("wiro_async")
 

@@ -27,7 +27,7 @@ from wiro_async._errors import (
     WiroError,
 )
 from wiro_async._protocol.tasks.poll_schedule import NEVER, Failure
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport import clock
 from wiro_async._tuning import Tuning
 

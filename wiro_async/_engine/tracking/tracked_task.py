@@ -17,17 +17,18 @@ import anyio
 
 from wiro_async._engine.background.background_tasks import BackgroundTask, BackgroundTasks
 from wiro_async._engine.background.change import Change
+from wiro_async._engine.calls.limiter import Slot
 from wiro_async._engine.calls.task_calls import TaskCalls
-from wiro_async._engine.submission.limiter import Slot
 from wiro_async._engine.tracking.event_buffer import EventBuffer
 from wiro_async._engine.tracking.stopping import stop_task
 from wiro_async._errors import SessionClosedError, TaskCancelledError, TaskFailedError, TaskTimeoutError, WiroError
 from wiro_async._protocol.messages.frames import Message
-from wiro_async._protocol.tasks.events import Reconnected, TaskEvent
+from wiro_async._protocol.messages.task_state import OUTPUT_TYPES, TaskState
+from wiro_async._protocol.tasks.events import Reconnected
 from wiro_async._protocol.tasks.poll_schedule import NEVER, PollSchedule
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
-from wiro_async._protocol.tasks.task_state import OUTPUT_TYPES, TaskState
+from wiro_async._records.task_event import TaskEvent
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport import clock
 from wiro_async._tuning import Tuning
 from wiro_async._types import OnCancel, TimeoutPhase, Timeouts, UpdateMode

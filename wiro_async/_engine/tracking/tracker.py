@@ -14,8 +14,8 @@ from typing import assert_never
 import anyio
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
+from wiro_async._engine.calls.limiter import Limiter, Slot
 from wiro_async._engine.calls.task_calls import TaskCalls
-from wiro_async._engine.submission.limiter import Limiter, Slot
 from wiro_async._engine.tracking.callback_feed import CallbackFeed
 from wiro_async._engine.tracking.event_stream_feed import EventStreamFeed
 from wiro_async._engine.tracking.id_memory import IdFact, IdMemory
@@ -25,8 +25,8 @@ from wiro_async._engine.tracking.tracked_task import Effect, FollowMode, Tracked
 from wiro_async._errors import WiroError
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.submission.window import OPEN
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport import clock
 from wiro_async._tuning import Tuning
 from wiro_async._types import UpdateMode

@@ -10,10 +10,11 @@ import attrs
 
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.messages.frames import Message
-from wiro_async._protocol.tasks.events import LogLine, TaskEvent, UnknownEvent
-from wiro_async._protocol.tasks.task_state import TaskState
+from wiro_async._protocol.messages.task_state import TaskState
+from wiro_async._protocol.tasks.events import LogLine, UnknownEvent
 from wiro_async._protocol.values.json import encode
 from wiro_async._public import public
+from wiro_async._records.task_event import Role, TaskEvent, Transcript
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -24,7 +25,6 @@ FRAME_BYTES: Final = 9_600  # 4,800 samples, 200 ms
 BYTES_PER_SECOND: Final = SAMPLE_RATE * SAMPLE_BYTES
 CATCH_UP_SECONDS = 1.0  # paced audio that is late by more than this starts a new schedule instead of catching up
 
-Role: TypeAlias = Literal["user", "assistant"]
 Command: TypeAlias = Literal["task_session_interrupt", "task_session_end"]
 PCM: TypeAlias = "Buffer"  # audio to send: bytes, or an array of 16-bit numbers
 SPEAKERS: Final[dict[str, Role]] = {"TRANSCRIPT_USER:": "user", "TRANSCRIPT_AI:": "assistant"}
@@ -46,20 +46,6 @@ class AudioChunk(TaskEvent):
     def seconds(self) -> float:
         """Its duration."""
         return len(self.data) / BYTES_PER_SECOND
-
-
-@public
-@attrs.frozen
-class Transcript(TaskEvent):
-    """What the user or the model said, in words.
-
-    Attributes:
-        role: "user" for the audio that was sent, "assistant" for the model.
-        text: exactly as it was received.
-    """
-
-    role: Role
-    text: str
 
 
 @public

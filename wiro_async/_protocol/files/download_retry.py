@@ -18,7 +18,7 @@ class Done:
 
 
 @attrs.frozen
-class Retry:
+class RetryDownload:
     """Send another request."""
 
     reason: str
@@ -32,7 +32,7 @@ class GiveUp:
     problem: str  # the end of a sentence that begins with the file's URL
 
 
-Action: TypeAlias = Done | Retry | GiveUp
+Action: TypeAlias = Done | RetryDownload | GiveUp
 
 
 @attrs.define
@@ -81,7 +81,7 @@ class RetryBudget:
         step = min(self.tuning.download_step_bytes, self.tuning.download_step_share * (total or 0))
         if received - self._furthest >= max(1.0, step):
             self.since, self._furthest, self._attempts, self._failures = now, received, 0, 0
-            return Retry(reason, 0.0)
+            return RetryDownload(reason, 0.0)
         self._attempts += 1
         self._failures += cost
         left = self.since + self.tuning.download_lag - now
@@ -89,4 +89,4 @@ class RetryBudget:
             return GiveUp(f"could not be fetched whole: {reason}; try the download again later")
         backoff = min(self.tuning.download_max_pause, self.tuning.download_pause * 2.0 ** min(self._attempts - 1, 30))
         backoff *= 1 - random / 2
-        return Retry(reason, min(left, max(backoff, least_wait)))
+        return RetryDownload(reason, min(left, max(backoff, least_wait)))

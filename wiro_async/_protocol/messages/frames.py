@@ -10,11 +10,12 @@ import attrs
 
 from wiro_async._protocol.messages.lazy_text import parse_text_head
 from wiro_async._protocol.messages.text_snapshot import TEXT_KEYS, TextSnapshot
-from wiro_async._protocol.tasks import status as states
-from wiro_async._protocol.tasks.events import CostUpdate, LogLine, Progress, Raw, TaskEvent, UnknownEvent
+from wiro_async._protocol.tasks.events import CostUpdate, LogLine, Progress, UnknownEvent
 from wiro_async._protocol.tasks.records import decoded
 from wiro_async._protocol.values.json import JSON, decode_or_none, encode
 from wiro_async._protocol.values.parsing import as_dict, as_float, as_int, as_seconds, as_text
+from wiro_async._records import status as states
+from wiro_async._records.task_event import Raw, TaskEvent
 
 
 @attrs.define

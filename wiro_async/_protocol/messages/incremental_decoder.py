@@ -18,7 +18,8 @@ from typing import Final
 import attrs
 
 from wiro_async._protocol.messages.lazy_text import first_text_key
-from wiro_async._protocol.messages.text_snapshot import KINDS, TEXT_KEYS, Piece, TextKind, segment_kind
+from wiro_async._protocol.messages.text_snapshot import KINDS, TEXT_KEYS, Piece, segment_kind
+from wiro_async._protocol.tasks.events import TextKind
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_dict, as_list
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from wiro_async._protocol.tasks import status as states
 from wiro_async._protocol.values.json import JSON, decode_or_none
+from wiro_async._records import status as states
 
 _TEXT_KEY: Final = re.compile(rb'"(?:raw|thinking|answer|segments)(\\?)"\s*+:')
 _HEAD_BYTES: Final = 2048

@@ -16,10 +16,10 @@ from wiro_async._protocol.messages.text_snapshot import (
     GrowingText,
     Piece,
     SegmentEnd,
-    TextKind,
     TextSnapshot,
     join_surrogates,
 )
+from wiro_async._protocol.tasks.events import TextKind
 
 # What a text that is cut within a character ends in: U+FFFD for some of its bytes, or the first of two surrogates.
 FIRST_HALVES, SECOND_HALVES = frozenset(map(chr, range(0xD800, 0xDC00))), frozenset(map(chr, range(0xDC00, 0xE000)))

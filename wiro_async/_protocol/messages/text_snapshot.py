@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
+from wiro_async._protocol.tasks.events import TextKind
 from wiro_async._protocol.values.json import JSON
 from wiro_async._protocol.values.parsing import as_list, as_text
 
-TextKind: TypeAlias = Literal["thinking", "answer"]
 SegmentEnd: TypeAlias = tuple[TextKind, int, int]  # a place in the timeline, and the length of the text up to there
 Piece: TypeAlias = tuple[TextKind, int, str]  # new text, and its place in the timeline
 TEXT_KEYS = frozenset({"raw", "thinking", "answer", "segments"})  # an object with one of them is text, even if empty

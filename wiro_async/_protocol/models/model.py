@@ -114,14 +114,16 @@ class Model:
         """Whether it is an LLM with messages and tools."""
         return TURNS in self.categories
 
-    def has_slug(self, slug: str) -> bool:
-        """Whether "owner/model" is its slug, in any case."""
-        return slug.casefold() in (self.slug.casefold(), self.raw_slug.casefold())
 
-    def may_have_slug(self, slug: str) -> bool:
-        """Whether "owner/model" may be its slug: spaces, dashes and the like do not count, and it may have none."""
-        slugs = {_fold(name) for name in (self.slug, self.raw_slug) if name}
-        return not slugs or _fold(slug) in slugs
+def has_slug(model: Model, slug: str) -> bool:
+    """Whether "owner/model" is the model's slug, in any case."""
+    return slug.casefold() in (model.slug.casefold(), model.raw_slug.casefold())
+
+
+def may_have_slug(model: Model, slug: str) -> bool:
+    """Whether "owner/model" may be its slug: spaces, dashes and the like do not count, and it may have none."""
+    slugs = {_fold(name) for name in (model.slug, model.raw_slug) if name}
+    return not slugs or _fold(slug) in slugs
 
 
 def parse_model(tool: Mapping[str, JSON]) -> Model:

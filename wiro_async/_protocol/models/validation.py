@@ -10,12 +10,12 @@ from typing import Final
 import attrs
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.conversations.turn_rules import TURN_NAMES, turn_problems
 from wiro_async._protocol.http.requests import RunInput, list_items
 from wiro_async._protocol.models.describe import describe, describe_allowed, find_file_problems
 from wiro_async._protocol.models.input_view import InputView, find_option, is_empty, normalize, parse_number
 from wiro_async._protocol.models.model import Model
 from wiro_async._protocol.models.parameters import CHOICES, NUMBERS, TEXTS, Parameter
+from wiro_async._protocol.models.turn_rules import TURN_NAMES, turn_problems
 from wiro_async._protocol.values.json import decode_or_none
 from wiro_async._redaction import redact
 

@@ -26,8 +26,8 @@ from wiro_async._errors import (
     WiroError,
 )
 from wiro_async._protocol.http.retry import RetryPolicy, is_refusal
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._types import OnUnknown
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import attrs
 
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.http.requests import RunInput, form_text
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.values.json import JSON, decode_or_none, encode
 from wiro_async._protocol.values.parsing import as_text, parse_url
+from wiro_async._records.task_info import TaskInfo
 
 INTENT = "wiro_intent"
 NOT_PARAMETERS = frozenset({"callbackurl", "projectid"})

@@ -1,1 +1,1 @@
-"""Tasks: their records, their states, their events."""
+"""Tasks: their records, their references, their events, and when to poll."""

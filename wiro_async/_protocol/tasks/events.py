@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
 import attrs
 
-from wiro_async._protocol.messages.text_snapshot import TextKind
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.values.json import JSON
 from wiro_async._protocol.values.parsing import as_decimal
 from wiro_async._public import public
+from wiro_async._records.task_event import TaskEvent
+from wiro_async._records.task_info import TaskInfo
 
-Raw: TypeAlias = Mapping[str, JSON]
-
-
-@public
-@attrs.frozen(kw_only=True)
-class TaskEvent:
-    """Base of all events.
-
-    Attributes:
-        status: the task's status when it happened.
-        raw: the service's own message. Empty for an event that the SDK made out of several messages. Without the
-            text so far if the event is a piece of that text.
-    """
-
-    status: str = ""
-    raw: Raw = attrs.field(factory=dict, repr=False)
+TextKind: TypeAlias = Literal["thinking", "answer"]
 
 
 @public

@@ -13,12 +13,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Final
 
 from wiro_async._errors import InvalidInputError
+from wiro_async._records.json_value import JSON as JSON
 from wiro_async._types import File
 
-JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 MAX_INT_BITS: Final = 14_280  # of an integer with 4,300 digits: Python writes no longer ones
 MAX_DECIMAL_DIGITS: Final = 400  # of a whole Decimal that becomes an int; floats end before
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wiro_async._errors import ConfigurationError
 from wiro_async._transport.network.reasons import reason
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     import httpx
 
 LARGE = 64 * 1024  # aiohttp warns about bodies that are long and in one piece; it takes them as a stream
+
+
+class Transport(Protocol):
+    """An async transport of httpx or of httpx2. Their classes have no base in common that a type could name."""
+
+    async def handle_async_request(self, request: Any, /) -> Any:
+        """Send a request and return the response."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
 
 
 def library_of(transport: object) -> ModuleType:

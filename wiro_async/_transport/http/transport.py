@@ -15,12 +15,12 @@ import attrs
 from anyio import Event, Semaphore  # now, as anyio loads its parts at first use, and constructors read no file
 
 from wiro_async._errors import SessionClosedError, TransportError, WiroError
-from wiro_async._protocol.http.event_stream import EventParser, ServerEvent
+from wiro_async._protocol.messages.event_stream import EventParser, ServerEvent
 from wiro_async._transport.http.content_coding import ACCEPTED, ContentDecoder
 from wiro_async._transport.http.deadline import Deadline
 from wiro_async._transport.http.discretion import ours
 from wiro_async._transport.http.failures import failure
-from wiro_async._transport.http.library import build_request, library_of
+from wiro_async._transport.http.library import Transport, build_request, library_of
 from wiro_async._transport.http.upload import Upload
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
@@ -65,7 +65,7 @@ class HttpTransport:
         ConfigurationError: `transport` is of another kind.
     """
 
-    def __init__(self, tls: Tls, tuning: Tuning, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, tls: Tls, tuning: Tuning, transport: Transport | None = None) -> None:
         self._tls = tls
         self._tuning = tuning
         self._library: ModuleType | None = None if transport is None else library_of(transport)
@@ -192,7 +192,7 @@ class RoundTrip:
 
     def __init__(
         self,
-        transport: httpx.AsyncBaseTransport,
+        transport: Transport,
         library: ModuleType,
         active: set[RoundTrip],
         method: str,

@@ -9,8 +9,8 @@ from itertools import count
 import attrs
 
 from wiro_async.testing._json import Json
-from wiro_async.testing._scripts import OPENING, ModelScript, Script, Step, evenly
-from wiro_async.testing._service.voice_session import FRAME_BYTES, SAMPLE_RATE, Voice
+from wiro_async.testing._scripts import OPENING, ModelScript, Script, Step, Voice, evenly
+from wiro_async.testing._service.voice_session import FRAME_BYTES, SAMPLE_RATE
 
 FRAMES_A_TURN = 5
 TURN_COST = Decimal("0.002")
@@ -51,7 +51,7 @@ class Tone(Voice):
     _interrupted: bool = False
 
     def begin(self) -> None:
-        audio = tone(str(self.line.task.parameters.get("prompt", "")))
+        audio = tone(str(self.line.parameters.get("prompt", "")))
         frames = [audio[start : start + FRAME_BYTES] for start in range(0, len(audio), FRAME_BYTES)]
         gap = FRAME_BYTES / 2 / SAMPLE_RATE / SPEAKING
         for frame, number in zip(frames, count(1), strict=False):
@@ -68,9 +68,9 @@ class Tone(Voice):
 
     def _finish(self) -> None:
         if not self.line.turns:
-            self.line.transcribe("AI", str(self.line.task.parameters.get("prompt", "")))
+            self.line.transcribe("AI", str(self.line.parameters.get("prompt", "")))
             self.line.end_turn(TURN_COST)
-            if self.line.task.parameters.get("stay") != "true":
+            if self.line.parameters.get("stay") != "true":
                 self.line.finish()
 
 

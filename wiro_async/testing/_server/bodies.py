@@ -63,6 +63,11 @@ async def _parse_form(request: Request) -> FormData:
         return await parser.parse()
     except MultiPartException:
         raise RefusedError(0, INVALID) from None
+    except BaseException:
+        # Starlette before 1.7 leaves files open when the client goes away while it sends them.
+        for file in getattr(parser, "_files_to_close_on_error", ()):
+            file.close()
+        raise
 
 
 def _read_upload(field: str, part: UploadFile) -> Upload:

@@ -15,7 +15,7 @@ from wiro_async.testing._server.uvicorn_server import SocketConnection
 from wiro_async.testing._service.emulated_task import EmulatedTask, Listener, TaskMessage
 from wiro_async.testing._service.service import Service
 from wiro_async.testing._service.socket_messages import WELCOME
-from wiro_async.testing._service.voice_session import VoiceSession
+from wiro_async.testing._service.voice_session import PlayedSession
 
 PATH = "/socket/v1"
 READY = "task_stream_ready"
@@ -54,7 +54,7 @@ class SocketSession:
     _tasks: dict[str, tuple[EmulatedTask, Listener]] = attrs.field(
         factory=dict[str, tuple[EmulatedTask, Listener]], init=False
     )
-    _voices: dict[str, VoiceSession] = attrs.field(factory=dict[str, VoiceSession], init=False)
+    _voices: dict[str, PlayedSession] = attrs.field(factory=dict[str, PlayedSession], init=False)
 
     def __attrs_post_init__(self) -> None:
         self.forward = self._send
@@ -129,13 +129,13 @@ class SocketSession:
         self._tasks[token] = task, listener
         task.listen(listener)
 
-    def _start_voice(self, task: EmulatedTask, ordinal: int) -> VoiceSession:
+    def _start_voice(self, task: EmulatedTask, ordinal: int) -> PlayedSession:
         prefix = f"{task.token}|".encode()
 
         def say(pcm: bytes) -> None:
             self.forward(Outgoing("audio", prefix + pcm, ordinal=ordinal, binary=True))
 
-        voice = self._voices[task.token] = VoiceSession(self.service.player(task), say)
+        voice = self._voices[task.token] = PlayedSession(self.service.player(task), say)
         if any(status == READY for _, status in task.history):
             # The session was ready before its client registered. The listener must be in place first.
             asyncio.get_running_loop().call_soon(voice.begin)

@@ -1,14 +1,14 @@
-"""Realtime sessions: audio in both directions on one connection, and the base class of voices."""
+"""Realtime sessions: audio in both directions on one connection."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Literal
 
 import attrs
 
 from wiro_async.testing._json import Json
-from wiro_async.testing._scripts import CLOSING, Step, evenly
+from wiro_async.testing._scripts import CLOSING, Step, Voice, evenly
 from wiro_async.testing._service.emulated_task import EmulatedTask
 from wiro_async.testing._service.player import Player
 
@@ -17,13 +17,13 @@ FRAME_BYTES = 9_600
 
 
 @attrs.define(eq=False)
-class VoiceSession:
-    """The realtime session of one task on one connection, as its voice uses it."""
+class PlayedSession:
+    """The realtime session of one task on one connection: the `VoiceSession` of its voice."""
 
     _player: Player
     _send: Callable[[bytes], None]
     turns: int = 0
-    _voice: "Voice" = attrs.field(init=False)
+    _voice: Voice = attrs.field(init=False)
     _began: bool = attrs.field(default=False, init=False)
     _ended: bool = attrs.field(default=False, init=False)
 
@@ -34,6 +34,11 @@ class VoiceSession:
     @property
     def task(self) -> EmulatedTask:
         return self._player.task
+
+    @property
+    def parameters(self) -> Mapping[str, Json]:
+        """The parameters of the task."""
+        return self.task.parameters
 
     def begin(self) -> None:
         """Begin to speak: the session is ready and a client has registered for it."""
@@ -97,23 +102,3 @@ class VoiceSession:
     @property
     def _is_open(self) -> bool:
         return not self._ended and not self.task.over
-
-
-@attrs.define(eq=False)
-class Voice:
-    """The behaviour of a realtime model. Pass a subclass to a script: `Script(…, realtime=MyVoice)`."""
-
-    line: VoiceSession
-
-    def begin(self) -> None:
-        """Handle that the session is ready."""
-
-    def hear(self, pcm: bytes) -> None:
-        """Handle a frame of audio."""
-
-    def interrupt(self) -> None:
-        """Stop speaking, as the client asks."""
-        self.line.emit(Step("task_stream_end"))
-
-    def end(self) -> None:
-        """Send the last messages before the session closes."""

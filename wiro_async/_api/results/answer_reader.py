@@ -8,12 +8,12 @@ from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
-from wiro_async._api.conversation import type_schemas as schemas
+from wiro_async._api.results import type_schemas as schemas
 from wiro_async._errors import InvalidInputError, ResponseFormatError
 from wiro_async._protocol.conversations.answer_format import json_text, response_format, schema_in, strict
 from wiro_async._protocol.models.model import Model
-from wiro_async._protocol.tasks.records import TaskInfo
 from wiro_async._protocol.values.json import JSON, decode, to_json
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._types import Input
 
 T = TypeVar("T")

@@ -9,23 +9,16 @@ from __future__ import annotations
 
 import attrs
 
-from wiro_async._protocol.conversations.tool_calls import ToolCall, calls_in
 from wiro_async._protocol.messages.frames import Message, drop_text, parse_cost, parse_output
 from wiro_async._protocol.messages.incremental_decoder import IncrementalDecoder
 from wiro_async._protocol.messages.text_accumulator import TextAccumulator, TextChange
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
-from wiro_async._protocol.tasks import status as states
-from wiro_async._protocol.tasks.events import (
-    Progress,
-    Raw,
-    StatusChanged,
-    TaskEvent,
-    TextDelta,
-    TextReset,
-    UnknownEvent,
-)
-from wiro_async._protocol.tasks.records import TaskInfo
+from wiro_async._protocol.messages.tool_calls import ToolCall, calls_in
+from wiro_async._protocol.tasks.events import Progress, StatusChanged, TextDelta, TextReset, UnknownEvent
 from wiro_async._protocol.values.parsing import as_dict
+from wiro_async._records import status as states
+from wiro_async._records.task_event import Raw, TaskEvent
+from wiro_async._records.task_info import TaskInfo
 
 OUTPUT_TYPES = frozenset({states.OUTPUT, states.ERROR})
 

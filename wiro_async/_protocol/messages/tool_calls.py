@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from wiro_async._protocol.messages.text_snapshot import CALL_TYPES
-from wiro_async._protocol.tasks.events import TaskEvent
 from wiro_async._protocol.values.json import JSON, encode
 from wiro_async._protocol.values.parsing import as_text
 from wiro_async._public import public
+from wiro_async._records.task_event import TaskEvent
 
 COMPLETED = "completed"
 ASKS = "tool_calls"  # the finish reason of a run whose completed calls may be run

@@ -16,9 +16,10 @@ from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.tracking.stopping import stop_task
 from wiro_async._errors import InvalidInputError, NotFoundError
 from wiro_async._protocol.http.requests import task_list
-from wiro_async._protocol.tasks.records import TaskInfo, tasks_of
+from wiro_async._protocol.tasks.records import tasks_of
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.parsing import as_rows
+from wiro_async._records.task_info import TaskInfo
 from wiro_async._tuning import Tuning
 
 Reference: TypeAlias = TaskHandle | TaskInfo | str | int

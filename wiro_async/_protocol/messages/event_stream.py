@@ -6,10 +6,11 @@ import attrs
 
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.messages.lazy_text import parse_event_head
-from wiro_async._protocol.tasks import status as states
-from wiro_async._protocol.tasks.records import Submitted, TaskInfo, tasks_of
+from wiro_async._protocol.tasks.records import Submitted, tasks_of
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_dict, as_list, as_text
+from wiro_async._records import status as states
+from wiro_async._records.task_info import TaskInfo
 
 BOM = b"\xef\xbb\xbf"
 

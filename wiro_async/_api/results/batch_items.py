@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import attrs
 
 from wiro_async._api.results.task_result import TaskResult
-from wiro_async._errors import InvalidInputError
+from wiro_async._errors import InvalidInputError, WiroError
+from wiro_async._errors.base import TaskFacts
 from wiro_async._public import public
 from wiro_async._types import Input, Timeouts
 
@@ -76,6 +78,24 @@ class BatchItem:
     def input(self) -> Input | None:
         """The input of the request."""
         return self.request.input
+
+
+class BatchFailedError(WiroError):
+    """All runs of `map` have ended, and some of them failed.
+
+    Attributes:
+        items: one item for each input, in the order of the inputs. `item.result` holds each result that was paid for,
+            `item.error` says why a run gave none.
+    """
+
+    def __init__(self, items: Sequence[BatchItem], **facts: Unpack[TaskFacts]) -> None:
+        super().__init__(**facts)
+        self.items = tuple(items)
+
+    def _sentence(self) -> str:
+        failed = [item for item in self.items if item.error is not None]
+        first = f"; item {failed[0].index}: {failed[0].error}" if failed else ""
+        return f"{len(failed)} of {len(self.items)} runs failed, error.items holds the results of the others{first}"
 
 
 class Outcome(NamedTuple):
