@@ -84,11 +84,13 @@ async def _connected_socket(host: str, port: int) -> socket.socket:
                 pending.append(asyncio.create_task(_connect(infos.pop(0))))
                 attempts.append(pending[-1])
             if not pending:
-                raise OSError("; ".join(dict.fromkeys(str(attempt.exception()) for attempt in attempts)))
+                first, *others = [error for attempt in attempts if (error := _failure(attempt)) is not None]
+                texts = dict.fromkeys(map(str, (first, *others)))
+                raise first if len(texts) == 1 else OSError("; ".join(texts))
             wait = HAPPY_EYEBALLS_SECONDS if infos else None
             done, _ = await asyncio.wait(pending, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             for attempt in done:
-                if attempt.exception() is None:
+                if _failure(attempt) is None:
                     winner = attempt.result()
                     return winner
     finally:
@@ -109,8 +111,13 @@ async def _connect(info: tuple[Any, ...]) -> socket.socket:
     return connecting
 
 
+def _failure(attempt: asyncio.Task[socket.socket]) -> BaseException | None:
+    # Somebody may cancel every task of the loop, and then try again in the one that waits for this.
+    return ConnectionAbortedError("it was given up") if attempt.cancelled() else attempt.exception()
+
+
 def _close_unless(winner: socket.socket | None, attempt: asyncio.Task[socket.socket]) -> None:
-    if not attempt.cancelled() and attempt.exception() is None and attempt.result() is not winner:
+    if _failure(attempt) is None and attempt.result() is not winner:
         attempt.result().close()
 
 
