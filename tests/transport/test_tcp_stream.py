@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wiro_async._errors import ConnectionFailedError
 from wiro_async._transport.http import HttpTransport
+from wiro_async._transport.http.tcp_stream import TcpStream
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
@@ -113,21 +115,11 @@ async def test_the_next_address_of_a_host_is_tried(
 
 
 class PlainLoop(asyncio.SelectorEventLoop):
-    """Takes the arguments of uvloop's `create_connection`, and no others."""
+    """Takes no argument that uvloop's `create_connection` does not take."""
 
-    async def create_connection(  # type: ignore[override]
-        self,
-        protocol_factory: Any,
-        host: str | None = None,
-        port: int | None = None,
-        *,
-        ssl: Any = None,
-        sock: socket.socket | None = None,
-        server_hostname: str | None = None,
-    ) -> Any:
-        return await super().create_connection(  # type: ignore[call-overload]
-            protocol_factory, host, port, ssl=ssl, sock=sock, server_hostname=server_hostname
-        )
+    async def create_connection(self, *args: Any, **options: Any) -> Any:
+        assert options.keys() <= {"ssl", "family", "proto", "flags", "sock", "local_addr", "server_hostname"}
+        return await super().create_connection(*args, **options)
 
 
 def test_any_event_loop_will_do(tls: Tls) -> None:
@@ -149,3 +141,25 @@ def test_any_event_loop_will_do(tls: Tls) -> None:
 
     with asyncio.Runner(loop_factory=PlainLoop) as runner:
         assert runner.run(main()) == 204
+
+
+async def test_a_proxy_that_closes_its_tunnel_at_once(
+    built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handshake on a closed connection would last until its timeout."""
+    start_tls = TcpStream.start_tls
+
+    async def late(self: TcpStream, *args: Any, **options: Any) -> Any:
+        await asyncio.sleep(0.1)
+        return await start_tls(self, *args, **options)
+
+    async def close(peer: Conversation) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    monkeypatch.setattr(TcpStream, "start_tls", late)
+    monkeypatch.setenv("HTTPS_PROXY", (await serve(close)).url)
+    async with asyncio.timeout(2):
+        with pytest.raises(ConnectionFailedError) as caught:
+            await built_in.post("https://api.test/", {}, b"", 10.0)
+    assert not caught.value.sent

@@ -214,7 +214,7 @@ async def test_a_repeated_response_costs_no_slot(emulator: WiroEmulator, hurried
     """Two runs are the same task, by a cache in between: its end gives both slots back."""
     async with AsyncWiro(**emulator.options(), max_concurrency=2) as wiro:
         held = await wiro.submit("emulator/stuck")
-        ids = {"errors": [], "taskid": held.id, "socketaccesstoken": held.token, "result": True}
+        ids: dict[str, Any] = {"errors": [], "taskid": held.id, "socketaccesstoken": held.token, "result": True}
         emulator.faults.http("Run/*", Respond(200, json.dumps(ids)))
         assert (await wiro.submit("emulator/stuck")).id == held.id
         await held.cancel()

@@ -210,6 +210,8 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         """Shake hands. Raises `httpcore.ConnectError` or `httpcore.ConnectTimeout`; then it is closed."""
+        if self._lost is not None:  # asyncio would wait for the other side until the timeout
+            raise httpcore.ConnectError(str(self._lost)) from self._lost
         try:
             async with asyncio.timeout(timeout):
                 transport = await self._loop.start_tls(
