@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
@@ -33,6 +34,22 @@ def test_12_a_second_loop_with_a_new_session(emulator: WiroEmulator) -> None:
     with pytest.raises(TimeoutError):
         asyncio.run(interrupted())
     assert asyncio.run(whole())
+    assert statuses(emulator) == ["task_cancel", "task_postprocess_end"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks before Python 3.12")
+def test_12_tasks_may_be_eager(emulator: WiroEmulator) -> None:
+    """With a loop whose tasks begin at once, a session opens, runs and stops as with any other."""
+
+    async def main() -> bool:
+        asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - 3.12
+        async with AsyncWiro(**emulator.options()) as wiro:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await wiro.run(STUCK)
+            return (await wiro.run("emulator/sleeper", SHORT)).succeeded
+
+    assert asyncio.run(asyncio.wait_for(main(), 10))
     assert statuses(emulator) == ["task_cancel", "task_postprocess_end"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ from wiro_async import (
     TaskEvent,
     TaskFinished,
     TaskTimeoutError,
+    Tuning,
     WiroError,
 )
-from wiro_async.testing import WiroEmulator
+from wiro_async.testing import Respond, WiroEmulator
+from wiro_async.webhooks import WebhookReceiver
 
 if TYPE_CHECKING:
     from tests.conftest import Until
@@ -169,3 +172,69 @@ async def test_a_timeout_reports_the_last_state(emulator: WiroEmulator, default_
         await task.result(timeout=0.3)
     assert caught.value.info is not None
     assert caught.value.info.id == task.id
+
+
+@pytest.mark.tuning(refusals_known=1, refusal_grace_known=0.0)
+async def test_an_owned_task_is_stopped_after_its_record_was_replaced(
+    emulator: WiroEmulator, wiro: AsyncWiro, until: Until
+) -> None:
+    """It could not be read for a while, and somebody else follows it again before its owner knows."""
+    async with wiro.stream("emulator/stuck") as stream:
+        await until(lambda: [task.status for task in emulator.ledger.tasks.values()] == ["task_start"])
+        refused = Respond(403, '{"error":"forbidden"}')
+        emulator.faults.http("Task/Detail", refused, times=None)
+        with pytest.raises(WiroError):
+            await asyncio.wait_for(stream.handle.result(), 5)
+        emulator.faults.clear()
+        following = asyncio.create_task(stream.handle.result())
+        await until(lambda: wiro.statistics().watched_tasks == 1)
+        assert wiro.statistics().owned_tasks == 1
+        await wiro.aclose()
+        with pytest.raises(WiroError):
+            await asyncio.wait_for(following, 5)
+        assert [task.status for task in emulator.ledger.tasks.values()] == ["task_cancel"]
+
+
+@pytest.mark.tuning(max_idle_slots=0)
+async def test_a_task_is_owned_though_its_slot_was_given_up(
+    emulator: WiroEmulator, short_timing: Tuning, until: Until
+) -> None:
+    """Nobody follows a task in the moment after its submit, so its slot may be the one that is given up."""
+    wiro = AsyncWiro(**emulator.options())
+    runs = [asyncio.create_task(wiro.run("emulator/stuck")) for _ in range(3)]
+    await until(lambda: [task.status for task in emulator.ledger.tasks.values()] == ["task_start"] * 3)
+    assert wiro.statistics().owned_tasks == 3
+    await wiro.aclose()
+    await asyncio.gather(*runs, return_exceptions=True)
+    assert [task.status for task in emulator.ledger.tasks.values()] == ["task_cancel"] * 3
+
+
+async def test_a_repeated_response_costs_no_slot(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """Two runs are the same task, by a cache in between: its end gives both slots back."""
+    async with AsyncWiro(**emulator.options(), max_concurrency=2) as wiro:
+        held = await wiro.submit("emulator/stuck")
+        ids: dict[str, Any] = {"errors": [], "taskid": held.id, "socketaccesstoken": held.token, "result": True}
+        emulator.faults.http("Run/*", Respond(200, json.dumps(ids)))
+        assert (await wiro.submit("emulator/stuck")).id == held.id
+        await held.cancel()
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                await wiro.submit("emulator/stuck")
+
+
+@pytest.mark.tuning(window_recheck=0.05)
+async def test_events_do_not_keep_the_pace_of_a_callback(
+    emulator: WiroEmulator, short_timing: Tuning, until: Until
+) -> None:
+    """While somebody waits for its slot, a task with a callback is read seldom, until somebody listens."""
+    async with AsyncWiro(**emulator.options(), max_concurrency=1, updates="polling") as wiro:
+        receiver = WebhookReceiver(wiro)
+        made = await wiro.submit("emulator/stuck", callback_url=receiver.url_for("https://app.test/wiro"))
+        waiting = asyncio.create_task(wiro.submit("emulator/stuck"))
+        await until(lambda: wiro.statistics().watched_tasks == 1)
+        await until(lambda: emulator.ledger.tasks[str(made.id)].status == "task_start")
+        async with asyncio.timeout(2), made.events() as events:
+            async for event in events:
+                if event.status == "task_start":
+                    break
+        waiting.cancel()

@@ -7,7 +7,6 @@ import re
 import socket
 import struct
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import httpx
@@ -29,30 +28,6 @@ async def refused(http: HttpTransport, url: str, timeout: float | None = 5.0) ->
     with pytest.raises(TransportError) as caught:
         await http.post(url, {}, b"{}", timeout)
     return caught.value
-
-
-@pytest.fixture
-def unused_port() -> int:
-    """A port without a server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@pytest.fixture
-def deaf_port() -> Iterator[int]:
-    """A port that never answers: the system drops connections because the queue is full."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(listening.getsockname())
-        yield listening.getsockname()[1]
-        for one in waiting:
-            one.close()
 
 
 async def test_a_refused_connection(http: HttpTransport, unused_port: int) -> None:

@@ -129,3 +129,26 @@ async def test_the_context_is_not_built_again(built_in: HttpTransport, monkeypat
         with pytest.raises(ConnectionFailedError):
             await built_in.post(url, {}, b"{}", 5.0)
     assert not made
+
+
+@pytest.mark.parametrize("by_proxy", [False, True])
+async def test_bytes_after_a_response_answer_no_other_request(
+    built_in: HttpTransport, serve: Serve, monkeypatch: pytest.MonkeyPatch, by_proxy: bool
+) -> None:
+    """A server that sends more than its response has lost count, so its connection is not used again."""
+
+    async def twice(peer: Conversation) -> None:
+        while True:
+            await peer.request()
+            await peer.send(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold"
+            )
+
+    server = await serve(twice)
+    url = server.url + "/"
+    if by_proxy:
+        monkeypatch.setenv("HTTP_PROXY", server.url)
+        url = "http://api.test/"
+    for _ in range(3):
+        assert (await built_in.post(url, {}, b"{}", 5.0)).body == b"{}"
+    assert [len(peer.heads) for peer in server.conversations] == [1, 1, 1]

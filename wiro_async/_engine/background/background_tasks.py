@@ -134,7 +134,8 @@ class BackgroundTasks:
                 self._is_ready = False
                 self._host = asyncio.create_task(self._serve(), name="wiro_async session")
                 self._host.add_done_callback(self._host_ended)
-            await self._changed.wait()
+            if not self._is_ready:  # where tasks are eager, it is already
+                await self._changed.wait()
 
     def start(self, function: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> BackgroundTask:
         """Run a coroutine function in the background. Raises `SessionClosedError` if it is too late for that."""

@@ -45,7 +45,7 @@ class TrackedTask:
 
     Args:
         apply: takes a state of the task and acts on it.
-        release: drops the record if nobody needs it.
+        release: drops the record if nobody needs it, and takes it back if somebody needs it again.
 
     Attributes:
         calls: how it is read and stopped.
@@ -306,6 +306,7 @@ class TrackedTask:
     def own(self) -> None:
         """Have it stopped when the session closes, until it is disowned."""
         self.is_owned = True
+        self._release(self)  # its slot may have been given up before its caller woke up, and the record with it
 
     def disown(self) -> bool:
         """Give it up. Returns whether it was still owned: if not, it is being stopped already."""

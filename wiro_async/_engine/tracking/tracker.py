@@ -89,6 +89,10 @@ class Tracker:
         self.remember(ref.task_id, ref.token)
         self.callbacks.submitted(callback_url, ref, calls)
         task = self._find(calls, ref) or self._new(calls, ref, clock.loop_time())
+        if task.slot is not None or task.is_over:
+            # Something in between has repeated the response to an earlier run. A task holds one slot, until its end.
+            self.limiter.end(slot)
+            return task
         task.submitted(model, mode, slot)
         self._unchecked[task] = None
         self.limiter.start(slot)
@@ -112,7 +116,8 @@ class Tracker:
         if task is not None and task.error is not None:
             # It could not be followed any more. Perhaps it can now; those who used the old record leave the old record.
             made_at = task.made_at if made_at is None else made_at
-            self._forget(task)
+            self._unindex(task)
+            self.release(task)
             task = None
         if task is None:
             task = self._new(calls, ref, made_at)
@@ -122,11 +127,12 @@ class Tracker:
         # Feeds are attached for the first user and detached after the last: unfollowed tasks cost nothing.
         if is_first:
             self._attach(task)
-        elif task.wants_socket and not wanted_socket:
+        elif mode != "callback" and not wanted_socket:
             # Somebody wants to hear what happens, where it was enough to know the end.
             if not task.has_own_feed:
                 task.feed_closed()
-                self.socket.attach(task)
+                if task.wants_socket:
+                    self.socket.attach(task)
             self._poller.feed_lost(task)
         return task
 
@@ -138,9 +144,12 @@ class Tracker:
             self.release(task)
 
     def release(self, task: TrackedTask) -> None:
-        """Drop a record that nobody needs."""
+        """Drop a record that nobody needs. Take back one that somebody needs again."""
         if not task.is_needed:
             self._forget(task)
+        elif task not in self._tasks:
+            self._tasks[task] = None
+            self._index(task)
 
     def route(self, token: str, task_id: str) -> TrackedTask | None:
         """The task with this token, or else with this id."""
@@ -253,6 +262,9 @@ class Tracker:
     def _forget(self, task: TrackedTask) -> None:
         self._tasks.pop(task, None)
         self._unchecked.pop(task, None)
+        self._unindex(task)
+
+    def _unindex(self, task: TrackedTask) -> None:
         for key in filter(None, (task.ref.token, task.ref.task_id)):
             if self._by_key.get(key) is task:
                 del self._by_key[key]

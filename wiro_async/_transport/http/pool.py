@@ -74,9 +74,9 @@ class Connection(httpx.AsyncHTTPTransport):
     @property
     def is_usable(self) -> bool:
         """Whether another request can be sent, as far as is known: the server may have hung up."""
-        if self._direct is None:
-            return True  # a pool of one connection looks after it
-        return self._direct.is_idle() and not self._direct.has_expired()
+        if self._direct is None:  # a pool of one connection looks after it
+            return not any(map(_has_surplus, self._pool.connections))
+        return self._direct.is_idle() and not self._direct.has_expired() and not _has_surplus(self._direct)
 
     def rest(self, now: float) -> None:
         """Join the idle ones."""
@@ -91,6 +91,17 @@ class Connection(httpx.AsyncHTTPTransport):
     def stoppable(self, body: httpx.AsyncByteStream) -> httpx.AsyncByteStream:
         """The body of a request, to be given up if the server responds before its end."""
         return UploadStream(body, self._backend)
+
+
+def _has_surplus(connection: object) -> bool:
+    """Whether more came than the response. httpcore keeps it, and would take it for the response to the next request.
+
+    Nothing public shows that. If another version of httpcore hides it elsewhere, it is only not noticed.
+    """
+    while (inner := getattr(connection, "_connection", None)) is not None:
+        connection = inner
+    state = getattr(connection, "_h11_state", None)
+    return state is not None and bool(state.trailing_data[0])
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):

@@ -11,18 +11,21 @@ stop writing and read the response. It does so after a `WriteError`, so that is 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from itertools import zip_longest
+from typing import Any, cast
 
 import httpcore
 
 HAPPY_EYEBALLS_SECONDS = 0.25  # then the host's next address is tried as well
 LARGE_WRITE = 64 * 1024  # bytes that are sent at once, while the writer waits until the system has taken them
 MAX_UNREAD = 512 * 1024  # bytes; with more of them, nothing is received until some were read
+INTERIM = b"HTTP/1.1 1"  # how a response begins that another one follows, such as 100 or 103
 
 
 class TcpBackend(httpcore.AsyncNetworkBackend):
@@ -48,17 +51,71 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
+                connected = await _connected_socket(host, port)
                 _, self.stream = await loop.create_connection(
-                    partial(TcpStream, self._tunnel_handshakes, timeout),
-                    host,
-                    port,
-                    happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS,
+                    partial(TcpStream, self._tunnel_handshakes, timeout), sock=connected
                 )
         except TimeoutError as error:
             raise httpcore.ConnectTimeout("timed out") from error
         except (OSError, ValueError) as error:  # the latter for a host name that cannot be looked up
             raise httpcore.ConnectError(str(error)) from error
         return self.stream
+
+
+async def _connected_socket(host: str, port: int) -> socket.socket:
+    """Connect to the first address of a host that responds, both families in turn (RFC 8305).
+
+    `create_connection` can do that, but not every loop's (uvloop), and cancelled at the end it forgets to close the
+    socket.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    own = [info for info in found if info[0] == found[0][0]]
+    other = [info for info in found if info[0] != found[0][0]]
+    infos = [info for pair in zip_longest(own, other) for info in pair if info is not None]
+    attempts: list[asyncio.Task[socket.socket]] = []
+    winner: socket.socket | None = None
+    try:
+        while True:
+            pending = [attempt for attempt in attempts if not attempt.done()]
+            if infos:
+                pending.append(asyncio.create_task(_connect(infos.pop(0))))
+                attempts.append(pending[-1])
+            if not pending:
+                first, *others = [error for attempt in attempts if (error := _failure(attempt)) is not None]
+                texts = dict.fromkeys(map(str, (first, *others)))
+                raise first if len(texts) == 1 else OSError("; ".join(texts))
+            wait = HAPPY_EYEBALLS_SECONDS if infos else None
+            done, _ = await asyncio.wait(pending, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in done:
+                if _failure(attempt) is None:
+                    winner = attempt.result()
+                    return winner
+    finally:
+        for attempt in attempts:
+            attempt.cancel()
+            attempt.add_done_callback(partial(_close_unless, winner))
+
+
+async def _connect(info: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol, _, address = info
+    connecting = socket.socket(family, kind, protocol)
+    try:
+        connecting.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connecting, address)
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
+
+
+def _failure(attempt: asyncio.Task[socket.socket]) -> BaseException | None:
+    # Somebody may cancel every task of the loop, and then try again in the one that waits for this.
+    return ConnectionAbortedError("it was given up") if attempt.cancelled() else attempt.exception()
+
+
+def _close_unless(winner: socket.socket | None, attempt: asyncio.Task[socket.socket]) -> None:
+    if _failure(attempt) is None and attempt.result() is not winner:
+        attempt.result().close()
 
 
 class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
@@ -150,6 +207,8 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         """Shake hands. Raises `httpcore.ConnectError` or `httpcore.ConnectTimeout`; then it is closed."""
+        if self._lost is not None:  # asyncio would wait for the other side until the timeout
+            raise httpcore.ConnectError(str(self._lost)) from self._lost
         try:
             async with asyncio.timeout(timeout):
                 transport = await self._loop.start_tls(
@@ -182,8 +241,7 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         return self._transport.get_extra_info(names.get(info, info))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # that of uvloop does not inherit from it
 
     def data_received(self, data: bytes) -> None:
         self._unread.append(data)
@@ -216,7 +274,7 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         """Let the reader look, and the writer too if it may write no more."""
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
-        if self._lost is None and not self._has_response:
+        if (self._writer is None and self._source is None) or (self._lost is None and not self._has_response):
             return
         if self._writer is not None and not self._writer.done():
             self._writer.set_result(None)
@@ -225,7 +283,10 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
 
     @property
     def _has_response(self) -> bool:
-        return bool(self._unread) and not self._unread[0].startswith(b"HTTP/1.1 1")  # 100 is no response yet
+        head = b"".join(self._unread)
+        while head.startswith(INTERIM) and b"\r\n\r\n" in head:
+            head = head.partition(b"\r\n\r\n")[2]
+        return not head.startswith(INTERIM) and not INTERIM.startswith(head)  # its first bytes do not show its kind yet
 
     def _check_writable(self) -> None:
         if self._lost is not None:
