@@ -99,8 +99,12 @@ class EventStream:
 
     async def _next(self) -> TaskEvent:
         if self._task is None:
-            self._task = await self._context.follow(self._ref, self._model, self._made_at)
-            self._task.listen(self._buffer)
+            task = await self._context.follow(self._ref, self._model, self._made_at)
+            if self._is_closed:  # while the session was being opened
+                self._context.tracker.unfollow(task)
+                raise StopAsyncIteration
+            self._task = task
+            task.listen(self._buffer)
         task = self._task
 
         def has_news() -> object:

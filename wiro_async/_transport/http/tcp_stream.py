@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
+from ipaddress import ip_address
 from itertools import zip_longest
 from typing import Any, cast
 
@@ -68,6 +69,12 @@ async def _connected_socket(host: str, port: int) -> socket.socket:
     `create_connection` can do that, but not every loop's (uvloop), and cancelled at the end it forgets to close the
     socket.
     """
+    try:
+        family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        family = None
+    if family is not None and "%" not in host:  # an address needs no resolver, which would take a thread
+        return await _connect((family, socket.SOCK_STREAM, 0, "", (host, port)))
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     own = [info for info in found if info[0] == found[0][0]]
     other = [info for info in found if info[0] != found[0][0]]
