@@ -100,7 +100,7 @@ def compiled(session: nox.Session) -> list[str]:
 
 def covered(session: nox.Session, *options: str, **variables: str) -> None:
     """Run the tests and show the lines that they did not reach."""
-    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()) / "coverage")
+    session.env["COVERAGE_FILE"] = str(Path(session.virtualenv.location) / "coverage")
     session.run("coverage", "erase")
     session.run("coverage", "run", *options, *compiled(session), env=variables)
     session.run("coverage", "combine", "--quiet")
