@@ -74,7 +74,7 @@ async def look_up(journal: JournalWriter, index: int, request: RunRequest) -> En
     """Find the journal's entry of a request.
 
     Raises:
-        InvalidInputError: the request cannot be sent, or cannot be told from others.
+        InvalidInputError: the request cannot be sent, or cannot be distinguished from others.
         JournalError: the journal was made for other requests.
     """
     is_repeated: bool | None = None

@@ -137,7 +137,7 @@ class ApiClient:
         """The response's body. Raises the error that the response stands for."""
         self.server_clock.observe(response.headers.get("date"))
         # A response to Run that holds ids is a success, even if its status or its errors say something else: the task
-        # exists, and whoever took the response for a refusal would send the run again.
+        # exists, and a response taken for a refusal would send the run again.
         if request.endpoint == "Run" and Submitted.from_wire(body := as_dict(decode_or_none(response.body))):
             return body
         secrets = (*self.credentials.secrets, *_secrets(request, headers))

@@ -31,7 +31,7 @@ from wiro_async._transport import clock
 from wiro_async._tuning import Tuning
 
 T = TypeVar("T")
-Group: TypeAlias = tuple[str, str]  # equal for runs of one account that cannot be told apart
+Group: TypeAlias = tuple[str, str]  # equal for runs of one account that look alike
 
 
 @attrs.frozen(eq=False)

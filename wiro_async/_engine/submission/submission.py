@@ -83,7 +83,7 @@ class Submission:
 
     @property
     def group(self) -> tuple[str, str]:
-        """Equal for runs of one account that cannot be told apart."""
+        """Equal for runs of one account that look alike."""
         return self.calls.client.account, self.plan.intent.fingerprint
 
     def begin(self, slot: Slot, is_next_try: bool) -> None:

@@ -2,7 +2,7 @@
 
 News of a task comes from many sides: from a socket, from polls, from an event stream, from callbacks. It comes late,
 twice, in any order, or not at all. All of it meets in `apply`, and only a state that Task/Detail reported can end the
-task. Whoever waits for the task, owns it or listens to it does so here. Each attribute is written by the methods of
+task. All who wait for the task, own it or listen to it do so here. Each attribute is written by the methods of
 this class only, so a question such as "why was it polled?" has one place to look.
 """
 
@@ -296,7 +296,7 @@ class TrackedTask:
             is_own_end = isinstance(error, (TaskFailedError, TaskCancelledError)) and (
                 {error.task_id, error.token} & {self.ref.task_id, self.ref.token} - {None}
             )
-            # Whoever is no longer the owner finds that the session already stops the task.
+            # If it is no longer owned, the session already stops it.
             if self.disown() and not is_own_end:
                 await self.stop()
             raise

@@ -28,7 +28,7 @@ class Intent:
     """What a run is meant to be."""
 
     model: str  # "owner/model"
-    fingerprint: str = attrs.field(repr=False)  # equal for runs that cannot be told apart by their parameters
+    fingerprint: str = attrs.field(repr=False)  # equal for runs with equal parameters
     callback_url: str | None = attrs.field(repr=False)  # the run's callback URL, with an id of its own in the query
     ignored: frozenset[str]  # parameters that carry files: the service echoes them in forms of its own
     project_id: str | None = None  # the project to bill, if it is named
