@@ -41,13 +41,15 @@ BASE = "https://my.app/wiro"
 SECRET = "a secret that is long enough"
 
 
-@pytest.fixture(autouse=True)
-def slow_polls(emulator: WiroEmulator, short_timing: Tuning, request: pytest.FixtureRequest) -> None:
+@pytest.fixture
+def base_timing(base_timing: Tuning) -> Tuning:
     """Only a callback can end a wait in time. Callbacks are confirmed quickly."""
-    slow = attrs.evolve(short_timing, poll_silence=1000.0, poll_max_silence=1000.0, callback_confirm=0.02)
-    for mark in request.node.iter_markers("tuning"):
-        slow = attrs.evolve(slow, **mark.kwargs)
-    emulator.tuning = slow
+    return attrs.evolve(base_timing, poll_silence=1000.0, poll_max_silence=1000.0, callback_confirm=0.02)
+
+
+@pytest.fixture(autouse=True)
+def slow_polls(emulator: WiroEmulator, short_timing: Tuning) -> None:
+    """Every session of these tests has that timing."""
 
 
 @pytest_asyncio.fixture
