@@ -79,7 +79,7 @@ class Tuning:
     # The socket
     socket_open: float = 10.0
     socket_send: float = 20.0
-    socket_close: float = 1.0
+    socket_close: float = 0.5  # for the closing handshake
     socket_ping: float = 20.0
     socket_backoff: float = 0.1
     socket_max_backoff: float = 30.0
@@ -93,9 +93,11 @@ class Tuning:
     # Realtime sessions
     realtime_connects: int = 3
     realtime_connect_pause: float = 0.2
-    realtime_end: float = 5.0  # a session that is asked to end has this long before its task is stopped
+    realtime_end: float = 4.0  # a session that is asked to end has this long before its task is stopped
+    realtime_leave: float = 5.0  # leaving a session takes this long at most; then it ends in the background
     realtime_lost: float = 5.0  # the service notices within this that the socket is gone
     realtime_last_words: float = 1.0  # after the end, frames may still arrive with gaps of up to this
+    realtime_drain: float = 10.0  # and for this long at most
     realtime_relief: float = 0.25  # a blocked sender may wait for a service that waits for our reader
     realtime_pulse: float = 20.0  # between two pings, and for the reply
     realtime_unread: int = 1024 * 1024  # unread bytes at which the socket is no longer read: 22 s of audio

@@ -207,8 +207,8 @@ class RawWiro:
                 endpoint = "Run" if path.startswith("Run/") else path
                 self.requests.append(endpoint)
                 await self.routes.get(endpoint, self.answer)(peer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # hung up, or the end of the test
         finally:
             self._tasks.discard(task)
             writer.close()

@@ -136,7 +136,7 @@ async def connected(
     finally:
         try:
             # The library's own timeout begins when the close frame was sent, which may be never.
-            with anyio.move_on_after(2 * tuning.socket_close, shield=True):
+            with anyio.move_on_after(tuning.socket_close, shield=True):
                 await connection.close()
         finally:
             connection.transport.abort()
