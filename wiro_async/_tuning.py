@@ -81,10 +81,13 @@ class Tuning:
     socket_send: float = 20.0
     socket_close: float = 0.5  # for the closing handshake
     socket_ping: float = 20.0
-    socket_backoff: float = 0.1
+    socket_reopen: float = 0.25  # between two openings of a socket that brings news, however soon it is closed
+    socket_backoff: float = 0.1  # after a socket that brought none; doubles
     socket_max_backoff: float = 30.0
     socket_idle: float = 30.0  # a socket that carries no task is closed after this
-    socket_steady: float = 5.0  # a socket that lived this long resets the backoff
+    socket_steady: float = 5.0  # a socket that lived this long resets the backoff, and is not taken to flap
+    socket_flaps: int = 2  # early closes in a row before the tasks of a socket are divided
+    socket_seen: int = 256  # messages that are remembered, to tell news from repetitions
     socket_max_registrations: int = 10_000  # the service cannot unregister a task, so a socket is replaced after these
     unheard_tasks: int = 2  # tasks that moved unheard while others were heard, before sockets are no longer shared
     unshared_seconds: float = 600.0  # sockets are not shared for this long; then sharing is tried again
