@@ -183,7 +183,7 @@ def test_any_events_in_any_order(events: list[Event]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "expected"),
+    "phase, expected",
     [
         (Connecting(), True),
         (Queued(), True),
