@@ -129,6 +129,9 @@ class Tuning:
     schema_max_age: float = 3600.0  # a schema that is older is read again before it refuses an input
     schema_wait: float = 5.0  # for the schema that explains why the service refused an input
 
+    # Conversations
+    tool_end: float = 1.0  # a tool that is cancelled has this long to end
+
     # Callbacks
     callback_confirm: float = 0.5  # between two reads after a callback
     callback_confirmations: int = 10
