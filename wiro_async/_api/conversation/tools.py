@@ -22,7 +22,6 @@ from wiro_async._protocol.values.json import JSON
 from wiro_async._records.task_info import TaskInfo
 
 logger = logging.getLogger("wiro_async")
-NO_ARGUMENTS = ("", "null", '""')
 LONGEST_PROBLEM = 10_000  # characters of an error that are sent to a model
 Function: TypeAlias = Callable[..., object]
 Tools: TypeAlias = Sequence[Function | Mapping[str, object]]
@@ -68,8 +67,7 @@ class FunctionTool:
 
         A plain function runs in a thread, so that it cannot block the event loop.
         """
-        given = "{}" if arguments.strip() in NO_ARGUMENTS else arguments
-        call = partial(self.function, **schemas.arguments_in(given, self._arguments))
+        call = partial(self.function, **schemas.arguments_in(arguments.strip() or "null", self._arguments))
         function: object = schemas.without_partials(self.function)
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
             output = call()
