@@ -14,7 +14,7 @@ import attrs
 import pytest
 import pytest_asyncio
 
-from wiro_async import AsyncWiro, TaskResult, TextDelta, TextReset, Tuning
+from wiro_async import AsyncWiro, TaskResult, TextDelta, TextReset, Timeouts, Tuning
 
 if TYPE_CHECKING:
     from tests.hostile.conftest import Peer, RawWiro
@@ -176,6 +176,16 @@ async def test_a_record_that_catches_up_is_the_result(
     result, texts, resets = await read(wiro.with_options(updates=updates))
     assert texts == {"thinking": THOUGHTS, "answer": TEXT + " Again."}
     assert (resets, result.text, result.text_source) == ([], TEXT + " Again.", "output")
+
+
+@pytest.mark.parametrize("how", ["run", "stream"])
+async def test_a_timeout_takes_what_there_is(writer: Writer, raw: RawWiro, how: str) -> None:
+    """A run that has succeeded in time is no timeout because its record lags."""
+    async with AsyncWiro(**raw.options(), timeout=Timeouts(run=1.0)) as wiro:
+        start = anyio.current_time()
+        result = await wiro.run(MODEL) if how == "run" else (await read(wiro))[0]
+        assert anyio.current_time() - start < 2
+    assert (result.text, result.text_source) == (TEXT, "stream")
 
 
 async def test_a_run_that_nobody_listens_to_has_the_text(writer: Writer, wiro: AsyncWiro) -> None:

@@ -56,7 +56,7 @@ def raising_in_a_thread(error: BaseException) -> Callable[[], Any]:
 def giving(output: Any) -> Callable[[], Any]:
     """Return a tool that returns something."""
 
-    async def tool():  # type: ignore[no-untyped-def]
+    async def tool() -> Any:
         return output() if callable(output) else output
 
     return tool

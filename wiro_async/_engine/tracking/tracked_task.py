@@ -268,6 +268,10 @@ class TrackedTask:
                     info = await self.read()
                     if info is not None:
                         self._apply(self, info)
+            elif self.state.info.succeeded and not self.state.is_over:
+                # It has succeeded in time, and only its text may follow.
+                self.state.stop_waiting()
+                self._apply(self, self.state.info)
             if not condition() and self._deadline(start, timeouts)[1] <= clock.loop_time():
                 raise self._timed_out(phase, timeouts)
 

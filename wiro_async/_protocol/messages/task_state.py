@@ -44,6 +44,7 @@ class TaskState:
     _decoder: IncrementalDecoder = attrs.field(factory=IncrementalDecoder, repr=False)
     _calls: dict[str, ToolCall] = attrs.field(factory=dict)
     _said_last: TextSnapshot | None = None  # the newest message, if it was decoded in full
+    _is_patient: bool = True  # whether a record that lags is read again
     _finish_reason: str | None = None
     _usage: Mapping[str, JSON] = attrs.field(factory=dict)
 
@@ -55,6 +56,10 @@ class TaskState:
     def report_over(self, reported: bool) -> None:
         """Set whether the task is reported to be over: a callback said so, or Task/Detail keeps disagreeing."""
         self.reported_over = reported
+
+    def stop_waiting(self) -> None:
+        """Take the next record of a finished task as it is: there is no time to read it again."""
+        self._is_patient = False
 
     def apply_status(self, message: Message) -> list[TaskEvent]:
         """Take a message's status and nothing else: nobody needs the rest, or not yet."""
@@ -92,7 +97,7 @@ class TaskState:
         if info.is_over:
             self.reported_over = True
             is_complete = info.exit_code is not None and not (info.succeeded and self._is_ahead_of(info))
-            self.is_over = info.was_cancelled or is_complete or not patient
+            self.is_over = info.was_cancelled or is_complete or not (patient and self._is_patient)
         events: list[TaskEvent] = []
         if self.is_over or states.RANK.get(info.status, self._rank) >= self._rank:
             self.info = self._with_known_text(info) if self.is_over else info
