@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO, TypeAlias
 
 import anyio
-import anyio.to_thread
 import attrs
 from anyio.abc import TaskGroup
 
 from wiro_async._api.batch_report.counters import BatchStats
 from wiro_async._engine.background.user_callback import call_user
+from wiro_async._transport import threads
 from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Lines:
             self._stream.write(f"{line(stats)}\n")
             self._stream.flush()
 
-        await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
+        await threads.run(write, kind="pipes")
 
     async def close(self) -> None:
         """Do nothing."""
@@ -155,10 +155,10 @@ class LiveTable:
                 self._live.start()
             self._live.update(table(stats), refresh=True)
 
-        await anyio.to_thread.run_sync(draw, abandon_on_cancel=True)
+        await threads.run(draw, kind="pipes")
 
     async def close(self) -> None:
-        await anyio.to_thread.run_sync(self._live.stop, abandon_on_cancel=True)
+        await threads.run(self._live.stop, kind="pipes")
 
 
 def display(tuning: Tuning) -> Display | None:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import IO
 
 import anyio
-import anyio.to_thread
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._transport.files.file_threads import in_own_thread, in_thread
+from wiro_async._transport import threads
 from wiro_async._transport.files.upload_sources import OpenSource, PathSource, is_seekable, lock_of
 from wiro_async._types import File
 
@@ -40,8 +39,8 @@ async def size_of(file: File) -> int | None:
     if isinstance(data, AsyncIterable):
         return None
     if isinstance(data, os.PathLike):
-        return await anyio.to_thread.run_sync(_size_of_path, Path(data))
-    return await anyio.to_thread.run_sync(_size_of_open_file, data, file.name)
+        return await threads.run(_size_of_path, Path(data))
+    return await threads.run(_size_of_open_file, data, file.name)
 
 
 async def is_single_use(file: File, size: int | None) -> bool:
@@ -50,7 +49,7 @@ async def is_single_use(file: File, size: int | None) -> bool:
     if size is not None or isinstance(data, bytes):
         return False
     if isinstance(data, os.PathLike):
-        return not await anyio.Path(data).is_file()
+        return not await threads.run(Path(data).is_file)
     return isinstance(data, AsyncIterable) or not is_seekable(data)
 
 
@@ -122,15 +121,17 @@ async def _pieces_of(file: File, size: int | None) -> AsyncGenerator[bytes, None
 
 async def _read_ahead(source: PathSource | OpenSource, is_pipe: bool) -> AsyncGenerator[bytes, None]:
     # A pipe may block its reader indefinitely, so it gets a thread of its own, and closing does not wait for the read.
-    run = in_own_thread if is_pipe else in_thread
-    ahead = run(source.read)
+    kind: threads.Kind = "pipes" if is_pipe else "files"
+    ahead = threads.start(source.read, kind)
     try:
         while piece := await asyncio.shield(ahead):
-            ahead = run(source.read)
+            ahead = threads.start(source.read, kind)
             yield piece
     finally:
+        if is_pipe:
+            ahead.cancel()
         # The thread is started before anything is awaited: a second cancellation may arrive at any moment.
-        closing = run(source.close)
+        closing = threads.start(source.close, kind)
         with anyio.CancelScope(shield=True):
             await asyncio.wait([closing])
 
