@@ -31,7 +31,11 @@ Pool: TypeAlias = Callable[[Work], Awaitable[Any]]
 
 async def anyios_pool(work: Work) -> Any:
     """Run something as a plain endpoint of FastAPI does."""
-    return await anyio.to_thread.run_sync(anyio.from_thread.run, work)
+
+    async def run() -> Any:
+        return await work()
+
+    return await anyio.to_thread.run_sync(lambda: anyio.from_thread.run(run))
 
 
 async def asyncios_pool(work: Work) -> Any:
@@ -84,7 +88,7 @@ async def fill(pool: Pool, work: Work, times: int = 40) -> list[Any]:
 
 async def uploads_and_saves(wiro: AsyncWiro, picture: Path) -> None:
     """Send a path, an open file and bytes, and save the output in two ways."""
-    with picture.open("rb") as opened:  # noqa: ASYNC230
+    with picture.open("rb") as opened:
         result = await wiro.run(MODEL, {"path": picture, "open": opened, "bytes": File(b"abc", "b.bin")})
     await result.output.save(picture.parent / "saved" / "x.png")
     await wiro.download(result.output, picture.parent)
@@ -134,6 +138,7 @@ async def test_closing_under_a_full_pool(raw: RawWiro, pool: Pool, picture: Path
 
 def ask_for_tools(raw: RawWiro, count: int) -> None:
     """Let the first run ask for many calls of a tool, and the second one be the end."""
+
     def segment(number: int) -> dict[str, str]:
         ids = {"id": f"fc-{number}", "call_id": f"call-{number}", "status": "completed"}
         return {"type": "function_call", "name": "wait", "arguments": "{}", **ids}
@@ -143,7 +148,10 @@ def ask_for_tools(raw: RawWiro, count: int) -> None:
 
     async def run(peer: Peer) -> None:
         made = raw.take_run("owner/llm", peer.sent)
-        output = {"contenttype": "raw", "content": {"prompt": "", "raw": "", "thinking": [], "answer": [], **next(turns)}}
+        output = {
+            "contenttype": "raw",
+            "content": {"prompt": "", "raw": "", "thinking": [], "answer": [], **next(turns)},
+        }
         raw.rows[made["taskid"]]["outputs"] = [output]
         await peer.respond_json(made)
 

@@ -14,8 +14,8 @@ import anyio
 import pytest
 
 from wiro_async._protocol.files.filenames import numbered
-from wiro_async._transport.files import atomic_file as module
 from wiro_async._transport import threads
+from wiro_async._transport.files import atomic_file as module
 from wiro_async._transport.files.atomic_file import BUFFER, atomic_file
 
 if TYPE_CHECKING:
