@@ -29,6 +29,7 @@ from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._records.task_info import TaskInfo
 from wiro_async._session import AsyncWiro
 from wiro_async._transport import clock, threads
+from wiro_async._transport.user_code import uncancelled
 from wiro_async._types import Timeouts
 from wiro_async.webhooks._asgi import (
     DisconnectedError,
@@ -261,7 +262,8 @@ class WebhookReceiver:
         if self._on_end is None:
             return
         try:
-            await call_user(self._on_end, task)
+            with uncancelled("on_end"):
+                await call_user(self._on_end, task)
         except Exception:  # an error of the user's function must not end the session's background work
             logger.exception("on_end failed for task %s", task.id)
 

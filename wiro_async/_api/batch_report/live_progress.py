@@ -6,6 +6,7 @@ briefly at the end. It writes in threads, as a terminal or a pipe may block.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 import sys
@@ -22,6 +23,7 @@ from anyio.abc import TaskGroup
 from wiro_async._api.batch_report.counters import BatchStats
 from wiro_async._engine.background.user_callback import call_user
 from wiro_async._transport import threads
+from wiro_async._transport.user_code import uncancelled
 from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
@@ -56,12 +58,20 @@ class LiveProgress:
     Args:
         stats: returns the present numbers.
         wanted: True for a display on standard error, a function to call, or False or None.
+        abort: ends the batch, where the function ends the program.
     """
 
-    def __init__(self, stats: Callable[[], BatchStats], wanted: bool | ProgressListener | None, tuning: Tuning) -> None:
+    def __init__(
+        self,
+        stats: Callable[[], BatchStats],
+        wanted: bool | ProgressListener | None,
+        tuning: Tuning,
+        abort: Callable[[BaseException], None],
+    ) -> None:
         self._stats = stats
         self._wanted = wanted
         self._tuning = tuning
+        self._abort = abort
         self._display: Display | None = None
         self._group: TaskGroup
 
@@ -108,6 +118,11 @@ class LiveProgress:
             if broken is not None:  # a live table would leave the terminal without a cursor
                 with suppress(Exception):
                     await broken.close()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._display = None
+            self._abort(error)
 
 
 @attrs.frozen
@@ -118,7 +133,8 @@ class FunctionDisplay:
     seconds: float
 
     async def show(self, stats: BatchStats) -> None:
-        await call_user(self._listener, stats)
+        with uncancelled("progress"):
+            await call_user(self._listener, stats)
 
     async def close(self) -> None:
         """Do nothing."""

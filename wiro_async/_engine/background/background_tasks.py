@@ -26,6 +26,7 @@ import anyio
 
 from wiro_async._engine.background.change import Change
 from wiro_async._errors import SessionClosedError
+from wiro_async._transport.user_code import uncancelled
 
 logger = logging.getLogger("wiro_async")
 Arguments = TypeVarTuple("Arguments")
@@ -63,7 +64,7 @@ class BackgroundTask:
         """Wait for its end. Cancelling ends the wait only.
 
         Raises:
-            Exception: what the task has raised.
+            BaseException: what the task has raised.
             SessionClosedError: the session was closed.
         """
         self._has_waiter = True
@@ -78,7 +79,7 @@ class BackgroundTask:
     async def run(self) -> None:
         """Run it. An error goes to those who wait, or to the log if nobody does."""
         try:
-            with self._scope:
+            with self._scope, uncancelled(self.name or "a background task"):
                 await self._work()
         except SessionClosedError as error:
             self._error = error
@@ -87,9 +88,13 @@ class BackgroundTask:
             self._error = error
             if not self._has_waiter:
                 logger.exception("a background task failed")
-        except BaseException:
+        except asyncio.CancelledError:
             self._error = SessionClosedError("the session was closed meanwhile")
             raise
+        except BaseException as error:
+            self._error = error
+            if not self._has_waiter:
+                raise
         finally:
             self.has_ended = True
             self._changed.notify()

@@ -19,6 +19,7 @@ import anyio
 from wiro_async._errors import InvalidInputError
 from wiro_async._transport import threads
 from wiro_async._transport.files.upload_sources import OpenSource, PathSource, is_seekable, lock_of
+from wiro_async._transport.user_code import uncancelled
 from wiro_async._types import File
 
 PIECE_SIZE = 1024 * 1024
@@ -86,9 +87,10 @@ async def chunks_of(file: File, size: int | None = None) -> AsyncGenerator[bytes
             sent += len(chunk)
             yield chunk
             if file.on_progress is not None:
-                awaitable = file.on_progress(sent, size)
-                if isinstance(awaitable, Awaitable):
-                    await awaitable
+                with uncancelled(f"on_progress of file {file.name!r}"):
+                    awaitable = file.on_progress(sent, size)
+                    if isinstance(awaitable, Awaitable):
+                        await awaitable
             if sent == size:
                 return
     if size is not None and sent != size:
@@ -102,19 +104,25 @@ async def _pieces_of(file: File, size: int | None) -> AsyncGenerator[bytes, None
             yield data[start : start + PIECE_SIZE]
     elif isinstance(data, AsyncIterable):
         try:
-            async for piece in data:
+            source = aiter(data)
+            while True:
+                with uncancelled(f"the data of file {file.name!r}"):
+                    try:
+                        piece = await anext(source)
+                    except StopAsyncIteration:
+                        return
                 yield piece
         finally:
             if isinstance(data, AsyncGenerator):
                 await data.aclose()
     else:
         is_pipe = await is_single_use(file, size)
-        source: PathSource | OpenSource
+        reader: PathSource | OpenSource
         if isinstance(data, os.PathLike):
-            source = PathSource(Path(data), PIECE_SIZE, is_pipe)
+            reader = PathSource(Path(data), PIECE_SIZE, is_pipe)
         else:
-            source = OpenSource(data, file.name, PIECE_SIZE, is_pipe)
-        async with aclosing(_read_ahead(source, is_pipe)) as pieces:
+            reader = OpenSource(data, file.name, PIECE_SIZE, is_pipe)
+        async with aclosing(_read_ahead(reader, is_pipe)) as pieces:
             async for piece in pieces:
                 yield piece
 
