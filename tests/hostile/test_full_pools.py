@@ -119,7 +119,11 @@ async def audio(_: AsyncWiro, picture: Path) -> None:
 @pytest.mark.parametrize("use", [uploads_and_saves, answers, batches, audio])
 async def test_callers_in_a_full_pool_are_served(raw: RawWiro, pool: Pool, picture: Path, use: Any) -> None:
     """By a session that is opened in the full pool, with a host name that must be looked up."""
-    options = {**raw.options(), "base_url": raw.url.replace("127.0.0.1", "localhost"), "updates": "polling"}
+    options: dict[str, Any] = {
+        **raw.options(),
+        "base_url": raw.url.replace("127.0.0.1", "localhost"),
+        "updates": "polling",
+    }
     wiro = AsyncWiro(**options)
     await fill(pool, lambda: use(wiro, picture), times=10)
     await wiro.aclose()
@@ -178,7 +182,7 @@ async def test_tools_leave_the_pools_of_the_app_alone(raw: RawWiro, raw_wiro: As
             await asyncio.get_running_loop().run_in_executor(None, int)
         free.set()
         turn = await sending
-    assert {output.output for output in turn.tool_outputs} == {"wiro_async tools"}
+    assert [output.output for output in turn.tool_outputs] == ["wiro_async tools"] * count
     assert turn.text == "done"
 
 

@@ -133,7 +133,7 @@ class _Lane:
     """The threads of one kind of work. Its methods run in the thread of the loop."""
 
     def __init__(self, kind: Kind, sessions: WeakSet[object]) -> None:
-        self._kind = kind
+        self._kind: Kind = kind
         self._sessions = sessions
         self._waiting: deque[_Job[Any]] = deque()
         self._running: dict[_Job[Any], _Worker] = {}
