@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -11,7 +12,19 @@ import attrs
 import pytest
 import pytest_asyncio
 
-from wiro_async import AsyncWiro, BatchFailedError, File, RunRequest, TaskTimeoutError, Timeouts, Tuning, UsageError
+from wiro_async import (
+    AsyncWiro,
+    Batch,
+    BatchFailedError,
+    BatchItem,
+    BatchStats,
+    File,
+    RunRequest,
+    TaskTimeoutError,
+    Timeouts,
+    Tuning,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from tests.hostile.conftest import Peer, RawWiro
@@ -239,6 +252,53 @@ async def test_a_slow_on_event_stretches_no_timeout(raw: RawWiro, raw_wiro: Asyn
     assert anyio.current_time() - began < 2.5
     assert raised.value.task_id == "1000"
     assert raw.rows["1000"]["status"] == "task_cancel"
+
+
+@pytest.mark.parametrize("place", ["data", "on_progress"])
+async def test_a_slow_upload_stretches_no_timeout(raw: RawWiro, raw_wiro: AsyncWiro, place: str) -> None:
+    """Nothing was run."""
+
+    async def slow(*_: object) -> None:
+        await asyncio.sleep(15)
+
+    async def data() -> AsyncIterator[bytes]:
+        yield bytes(10)
+        await slow()
+
+    file = File(data(), "x.bin") if place == "data" else File(bytes(10), "x.bin", on_progress=slow)
+    began = anyio.current_time()
+    with pytest.raises(TaskTimeoutError):
+        await raw_wiro.run(MODEL, {"file": file}, timeout=0.6)
+    assert anyio.current_time() - began < 2.5
+    assert not raw.runs
+
+
+async def test_an_end_of_the_program_loses_no_item_that_ended(
+    raw: RawWiro, raw_wiro: AsyncWiro, tmp_path: Path
+) -> None:
+    """Items that wait for their outputs come without them, before the error."""
+
+    async def never(peer: Peer) -> None:
+        await peer.gone()
+
+    raw.routes |= {f"files/{number}.png": never for number in range(1000, 1040)}
+
+    def progress(stats: BatchStats) -> None:
+        if stats.succeeded == 21:  # 16 are being saved, and 5 wait for that
+            raise OwnError
+
+    items = list[BatchItem]()
+
+    async def read(batch: Batch) -> None:
+        async for item in batch:
+            items.append(item)
+
+    with anyio.fail_after(5):
+        async with raw_wiro.batch(MODEL, [{}] * 21, concurrency=5, save_to=tmp_path, progress=progress) as batch:
+            with pytest.raises(OwnError):
+                await read(batch)
+    assert len(items) == 21
+    assert all(item.result is not None and not item.saved for item in items)
 
 
 async def test_a_slow_on_event_loses_no_result(raw_wiro: AsyncWiro, caplog: pytest.LogCaptureFixture) -> None:

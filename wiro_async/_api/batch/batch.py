@@ -175,6 +175,9 @@ class Batch:
                 progress = LiveProgress(self._counters.stats, self._options.progress, self._tuning, self._abort)
                 async with progress:
                     await self._pipeline()
+            if self._failure is not None:
+                for ended, _ in self._unsaved.snapshot():  # nobody saves them any more, and they may be paid for
+                    await self._deliver(ended)
             self._failure = self._failure or self._workers.failure
             if self._scope.cancelled_caught:
                 self._failure = self._failure or SessionClosedError("this batch was left before its end")
@@ -192,7 +195,8 @@ class Batch:
         Running tasks are stopped, or left, as when the batch is left. Ended items can still be read.
         """
         self._failure = self._failure or error
-        self._items.set_limit(sys.maxsize)  # items that wait for room enter first
+        for queue in (self._items, self._unsaved):
+            queue.set_limit(sys.maxsize)  # items that wait for room enter first
         asyncio.get_running_loop().call_soon(self._scope.cancel)
 
     async def _end(self) -> None:
@@ -239,7 +243,10 @@ class Batch:
         with suppress(anyio.EndOfStream):
             while True:
                 ended = await self._unsaved.get()
-                await self._deliver(attrs.evolve(ended, item=await saver.save(ended.item, ended.entry)))
+                try:
+                    ended = attrs.evolve(ended, item=await saver.save(ended.item, ended.entry))
+                finally:
+                    await self._deliver(ended)  # also if it could not be saved: it may be paid for
 
     async def _deliver(self, ended: EndedItem) -> None:
         self._history.add(ended.item, ended.began, ended.ended)
