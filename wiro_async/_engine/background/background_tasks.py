@@ -258,8 +258,10 @@ class Lifeline:
 
     def __del__(self) -> None:
         if not sys.is_finalizing():
-            self.warn_if_open()
-            self._background.close_soon()
+            try:
+                self.warn_if_open()
+            finally:  # the warning may be an error
+                self._background.close_soon()
 
 
 def _close(coroutine: Any) -> None:
