@@ -233,7 +233,8 @@ async def test_a_session_is_dropped(raw: RawWiro, tmp_path: Path, case: Case) ->
         if process.returncode is None:
             process.kill()
             await process.wait()
-    lines = output.decode().splitlines()
+    # On a busy machine asyncio reports steps that take long, whoever's they are.
+    lines = [line for line in output.decode().splitlines() if not line.startswith("Executing <")]
     assert len(lines) == case.warnings, output.decode()
     assert all("ResourceWarning" in line for line in lines), lines
     assert process.returncode == 0
