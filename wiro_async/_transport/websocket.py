@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,9 +13,11 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
-from wiro_async._errors import ConfigurationError, ConnectionFailedError
-from wiro_async._transport.network.proxies import proxy_for
-from wiro_async._transport.network.reasons import reason
+from wiro_async._errors import ConnectionFailedError
+from wiro_async._protocol.http.foreign_pages import describe_body
+from wiro_async._transport.network.happy_eyeballs import connected_socket, working_address
+from wiro_async._transport.network.proxies import at_address, proxy_for
+from wiro_async._transport.network.reasons import unsent
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
@@ -101,36 +104,21 @@ async def connected(
 
     Raises:
         ConnectionFailedError: it cannot be opened.
+        ConfigurationError: it cannot be opened until a setting is changed.
     """
-    secure = url.startswith("wss")
+    what = "Could not open the WebSocket"
     try:
-        proxy = await anyio.to_thread.run_sync(_prepare, url, tls, secure)
-    except (ConfigurationError, ValueError) as error:  # the latter for a URL without meaning
-        raise ConnectionFailedError(f"Could not open the WebSocket: {reason(error)[0]}.", sent=False) from None
-    from websockets.asyncio.client import connect
-    from websockets.exceptions import WebSocketException
+        async with asyncio.timeout(tuning.socket_open):
+            connection = await _open(url, user_agent, tls, compression, tuning, pings)
+    except Exception as error:  # of any kind: nothing but the handshake can have been sent
+        from websockets.exceptions import InvalidProxyStatus, InvalidStatus
 
-    proxy_tls: dict[str, Any] = (
-        {"proxy_ssl": tls.context} if proxy is not None and proxy.lower().startswith("https:") else {}
-    )
-    try:
-        connection = await connect(
-            url,
-            ssl=tls.context if secure else None,
-            proxy=proxy,
-            user_agent_header=user_agent,
-            compression="deflate" if compression else None,
-            max_size=MAX_MESSAGE,
-            open_timeout=tuning.socket_open,
-            close_timeout=tuning.socket_close,
-            ping_interval=tuning.socket_ping if pings else None,
-            ping_timeout=tuning.socket_ping,
-            logger=logger,
-            **proxy_tls,
-        )
-    except (OSError, WebSocketException, ValueError) as error:  # the last one for odd proxies and URLs
-        text, cause = reason(error)
-        raise ConnectionFailedError(f"Could not open the WebSocket: {text}.", sent=False) from cause
+        if isinstance(error, (InvalidStatus, InvalidProxyStatus)):
+            who = "the proxy" if isinstance(error, InvalidProxyStatus) else "the server"
+            status, body = error.response.status_code, bytes(error.response.body or b"")
+            found = describe_body(error.response.headers, body)
+            raise ConnectionFailedError(f"{what}: {who} answered HTTP {status} with {found}.", sent=False) from error
+        raise unsent(error, what)  # noqa: B904 - its cause is set
     try:
         yield Socket(connection, tuning.socket_send)
     finally:
@@ -142,11 +130,49 @@ async def connected(
             connection.transport.abort()
 
 
-def _prepare(url: str, tls: Tls, secure: bool) -> str | None:
+async def _open(
+    url: str, user_agent: str, tls: Tls, compression: bool, tuning: Tuning, pings: bool
+) -> ClientConnection:
+    proxy = await anyio.to_thread.run_sync(_prepare, url, tls)
+    from websockets.asyncio.client import connect
+
+    secure = url.startswith("wss")
+    options: dict[str, Any] = {"ssl": tls.context if secure else None, "proxy": None}
+    if proxy is None:
+        parts = urlsplit(url)
+        options["sock"] = await connected_socket(parts.hostname or "", parts.port or (443 if secure else 80))
+    else:
+        # The library connects to proxies itself, and would try one address after the other.
+        parts = urlsplit(proxy)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        options["proxy"] = at_address(proxy, await working_address(parts.hostname or "", port), port)
+        if parts.scheme == "https":
+            options |= {"proxy_ssl": tls.context, "proxy_server_hostname": parts.hostname}
+    try:
+        return await connect(
+            url,
+            user_agent_header=user_agent,
+            compression="deflate" if compression else None,
+            max_size=MAX_MESSAGE,
+            open_timeout=None,
+            close_timeout=tuning.socket_close,
+            ping_interval=tuning.socket_ping if pings else None,
+            ping_timeout=tuning.socket_ping,
+            logger=logger,
+            **options,
+        )
+    except BaseException:
+        if "sock" in options:  # the library may not have come to take it over
+            options["sock"].close()
+        raise
+
+
+def _prepare(url: str, tls: Tls) -> str | None:
     """Do what takes long, in a thread: the imports, the TLS context, and looking up the proxy."""
     import_module("websockets.asyncio.client")
     import_module("msgspec.json")  # decodes the messages
     parts = urlsplit(url)
+    secure = parts.scheme == "wss"
     proxy = proxy_for("https" if secure else "http", parts.hostname or "", parts.port or (443 if secure else 80))
     _ = tls.context if secure or proxy is not None else None
     return proxy

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wiro_async._errors import ConfigurationError, ConnectionFailedError
+from wiro_async._errors import ConfigurationError, ConnectionFailedError, WiroError
 from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.network.proxies import proxy_for
 from wiro_async._transport.network.tls import Tls
@@ -175,13 +175,22 @@ async def test_networks_without_a_proxy(
     assert bool(proxy.conversations) == (network == "10.0.0.0/8")
 
 
-@pytest.mark.parametrize("proxy", ["socks5://me:s3cret@127.0.0.1:1", "ftp://127.0.0.1:1", "http://me@127.0.0.1:1"])
-async def test_sockets_without_a_usable_proxy(tls: Tls, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+@pytest.mark.parametrize(
+    "proxy, kind",
+    [
+        ("socks5://me:s3cret@127.0.0.1:1", ConfigurationError),
+        ("ftp://127.0.0.1:1", ConfigurationError),
+        ("http://me@127.0.0.1:1", ConnectionFailedError),
+    ],
+)
+async def test_sockets_without_a_usable_proxy(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch, proxy: str, kind: type[WiroError]
+) -> None:
     """There is no socket, and runs are followed by polling."""
     monkeypatch.setenv("ALL_PROXY", proxy)
     monkeypatch.setenv("SOCKS_PROXY", proxy)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(ConnectionFailedError) as caught:
+    with pytest.raises(kind) as caught:
         async with connected("wss://socket.test/v1", "us", tls, False, Tuning()):
             pass
     assert "s3cret" not in str(caught.value)
