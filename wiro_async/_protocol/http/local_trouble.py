@@ -95,8 +95,9 @@ def _diagnose(links: Links, text: str) -> Trouble:
         if isinstance(link, ImportError) and link in explicit:
             remedy = " Install what is missing."
             return Trouble(f"a library cannot be imported ({link})", permanent=True, is_setting=True, remedy=remedy)
-        # The numbers of OpenSSL's errors, which have a reason, are of another kind.
-        if isinstance(link, OSError) and link.errno in BY_ERRNO and not hasattr(link, "reason"):
+        # Not the numbers of OpenSSL's errors, which have a reason and are of another kind, nor those about files.
+        is_plain = isinstance(link, OSError) and not hasattr(link, "reason") and link.filename is None
+        if is_plain and link.errno in BY_ERRNO:
             return Trouble(*BY_ERRNO[link.errno])
     if any(isinstance(link, TimeoutError) for link in links):
         said = str(links[0])

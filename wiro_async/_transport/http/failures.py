@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError, RequestTimeoutError, WiroError
+from wiro_async._protocol.http.local_trouble import BY_ERRNO
 from wiro_async._transport.network.reasons import reason, unsent
 
 
@@ -35,7 +36,9 @@ def failure(
         return unsent(error, f"Could not connect to {host}")
     elif body_is_unseen and not _is_of_the_network(error):
         # A transport of the user's own failed before it had anything to send: a missing library, a missing file, a bug.
-        return unsent(error, f"The transport cannot send to {host}", lasts=not isinstance(error, OSError))
+        return unsent(
+            error, f"The transport cannot send to {host}", lasts=getattr(error, "errno", None) not in BY_ERRNO
+        )
     elif _is_timeout(error):
         failed = RequestTimeoutError(f"No response from {host} within {seconds} s.")
     else:

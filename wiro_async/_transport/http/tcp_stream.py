@@ -59,7 +59,7 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
         except TimeoutError as error:
             raise httpcore.ConnectTimeout("timed out") from error
         except Exception as error:  # of any kind, such as a thread that cannot be started: nothing was sent
-            raise httpcore.ConnectError(str(error)) from error
+            raise httpcore.ConnectError(str(error) or type(error).__name__) from error
         return self.stream
 
 
@@ -162,7 +162,7 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         except TimeoutError as error:
             raise httpcore.ConnectTimeout("the TLS handshake timed out") from error
         except Exception as error:  # also of a context of the user's own
-            raise httpcore.ConnectError(str(error)) from error
+            raise httpcore.ConnectError(str(error) or type(error).__name__) from error
         assert transport is not None
         self._transport = transport
         self._tunnel_handshakes = max(0, self._tunnel_handshakes - 1)
