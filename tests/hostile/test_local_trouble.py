@@ -9,15 +9,23 @@ import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import certifi
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from wiro_async import (
     AsyncWiro,
+    AuthenticationError,
     ConfigurationError,
     ConnectionFailedError,
     RetryPolicy,
@@ -197,7 +205,7 @@ async def test_hosts_that_cannot_be(host: str) -> None:
         (
             "407",
             ConnectionFailedError,
-            "the proxy answered 407 Proxy Authentication Required. No request was sent. Give a name",
+            "the proxy answered 407 Proxy Authentication Required. No request was sent. Put name:password@",
         ),
         ("403", ConnectionFailedError, "the proxy answered 403 Forbidden"),
         ("502", ConnectionFailedError, "the proxy answered 502 Bad Gateway"),
@@ -344,19 +352,48 @@ async def test_reads_uploads_and_downloads_say_it_too(tmp_path: Path) -> None:
             await wiro.download(f"{SECURE}/x.png", tmp_path / "x.png")
 
 
-class Strict(ssl.SSLContext):
-    """As in Python 3.13, for a certificate of an old authority."""
+def old_certificate(folder: Path) -> Path:
+    """A certificate of its own authority, in the way of old companies: without the identifiers of RFC 5280."""
+    now = datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "old.pem").write_bytes(private + made.public_bytes(Encoding.PEM))
+    return folder / "old.pem"
 
-    def wrap_bio(self, *args: Any, **options: Any) -> Any:
-        """Fail as OpenSSL does."""
-        error = ssl.SSLCertVerificationError(1, "certificate verify failed: Missing Authority Key Identifier")
-        error.verify_code = 85
-        raise error
 
+@pytest.mark.parametrize("is_strict", [False, True])
+async def test_a_strict_check_is_named(is_strict: bool, tmp_path: Path) -> None:
+    """Python 3.13 sets VERIFY_X509_STRICT. What fails only because of it is named, and without it all is well."""
+    path = old_certificate(tmp_path)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(path)
+    context = ssl.create_default_context(cafile=path)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if is_strict:
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
 
-async def test_a_strict_check_is_named(raw: RawWiro) -> None:
-    """Python 3.13 sets VERIFY_X509_STRICT: old authorities of companies fail it, and the message says so."""
-    error = await told(base_url=raw.url.replace("http:", "https:"), verify=Strict(ssl.PROTOCOL_TLS_CLIENT))
-    assert "VERIFY_X509_STRICT" in str(error)
-    assert isinstance(error, ConnectionFailedError)
-    assert error.permanent
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=server) as listening:
+        url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+        error = await told(base_url=url, verify=context)
+    assert isinstance(error, ConnectionFailedError if is_strict else AuthenticationError)
+    assert ("ssl.VERIFY_X509_STRICT" in str(error)) == is_strict
+    assert getattr(error, "permanent", False) is is_strict

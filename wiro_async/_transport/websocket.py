@@ -17,7 +17,7 @@ from wiro_async._errors import ConnectionFailedError
 from wiro_async._protocol.http.foreign_pages import describe_body
 from wiro_async._transport.network.happy_eyeballs import connected_socket, working_address
 from wiro_async._transport.network.proxies import at_address, proxy_for
-from wiro_async._transport.network.reasons import unsent
+from wiro_async._transport.network.reasons import causes, unsent
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
@@ -113,11 +113,13 @@ async def connected(
     except Exception as error:  # of any kind: nothing but the handshake can have been sent
         from websockets.exceptions import InvalidProxyStatus, InvalidStatus
 
-        if isinstance(error, (InvalidStatus, InvalidProxyStatus)):
-            who = "the proxy" if isinstance(error, InvalidProxyStatus) else "the server"
-            status, body = error.response.status_code, bytes(error.response.body or b"")
-            found = describe_body(error.response.headers, body)
-            raise ConnectionFailedError(f"{what}: {who} answered HTTP {status} with {found}.", sent=False) from error
+        # It lies behind another error where the response is a redirect, which is not followed.
+        refusal = next((link for link in causes(error) if isinstance(link, (InvalidStatus, InvalidProxyStatus))), None)
+        if refusal is not None:
+            who = "the proxy" if isinstance(refusal, InvalidProxyStatus) else "the server"
+            status, body = refusal.response.status_code, bytes(refusal.response.body or b"")
+            found = describe_body(refusal.response.headers, body)
+            raise ConnectionFailedError(f"{what}: {who} answered HTTP {status} with {found}.", sent=False) from refusal
         raise unsent(error, what)  # noqa: B904 - its cause is set
     try:
         yield Socket(connection, tuning.socket_send)

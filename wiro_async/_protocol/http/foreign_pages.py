@@ -22,6 +22,7 @@ TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 HIDDEN_PART = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
 TAG = re.compile(r"<[^>]*>")
 HTML = re.compile(r"(?:\ufeff|\s|<!--.*?-->|<\?xml.*?\?>)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+LOOKED_AT = 1024  # bytes at the beginning of a page that show its kind
 PAGE_TYPES = ("text/html", "application/xhtml+xml")
 
 REPEAT_ELSEWHERE = (301, 307, 308)  # "send it there": so it was not carried out here
@@ -30,7 +31,7 @@ LOGIN = "This network, or a server before the service, wants a login first: open
 DOUBTFUL = "Check base_url, and what stands between you and the service."
 REMEDIES = {
     403: "A proxy or firewall refused it: ask those who run it to let it pass, or check base_url.",
-    407: "The proxy wants a name and a password: HTTPS_PROXY=http://name:password@host:port.",
+    407: "The proxy wants a login: put name:password@ before its host in HTTPS_PROXY.",
     411: "A proxy takes no body of unknown length: give files as paths or bytes, not as streams.",
     413: "A proxy takes no body of this size: send smaller files, or their URLs.",
     511: LOGIN,
@@ -64,7 +65,7 @@ def describe_body(headers: Mapping[str, str], body: bytes, secrets: Sequence[str
     line = " ".join(text.split())
     if not line:
         return "an empty body"
-    if is_html(headers, body):
+    if looks_like_html(body) or (is_declared_html(headers) and line[0] == "<"):
         title = TITLE.search(text)
         words = _visible(title[1] if title else "") or _visible(text)
         return f"an HTML page ({words[:SHOWN_TITLE]!r})" if words else "an HTML page"
@@ -73,11 +74,14 @@ def describe_body(headers: Mapping[str, str], body: bytes, secrets: Sequence[str
     return repr(line[:SHOWN_BODY])
 
 
-def is_html(headers: Mapping[str, str], beginning: bytes) -> bool:
-    """Whether a body is a page: it begins like one, or begins with a tag and is declared as one."""
-    text = beginning[: SHOWN_BODY * 8].decode(errors="replace")
-    declared = headers.get("content-type", "").partition(";")[0].strip().lower() in PAGE_TYPES
-    return bool(HTML.match(text)) or (declared and text.lstrip("\ufeff \t\r\n").startswith("<"))
+def is_declared_html(headers: Mapping[str, str]) -> bool:
+    """Whether a response says that it is a page."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower() in PAGE_TYPES
+
+
+def looks_like_html(beginning: bytes) -> bool:
+    """Whether a body begins like a page."""
+    return HTML.match(beginning[:LOOKED_AT].decode(errors="replace")) is not None
 
 
 def _visible(markup: str) -> str:

@@ -96,9 +96,10 @@ def _diagnose(links: Links, text: str) -> Trouble:
             remedy = " Install what is missing."
             return Trouble(f"a library cannot be imported ({link})", permanent=True, is_setting=True, remedy=remedy)
         # Not the numbers of OpenSSL's errors, which have a reason and are of another kind, nor those about files.
-        is_plain = isinstance(link, OSError) and not hasattr(link, "reason") and link.filename is None
-        if is_plain and link.errno in BY_ERRNO:
-            return Trouble(*BY_ERRNO[link.errno])
+        if isinstance(link, OSError) and not hasattr(link, "reason") and link.filename is None:
+            known = BY_ERRNO.get(link.errno or 0)
+            if known is not None:
+                return Trouble(*known)
     if any(isinstance(link, TimeoutError) for link in links):
         said = str(links[0])
         return Trouble(said if said in TIMEOUTS else "timed out")
@@ -109,11 +110,7 @@ def _refused_by_proxy(answer: str, text: str) -> Trouble:
     status = answer[:3]
     if not status.isdigit():
         return Trouble(text)
-    remedy = (
-        " Give a name and a password in the URL of the proxy: HTTPS_PROXY=http://name:password@host:port."
-        if status == "407"
-        else ""
-    )
+    remedy = " Put name:password@ before its host in HTTPS_PROXY." if status == "407" else ""
     permanent = status[0] in "34" and status not in PROXY_STATUS_MAY_PASS
     return Trouble(f"the proxy answered {answer}", permanent=permanent, remedy=remedy)
 
