@@ -352,35 +352,44 @@ async def test_reads_uploads_and_downloads_say_it_too(tmp_path: Path) -> None:
             await wiro.download(f"{SECURE}/x.png", tmp_path / "x.png")
 
 
-def old_certificate(folder: Path) -> Path:
-    """A certificate of its own authority, in the way of old companies: without the identifiers of RFC 5280."""
+def old_certificates(folder: Path) -> tuple[Path, Path]:
+    """An authority, and a server's certificate, made as old companies did: without the identifiers of RFC 5280."""
     now = datetime.now(UTC)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=False)
-        .sign(key, hashes.SHA256())
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority_name, name = (
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in ("Old", "127.0.0.1")
     )
+
+    def made(subject: x509.Name, public: ec.EllipticCurvePublicKey, *extensions: x509.ExtensionType) -> bytes:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(authority_name)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(authority_key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    authority = made(authority_name, authority_key.public_key(), x509.BasicConstraints(ca=True, path_length=None))
+    address = x509.IPAddress(ip_address("127.0.0.1"))
+    server = made(name, key.public_key(), x509.SubjectAlternativeName([address]))
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "old.pem").write_bytes(private + made.public_bytes(Encoding.PEM))
-    return folder / "old.pem"
+    (folder / "authority.pem").write_bytes(authority)
+    (folder / "server.pem").write_bytes(private + server)
+    return folder / "authority.pem", folder / "server.pem"
 
 
 @pytest.mark.parametrize("is_strict", [False, True])
 async def test_a_strict_check_is_named(is_strict: bool, tmp_path: Path) -> None:
     """Python 3.13 sets VERIFY_X509_STRICT. What fails only because of it is named, and without it all is well."""
-    path = old_certificate(tmp_path)
+    authority, chain = old_certificates(tmp_path)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(path)
-    context = ssl.create_default_context(cafile=path)
+    server.load_cert_chain(chain)
+    context = ssl.create_default_context(cafile=authority)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if is_strict:
         context.verify_flags |= ssl.VERIFY_X509_STRICT
