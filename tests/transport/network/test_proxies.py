@@ -10,7 +10,7 @@ import pytest
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError, WiroError
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.network.proxies import proxy_for
+from wiro_async._transport.network.proxies import at_address, proxy_for
 from wiro_async._transport.network.tls import Tls
 from wiro_async._transport.websocket import connected
 from wiro_async._tuning import Tuning
@@ -39,6 +39,21 @@ if TYPE_CHECKING:
         ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "x, 10.0.0.0/8,fd00::/8,no/net"}, "http", "10.1.2.3", None),
         ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http", "11.1.2.3", "http://p:1"),
         ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http", "api.test", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8:80"}, "http", "10.1.2.3", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8:81"}, "http", "10.1.2.3", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http", "::ffff:10.1.2.3", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "fd00::/8"}, "http", "fd00::5", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "[::1]"}, "http", "::1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "[::1]:80"}, "http", "::1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "[::1]:81"}, "http", "::1", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "0:0:0:0:0:0:0:1"}, "http", "::1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "::2"}, "http", "::1", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": ".test"}, "http", "api.test", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "test"}, "http", "api.test", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "*.test"}, "http", "API.test", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "*.test:81"}, "http", "api.test", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "*.test"}, "http", "api.testing", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "pi.test"}, "http", "api.test", "http://p:1"),
         ({"HTTP_PROXY": "http://me:p%2Fw@p:1/"}, "http", "api.test", "http://me:p%2Fw@p:1/"),
     ],
 )
@@ -49,6 +64,19 @@ def test_which_proxy(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert proxy_for(scheme, host, 443 if scheme == "https" else 80) == proxy
+
+
+@pytest.mark.parametrize(
+    "proxy, address, given",
+    [
+        ("http://p:1", "10.0.0.1", "http://10.0.0.1:3128"),
+        ("http://me:p%2Fw@p:1/", "10.0.0.1", "http://me:p%2Fw@10.0.0.1:3128"),
+        ("https://me@p", "fd00::5", "https://me:@[fd00::5]:3128"),
+    ],
+)
+def test_a_proxy_by_its_address(proxy: str, address: str, given: str) -> None:
+    """Its name and password stay as they are."""
+    assert at_address(proxy, address, 3128) == given
 
 
 def test_a_kind_that_needs_a_custom_transport(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from wiro_async._errors import DownloadError
 from wiro_async._protocol.files.file_urls import name_in
+from wiro_async._protocol.files.filenames import split_name
 from wiro_async._protocol.http.foreign_pages import describe_body, is_declared_html, looks_like_html
 from wiro_async._redaction import shorten_url
 
@@ -31,7 +31,7 @@ def check_no_stand_in(url: str, target: str, size: int | None, headers: Mapping[
         return
     if size is not None and headers.get("content-length") == str(size):
         return
-    host, suffix = urlsplit(target).hostname, PurePosixPath(name_in(url).lower()).suffix
+    host, suffix = urlsplit(target).hostname, split_name(name_in(url).lower())[1]
     was_redirected = host != urlsplit(url).hostname
     if suffix in HTML_SUFFIXES or (not suffix and not was_redirected):
         return

@@ -95,8 +95,8 @@ def _diagnose(links: Links, text: str) -> Trouble:
         if isinstance(link, ImportError) and link in explicit:
             remedy = " Install what is missing."
             return Trouble(f"a library cannot be imported ({link})", permanent=True, is_setting=True, remedy=remedy)
-        # Not the numbers of OpenSSL's errors, which have a reason and are of another kind, nor those about files.
-        if isinstance(link, OSError) and not hasattr(link, "reason") and link.filename is None:
+        # Neither the numbers of OpenSSL, which are of another kind, nor errors about files.
+        if isinstance(link, OSError) and not _is(link, "SSLError") and link.filename is None:
             known = BY_ERRNO.get(link.errno or 0)
             if known is not None:
                 return Trouble(*known)
