@@ -108,11 +108,15 @@ async def connected(
     """
     what = "Could not open the WebSocket"
     try:
-        async with asyncio.timeout(tuning.socket_open):
-            connection = await _open(url, user_agent, tls, compression, tuning, pings)
-    except Exception as error:  # of any kind: nothing but the handshake can have been sent
-        from websockets.exceptions import InvalidProxyStatus, InvalidStatus
+        proxy = await anyio.to_thread.run_sync(_prepare, url, tls)
+    except Exception as error:  # of any kind: a library, a file of certificates, a setting
+        raise unsent(error, what)  # noqa: B904 - its cause is set
+    from websockets.exceptions import InvalidProxyStatus, InvalidStatus
 
+    try:
+        async with asyncio.timeout(tuning.socket_open):
+            connection = await _open(url, proxy, user_agent, tls, compression, tuning, pings)
+    except Exception as error:  # of any kind: nothing but the handshake can have been sent
         # It lies behind another error where the response is a redirect, which is not followed.
         refusal = next((link for link in causes(error) if isinstance(link, (InvalidStatus, InvalidProxyStatus))), None)
         if refusal is not None:
@@ -133,9 +137,8 @@ async def connected(
 
 
 async def _open(
-    url: str, user_agent: str, tls: Tls, compression: bool, tuning: Tuning, pings: bool
+    url: str, proxy: str | None, user_agent: str, tls: Tls, compression: bool, tuning: Tuning, pings: bool
 ) -> ClientConnection:
-    proxy = await anyio.to_thread.run_sync(_prepare, url, tls)
     from websockets.asyncio.client import connect
 
     secure = url.startswith("wss")
@@ -176,5 +179,5 @@ def _prepare(url: str, tls: Tls) -> str | None:
     parts = urlsplit(url)
     secure = parts.scheme == "wss"
     proxy = proxy_for("https" if secure else "http", parts.hostname or "", parts.port or (443 if secure else 80))
-    _ = tls.context if secure or proxy is not None else None
+    _ = tls.context if secure or (proxy is not None and proxy.lower().startswith("https:")) else None
     return proxy

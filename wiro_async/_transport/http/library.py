@@ -1,3 +1,4 @@
+# mypy: allow-subclassing-any
 """The library that a transport belongs to: httpx, or its successor httpx2. Requests are built with its classes."""
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def build_request(
 def _classes(library: Any) -> tuple[type[Any], type[Any]]:
     """A stream that notes when it is looked at, and a request whose content is always there, for those who ask."""
 
-    class NotedStream(library.ByteStream):  # type: ignore[misc]
+    class NotedStream(library.ByteStream):
         def __init__(self, content: Content) -> None:
             super().__init__(b"")
             self._content = content
@@ -111,7 +112,7 @@ def _classes(library: Any) -> tuple[type[Any], type[Any]]:
         async def __aiter__(self) -> AsyncIterator[bytes]:
             yield self._content.look()
 
-    class ReadableRequest(library.Request):  # type: ignore[misc]
+    class ReadableRequest(library.Request):
         @property
         def content(self) -> bytes:
             data: bytes = self.read()
