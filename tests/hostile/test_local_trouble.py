@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import certifi
 import httpx
 import pytest
-import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -331,33 +330,6 @@ async def test_a_transport_that_may_have_sent(
             await wiro.run("owner/model", {"prompt": "x"})
     assert "/v1/Task/List" in transport.paths
     assert sum("Run" in path for path in transport.paths) == 1
-
-
-async def test_a_transport_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTP/2 was asked for, and its library is not there: httpcore finds out after the TLS handshake."""
-    monkeypatch.setitem(sys.modules, "httpcore._async.http2", None)
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.set_alpn_protocols(["h2"])
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    transport = httpx.AsyncHTTPTransport(verify=trusting, http2=True)
-
-    received: list[bytes] = []
-
-    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(TimeoutError):
-            received.append(await asyncio.wait_for(reader.read(1), 0.2))
-        writer.close()
-
-    async with await asyncio.start_server(never, "127.0.0.1", 0, ssl=server) as listening:
-        url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
-        error = await told(base_url=url, transport=transport)
-        await asyncio.sleep(0.3)
-    assert not any(received)
-    assert isinstance(error, ConfigurationError)
-    assert re.search(r"a library cannot be imported \(.*http2.*No request was sent", str(error))
 
 
 async def test_a_realtime_session_says_it_too(tmp_path: Path) -> None:

@@ -17,6 +17,12 @@ class ProxyError(Exception):
     """As of httpcore."""
 
 
+class ClientHttpProxyError(Exception):
+    """As of aiohttp."""
+
+    status, message = 403, "Forbidden"
+
+
 class ProxyConnectError(OSError):
     """As of the transport."""
 
@@ -80,6 +86,7 @@ CAUSED.__cause__ = UnicodeError("label too long")
         ),
         ([HANDLED, HANDLED.__context__], Trouble("text")),
         ([ProxyError("403 Forbidden")], Trouble("the proxy answered 403 Forbidden", permanent=True)),
+        ([ClientHttpProxyError("…")], Trouble("the proxy answered 403 Forbidden", permanent=True)),
         ([ProxyError("302 Found")], Trouble("the proxy answered 302 Found", permanent=True)),
         ([ProxyError("502 Bad Gateway")], Trouble("the proxy answered 502 Bad Gateway")),
         ([ProxyError("429 Too Many Requests")], Trouble("the proxy answered 429 Too Many Requests")),

@@ -37,13 +37,12 @@ BY_ERRNO: dict[int, tuple[str, bool]] = {
     errno.EACCES: ("permission denied by this machine; check its firewall or sandbox", True),
     errno.EPERM: ("permission denied by this machine; check its firewall or sandbox", True),
 }
-# Errors that have a number only by accident, by the name of their class.
-UNTRUSTED_ERROR, LOOKUP_ERROR, THROUGH_PROXY, PROXY_ERROR = (
-    "SSLCertVerificationError",
-    "gaierror",
-    "ProxyConnectError",
-    "ProxyError",
-)
+# Other errors, by the names of their classes.
+UNTRUSTED_ERROR = "SSLCertVerificationError"
+LOOKUP_ERROR = "gaierror"
+THROUGH_PROXY = "ProxyConnectError"
+PROXY_ERROR = "ProxyError"
+AIOHTTP_PROXY_ERROR = "ClientHttpProxyError"
 PROXY_STATUS_MAY_PASS = ("408", "429")
 TIMEOUTS = ("the TLS handshake timed out", "the proxy timed out")
 
@@ -90,6 +89,8 @@ def _diagnose(links: Links, text: str) -> Trouble:
             return Trouble(f"its name could not be looked up ({link})")
         if _is(link, PROXY_ERROR):
             return _refused_by_proxy(str(link), text)
+        if _is(link, AIOHTTP_PROXY_ERROR):
+            return _refused_by_proxy(f"{getattr(link, 'status', '')} {getattr(link, 'message', '')}", text)
         if isinstance(link, (UnicodeError, OverflowError)) and link in explicit:
             return Trouble(f"no host can have that name or port ({link})", permanent=True, is_setting=True)
         if isinstance(link, ImportError) and link in explicit:
