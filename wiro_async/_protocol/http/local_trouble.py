@@ -41,8 +41,7 @@ BY_ERRNO: dict[int, tuple[str, bool]] = {
 UNTRUSTED_ERROR = "SSLCertVerificationError"
 LOOKUP_ERROR = "gaierror"
 THROUGH_PROXY = "ProxyConnectError"
-PROXY_ERROR = "ProxyError"
-AIOHTTP_PROXY_ERROR = "ClientHttpProxyError"
+PROXY_ERRORS = ("ProxyError", "ClientHttpProxyError")
 PROXY_STATUS_MAY_PASS = ("408", "429")
 TIMEOUTS = ("the TLS handshake timed out", "the proxy timed out")
 
@@ -87,10 +86,8 @@ def _diagnose(links: Links, text: str) -> Trouble:
             return Trouble(text, permanent=True, remedy=STRICT if is_strict else UNTRUSTED)
         if _is(link, LOOKUP_ERROR):
             return Trouble(f"its name could not be looked up ({link})")
-        if _is(link, PROXY_ERROR):
-            return _refused_by_proxy(str(link), text)
-        if _is(link, AIOHTTP_PROXY_ERROR):
-            return _refused_by_proxy(f"{getattr(link, 'status', '')} {getattr(link, 'message', '')}", text)
+        if _is(link, *PROXY_ERRORS):
+            return _refused_by_proxy(link, text)
         if isinstance(link, (UnicodeError, OverflowError)) and link in explicit:
             return Trouble(f"no host can have that name or port ({link})", permanent=True, is_setting=True)
         if isinstance(link, ImportError) and link in explicit:
@@ -107,7 +104,8 @@ def _diagnose(links: Links, text: str) -> Trouble:
     return Trouble(text)
 
 
-def _refused_by_proxy(answer: str, text: str) -> Trouble:
+def _refused_by_proxy(error: BaseException, text: str) -> Trouble:
+    answer = f"{getattr(error, 'status', '')} {getattr(error, 'message', '')}".strip() or str(error)
     status = answer[:3]
     if not status.isdigit():
         return Trouble(text)
@@ -116,5 +114,5 @@ def _refused_by_proxy(answer: str, text: str) -> Trouble:
     return Trouble(f"the proxy answered {answer}", permanent=permanent, remedy=remedy)
 
 
-def _is(error: BaseException, name: str) -> bool:
-    return any(kind.__name__ == name for kind in type(error).__mro__)
+def _is(error: BaseException, *names: str) -> bool:
+    return any(kind.__name__ in names for kind in type(error).__mro__)
