@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.to_thread
 
 from wiro_async._errors import ConnectionFailedError
 from wiro_async._protocol.http.foreign_pages import describe_body
+from wiro_async._transport import threads
 from wiro_async._transport.network.happy_eyeballs import connected_socket, working_address
 from wiro_async._transport.network.proxies import at_address, proxy_for
 from wiro_async._transport.network.reasons import causes, unsent
@@ -108,7 +108,7 @@ async def connected(
     """
     what = "Could not open the WebSocket"
     try:
-        proxy = await anyio.to_thread.run_sync(_prepare, url, tls)
+        proxy = await threads.run(_prepare, url, tls)
     except Exception as error:  # of any kind: a library, a file of certificates, a setting
         raise unsent(error, what)  # noqa: B904 - its cause is set
     from websockets.exceptions import InvalidProxyStatus, InvalidStatus

@@ -15,6 +15,8 @@ from ipaddress import ip_address
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
+from wiro_async._transport import threads
+
 DELAY = 0.25  # seconds; then the host's next address is tried as well
 
 AddressInfo: TypeAlias = tuple[Any, ...]
@@ -89,7 +91,7 @@ async def _addresses(host: str, port: int) -> list[AddressInfo]:
         family = None
     if family is not None and "%" not in host:  # an address needs no resolver, which would take a thread
         return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = await threads.run(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM, kind="lookups")
     own = [info for info in found if info[0] == found[0][0]]
     other = [info for info in found if info[0] != found[0][0]]
     return [info for pair in zip_longest(own, other) for info in pair if info is not None]
