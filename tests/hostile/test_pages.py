@@ -69,7 +69,7 @@ REFUSALS = [
     ("303 See Other", ("Location: //login.example/x",), "It leads to login.example"),
     ("307 Temporary Redirect", ("Location: /login",), "It leads elsewhere"),
     ("301 Moved Permanently", ("Location: https://127.0.0.1/v1/Run",), "It leads to 127.0.0.1"),
-    ("302 Found", ("Location: http://[",), "wants a login first"),
+    ("308 Permanent Redirect", ("Location: http://[",), "wants a login first"),
 ]
 
 

@@ -15,7 +15,7 @@ import anyio
 from wiro_async._errors import ConnectionFailedError
 from wiro_async._protocol.http.foreign_pages import describe_body
 from wiro_async._transport import threads
-from wiro_async._transport.network.happy_eyeballs import connected_socket, working_address
+from wiro_async._transport.network.happy_eyeballs import ProxyConnectError, connected_socket, working_address
 from wiro_async._transport.network.proxies import at_address, proxy_for
 from wiro_async._transport.network.reasons import causes, unsent
 from wiro_async._transport.network.tls import Tls
@@ -141,18 +141,16 @@ async def _open(
 ) -> ClientConnection:
     from websockets.asyncio.client import connect
 
-    secure = url.startswith("wss")
-    options: dict[str, Any] = {"ssl": tls.context if secure else None, "proxy": None}
+    parts = urlsplit(url if proxy is None else proxy)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme in ("wss", "https") else 80)
+    options: dict[str, Any] = {"ssl": tls.context if url.startswith("wss") else None, "proxy": None}
     if proxy is None:
-        parts = urlsplit(url)
-        options["sock"] = await connected_socket(parts.hostname or "", parts.port or (443 if secure else 80))
+        options["sock"] = await connected_socket(host, port)
     else:
         # The library connects to proxies itself, and would try one address after the other.
-        parts = urlsplit(proxy)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        options["proxy"] = at_address(proxy, await working_address(parts.hostname or "", port), port)
+        options["proxy"] = at_address(proxy, await working_address(host, port), port)
         if parts.scheme == "https":
-            options |= {"proxy_ssl": tls.context, "proxy_server_hostname": parts.hostname}
+            options |= {"proxy_ssl": tls.context, "proxy_server_hostname": host}
     try:
         return await connect(
             url,
@@ -166,6 +164,8 @@ async def _open(
             logger=logger,
             **options,
         )
+    except ConnectionRefusedError as error:  # by the proxy: without one, the connection exists already
+        raise ProxyConnectError(f"{host}:{port}") from error
     except BaseException:
         if "sock" in options:  # the library may not have come to take it over
             options["sock"].close()

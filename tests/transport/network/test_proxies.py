@@ -204,21 +204,22 @@ async def test_networks_without_a_proxy(
 
 
 @pytest.mark.parametrize(
-    "proxy, kind",
+    "proxy, kind, words",
     [
-        ("socks5://me:s3cret@127.0.0.1:1", ConfigurationError),
-        ("ftp://127.0.0.1:1", ConfigurationError),
-        ("http://me@127.0.0.1:1", ConnectionFailedError),
+        ("socks5://me:s3cret@127.0.0.1:1", ConfigurationError, "needs a transport of your own"),
+        ("ftp://127.0.0.1:1", ConfigurationError, "needs a transport of your own"),
+        ("http://me@127.0.0.1:1", ConnectionFailedError, r"the proxy 127\.0\.0\.1:1: connection refused"),
+        ("http://me:s3cret@no.invalid:1", ConnectionFailedError, r"the proxy no\.invalid:1: its name could not be"),
     ],
 )
 async def test_sockets_without_a_usable_proxy(
-    tls: Tls, monkeypatch: pytest.MonkeyPatch, proxy: str, kind: type[WiroError]
+    tls: Tls, monkeypatch: pytest.MonkeyPatch, proxy: str, kind: type[WiroError], words: str
 ) -> None:
     """There is no socket, and runs are followed by polling."""
     monkeypatch.setenv("ALL_PROXY", proxy)
     monkeypatch.setenv("SOCKS_PROXY", proxy)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(kind) as caught:
+    with pytest.raises(kind, match=words) as caught:
         async with connected("wss://socket.test/v1", "us", tls, False, Tuning()):
             pass
     assert "s3cret" not in str(caught.value)

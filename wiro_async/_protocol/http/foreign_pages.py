@@ -46,9 +46,10 @@ def refusal_of(status: int, headers: Mapping[str, str], url: str) -> str | None:
         url: of the request.
     """
     nothing = " The request did not reach the service, so nothing was run. "
-    target = headers.get("location")
-    if target and (status in REPEAT_ELSEWHERE or (status in SEE_ELSEWHERE and _is_elsewhere(url, target))):
-        host = _host_of(target)
+    target = headers.get("location", "")
+    host = _host_of(target)
+    is_elsewhere = host not in ("", _host_of(url))
+    if target and (status in REPEAT_ELSEWHERE or (status in SEE_ELSEWHERE and is_elsewhere)):
         return f". It leads {f'to {host}' if host else 'elsewhere'}.{nothing}{LOGIN}"
     if status in REFUSALS and status >= 400:
         return f".{nothing}{REMEDIES.get(status, DOUBTFUL)}"
@@ -87,14 +88,6 @@ def looks_like_html(beginning: bytes) -> bool:
 def _visible(markup: str) -> str:
     text = html.unescape(TAG.sub(" ", HIDDEN_PART.sub(" ", markup)))
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
-
-
-def _is_elsewhere(url: str, target: str) -> bool:
-    try:
-        own, other = urlsplit(url), urlsplit(target)
-        return bool(other.netloc) and (other.hostname, other.port) != (own.hostname, own.port)
-    except ValueError:
-        return True
 
 
 def _host_of(url: str) -> str:

@@ -45,15 +45,21 @@ async def connected_socket(host: str, port: int) -> socket.socket:
 
 
 async def working_address(host: str, port: int) -> str:
-    """The address of a host that accepts connections, for a library that opens them itself. Errors as above.
+    """The address of a proxy that accepts connections, for a library that opens them itself.
 
     The connection that found it out is closed. Where there is only one address, there is nothing to find out.
+
+    Raises:
+        ProxyConnectError: there is none.
     """
-    infos = await _addresses(host, port)
-    if len(infos) == 1:
-        return str(infos[0][4][0])
-    with await _race(infos) as found:
-        return str(found.getpeername()[0])
+    try:
+        infos = await _addresses(host, port)
+        if len(infos) == 1:
+            return str(infos[0][4][0])
+        with await _race(infos) as found:
+            return str(found.getpeername()[0])
+    except (OSError, ValueError) as error:
+        raise ProxyConnectError(f"{host}:{port}") from error
 
 
 async def _race(infos: list[AddressInfo]) -> socket.socket:
