@@ -1,4 +1,4 @@
-"""What fails on this machine, before any connection, was not sent: it is told at once, and nothing is searched for."""
+"""A failure on this machine, before any connection, is reported at once as not sent, and no task is searched for."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SECURE = "https://127.0.0.1:9/v1"
 FAST = RetryPolicy(attempts=3, base=0.01, cap=0.01)
 
 
-async def told(seconds: float = 2.0, **options: Any) -> WiroError:
+async def error_of(seconds: float = 2.0, **options: Any) -> WiroError:
     """The error of a run, which must come at once."""
     options.setdefault("updates", "polling")
     async with AsyncWiro("key", **options) as wiro:
@@ -98,7 +98,7 @@ async def test_files_of_certificates(case: str, words: str, tmp_path: Path, monk
             options["verify"] = missing
         case _:
             options["verify"] = "a\0b"
-    error = await told(**options)
+    error = await error_of(**options)
     assert isinstance(error, ConfigurationError)
     assert re.search(words, str(error)), str(error)
 
@@ -106,7 +106,7 @@ async def test_files_of_certificates(case: str, words: str, tmp_path: Path, monk
 async def test_no_check_needs_no_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`verify=False` works without certifi."""
     monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "missing.pem"))
-    error = await told(base_url=SECURE, verify=False, retry=RetryPolicy(attempts=1))
+    error = await error_of(base_url=SECURE, verify=False, retry=RetryPolicy(attempts=1))
     assert "connection refused" in str(error)
 
 
@@ -126,7 +126,9 @@ class Raising(ssl.SSLContext):
 
 async def test_a_context_that_raises(raw: RawWiro) -> None:
     """Its words reach the caller."""
-    error = await told(base_url=raw.url.replace("http:", "https:"), verify=Raising(ssl.PROTOCOL_TLS_CLIENT), retry=FAST)
+    error = await error_of(
+        base_url=raw.url.replace("http:", "https:"), verify=Raising(ssl.PROTOCOL_TLS_CLIENT), retry=FAST
+    )
     assert "was pulled out" in str(error)
     assert not raw.requests
 
@@ -145,7 +147,7 @@ async def test_a_context_that_raises(raw: RawWiro) -> None:
 async def test_errors_of_the_system(
     raw: RawWiro, number: int, words: str, attempts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What passes is tried again, what lasts is not."""
+    """A transient error is tried again, a permanent one is not."""
     connects: list[Any] = []
 
     async def fail(_: Any, address: Any) -> None:
@@ -153,7 +155,7 @@ async def test_errors_of_the_system(
         raise OSError(number, "somehow")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", fail)
-    error = await told(base_url=raw.url, retry=FAST)
+    error = await error_of(base_url=raw.url, retry=FAST)
     monkeypatch.undo()
     assert isinstance(error, ConnectionFailedError)
     assert words in str(error)
@@ -184,7 +186,7 @@ async def test_errors_of_the_resolver(
         raise raised
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    error = await told(base_url="http://name.test/v1", retry=FAST)
+    error = await error_of(base_url="http://name.test/v1", retry=FAST)
     assert type(error) is kind
     assert words in str(error)
 
@@ -193,7 +195,7 @@ async def test_errors_of_the_resolver(
 async def test_hosts_that_cannot_be(host: str) -> None:
     """The options, the library or the resolver find it, and each is quick."""
     with pytest.raises(WiroError) as caught:
-        raise await told(base_url=f"http://{host}/v1", retry=FAST)
+        raise await error_of(base_url=f"http://{host}/v1", retry=FAST)
     assert isinstance(caught.value, ConfigurationError) or "Could not connect" in str(caught.value)
 
 
@@ -226,7 +228,7 @@ async def test_proxies(proxy: str, kind: type[WiroError], words: str, monkeypatc
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:s3cretpass@127.0.0.1:{port}" if proxy.isdigit() else proxy)
-        error = await told(base_url="https://api.test/v1", retry=FAST)
+        error = await error_of(base_url="https://api.test/v1", retry=FAST)
     assert type(error) is kind
     assert words in str(error)
     assert "s3cretpass" not in f"{error!r}{error.__cause__!r}"
@@ -235,7 +237,7 @@ async def test_proxies(proxy: str, kind: type[WiroError], words: str, monkeypatc
 
 async def test_headers_that_cannot_be_encoded() -> None:
     """The error shows no value."""
-    error = await told(base_url="http://127.0.0.1:9/v1", headers={"X-Note": "s3cretvalue\udcff"})
+    error = await error_of(base_url="http://127.0.0.1:9/v1", headers={"X-Note": "s3cretvalue\udcff"})
     assert isinstance(error, ConfigurationError)
     assert "X-Note" in str(error)
     assert "s3cretvalue" not in f"{error!r}{error.__cause__!r}"
@@ -244,7 +246,7 @@ async def test_headers_that_cannot_be_encoded() -> None:
 async def test_a_library_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     """The libraries are imported at the first request, in a thread."""
     monkeypatch.setitem(sys.modules, "wiro_async._transport.http.pool", None)
-    error = await told(base_url="http://127.0.0.1:9/v1")
+    error = await error_of(base_url="http://127.0.0.1:9/v1")
     assert isinstance(error, ConfigurationError)
     assert "Could not load httpx: a library cannot be imported" in str(error)
 
@@ -386,7 +388,7 @@ def old_certificates(folder: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("is_strict", [False, True])
 async def test_a_strict_check_is_named(is_strict: bool, tmp_path: Path) -> None:
-    """Python 3.13 sets VERIFY_X509_STRICT. What fails only because of it is named, and without it all is well."""
+    """Python 3.13 sets VERIFY_X509_STRICT. A failure that it causes names it."""
     authority, chain = old_certificates(tmp_path)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(chain)
@@ -403,7 +405,7 @@ async def test_a_strict_check_is_named(is_strict: bool, tmp_path: Path) -> None:
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=server) as listening:
         url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
-        error = await told(base_url=url, verify=context)
+        error = await error_of(base_url=url, verify=context)
     assert isinstance(error, ConnectionFailedError if is_strict else AuthenticationError)
     assert ("ssl.VERIFY_X509_STRICT" in str(error)) == is_strict
     assert getattr(error, "permanent", False) is is_strict

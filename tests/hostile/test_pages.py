@@ -78,7 +78,7 @@ REFUSALS = [
 async def test_a_refusal_before_the_service(
     raw: RawWiro, status: str, headers: tuple[str, ...], remedy: str, updates: str
 ) -> None:
-    """It is told at once, with what to do, and no task is searched for."""
+    """It is reported at once, with its remedy, and no task is searched for."""
     everywhere(raw, page(status, "Access &amp; Denied", *headers))
     async with AsyncWiro(**options(raw, updates=updates, tuning=Tuning())) as wiro, asyncio.timeout(2):
         with pytest.raises(DecodingError) as caught:

@@ -35,7 +35,7 @@ CDN, LOGIN = "https://cdn1.wiro.ai/KEY/", "https://login.example/x.png"
 def test_pages_and_files(
     name: str, target: str, content_type: str, length: str | None, beginning: bytes, is_stand_in: bool
 ) -> None:
-    """What is declared and looks like a page is none of the files that have another name."""
+    """A body that is declared as a page and looks like one is refused, unless the name allows it."""
     headers = {"content-type": content_type} | ({} if length is None else {"content-length": length})
     raised = pytest.raises(DownloadError) if is_stand_in else nullcontext()
     with raised as caught:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,3 +85,15 @@ def test_any_body_is_one_short_line(body: bytes, headers: dict[str, str]) -> Non
 def test_what_is_no_page(body: bytes) -> None:
     """Neither pictures nor texts that only name it."""
     assert not looks_like_html(body)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"<!---->", b"<!--", b"<title>", b"<script>", b"<head><!--", b"<?xml?>", b"<", b" ", b"</title", b"<html>"],
+)
+@pytest.mark.parametrize("beginning", [b"", b"<html>"])
+def test_pages_that_take_long_to_read(piece: bytes, beginning: bytes) -> None:
+    """Patterns that try every way would hold up the event loop."""
+    start = time.perf_counter()
+    describe_body(HTML, beginning + piece * 100_000)
+    assert time.perf_counter() - start < 0.5

@@ -1,4 +1,4 @@
-"""What failed before a request could leave, as a table."""
+"""Causes of failures before a request could leave, as a table."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from wiro_async import File
 from wiro_async._transport.files.media_types import SUFFIXES, TYPES, content_type_of, suffix_of_type
 
-# What the service takes by its documentation.
+# The types that the service takes by its documentation.
 TAKEN = "jpg png gif webp heic mp4 webm mov mp3 wav m4a pdf csv docx xlsx pptx txt md epub zip".split()
 
 

@@ -53,7 +53,7 @@ async def test_the_next_address_is_tried_soon(
 
 
 async def test_errors_of_all_addresses(resolve: Callable[..., None], unused_port: int) -> None:
-    """Equal ones are told once."""
+    """Equal errors appear once."""
     resolve(unused_port, unused_port)
     with pytest.raises(ConnectionRefusedError):
         await connected_socket("host.test", 1)

@@ -17,11 +17,12 @@ from wiro_async._redaction import remove_secrets
 
 SHOWN_TITLE = 80
 SHOWN_BODY = 120
-SEARCHED = 64 * 1024  # bytes at the beginning of a page in which its title is looked for
+SEARCHED = 8 * 1024  # bytes at the beginning of a page in which its title is looked for; some patterns are quadratic
 TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 HIDDEN_PART = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
 TAG = re.compile(r"<[^>]*>")
-HTML = re.compile(r"(?:\ufeff|\s|<!--.*?-->|<\?xml.*?\?>)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+# Possessive: a page of many comments has very many ways to be read.
+HTML = re.compile(r"(?:\ufeff|\s|<!--.*?-->|<\?xml.*?\?>)*+<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 LOOKED_AT = 1024  # bytes at the beginning of a page that show its kind
 PAGE_TYPES = ("text/html", "application/xhtml+xml")
 
@@ -39,7 +40,7 @@ REMEDIES = {
 
 
 def refusal_of(status: int, headers: Mapping[str, str], url: str) -> str | None:
-    """What a response that is not the service's says about its refusal of a request; None if it may be no refusal.
+    """Say what refused a request before the service saw it, from a response that is not the service's; None if unsure.
 
     Args:
         headers: names are case-insensitive.

@@ -1,6 +1,6 @@
-"""What failed before a request could leave: in words, with a remedy, and whether another attempt may end otherwise.
+"""Find the cause of a failure before a request could leave, its remedy, and whether another attempt may help.
 
-Nothing of such a request was sent, so it costs nothing to say so at once. Some causes pass, such as a refused
+Nothing of such a request was sent, so the error can be raised at once. Some causes pass, such as a refused
 connection, and are worth another attempt. Others last until somebody changes something on this machine.
 
 Errors are recognised by the names of their classes and their numbers: this layer knows no sockets and no libraries.
@@ -21,7 +21,7 @@ STRICT = (
     "does not keep to RFC 5280. Have it issued again, or leave the flag out: context = ssl.create_default_context(); "
     "context.verify_flags &= ~ssl.VERIFY_X509_STRICT; AsyncWiro(verify=context)."
 )
-# What OpenSSL checks with X509_V_FLAG_X509_STRICT only (x509_vfy.h): from "path length invalid for non-CA cert" to
+# OpenSSL checks these with X509_V_FLAG_X509_STRICT only (x509_vfy.h): from "path length invalid for non-CA cert" to
 # "certificate public key has explicit ECC parameters".
 STRICT_CODES = range(80, 95)
 

@@ -1,9 +1,9 @@
 """Connects to a host that has several addresses (RFC 8305), for HTTP and for the WebSocket alike.
 
-The first address of a name may be dead, such as an IPv6 address behind a network without IPv6. Whoever tries one after
-the other waits for its timeout. So the next address is tried after a quarter of a second as well, or at once if one
-refuses, and the first that accepts wins. The loop's `create_connection` can do that, but not every loop's (uvloop), and
-cancelled at the end it forgets to close the socket.
+The first address of a name may be dead, such as an IPv6 address behind a network without IPv6. A client that tries one
+address after the other waits for its timeout. So the next address is tried as well after a quarter of a second, or at
+once if one refuses, and the first that accepts wins. The loop's `create_connection` can do that, but not every loop's
+(uvloop), and cancelled at the end it forgets to close the socket.
 """
 
 from __future__ import annotations
