@@ -7,7 +7,6 @@ what lies behind, proves nothing: the service may have taken the request before.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
@@ -87,7 +86,9 @@ def looks_like_html(beginning: bytes) -> bool:
 
 
 def _visible(markup: str) -> str:
-    text = html.unescape(TAG.sub(" ", HIDDEN_PART.sub(" ", markup)))
+    from html import unescape  # its table takes a millisecond to load, and pages are rare
+
+    text = unescape(TAG.sub(" ", HIDDEN_PART.sub(" ", markup)))
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 

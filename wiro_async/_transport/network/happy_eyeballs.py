@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from functools import partial
-from ipaddress import ip_address
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
@@ -91,6 +90,8 @@ async def _race(infos: list[AddressInfo]) -> socket.socket:
 
 async def _addresses(host: str, port: int) -> list[AddressInfo]:
     """Look up a host: its addresses as the system sorts them, both families in turn."""
+    from ipaddress import ip_address  # not needed to open a session
+
     try:
         family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
     except ValueError:
