@@ -96,7 +96,7 @@ class Reconciler:
         self._searches[search.group].add(search)
         found = await self._run(search, grace)
         if isinstance(found, Ambiguous):
-            raise unknown(intent.model, lost, found.candidates)
+            raise unknown(intent.model, lost, found.candidates, found.unread)
         return found
 
     async def _run(self, search: TaskSearch, grace: float) -> TaskRef | Ambiguous | None:
@@ -107,12 +107,12 @@ class Reconciler:
         try:
             while True:
                 async with self._turns.setdefault(group, anyio.Lock()):
-                    proves_absence = False
+                    proves_absence, unread = False, None
                     try:
                         matches = await self._matches(search)
                         proves_absence = await self._equals_have_ended(search, deadline)
-                    except WiroError:  # the list could not be read; perhaps the next time
-                        matches = []
+                    except WiroError as error:  # the list could not be read; perhaps the next time
+                        matches, unread = [], error
                     if proves_absence:
                         unclaimed = [task for task in matches if not self._tracker.knows(task.id, task.token)]
                         found = choose(unclaimed, len(self._searches[group]) if search.most is None else search.most)
@@ -122,7 +122,7 @@ class Reconciler:
                             return found
                 left = deadline - anyio.current_time()
                 if left <= 0:
-                    return None if proves_absence else Ambiguous()
+                    return None if proves_absence else Ambiguous(unread=unread)
                 await anyio.sleep(min(pause, left))
                 pause = min(self._tuning.search_max_pause, 2 * pause)
         finally:

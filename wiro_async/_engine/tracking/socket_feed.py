@@ -22,7 +22,7 @@ import anyio
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.background.change import Change
 from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
-from wiro_async._errors import ConnectionFailedError
+from wiro_async._errors import ConfigurationError, ConnectionFailedError
 from wiro_async._protocol.messages.frames import Message, parse_frame, registration
 from wiro_async._transport import clock
 from wiro_async._transport.websocket import Socket
@@ -276,7 +276,7 @@ class SocketConnection:
                         async for frame in frames:
                             self._take(frame)
                     group.cancel_scope.cancel()
-        except ConnectionFailedError as error:
+        except (ConnectionFailedError, ConfigurationError) as error:
             logger.info("%s Runs are polled meanwhile.", error)
         finally:
             self._closed()
