@@ -173,9 +173,9 @@ async def test_one_task_that_closes_its_socket_is_alone_soon(raw: RawWiro, tasks
     async with AsyncWiro(**raw.options(), tuning=Tuning(socket_steady=1.0)) as wiro:
         read_all = await asyncio.gather(*(read(wiro, number) for number in range(tasks)))
     gaps = sorted(longest for _, longest, _ in read_all)
-    assert gaps[-2] < 1.5  # all but the poisonous one
-    assert max(lives[False]) > 2.0
-    assert len(service.opened) < 30
+    assert gaps[-2] < 3.0  # all but the poisonous one; twelve tasks are divided four times
+    assert max(lives[False]) > 1.5
+    assert len(service.opened) < 40
 
 
 async def test_a_service_that_flaps_as_a_whole_gets_two_sockets(raw: RawWiro) -> None:
