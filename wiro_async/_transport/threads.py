@@ -138,6 +138,7 @@ class _Lane:
         self._waiting: deque[_Job[Any]] = deque()
         self._running: dict[_Job[Any], _Worker] = {}
         self._idle: list[_Worker] = []
+        self._ending: WeakSet[_Worker] = WeakSet()  # told to end, and perhaps not there yet
 
     def begin(self, work: Callable[[], T]) -> _Job[T]:
         """Give work to a thread, or let it wait for one."""
@@ -161,7 +162,7 @@ class _Lane:
         elif is_counted and self._sessions:
             self._idle.append(worker)
         else:
-            worker.jobs.put(None)
+            self._end(worker)
 
     def abandon(self, job: _Job[Any]) -> None:
         """Nobody waits for a job any more: another one may begin in its place."""
@@ -172,14 +173,18 @@ class _Lane:
         """End a thread that has had no work for long."""
         if worker in self._idle:  # else it has just got some
             self._idle.remove(worker)
-            worker.jobs.put(None)
+            self._end(worker)
 
     def dismiss(self) -> list[_Worker]:
         """End the idle threads. Return all that will end soon."""
         idle, self._idle = self._idle, []
         for worker in idle:
-            worker.jobs.put(None)
-        return idle + [worker for job, worker in self._running.items() if not job.future.cancelled()]
+            self._end(worker)
+        return [*self._ending, *(worker for job, worker in self._running.items() if not job.future.cancelled())]
+
+    def _end(self, worker: _Worker) -> None:
+        self._ending.add(worker)
+        worker.jobs.put(None)
 
     def _next(self) -> _Job[Any] | None:
         while self._waiting:
