@@ -159,8 +159,8 @@ class OtherRows:
             rows.append({**row, "id": str(number + 1), "socketaccesstoken": f"old-{number}", "createtime": made})
         if rows:
             foreign = {"prompt": "a picture of somebody else"}
-            newest = str(max(int(row["id"]) for row in rows) + 50_000)
-            rows.insert(0, {**rows[0], "id": newest, "socketaccesstoken": "foreign", "parameters": foreign})
+            # Ids run upward, so the next free ones belong to the tasks that this account makes next.
+            rows.insert(0, {**rows[0], "id": "999", "socketaccesstoken": "foreign", "parameters": foreign})
         await exchange.answer(Response(json.dumps(body), response.status_code, media_type="application/json"))
 
 
