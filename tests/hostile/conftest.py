@@ -19,7 +19,6 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import attrs
-import pytest
 import pytest_asyncio
 
 from wiro_async import AsyncWiro
@@ -271,11 +270,3 @@ async def raw_wiro(raw: RawWiro) -> AsyncIterator[AsyncWiro]:
     """A session on the raw server, with the timing of production."""
     async with AsyncWiro(**raw.options()) as wiro:
         yield wiro
-
-
-@pytest.fixture(autouse=True)
-def no_proxies_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests on loopback use no proxy."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)

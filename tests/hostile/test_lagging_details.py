@@ -257,7 +257,7 @@ async def test_calls_of_tools_stay(writer: Writer, wiro: AsyncWiro, record: dict
 
 
 async def test_a_success_without_text_is_believed_at_once(writer: Writer, wiro: AsyncWiro) -> None:
-    """Its files may have been deleted, and no message has told of a text."""
+    """Its files may have been deleted, and no message has brought a text."""
     writer.messages = []
     result, texts, _ = await read(wiro)
     assert (result.text, texts["answer"], writer.reads) == ("", "", 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,21 +24,6 @@ ONCE = RetryPolicy(attempts=1)
 
 
 @pytest.fixture
-def deaf() -> Iterator[int]:
-    """The port of a host that answers nothing: a full queue makes the system drop what asks for a connection."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(listening.getsockname())
-        yield listening.getsockname()[1]
-        for one in waiting:
-            one.close()
-
-
-@pytest.fixture
 def resolve(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give the name the addresses of some ports, in this order; other names keep theirs."""
     real = socket.getaddrinfo
@@ -54,14 +39,6 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Any:
     return set_ports
 
 
-def closed_port() -> int:
-    """Nobody listens there."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def at(raw: RawWiro, **changes: Any) -> dict[str, Any]:
     """Options for the server by its name."""
     return {
@@ -75,7 +52,13 @@ def at(raw: RawWiro, **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("first", ["silent", "refusing", "three silent"])
 async def test_every_way_to_the_service(
-    raw: RawWiro, resolve: Any, deaf: int, first: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    raw: RawWiro,
+    resolve: Any,
+    deaf_port: int,
+    unused_port: int,
+    first: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Runs, their socket, uploads and downloads: each finds the address that works."""
     heard = asyncio.Event()
@@ -92,7 +75,7 @@ async def test_every_way_to_the_service(
         await peer.respond_json({"result": True, "list": [{"id": "1", "name": "a.png", "url": "http://x.test/a.png"}]})
 
     raw.routes |= {"socket": socket_route, "File/Upload": upload}
-    dead = {"silent": [deaf], "refusing": [closed_port()], "three silent": [deaf] * 3}[first]
+    dead = {"silent": [deaf_port], "refusing": [unused_port], "three silent": [deaf_port] * 3}[first]
     resolve(*dead, raw.port)
     async with asyncio.timeout(12), AsyncWiro(**at(raw)) as wiro:
         task = await wiro.submit("owner/model", {"prompt": "x"})
@@ -110,7 +93,7 @@ async def test_every_way_to_the_service(
 
 
 @pytest.mark.parametrize("way", ["realtime", "sse"])
-async def test_streams_and_voices(raw: RawWiro, resolve: Any, deaf: int, way: str) -> None:
+async def test_streams_and_voices(raw: RawWiro, resolve: Any, deaf_port: int, way: str) -> None:
     """The socket of a realtime session and the stream of a run race the addresses too."""
 
     async def stream(peer: Peer) -> None:
@@ -126,7 +109,7 @@ async def test_streams_and_voices(raw: RawWiro, resolve: Any, deaf: int, way: st
         await peer.gone()
 
     raw.routes |= {"socket": voice} | ({"Run": stream} if way == "sse" else {})
-    resolve(deaf, raw.port)
+    resolve(deaf_port, raw.port)
     async with asyncio.timeout(10), AsyncWiro(**at(raw)) as wiro:
         if way == "sse":
             assert (await wiro.with_options(updates="sse").run("owner/model", {})).succeeded
@@ -140,7 +123,7 @@ async def test_streams_and_voices(raw: RawWiro, resolve: Any, deaf: int, way: st
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 async def test_a_proxy_with_a_dead_address(
-    raw: RawWiro, resolve: Any, deaf: int, scheme: str, monkeypatch: pytest.MonkeyPatch
+    raw: RawWiro, resolve: Any, deaf_port: int, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The socket races the addresses of the proxy as well."""
     targets: list[str] = []
@@ -153,7 +136,7 @@ async def test_a_proxy_with_a_dead_address(
 
     async with await asyncio.start_server(tunnel, "127.0.0.1", 0) as proxy:
         port = proxy.sockets[0].getsockname()[1]
-        resolve(deaf, port, name="proxy.test")
+        resolve(deaf_port, port, name="proxy.test")
         for name in ("HTTP_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, f"http://me:pass@proxy.test:{port}")
         async with asyncio.timeout(5):
@@ -164,9 +147,9 @@ async def test_a_proxy_with_a_dead_address(
 
 
 @pytest.mark.parametrize("addresses", [1, 10])
-async def test_only_dead_addresses(raw: RawWiro, resolve: Any, deaf: int, addresses: int) -> None:
+async def test_only_dead_addresses(raw: RawWiro, resolve: Any, deaf_port: int, addresses: int) -> None:
     """It ends with the time for connecting, says why, and that nothing was sent."""
-    resolve(*[deaf] * addresses)
+    resolve(*[deaf_port] * addresses)
     async with AsyncWiro(**at(raw), tuning=Tuning(http_connect=0.6)) as wiro:
         async with asyncio.timeout(3):
             with pytest.raises(ConnectionFailedError, match=r"two\.test: timed out\. No request was sent") as caught:
@@ -189,10 +172,10 @@ async def test_an_address_that_never_does_tls(raw: RawWiro, resolve: Any) -> Non
 
 
 async def test_a_race_that_is_cancelled_leaks_nothing(
-    raw: RawWiro, resolve: Any, deaf: int, open_files: Callable[[], set[str]]
+    raw: RawWiro, resolve: Any, deaf_port: int, open_files: Callable[[], set[str]]
 ) -> None:
     """Whenever it is cancelled: no socket and no task is left."""
-    resolve(deaf, deaf, raw.port)
+    resolve(deaf_port, deaf_port, raw.port)
 
     async def connect() -> None:
         async with connected(f"ws://{NAME}:{raw.port}/socket", "us", Tls(), False, Tuning()):

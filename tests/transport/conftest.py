@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import attrs
@@ -144,14 +143,6 @@ def tls(tls_context: ssl.SSLContext) -> Tls:
     return built
 
 
-@pytest.fixture(autouse=True)
-def no_proxies_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests on loopback use no proxy."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
 @pytest_asyncio.fixture(params=["default", "httpx", "aiohttp", "httpx2"])
 async def http(request: pytest.FixtureRequest, tls: Tls) -> AsyncIterator[HttpTransport]:
     """The default transport, and some that a user might give."""
@@ -175,27 +166,3 @@ async def built_in(tls: Tls) -> AsyncIterator[HttpTransport]:
     yield transport
     assert transport.in_flight == 0
     await transport.aclose()
-
-
-@pytest.fixture
-def unused_port() -> int:
-    """Nobody listens there."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@pytest.fixture
-def deaf_port() -> Iterator[int]:
-    """A host that answers nothing: a full queue makes the system drop what asks for a connection."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(listening.getsockname())
-        yield listening.getsockname()[1]
-        for one in waiting:
-            one.close()
