@@ -9,12 +9,6 @@ from contextlib import contextmanager
 from wiro_async._errors import UsageError
 
 
-def is_cancelled() -> bool:
-    """Whether somebody has cancelled the running task."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
-
-
 @contextmanager
 def uncancelled(name: str) -> Generator[None]:
     """Run code of the user. If it raises `CancelledError` and nobody cancels the task, that is an error like any other.
@@ -27,6 +21,7 @@ def uncancelled(name: str) -> Generator[None]:
     try:
         yield
     except asyncio.CancelledError as error:
-        if is_cancelled():
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
             raise
         raise UsageError(f"{name} raised CancelledError, though nobody cancelled it; raise another error") from error

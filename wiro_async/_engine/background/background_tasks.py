@@ -265,7 +265,7 @@ class Lifeline:
 
 
 def _close(coroutine: Any) -> None:
-    """Close a coroutine that waits for more whenever it is told to end."""
+    """Close a coroutine, also one that catches the request to end and waits again."""
     for _ in range(100):
         try:
             coroutine.close()

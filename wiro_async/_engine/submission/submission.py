@@ -110,7 +110,6 @@ class Submission:
     def found(self, ref: TaskRef) -> None:
         """The run is the task with these ids."""
         self.ref = ref
-        self.calls.client.seen_ids.observe(ref.task_id)
 
     def made(self, ref: TaskRef) -> None:
         """The response names these ids."""
