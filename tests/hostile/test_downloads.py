@@ -56,7 +56,7 @@ class Answer:
             raise ConnectionResetError
 
 
-FIRST = Answer(200, FILE[:CUT], (ETAG,), SIZE)
+FIRST = Answer(200, FILE[:CUT], (ETAG, f"Last-Modified: {OLD}", f"Date: {NOW}"), SIZE)
 WHOLE = Answer(200, FILE, (ETAG,))
 
 
@@ -151,8 +151,7 @@ REST_ANSWERS = {
 @pytest.mark.parametrize("answer", REST_ANSWERS.values(), ids=REST_ANSWERS)
 async def test_an_answer_to_range(raw: RawWiro, wiro: AsyncWiro, tmp_path: Path, answer: Answer, fetch: Fetch) -> None:
     """Whatever it is, the file is whole, as the server has it in the end."""
-    modified = (f"Last-Modified: {OLD}", f"Date: {NOW}")
-    url = serve(raw, attrs.evolve(FIRST, headers=(ETAG, *modified)), answer, WHOLE)
+    url = serve(raw, FIRST, answer, WHOLE)
     try:
         assert await fetch(wiro, url, tmp_path) == FILE
     except DownloadError as error:
@@ -185,7 +184,7 @@ async def test_the_size_of_the_record(
 ) -> None:
     """A body that is complete by its server, but not by the service, is an error."""
     url = serve(raw, Answer(200, body, (), length), size=str(SIZE))
-    with pytest.raises(DownloadError, match="200000 bytes"):
+    with pytest.raises(DownloadError, match="200000 bytes|broke off"):
         await fetch(wiro, url, tmp_path)
     assert not list(tmp_path.iterdir())
 

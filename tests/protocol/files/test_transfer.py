@@ -256,9 +256,7 @@ LIES = st.tuples(
 )
 
 
-@given(
-    st.lists(LIES, max_size=8), st.sampled_from([ETAG, ""]), st.sampled_from([None, 100]), st.integers(1, 99)
-)
+@given(st.lists(LIES, max_size=8), st.sampled_from([ETAG, ""]), st.sampled_from([None, 100]), st.integers(1, 99))
 def test_a_server_that_lies(
     lies: list[tuple[int, str, str, bool, int, int, int, bool]], etag: str, size: int | None, first_cut: int
 ) -> None:

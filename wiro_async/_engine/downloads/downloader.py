@@ -119,9 +119,7 @@ class Downloader:
                 budget.extend(anyio.current_time() - queued_at)
                 try:
                     async with self._response(url, transfer.request_headers()) as response:
-                        outcome = transfer.begin(
-                            Offer.of(response.status, response.headers, clock.now(), response.url)
-                        )
+                        outcome = transfer.begin(Offer.of(response.status, response.headers, clock.now(), response.url))
                         if isinstance(outcome, Receive):
                             if outcome.starts_over:
                                 yield None

@@ -111,7 +111,9 @@ class Transfer:
         elif offer.is_part:
             return Wrong("the server sent a part of it, which nobody asked for")
         elif self._contradicts_source(offer):
-            return Wrong(f"it had {self.total} bytes and now has {offer.length}, and nothing shows that it was replaced")
+            return Wrong(
+                f"it had {self.total} bytes and now has {offer.length}, and nothing shows that it was replaced"
+            )
         else:
             # Some servers answer a range with the whole file. With the same strong ETag its beginning is known.
             if self.received and offer.etag is not None and self._is_same_file(offer):
@@ -122,7 +124,10 @@ class Transfer:
                 self.total = offer.length
             self._source, self._ends_at = offer, self.total
             receive = Receive(starts_over=not self._skip)
-        return self.too_large or (None if self.total is None else self._contradiction) or receive
+        refused, wrong = self.too_large, None if self.total is None else self._contradiction
+        if wrong is not None:  # so nothing else of this response is believed
+            self.total = self._source = None
+        return refused or wrong or receive
 
     def take(self, chunk: bytes) -> bytes:
         """Count a piece of the body, and return what is new of it."""
@@ -192,7 +197,9 @@ class Transfer:
         return not offer.is_part and offer.length is not None and offer.length == known_total
 
     def _contradicts_source(self, offer: Offer) -> bool:
-        return None not in (offer.length, self.total) and offer.length != self.total and not self._is_another_file(offer)
+        return (
+            None not in (offer.length, self.total) and offer.length != self.total and not self._is_another_file(offer)
+        )
 
     def _is_another_file(self, offer: Offer) -> bool:
         """Whether the response shows that the file was replaced since the first byte came."""
