@@ -114,6 +114,8 @@ class Tuning:
     http_calls: int = 80
     http_downloads: int = 20
     http_connect: float = 10.0
+    max_answer: int = 64 * 1024 * 1024  # of the API, after decompression
+    max_threadless: int = 1024 * 1024  # answers that are larger are decoded in a thread
     http_keep_alive: float = 4.0  # many servers close idle connections after 5 s: a run must not meet that
 
     # Lists and uploads

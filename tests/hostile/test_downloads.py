@@ -61,23 +61,28 @@ WHOLE = Answer(200, FILE, (ETAG,))
 
 
 async def read(wiro: AsyncWiro, url: str, folder: Path) -> bytes:
+    """Read it whole."""
     return await (await wiro.run("owner/model", {"prompt": "x"})).output.read()
 
 
 async def stream(wiro: AsyncWiro, url: str, folder: Path) -> bytes:
+    """Read it as it comes."""
     async with (await wiro.run("owner/model", {"prompt": "x"})).output.stream() as chunks:
         return b"".join([chunk async for chunk in chunks])
 
 
 async def save(wiro: AsyncWiro, url: str, folder: Path) -> bytes:
+    """Save it."""
     return (await (await wiro.run("owner/model", {"prompt": "x"})).output.save(folder)).read_bytes()
 
 
 async def download(wiro: AsyncWiro, url: str, folder: Path) -> bytes:
+    """Save a URL."""
     return (await wiro.download(url, folder / "x")).read_bytes()
 
 
 async def save_to(wiro: AsyncWiro, url: str, folder: Path) -> bytes:
+    """Save it with a batch."""
     async with wiro.batch("owner/model", [{"prompt": "x"}], save_to=folder) as batch:
         async for item in batch:
             if item.save_error is not None:
@@ -113,6 +118,11 @@ def serve(raw: RawWiro, *answers: Answer, size: str = "") -> str:
 
     raw.routes["Run"] = run
     return url
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder."""
+    return [path.name for path in folder.glob("*")]
 
 
 REST_ANSWERS = {
@@ -152,11 +162,11 @@ REST_ANSWERS = {
 async def test_an_answer_to_range(raw: RawWiro, wiro: AsyncWiro, tmp_path: Path, answer: Answer, fetch: Fetch) -> None:
     """Whatever it is, the file is whole, as the server has it in the end."""
     url = serve(raw, FIRST, answer, WHOLE)
-    try:
+    if fetch is stream and answer is REST_ANSWERS["206, chunked, more than its range"]:
+        with pytest.raises(DownloadError):  # a stream cannot take back what it gave
+            await fetch(wiro, url, tmp_path)
+    else:
         assert await fetch(wiro, url, tmp_path) == FILE
-    except DownloadError as error:
-        # A stream cannot take back what it gave: bytes of a part that turned out to be wrong.
-        assert (fetch, answer) == (stream, REST_ANSWERS["206, chunked, more than its range"]), error
 
 
 @pytest.mark.parametrize("fetch", [stream, save])
@@ -171,7 +181,7 @@ async def test_nothing_else_comes(
     try:
         data = await fetch(wiro, url, folder)
     except DownloadError:
-        assert not folder.exists() or not list(folder.iterdir())
+        assert names(folder) == []
     else:
         assert data == FILE
 
@@ -184,9 +194,9 @@ async def test_the_size_of_the_record(
 ) -> None:
     """A body that is complete by its server, but not by the service, is an error."""
     url = serve(raw, Answer(200, body, (), length), size=str(SIZE))
-    with pytest.raises(DownloadError, match="200000 bytes|broke off"):
+    with pytest.raises(DownloadError, match=r"200000 bytes|broke off"):
         await fetch(wiro, url, tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("fetch", FETCHES)

@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError
+from wiro_async._protocol.http.wire_urls import wire_url
 from wiro_async._transport.network.proxies import proxy_for
 from wiro_async._transport.network.reasons import reason
 from wiro_async._transport.network.tls import Tls
@@ -103,6 +104,7 @@ async def connected(
         ConnectionFailedError: it cannot be opened.
     """
     secure = url.startswith("wss")
+    url = wire_url(url)
     try:
         proxy = await anyio.to_thread.run_sync(_prepare, url, tls, secure)
     except (ConfigurationError, ValueError) as error:  # the latter for a URL without meaning

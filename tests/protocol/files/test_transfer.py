@@ -223,20 +223,6 @@ def test_more_than_the_part() -> None:
     assert (transfer.received, transfer.request_headers()) == (0, {})
 
 
-def test_validators_of_another_url() -> None:
-    """Two mirrors may give two files the same ETag."""
-    headers = {"content-length": "100", "etag": ETAG}
-    transfer = Transfer()
-    transfer.begin(Offer.of(200, headers, url="https://a.example/0.png?sig=1"))
-    transfer.take(b"x" * 40)
-    rest = {"content-range": "bytes 40-99/100", "etag": ETAG}
-    assert isinstance(transfer.begin(Offer.of(206, rest, url="https://b.example/0.png")), Broken)
-    transfer = Transfer()
-    transfer.begin(Offer.of(200, headers, url="https://a.example/0.png?sig=1"))
-    transfer.take(b"x" * 40)
-    assert transfer.begin(Offer.of(206, rest, url="https://a.example/0.png?sig=2")) == Receive()
-
-
 def test_a_size_that_is_not_known_yet() -> None:
     """The service writes 0 for what it has not measured."""
     transfer = Transfer(size=0)

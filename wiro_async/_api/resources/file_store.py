@@ -11,12 +11,14 @@ import attrs
 
 from wiro_async._engine.calls.api_client import ApiClient
 from wiro_async._errors import InvalidInputError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.files import stored_files
 from wiro_async._protocol.files.stored_files import Folder, UploadedFile
 from wiro_async._transport.files.upload_reader import size_of
 from wiro_async._types import File, OnProgress
 
 
+@cuts_frames
 @attrs.frozen
 class Files:
     """`wiro.files`: upload a file once, and give its URL to any number of runs."""

@@ -12,6 +12,7 @@ import anyio
 from wiro_async._api.results.byte_stream import ByteStream
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._errors import DownloadError, WiroError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.files.file_urls import name_in
 from wiro_async._protocol.files.filenames import safe_name
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
@@ -23,6 +24,7 @@ from wiro_async._transport.files.atomic_file import atomic_file
 READ_CAP = 256 * 1024 * 1024
 
 
+@cuts_frames
 @public
 class Output:
     """One output of a run: a file that the service keeps, or the text of an LLM.

@@ -11,6 +11,7 @@ from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._engine.tracking.event_buffer import EventBuffer
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import TaskTimeoutError, UsageError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.tasks.events import TaskCancelled
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._public import public
@@ -18,6 +19,7 @@ from wiro_async._records.task_event import TaskEvent
 from wiro_async._records.task_info import TaskInfo
 
 
+@cuts_frames
 @public
 class EventStream:
     """The events of one task: an async iterator, and an async context manager for those who leave early.

@@ -119,7 +119,7 @@ class Downloader:
                 budget.extend(anyio.current_time() - queued_at)
                 try:
                     async with self._response(url, transfer.request_headers()) as response:
-                        outcome = transfer.begin(Offer.of(response.status, response.headers, clock.now(), response.url))
+                        outcome = transfer.begin(Offer.of(response.status, response.headers, clock.now()))
                         if isinstance(outcome, Receive):
                             if outcome.starts_over:
                                 yield None
@@ -159,7 +159,7 @@ class Downloader:
             try:
                 request_headers = {"User-Agent": self.user_agent, **headers}
                 async with self.http.get(checked_url(target), request_headers, self.timeout) as response:
-                    location = response.headers.get("location") if response.status in REDIRECTS else None
+                    location = response.location if response.status in REDIRECTS else None
                     if location is None:
                         yield response
                         return

@@ -19,7 +19,6 @@ class Offer:
     """What the head of a response says about the file. Unknown values, and values that cannot be right, are None.
 
     Attributes:
-        place: the URL that responded, without its query. Validators of two places say nothing about each other.
         retry_after: seconds that the server asks to wait.
         length: bytes of this response's body. None if the body is encoded: its length is not the file's.
         span: first byte, last byte and total of a part.
@@ -39,16 +38,14 @@ class Offer:
     etag: str | None = None
     modified: str | None = None
     validator: str | None = None
-    place: str = ""
 
     @classmethod
-    def of(cls, status: int, headers: Mapping[str, str], now: float = 0.0, url: str = "") -> Offer:
+    def of(cls, status: int, headers: Mapping[str, str], now: float = 0.0) -> Offer:
         """Read a response's headers.
 
         Args:
             headers: names are case-insensitive.
             now: the unix time, for a `Retry-After` that is a date.
-            url: what responded.
         """
         wait = parse_retry_after(headers.get("retry-after"), now)
         if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
@@ -70,7 +67,6 @@ class Offer:
             strong,
             headers.get("last-modified"),
             strong or (None if etag else _strong_date(headers)),
-            url.partition("?")[0],
         )
 
 

@@ -70,6 +70,10 @@ def transport_failure(error: TransportError) -> Broken | Refused:
     return Refused(f"cannot be fetched: {error}") if error.permanent else Broken(str(error))
 
 
+def _size(size: int | None) -> int | None:
+    return size or None  # the service writes 0 for what it has not measured
+
+
 @attrs.define
 class Transfer:
     """How much of a file has arrived, and which response may continue it.
@@ -79,7 +83,7 @@ class Transfer:
         cap: the most bytes that it may have, None for no limit.
     """
 
-    size: int | None = attrs.field(default=None, converter=lambda size: size or None)  # "0" is what is not known yet
+    size: int | None = attrs.field(default=None, converter=_size)
     cap: int | None = None
     received: int = attrs.field(default=0, init=False)  # bytes that have arrived
     total: int | None = attrs.field(default=None, init=False)  # bytes that it has by its server, if known
@@ -213,7 +217,7 @@ class Transfer:
     def _is_same_file(self, offer: Offer) -> bool:
         # Not every server honours If-Range, so the response itself must show it (RFC 9110, 15.3.7).
         source = self._source
-        if source is None or (offer.place, offer.tag) != (source.place, source.tag):
+        if source is None or offer.tag != source.tag:
             return False
         if offer.etag is None:
             return offer.modified is not None and offer.modified == source.modified

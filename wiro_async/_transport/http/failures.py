@@ -11,6 +11,7 @@ import ssl
 import sys
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError, RequestTimeoutError, WiroError
+from wiro_async._transport.network.addresses import PrivateAddressError
 from wiro_async._transport.network.reasons import causes, reason
 
 TRUST = " If that certificate is right, trust its authority: AsyncWiro(verify=…)."
@@ -25,7 +26,11 @@ def failure(error: Exception, host: str, seconds: float | None, body_has_begun: 
     """
     text, cause = reason(error)
     failed: WiroError
-    if _is_by(error, "httpx", "UnsupportedProtocol"):
+    private = next((link for link in causes(error) if isinstance(link, PrivateAddressError)), None)
+    if private is not None:
+        message = f"Could not connect to {host}: {private}, and allow_private is False. No request was sent."
+        failed = ConnectionFailedError(message, sent=False, permanent=True)
+    elif _is_by(error, "httpx", "UnsupportedProtocol"):
         failed, cause = ConfigurationError(f"This is not an HTTP request: {text}."), None
     elif _is_by(error, "httpx", "LocalProtocolError") and not body_has_begun:
         # Headers are checked before any byte is written. Afterwards only a streamed body can break the protocol.

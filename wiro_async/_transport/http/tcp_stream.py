@@ -23,6 +23,8 @@ from typing import Any, cast
 
 import httpcore
 
+from wiro_async._transport.network.addresses import PrivateAddressError, is_public
+
 HAPPY_EYEBALLS_SECONDS = 0.25  # then the host's next address is tried as well
 LARGE_WRITE = 64 * 1024  # bytes that are sent at once, while the writer waits until the system has taken them
 MAX_UNREAD = 512 * 1024  # bytes; with more of them, nothing is received until some were read
@@ -34,10 +36,12 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
 
     Args:
         tunnel_handshakes: how many TLS handshakes a tunnel through a proxy takes; 0 without a tunnel.
+        public_only: whether addresses of this machine and of private networks are refused.
     """
 
-    def __init__(self, tunnel_handshakes: int) -> None:
+    def __init__(self, tunnel_handshakes: int, public_only: bool = False) -> None:
         self.stream: TcpStream | None = None  # the latest connection
+        self._public_only = public_only
         self._tunnel_handshakes = tunnel_handshakes
 
     async def connect_tcp(
@@ -52,7 +56,7 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
-                connected = await _connected_socket(host, port)
+                connected = await _connected_socket(host, port, self._public_only)
                 _, self.stream = await loop.create_connection(
                     partial(TcpStream, self._tunnel_handshakes, timeout), sock=connected
                 )
@@ -63,7 +67,7 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
         return self.stream
 
 
-async def _connected_socket(host: str, port: int) -> socket.socket:
+async def _connected_socket(host: str, port: int, public_only: bool) -> socket.socket:
     """Connect to the first address of a host that responds, both families in turn (RFC 8305).
 
     `create_connection` can do that, but not every loop's (uvloop), and cancelled at the end it forgets to close the
@@ -73,9 +77,16 @@ async def _connected_socket(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
     except ValueError:
         family = None
-    if family is not None and "%" not in host:  # an address needs no resolver, which would take a thread
+    if (
+        family is not None and "%" not in host and not public_only
+    ):  # an address needs no resolver, which would take a thread
         return await _connect((family, socket.SOCK_STREAM, 0, "", (host, port)))
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if public_only:
+        public = [info for info in found if is_public(info[4][0])]
+        if not public:
+            raise PrivateAddressError(f"its address {found[0][4][0]} is private")
+        found = public
     own = [info for info in found if info[0] == found[0][0]]
     other = [info for info in found if info[0] != found[0][0]]
     infos = [info for pair in zip_longest(own, other) for info in pair if info is not None]
