@@ -26,6 +26,9 @@ LIBRARIES: Final = frozenset({"wiro_async", "anyio", "httpcore", "httpx", "httpx
 class _FrameCut:
     """A block whose errors leave it without the frames so far, its own one included."""
 
+    def __init__(self, everything: bool = False) -> None:
+        self._everything = everything
+
     def __enter__(self) -> None:
         """Begin the block."""
 
@@ -33,10 +36,11 @@ class _FrameCut:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
-            _cut(error)  # the interpreter raises it again with the traceback that it has then
+            _cut(error, everything=self._everything)  # the interpreter raises it again with the traceback that it has then
 
 
 cut_frames: Final = _FrameCut()
+cut_all_frames: Final = _FrameCut(everything=True)  # a constructor's arguments are secrets
 
 
 def without_frames(error: E) -> E:
@@ -64,37 +68,44 @@ def _cutting(method: Callable[..., Any]) -> Callable[..., Any]:
 
         return cutting
 
+    cut = cut_all_frames if method.__name__ == "__init__" else cut_frames
+
     @wraps(method)
     def cutting_now(*args: Any, **kwargs: Any) -> Any:
-        with cut_frames:
+        with cut:
             return method(*args, **kwargs)
 
     return cutting_now
 
 
-def _cut(error: BaseException) -> None:
-    """Cut an error's frames if it is one to be expected, and those of what caused it."""
-    if isinstance(error, Exception) and not isinstance(error, (WiroError, OSError)):
-        return
+def _cut(error: BaseException, *, everything: bool = False) -> None:
+    """Cut the frames of an error, and of what caused it, down to those of the reader's code.
+
+    Args:
+        everything: whether even the frames of a bug are cut.
+    """
     link: BaseException | None = error
     seen = set[int]()
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        if isinstance(link, WiroError) or _is_inside(link.__traceback__):
-            link.__traceback__ = None
-        if link.__suppress_context__ and link.__context__ is not link.__cause__:
+        readers = _readers_part(link.__traceback__)
+        is_bug = isinstance(link, Exception) and not isinstance(link, (WiroError, OSError))
+        if readers is not None or not is_bug or everything or link is not error:
+            link.__traceback__ = readers
+        context = link.__context__
+        if link.__suppress_context__ and context is not None and _readers_part(context.__traceback__) is None:
             link.__context__ = None
         link = link.__cause__  # not its context: that is what the caller was handling
 
 
-def _is_inside(traceback: TracebackType | None) -> bool:
-    """Whether no code of the reader is among the frames."""
+def _readers_part(traceback: TracebackType | None) -> TracebackType | None:
+    """The frames from the first one on that is neither ours nor of a library of ours."""
     while traceback is not None:
         package = str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0]
         if package not in LIBRARIES and package not in sys.stdlib_module_names:
-            return False
+            return traceback
         traceback = traceback.tb_next
-    return True
+    return None
 
 
 def clean_causes(error: BaseException, handled: BaseException | None) -> None:

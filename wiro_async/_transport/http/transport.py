@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from importlib import import_module
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import anyio
 import anyio.to_thread
@@ -281,7 +281,7 @@ class RoundTrip:
         finally:
             ours.reset(redacting)
         if failed is not None:
-            raise failed
+            _raise(failed, handled)
         if self._is_aborted:  # just as the response began
             await self.__aexit__(None, None, None)
             raise SessionClosedError("the session is closed")
@@ -314,7 +314,7 @@ class RoundTrip:
         except BaseException as error:
             failed = await self._failed(error, handled)
         if failed is not None:
-            raise failed
+            _raise(failed, handled)
         return HttpResponse(self._response.status_code, self._response.headers, bytes(body))
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -337,7 +337,7 @@ class RoundTrip:
         except BaseException as error:
             failed = await self._failed(error, handled)
         if failed is not None:
-            raise failed
+            _raise(failed, handled)
 
     async def _decoded(self) -> AsyncGenerator[bytes, None]:
         """The body in pieces of a bounded size. However it was packed, the event loop runs between them."""
@@ -365,8 +365,8 @@ class RoundTrip:
     def _check_size(self, size: int) -> None:
         if size > self._max_answer:
             raise ConnectionFailedError(
-                f"The answer of {self._request.url.host} is larger than {self._max_answer} bytes, the most that the SDK "
-                "takes: nothing of the API's is that large. Look at what stands between this program and the API.",
+                f"The answer of {self._request.url.host} is larger than {self._max_answer} bytes, the most that the "
+                "SDK takes: nothing of the API's is that large. Look at what stands between this program and the API.",
                 permanent=True,
             )
 
@@ -398,6 +398,13 @@ class RoundTrip:
             error.with_incomplete(self._upload.is_incomplete)
         clean_causes(error, handled)
         return error.with_traceback(None)
+
+
+def _raise(error: BaseException, handled: BaseException | None) -> NoReturn:
+    try:
+        raise error
+    finally:
+        error.__context__ = handled  # not what a library was handling
 
 
 def _length_of(response: httpx.Response) -> int:
