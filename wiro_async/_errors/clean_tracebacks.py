@@ -121,7 +121,7 @@ def clean_causes(error: BaseException, handled: BaseException | None) -> None:
         if link is None or id(link) in seen:
             continue
         seen.add(id(link))
-        link.__traceback__ = None
+        link.__traceback__ = _readers_part(link.__traceback__)
         if getattr(link, "_request", None) is not None:  # errors of httpx carry their request, with its headers
             link._request = None  # type: ignore[attr-defined]
         links += [link.__cause__, link.__context__, *(link.exceptions if isinstance(link, BaseExceptionGroup) else ())]
