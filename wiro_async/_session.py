@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
+import attrs
+
 from wiro_async._api.batch.batch_factory import new_batch, run_all
 from wiro_async._api.batch.batch_options import BatchOptions
 from wiro_async._api.options import check_options, documented
@@ -117,7 +119,9 @@ class AsyncWiro:
         self._closes = origin is None
         calls = TaskCalls(client, engine.tracker.ended)
         self._calls = calls
-        self._downloader = Downloader(engine.http, USER_AGENT, timeout, engine.tuning, options.max_download_bytes)
+        self._downloader = Downloader(
+            engine.http, USER_AGENT, timeout, engine.tuning, options.max_download_bytes, options.allow_private
+        )
         self._context = TaskContext(calls, engine.tracker, self._downloader, options.updates, options.timeout)
         self._callbacks = CallbackAccess(engine.tracker.callbacks, engine.background, self._context)
         self._lookup: ModelLookup
@@ -134,7 +138,7 @@ class AsyncWiro:
         """Files that are uploaded without a run."""
         from wiro_async._api.resources.file_store import Files
 
-        return Files(self._calls.client, self._engine.tuning.max_upload)
+        return Files(self._calls.client)
 
     def __repr__(self) -> str:
         return f"AsyncWiro({strip_userinfo(self._base_url)!r})"
@@ -312,14 +316,26 @@ class AsyncWiro:
         return TaskHandle(TaskRef(task_id or given.task_id, given.token), "", self._context)
 
     async def download(
-        self, source: str | Output, to: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None
+        self,
+        source: str | Output,
+        to: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        max_bytes: int | None = None,
+        allow_private: bool | None = None,
     ) -> Path:
         """Save an output, or the file at a URL, and return its path. None of your keys is sent.
 
         Arguments, errors, retries and cancelling as in `Output.save`.
+
+        Args:
+            allow_private: False refuses a URL, or a redirect, that leads to this machine or to a private network: give
+                it for URLs of your users. The default is that of the session.
         """
         await self._engine.open()
         output = output_at(source, self._downloader) if isinstance(source, str) else source
+        if allow_private is not None:
+            output = output.fetched_by(attrs.evolve(self._downloader, allow_private=allow_private))
         return await output.save(to, overwrite=overwrite, max_bytes=max_bytes)
 
     @overload

@@ -121,7 +121,7 @@ class Tuning:
     # Lists and uploads
     page_size: int = 100
     model_page_size: int = 100
-    max_upload: int = 100 * 1024 * 1024
+    max_upload: int = 100 * 1024 * 1024  # one file, of a run or of files.upload
     max_candidates: int = 500  # models of an owner that are searched for another spelling
     schema_max_age: float = 3600.0  # a schema that is older is read again before it refuses an input
     schema_wait: float = 5.0  # for the schema that explains why the service refused an input

@@ -36,7 +36,9 @@ class _FrameCut:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
-            _cut(error, everything=self._everything)  # the interpreter raises it again with the traceback that it has then
+            _cut(
+                error, everything=self._everything
+            )  # the interpreter raises it again with the traceback that it has then
 
 
 cut_frames: Final = _FrameCut()

@@ -122,6 +122,10 @@ class Output:
                 await file.write(text)
             return file.path
 
+    def fetched_by(self, downloader: Downloader) -> Output:
+        """The same output, fetched in another way; for the session."""
+        return Output(self.record, downloader, self._ref)
+
     async def _chunks(self, max_bytes: int | None) -> AsyncGenerator[bytes, None]:
         with self._naming_the_task():
             if self.url is None:

@@ -16,7 +16,7 @@ from typing import assert_never
 import anyio
 import attrs
 
-from wiro_async._errors import ConfigurationError, DownloadError, TransportError
+from wiro_async._errors import ConfigurationError, ConnectionFailedError, DownloadError, TransportError
 from wiro_async._protocol.files.byte_ranges import Offer
 from wiro_async._protocol.files.download_retry import Done, GiveUp, RetryBudget, RetryDownload
 from wiro_async._protocol.files.file_urls import REDIRECTS, checked_url, redirected
@@ -38,6 +38,7 @@ class Downloader:
         timeout: seconds for each silence of a server.
         tuning: when to retry and when to give up.
         max_bytes: the most bytes that any file may have; None for no limit.
+        allow_private: whether files may be on this machine or in a private network.
     """
 
     http: HttpTransport
@@ -45,6 +46,7 @@ class Downloader:
     timeout: float | None
     tuning: Tuning
     max_bytes: int | None = None
+    allow_private: bool = True
 
     @asynccontextmanager
     async def stream(
@@ -101,7 +103,7 @@ class Downloader:
             await anext(pieces)  # the None at the beginning
             yield pieces
 
-    async def _pieces(
+    async def _pieces(  # noqa: C901
         self, url: str, transfer: Transfer, turn: AbstractAsyncContextManager[object]
     ) -> AsyncGenerator[bytes | None, None]:
         """Yield the file's pieces, over as many requests as it takes.
@@ -127,7 +129,11 @@ class Downloader:
                                 new = transfer.take(chunk)
                                 if transfer.too_large is not None:
                                     break  # what came is never passed on; `end` gives the reason
+                                came_at = anyio.current_time()
+                                if budget.is_too_slow(transfer.received, transfer.total, came_at):
+                                    raise ConnectionFailedError("the server sends too slowly")
                                 yield new
+                                budget.extend(anyio.current_time() - came_at)  # a slow reader is no slow server
                             outcome = transfer.end()
                 except TransportError as error:
                     cause = error.__cause__
@@ -158,7 +164,10 @@ class Downloader:
         for _ in range(self.tuning.download_redirects + 1):
             try:
                 request_headers = {"User-Agent": self.user_agent, **headers}
-                async with self.http.get(checked_url(target), request_headers, self.timeout) as response:
+                getting = self.http.get(
+                    checked_url(target), request_headers, self.timeout, public_only=not self.allow_private
+                )
+                async with getting as response:
                     location = response.location if response.status in REDIRECTS else None
                     if location is None:
                         yield response

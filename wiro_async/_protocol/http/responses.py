@@ -28,6 +28,7 @@ from wiro_async._protocol.values.parsing import as_float, as_int, as_rows, as_te
 from wiro_async._redaction import remove_secrets
 
 SHOWN_BODY = 120
+LOOKED_AT = 64 * 1024  # bytes of a page that are searched for something to show
 TOO_MANY_TASKS = 96
 NOTHING = (None, "")
 UP_TO_N_TASKS = re.compile(r"up to (\d+) task", re.IGNORECASE)
@@ -76,7 +77,7 @@ def parse_envelope(
         code, message = errors[0] if errors else (None, "")
         raise RateLimitError(code, 429, message or "too many requests", [text for _, text in errors], retry_after=wait)
     if not isinstance(answer, dict):
-        text = remove_secrets(" ".join(body.decode(errors="replace").split()), secrets)
+        text = remove_secrets(" ".join(body[:LOOKED_AT].decode(errors="replace").split()), secrets)
         shown = f"{len(body)} bytes of broken or unknown JSON" if text[:1] in '{["' else repr(text[:SHOWN_BODY])
         found = shown if text else "an empty body"
         raise DecodingError(f"HTTP {status} came with {found} instead of an answer", http_status=status)

@@ -25,6 +25,8 @@ def failure(error: Exception, host: str, seconds: float | None, body_has_begun: 
         body_has_begun: whether any of a streamed body was asked for.
     """
     text, cause = reason(error)
+    if "Receive buffer too long" in text:  # h11 keeps at most 100 KiB of what has no end yet
+        text = "its headers are larger than 100 KiB, the most that the SDK takes"
     failed: WiroError
     private = next((link for link in causes(error) if isinstance(link, PrivateAddressError)), None)
     if private is not None:

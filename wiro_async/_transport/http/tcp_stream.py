@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import httpcore
 
-from wiro_async._transport.network.addresses import PrivateAddressError, is_public
+from wiro_async._transport.network.addresses import public_only_of
 
 HAPPY_EYEBALLS_SECONDS = 0.25  # then the host's next address is tried as well
 LARGE_WRITE = 64 * 1024  # bytes that are sent at once, while the writer waits until the system has taken them
@@ -81,12 +81,9 @@ async def _connected_socket(host: str, port: int, public_only: bool) -> socket.s
         family is not None and "%" not in host and not public_only
     ):  # an address needs no resolver, which would take a thread
         return await _connect((family, socket.SOCK_STREAM, 0, "", (host, port)))
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found: list[Any] = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     if public_only:
-        public = [info for info in found if is_public(info[4][0])]
-        if not public:
-            raise PrivateAddressError(f"its address {found[0][4][0]} is private")
-        found = public
+        found = public_only_of(found)
     own = [info for info in found if info[0] == found[0][0]]
     other = [info for info in found if info[0] != found[0][0]]
     infos = [info for pair in zip_longest(own, other) for info in pair if info is not None]
@@ -149,6 +146,7 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._transport: asyncio.Transport
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
+        self._eager_bytes = 0  # read since the event loop had a turn
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._reader: asyncio.Future[None] | None = None
@@ -163,6 +161,7 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         if not self._unread and self._lost is None:
             self._reader = self._loop.create_future()
             try:
+                self._eager_bytes = 0
                 async with asyncio.timeout(self._connect_timeout if self._tunnel_handshakes else timeout):
                     await self._reader
             except TimeoutError as error:
@@ -176,6 +175,10 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             if self._unread_bytes >= MAX_UNREAD and self._lost is None:
                 self._transport.resume_reading()
             self._unread_bytes -= len(chunk)
+            self._eager_bytes += len(chunk)
+            if self._eager_bytes > MAX_UNREAD:  # a reader that is never kept waiting must not stop the event loop
+                self._eager_bytes = 0
+                await asyncio.sleep(0)
             return chunk
         if self._tunnel_handshakes:
             raise httpcore.ConnectError("the proxy closed the connection") from self._lost

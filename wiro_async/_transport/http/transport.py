@@ -194,8 +194,10 @@ class HttpTransport:
 async def _events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[ServerEvent, None]:
     parser = EventParser()
     async for chunk in chunks:
-        for event in parser.feed(chunk):
+        for count, event in enumerate(parser.feed(chunk), 1):
             yield event
+            if count % PIECES_AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
 
 class RoundTrip:

@@ -8,9 +8,11 @@ to be made to, in whichever way the URL writes them.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from typing import Final
+from typing import Any, Final, TypeAlias
 
+Found: TypeAlias = tuple[Any, ...]  # what getaddrinfo gives: family, kind, protocol, name, address
 NAT64: Final = IPv6Network("64:ff9b::/96")
 COMPATIBLE: Final = IPv6Network("::/96")
 
@@ -31,6 +33,14 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
+def public_only_of(found: Sequence[Found]) -> list[Found]:
+    """The public ones of the addresses that a resolver found. Raises `PrivateAddressError` if there are none."""
+    public = [info for info in found if is_public(str(info[4][0]))]
+    if not public:
+        raise PrivateAddressError(f"its address {found[0][4][0]} is private")
+    return public
+
+
 def check_host(host: str, *, resolve: bool) -> None:
     """Check a host whose connection is made by others. It blocks, so call it in a thread.
 
@@ -44,9 +54,8 @@ def check_host(host: str, *, resolve: bool) -> None:
         found = socket.getaddrinfo(host, None, flags=0 if resolve else socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         return  # a name, or one that cannot be reached anyway
-    for info in found:
-        if not is_public(str(info[4][0])):
-            raise PrivateAddressError(f"its address {info[4][0]} is private")
+    if len(public_only_of(found)) < len(found):  # the other side may choose any of them
+        raise PrivateAddressError("one of its addresses is private")
 
 
 def _inner(ip: IPv6Address) -> IPv4Address | None:
