@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 QUICK = Tuning(socket_close=0.02, search_grace=0.05, search_pause=0.01, download_pause=0.001, download_max_pause=0.002)
-STALL = 0.4  # seconds; the machine of the tests is busy
+STALL = 1.0  # seconds; alone it is a tenth of that, but the machine of the tests is busy
 GROWTH = 300 * MIB  # of a process that takes an answer of 64 MiB, and decodes it
 
 
@@ -315,7 +315,7 @@ async def test_a_download_that_drips(raw: RawWiro, tmp_path: Path) -> None:
         with pytest.raises(DownloadError, match="too slowly"):
             await wiro.download(f"http://127.0.0.1:{raw.port}/files/x", tmp_path / "x")
     assert time.perf_counter() - started < 2
-    assert [path.name for path in tmp_path.glob("*")] == []
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
 
 
 async def test_the_default_cap_of_a_download(raw: RawWiro, tmp_path: Path) -> None:

@@ -107,8 +107,14 @@ async def test_a_redirect_in_latin_1(raw: RawWiro, tmp_path: Path) -> None:
 @pytest.mark.parametrize("base", ["/t\u00e9am%2Fa/v1", "/a%40b/v1", "/a/../v1", "/a//v1"])
 async def test_a_base_url(raw: RawWiro, paths: list[str], base: str) -> None:
     """The path of a proxy, for HTTP and for the socket."""
-    options = {**raw.options(), "base_url": f"http://127.0.0.1:{raw.port}{base}"}
-    async with AsyncWiro(**{**options, "socket_url": f"ws://127.0.0.1:{raw.port}{base}"}, retry=RetryPolicy(attempts=1), tuning=QUICK) as wiro:
+    host = f"127.0.0.1:{raw.port}"
+    async with AsyncWiro(
+        "key-of-the-tests",
+        base_url=f"http://{host}{base}",
+        socket_url=f"ws://{host}{base}",
+        retry=RetryPolicy(attempts=1),
+        tuning=QUICK,
+    ) as wiro:
         with pytest.raises(Exception, match=r"."):
             await wiro.tasks.get("1")
         with pytest.raises(Exception, match=r"."):

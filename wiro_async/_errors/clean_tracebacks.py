@@ -19,7 +19,7 @@ from wiro_async._errors.base import WiroError
 
 C = TypeVar("C", bound=type)
 E = TypeVar("E", bound=BaseException)
-ENTRANCES: Final = frozenset({"__init__", "__aenter__", "__aexit__", "__anext__", "__call__"})
+ENTRANCES: Final = frozenset({"__init__", "__aenter__", "__aexit__", "__anext__"})
 LIBRARIES: Final = frozenset({"wiro_async", "anyio", "httpcore", "httpx", "httpx2", "msgspec", "sniffio", "websockets"})
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
@@ -164,10 +165,8 @@ class Downloader:
         for _ in range(self.tuning.download_redirects + 1):
             try:
                 request_headers = {"User-Agent": self.user_agent, **headers}
-                getting = self.http.get(
-                    checked_url(target), request_headers, self.timeout, public_only=not self.allow_private
-                )
-                async with getting as response:
+                get = self.http.get if self.allow_private else partial(self.http.get, public_only=True)
+                async with get(checked_url(target), request_headers, self.timeout) as response:
                     location = response.location if response.status in REDIRECTS else None
                     if location is None:
                         yield response
