@@ -152,7 +152,7 @@ BOMBS = (endless, gzip_bomb, deflate_bomb, announced, many_values, nested, error
 async def test_an_answer_that_is_too_large(raw: RawWiro, bomb: Callable[[Peer], Awaitable[None]]) -> None:
     """It is an error, in bounded memory, and the event loop goes on."""
     raw.routes["Task/Detail"] = bomb
-    packed(31), packed(-15), many()  # made before anything is measured
+    _ = packed(31), packed(-15), many()  # made before anything is measured
     async with session(raw) as wiro, load() as seen:
         with pytest.raises((ConnectionFailedError, DecodingError, WiroError)):
             await wiro.tasks.get("1")

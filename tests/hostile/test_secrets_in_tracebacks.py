@@ -446,7 +446,7 @@ async def test_nobody_listens(raw: RawWiro, tmp_path: Path, act: Act, unused_tcp
 )
 def test_a_session_that_cannot_be_made(options: dict[str, Any]) -> None:
     """The arguments are in its frame."""
-    given = {"headers": {"x-team": HEADER}, **options}
+    given: dict[str, Any] = {"headers": {"x-team": HEADER}, **options}
     with pytest.raises(Exception, match=r".") as failed:
         AsyncWiro(KEY, SECRET, **given)
     check(failed.value)

@@ -19,6 +19,7 @@ import anyio
 
 from wiro_async._engine.background.change import Change
 from wiro_async._errors import SessionClosedError
+from wiro_async._errors.clean_tracebacks import without_frames
 
 logger = logging.getLogger("wiro_async")
 Arguments = TypeVarTuple("Arguments")
@@ -72,7 +73,7 @@ class BackgroundTask:
             self._error = error
             logger.debug("a background task ended: %s", error)
         except Exception as error:
-            self._error = error
+            self._error = without_frames(error)
             if not self._has_waiter:
                 logger.exception("a background task failed")
         except BaseException:
