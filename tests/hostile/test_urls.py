@@ -271,10 +271,10 @@ async def test_a_name_that_changes_its_address(
     """The address that is connected to is the one that was checked."""
     loop, found = asyncio.get_running_loop(), iter(["93.184.216.34", "127.0.0.1"])
 
-    async def getaddrinfo(host: str, port: int, **_: Any) -> Any:
+    def getaddrinfo(host: str, port: int, *_: Any, **__: Any) -> Any:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(found), port))]
 
-    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     connected: list[Any] = []
 
     async def sock_connect(sock: socket.socket, address: Any) -> None:

@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 
 import attrs
 
@@ -23,8 +22,7 @@ from wiro_async._protocol.tasks.records import Submitted
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_dict
 from wiro_async._redaction import strip_userinfo
-from wiro_async._transport import clock
-from wiro_async._transport.files.file_threads import in_thread
+from wiro_async._transport import clock, threads
 from wiro_async._transport.http import HttpResponse, HttpTransport
 from wiro_async._tuning import Tuning
 
@@ -142,7 +140,7 @@ class ApiClient:
         self.server_clock.observe(response.headers.get("date"))
         if len(response.body) <= self.tuning.max_threadless:
             return self._decoded(request, headers, response)
-        return await in_thread(partial(self._decoded, request, headers, response))
+        return await threads.run(self._decoded, request, headers, response)
 
     def _decoded(self, request: Request, headers: Mapping[str, str], response: HttpResponse) -> dict[str, JSON]:
         # A response to Run that holds ids is a success, even if its status or its errors say something else: the task

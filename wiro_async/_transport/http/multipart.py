@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from uuid import uuid4
 
-import anyio.to_thread
 import attrs
 
 from wiro_async._protocol.files.stored_files import check_size
 from wiro_async._protocol.http.requests import Part
+from wiro_async._transport import threads
 from wiro_async._transport.files.media_types import content_type_of
 from wiro_async._transport.files.upload_reader import already_sent, chunks_of, is_single_use, size_of
 from wiro_async._types import File, consume
@@ -47,7 +47,7 @@ class Multipart:
             InvalidInputError: a file is too large, or what can be read only once was read, or is there twice.
         """
         boundary = uuid4().hex
-        headed = await anyio.to_thread.run_sync(_headed, boundary, parts)
+        headed = await threads.run(_headed, boundary, parts)
         sized = [(*part, await size_of(part[1]) if isinstance(part[1], File) else len(part[1])) for part in headed]
         for _, value, size in sized:
             if isinstance(value, File) and max_file is not None:

@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeAlias, cast
 
-import anyio.to_thread
 import attrs
 import httpcore
 import httpx
 
+from wiro_async._transport import threads
 from wiro_async._transport.http.tcp_stream import TcpBackend
 from wiro_async._transport.network.addresses import check_host
 from wiro_async._transport.network.proxies import proxy_for
@@ -133,7 +133,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         origin = (url.scheme, url.host, url.port, public_only)
         route = self._routes.get(origin)
         if route is None:
-            found = await anyio.to_thread.run_sync(self._route_to, url, public_only)  # it may ask the operating system
+            found = await threads.run(self._route_to, url, public_only)  # it may ask the operating system
             route = self._routes.setdefault(origin, found)
         if self._is_closed:
             raise RuntimeError("the pool is closed")

@@ -23,6 +23,7 @@ from typing import Any, cast
 
 import httpcore
 
+from wiro_async._transport import threads
 from wiro_async._transport.network.addresses import public_only_of
 
 HAPPY_EYEBALLS_SECONDS = 0.25  # then the host's next address is tried as well
@@ -77,11 +78,10 @@ async def _connected_socket(host: str, port: int, public_only: bool) -> socket.s
         family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
     except ValueError:
         family = None
-    if (
-        family is not None and "%" not in host and not public_only
-    ):  # an address needs no resolver, which would take a thread
+    # An address needs no resolver, which would take a thread.
+    if family is not None and "%" not in host and not public_only:
         return await _connect((family, socket.SOCK_STREAM, 0, "", (host, port)))
-    found: list[Any] = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found: list[Any] = await threads.run(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM, kind="lookups")
     if public_only:
         found = public_only_of(found)
     own = [info for info in found if info[0] == found[0][0]]

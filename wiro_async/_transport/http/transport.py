@@ -12,13 +12,13 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 import anyio
-import anyio.to_thread
 import attrs
 from anyio import Event, Semaphore  # now, as anyio loads its parts at first use, and constructors read no file
 
 from wiro_async._errors import ConnectionFailedError, SessionClosedError, TransportError, WiroError
 from wiro_async._errors.clean_tracebacks import clean_causes
 from wiro_async._protocol.messages.event_stream import EventParser, ServerEvent
+from wiro_async._transport import threads
 from wiro_async._transport.http.content_coding import ACCEPTED, ContentDecoder
 from wiro_async._transport.http.deadline import Deadline
 from wiro_async._transport.http.discretion import ours
@@ -170,7 +170,7 @@ class HttpTransport:
         self._check_open()
         if self._transport is None:
             # Importing httpx takes too long for the event loop.
-            module = await anyio.to_thread.run_sync(import_module, POOL)
+            module = await threads.run(import_module, POOL)
             self._check_open()
             if self._transport is None:  # else another request was faster
                 self._transport, self._library = module.ConnectionPool(self._tls, self._tuning), sys.modules["httpx"]
@@ -275,7 +275,7 @@ class RoundTrip:
         try:
             async with self._deadline.timer():
                 if self._checks_host:
-                    await anyio.to_thread.run_sync(partial(check_host, self._request.url.host, resolve=True))
+                    await threads.run(partial(check_host, self._request.url.host, resolve=True), kind="lookups")
                 self._response = await self._transport.handle_async_request(self._request)
         except BaseException as error:
             self._active.discard(self)
