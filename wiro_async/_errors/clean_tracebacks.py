@@ -20,7 +20,9 @@ from wiro_async._errors.base import WiroError
 C = TypeVar("C", bound=type)
 E = TypeVar("E", bound=BaseException)
 ENTRANCES: Final = frozenset({"__init__", "__aenter__", "__aexit__", "__anext__"})
-LIBRARIES: Final = frozenset({"wiro_async", "anyio", "httpcore", "httpx", "httpx2", "msgspec", "sniffio", "websockets"})
+LIBRARIES: Final = frozenset(
+    "wiro_async aiohttp anyio h11 httpcore httpcore2 httpx httpx2 httpx_aiohttp msgspec sniffio websockets".split()
+)
 
 
 class _FrameCut:

@@ -16,10 +16,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import traceback
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVarTuple, Unpack
 
 import anyio
@@ -255,7 +257,10 @@ class Lifeline:
         if self._background.is_open and not self._has_warned:
             self._has_warned = True
             text = f"{self._name} was not closed: use `async with`, or await aclose()"
-            warnings.warn(text, ResourceWarning, stacklevel=3)
+            place = traceback.extract_stack(limit=3)[0]
+            # Where the event loop itself drops the last reference, no line of the user's code is to blame.
+            is_loop = Path(place.filename).parent == Path(asyncio.__file__).parent
+            warnings.warn(text, ResourceWarning, stacklevel=sys.maxsize if is_loop else 3)
 
     def __del__(self) -> None:
         if not sys.is_finalizing():
