@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
+import attrs
+
 from wiro_async._api.batch.batch_factory import new_batch, run_all
 from wiro_async._api.batch.batch_options import BatchOptions
 from wiro_async._api.options import check_options, documented
@@ -39,6 +41,7 @@ from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
 from wiro_async._errors import InvalidInputError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
 from wiro_async._public import public
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@cuts_frames
 @public
 @documented(CallOptions, SessionOptions)
 class AsyncWiro:
@@ -118,7 +122,13 @@ class AsyncWiro:
         self._calls = calls
         self._lifeline: Lifeline = origin._lifeline if origin else Lifeline(engine.background, repr(self))
         self._downloader = Downloader(
-            engine.http, USER_AGENT, timeout, engine.tuning, options.max_download_bytes, self._lifeline
+            engine.http,
+            USER_AGENT,
+            timeout,
+            engine.tuning,
+            options.max_download_bytes,
+            self._lifeline,
+            options.allow_private,
         )
         self._context = TaskContext(
             calls, engine.tracker, self._downloader, options.updates, options.timeout, self._lifeline
@@ -138,7 +148,7 @@ class AsyncWiro:
         """Files that are uploaded without a run."""
         from wiro_async._api.resources.file_store import Files
 
-        return Files(self._calls.client, self._engine.tuning.max_upload)
+        return Files(self._calls.client)
 
     def __repr__(self) -> str:
         return f"AsyncWiro({strip_userinfo(self._base_url)!r})"
@@ -313,14 +323,26 @@ class AsyncWiro:
         return TaskHandle(TaskRef(task_id or given.task_id, given.token), "", self._context)
 
     async def download(
-        self, source: str | Output, to: str | os.PathLike[str], *, overwrite: bool = False, max_bytes: int | None = None
+        self,
+        source: str | Output,
+        to: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        max_bytes: int | None = None,
+        allow_private: bool | None = None,
     ) -> Path:
         """Save an output, or the file at a URL, and return its path. None of your keys is sent.
 
         Arguments, errors, retries and cancelling as in `Output.save`.
+
+        Args:
+            allow_private: False refuses a URL, or a redirect, that leads to this machine or to a private network: give
+                it for URLs of your users. The default is that of the session.
         """
         await self._engine.open()
         output = output_at(source, self._downloader) if isinstance(source, str) else source
+        if allow_private is not None:
+            output = output.fetched_by(attrs.evolve(self._downloader, allow_private=allow_private))
         return await output.save(to, overwrite=overwrite, max_bytes=max_bytes)
 
     @overload

@@ -119,12 +119,14 @@ class Tuning:
     http_calls: int = 80
     http_downloads: int = 20
     http_connect: float = 10.0
+    max_answer: int = 64 * 1024 * 1024  # of the API, after decompression
+    max_threadless: int = 1024 * 1024  # answers that are larger are decoded in a thread
     http_keep_alive: float = 4.0  # many servers close idle connections after 5 s: a run must not meet that
 
     # Lists and uploads
     page_size: int = 100
     model_page_size: int = 100
-    max_upload: int = 100 * 1024 * 1024
+    max_upload: int = 100 * 1024 * 1024  # one file, of a run or of files.upload
     max_candidates: int = 500  # models of an owner that are searched for another spelling
     schema_max_age: float = 3600.0  # a schema that is older is read again before it refuses an input
     schema_wait: float = 5.0  # for the schema that explains why the service refused an input

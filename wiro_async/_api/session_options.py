@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BASE_URL = "https://api.wiro.ai/v1"
 SOCKET_URL = "wss://socket.wiro.ai/v1"
 USER_AGENT = f"wiro-async/{__version__} python/{platform.python_version()}"
+MAX_DOWNLOAD = 10 * 1024**3  # an hour of video in 4K
 MODES = ("auto", "websocket", "polling", "sse")
 
 
@@ -44,7 +45,9 @@ class CallOptions(TypedDict, total=False):
             found. "resubmit" sends the run again, which may be billed twice.
         validate: True checks every input by the model's own parameters before it is sent, and sends values in the form
             the model wants. The session asks for the parameters once for each model.
-        max_download_bytes: the largest size of one output that is read, streamed or saved.
+        max_download_bytes: the largest size of one output that is read, streamed or saved; 10 GiB by default.
+        allow_private: False refuses to download from addresses of this machine and of private networks, also after a
+            redirect: for web apps that download from URLs of their users. Calls to the API are not affected.
         callback_url: where the service reports the ends of all runs that have no URL of their own; or a function that
             returns a URL for each run, such as `receiver.at("https://my.app/wiro")`. Runs that report to a
             `WebhookReceiver` of this session are waited for without a socket.
@@ -57,6 +60,7 @@ class CallOptions(TypedDict, total=False):
     on_unknown: OnUnknown | None
     validate: bool | None
     max_download_bytes: int | None
+    allow_private: bool | None
     callback_url: CallbackURL | None
 
 
@@ -153,6 +157,14 @@ def _retry(retry: RetryPolicy | None) -> RetryPolicy:
     return RetryPolicy() if retry is None else retry
 
 
+def _max_download(given: int | None) -> int:
+    return MAX_DOWNLOAD if given is None else given
+
+
+def _allowed(given: bool | None) -> bool:
+    return True if given is None else given
+
+
 def _tuning(tuning: Tuning | None) -> Tuning:
     return tuning or Tuning()
 
@@ -176,7 +188,8 @@ class Options:
     retry: RetryPolicy = attrs.field(factory=RetryPolicy, converter=_retry, validator=_retry_policy)
     on_unknown: OnUnknown = attrs.field(default="raise", validator=_one_of("raise", "resubmit"))
     validate: bool = attrs.field(default=False, validator=_flag)
-    max_download_bytes: int | None = attrs.field(default=None, validator=_count)
+    max_download_bytes: int = attrs.field(default=None, converter=_max_download, validator=_count)
+    allow_private: bool = attrs.field(default=True, converter=_allowed, validator=_flag)
     callback_url: CallbackURL | None = attrs.field(default=None, repr=False)
 
     @classmethod

@@ -176,7 +176,8 @@ class Database:
         for call in calls:
             has_caller = call.deliver()
             if not has_caller and call.error is not None and call.error is not self._broken:
-                logger.error("an entry could not be written into the journal %s", self.path, exc_info=call.error)
+                error = call.error.with_traceback(None)  # its frames hold what the entry says
+                logger.error("an entry could not be written into the journal %s", self.path, exc_info=error)
         self._loop.call_soon(self._hand_over)  # after the callers, which continue now and may request more
 
     def _commit(self, connection: Connection, calls: list[_Call]) -> None:

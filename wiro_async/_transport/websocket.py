@@ -14,6 +14,7 @@ import anyio
 
 from wiro_async._errors import ConnectionFailedError
 from wiro_async._protocol.http.foreign_pages import describe_body
+from wiro_async._protocol.http.wire_urls import wire_url
 from wiro_async._transport import threads
 from wiro_async._transport.network.happy_eyeballs import ProxyConnectError, connected_socket, working_address
 from wiro_async._transport.network.proxies import at_address, proxy_for
@@ -106,7 +107,7 @@ async def connected(
         ConnectionFailedError: it cannot be opened.
         ConfigurationError: it cannot be opened until a setting is changed.
     """
-    what = "Could not open the WebSocket"
+    what, url = "Could not open the WebSocket", wire_url(url)
     try:
         proxy = await threads.run(_prepare, url, tls)
     except Exception as error:  # of any kind: a library, a file of certificates, a setting

@@ -23,6 +23,7 @@ from wiro_async._api.tasks.task_list import Reference, ref_of
 from wiro_async._engine.background.user_callback import call_user
 from wiro_async._engine.tracking.id_memory import MadeTask
 from wiro_async._errors import ConfigurationError, SessionClosedError, WebhookVerificationError, WiroError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.submission import callback_urls as webhook
 from wiro_async._protocol.submission.intent import INTENT
 from wiro_async._protocol.tasks.task_ref import TaskRef
@@ -54,6 +55,7 @@ SHORTEST_SECRET = 16
 SMALL_BODY = 16 * 1024  # bytes; larger bodies are parsed in a thread
 
 
+@cuts_frames
 class WebhookReceiver:
     """An ASGI application that receives the callbacks of runs. Mount it in an app on the session's event loop.
 

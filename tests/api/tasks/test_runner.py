@@ -55,12 +55,12 @@ async def test_no_input_is_an_empty_one(emulator: WiroEmulator, wiro: AsyncWiro)
 
 
 async def test_project_and_callback_are_sent(emulator: WiroEmulator, wiro: AsyncWiro) -> None:
-    """Both belong to the run. The callback's own query is kept."""
+    """Both belong to the run. The callback's own query is kept as it is."""
     url = "http://127.0.0.1:9/hook?secret=a%20b&empty="
     await wiro.run("emulator/sleeper", {"seconds": 3}, callback_url=url, project_id="4711")
     (made,) = emulator.ledger.submissions
     assert made.project_id == "4711"
-    assert made.callback_url.startswith("http://127.0.0.1:9/hook?secret=a+b&empty=&")
+    assert made.callback_url.startswith("http://127.0.0.1:9/hook?secret=a%20b&empty=&")
 
 
 async def test_a_slug_is_sent_as_it_is_written(emulator: WiroEmulator, wiro: AsyncWiro) -> None:

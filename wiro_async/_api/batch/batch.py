@@ -36,10 +36,12 @@ from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.background.bounded_queue import BoundedQueue
 from wiro_async._engine.background.change import Change
 from wiro_async._errors import SessionClosedError, UsageError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._public import public
 from wiro_async._tuning import Tuning
 
 
+@cuts_frames
 @public
 class Batch:
     """An async context manager and async iterator of `BatchItem`s.

@@ -35,6 +35,7 @@ from wiro_async._errors import (
     TaskTimeoutError,
     TransportError,
 )
+from wiro_async._errors.clean_tracebacks import without_frames
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._transport.user_code import uncancelled
@@ -224,7 +225,7 @@ class ItemRun:
         except JournalError:
             raise
         except Exception as raised:
-            error = raised
+            error = without_frames(raised)
         finally:
             if reserve is not None and budget is not None:
                 if error is not None and may_be_billed(error, self._attempted, self._context.options.on_exit):

@@ -24,6 +24,7 @@ from wiro_async._api.options import check_options
 from wiro_async._api.results.answer_reader import AnswerForm, ResponseModel, Schema
 from wiro_async._api.tasks.runner import Runner
 from wiro_async._errors import InvalidInputError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.http.requests import to_mapping
 from wiro_async._protocol.models.turn_rules import SESSION_BYTES, continuation
 from wiro_async._protocol.values.json import JSON
@@ -33,6 +34,7 @@ T = TypeVar("T")
 Prompt: TypeAlias = str | Messages
 
 
+@cuts_frames
 @public
 class Conversation:
     """Turns with an LLM. Each one continues from the last good one.

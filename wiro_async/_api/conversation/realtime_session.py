@@ -17,6 +17,7 @@ from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._engine.realtime.realtime_connection import RealtimeConnection
 from wiro_async._engine.submission.submission import timed_out
 from wiro_async._errors import RealtimeClosedError, UsageError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, TurnEnded, pcm_view
 from wiro_async._public import public
 from wiro_async._records.task_event import TaskEvent, Transcript
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # imported with the first socket
 Picked = TypeVar("Picked")
 
 
+@cuts_frames
 @public
 class RealtimeSession(AsyncCloseable, AsyncIterator[TaskEvent]):
     """A conversation with a realtime model: voice, text to speech, or speech to text.
@@ -269,6 +271,7 @@ class RealtimeSession(AsyncCloseable, AsyncIterator[TaskEvent]):
         self._entered.request_end()
 
 
+@cuts_frames
 class SessionPart(AsyncCloseable, AsyncIterator[Picked]):
     """Some of the events of a session. It holds nothing, so it can be left at any time."""
 

@@ -20,6 +20,7 @@ from wiro_async._api.tasks.text_deltas import ReadText
 from wiro_async._engine.background.background_tasks import BackgroundTask
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import UsageError, WiroError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.messages.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
 from wiro_async._public import public
@@ -27,6 +28,7 @@ from wiro_async._public import public
 TurnEvent: TypeAlias = TextDelta | TextReset | ToolCall | ToolOutput
 
 
+@cuts_frames
 @public
 class TurnStream(AsyncCloseable, Generic[T]):
     """Submits on entering, gives events while iterated, and stops the run if it is left before the end.

@@ -15,6 +15,7 @@ import attrs
 from wiro_async._api.journal.journal_entries import paths_of
 from wiro_async._api.journal.journal_schema import State, check
 from wiro_async._errors import JournalError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.values.json import JSON, decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict
@@ -80,6 +81,7 @@ class JournalItem:
         }
 
 
+@cuts_frames
 @public
 class Journal:
     """A reader of a journal, also while a batch writes it: `with Journal.open("run.sqlite") as journal: …`.

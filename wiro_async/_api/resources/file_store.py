@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable
 from typing import IO
 from uuid import uuid4
 
@@ -11,18 +10,18 @@ import attrs
 
 from wiro_async._engine.calls.api_client import ApiClient
 from wiro_async._errors import InvalidInputError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.files import stored_files
 from wiro_async._protocol.files.stored_files import Folder, UploadedFile
-from wiro_async._transport.files.upload_reader import size_of
 from wiro_async._types import File, OnProgress
 
 
+@cuts_frames
 @attrs.frozen
 class Files:
     """`wiro.files`: upload a file once, and give its URL to any number of runs."""
 
     _client: ApiClient
-    _max_upload: int
 
     async def upload(
         self,
@@ -37,7 +36,7 @@ class Files:
 
         Args:
             file: a path, an open binary file (sent from its present position), or a `File` of bytes or an async
-                iterable. At most 100 MiB.
+                iterable. At most 100 MiB, or `Tuning.max_upload`.
             folder_id: the folder to put it in.
             on_progress: called with the number of bytes sent, and with the total (None if unknown). May be a coroutine
                 function.
@@ -48,11 +47,9 @@ class Files:
             APIError, TransportError: the service refused it, or the connection failed.
         """
         given = stored_files.given_file(file)
-        stored_files.check_size(given.name, await size_of(given), self._max_upload)
-        guard = _SizeGuard(given.name, self._max_upload, on_progress or given.on_progress)
-        request = stored_files.upload(
-            attrs.evolve(given, on_progress=guard), _folder_id(folder_id, "folder_id"), uuid4().hex[:8]
-        )
+        if on_progress is not None:
+            given = attrs.evolve(given, on_progress=on_progress)
+        request = stored_files.upload(given, _folder_id(folder_id, "folder_id"), uuid4().hex[:8])
         return stored_files.uploaded(await self._client.call(request))
 
     async def create_folder(self, name: str, parent_id: str | int | None = None) -> Folder:
@@ -68,19 +65,6 @@ class Files:
         """
         request = stored_files.folder_create(name, _folder_id(parent_id, "parent_id"))
         return stored_files.created(await self._client.call(request))
-
-
-@attrs.frozen
-class _SizeGuard:
-    """Ends the upload of a source of unknown size when it has become too large."""
-
-    name: str
-    limit: int
-    on_progress: OnProgress | None
-
-    def __call__(self, sent: int, total: int | None) -> Awaitable[None] | None:
-        stored_files.check_size(self.name, sent, self.limit)
-        return None if self.on_progress is None else self.on_progress(sent, total)
 
 
 def _folder_id(given: object, name: str) -> str | None:

@@ -9,6 +9,7 @@ import attrs
 
 from wiro_async._api.resources.model_lookup import ModelLookup, spellings_of
 from wiro_async._api.results.async_items import Items
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.models import model as models
 from wiro_async._protocol.models.model import Filters, Model, ModelSection, Sort, SortOrder
 from wiro_async._types import Input
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from wiro_async._protocol.models.pricing import Estimate
 
 
+@cuts_frames
 @attrs.frozen
 class Models:
     """`wiro.models`. A model is referred to by "owner/model" or by its record."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._public import public
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ class AsyncCloseable(ABC):
         """Free the resources that it holds."""
 
 
+@cuts_frames
 @public
 class Items(AsyncCloseable, AsyncIterator[T], Generic[T]):
     """Items that arrive one after the other: `async for item in items`. The loop may be left at any time.

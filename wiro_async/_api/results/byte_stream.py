@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator
 from typing import Self
 
 from wiro_async._api.results.async_items import Items
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._public import public
 
 
+@cuts_frames
 @public
 class ByteStream(Items[bytes]):
     """Bytes as they arrive: an async iterator, and an async context manager that starts it and frees its connection.

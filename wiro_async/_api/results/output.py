@@ -10,6 +10,7 @@ from pathlib import Path
 from wiro_async._api.results.byte_stream import ByteStream
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._errors import DownloadError, WiroError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.files.file_urls import name_in
 from wiro_async._protocol.files.filenames import safe_name
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot
@@ -22,6 +23,7 @@ from wiro_async._transport.files.atomic_file import atomic_file
 READ_CAP = 256 * 1024 * 1024
 
 
+@cuts_frames
 @public
 class Output:
     """One output of a run: a file that the service keeps, or the text of an LLM.
@@ -118,6 +120,10 @@ class Output:
             async with atomic_file(path, overwrite) as file:
                 await file.write(text)
             return file.path
+
+    def fetched_by(self, downloader: Downloader) -> Output:
+        """The same output, fetched in another way; for the session."""
+        return Output(self.record, downloader, self._ref)
 
     async def _chunks(self, max_bytes: int | None) -> AsyncGenerator[bytes, None]:
         with self._naming_the_task():

@@ -16,6 +16,7 @@ from wiro_async._api.results.byte_stream import ByteStream
 from wiro_async._api.results.output import Output
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._errors import DownloadError, ResponseFormatError, WiroError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.files.filenames import distinct_names
 from wiro_async._protocol.messages.text_snapshot import TextSnapshot, join_surrogates
 from wiro_async._protocol.messages.tool_calls import ASKS, ToolCall, calls_in
@@ -33,6 +34,7 @@ EMPTY = TextSnapshot("", "")
 ZIP_EPOCH, ZIP_END = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # the range of times in a zip archive
 
 
+@cuts_frames
 @public
 class TaskResult:
     """The result of a finished run.

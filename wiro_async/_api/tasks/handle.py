@@ -11,12 +11,14 @@ from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.task_events import EventStream
 from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._engine.tracking.stopping import stop_task
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._public import public
 from wiro_async._records.task_info import TaskInfo
 from wiro_async._types import Timeouts, merge_timeouts
 
 
+@cuts_frames
 @public
 class TaskHandle:
     """A task. Waiting for it, or leaving a wait, never stops it; `cancel()` does.

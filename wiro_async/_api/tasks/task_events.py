@@ -14,6 +14,7 @@ from wiro_async._engine.background.user_callback import call_user
 from wiro_async._engine.tracking.event_buffer import EventBuffer
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import TaskTimeoutError, UsageError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.tasks.events import TaskCancelled
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._public import public
@@ -23,6 +24,7 @@ from wiro_async._records.task_info import TaskInfo
 logger = logging.getLogger("wiro_async")
 
 
+@cuts_frames
 @public
 class EventStream:
     """The events of one task: an async iterator, and an async context manager for those who leave early.

@@ -15,6 +15,7 @@ from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.tracking.stopping import stop_task
 from wiro_async._errors import InvalidInputError, NotFoundError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.http.requests import task_list
 from wiro_async._protocol.tasks.records import tasks_of
 from wiro_async._protocol.tasks.task_ref import TaskRef
@@ -27,6 +28,7 @@ MAX_STALE_PAGES = 3  # in a row without a new task: tasks made meanwhile push kn
 EMPTY: dict[type, str] = {TaskInfo: "a record without id and token", str: "blank text"}
 
 
+@cuts_frames
 @attrs.frozen
 class Tasks:
     """`wiro.tasks`. A task is referred to by its handle, its record, its token, or its id (digits)."""

@@ -9,6 +9,7 @@ from typing import Self
 from wiro_async._api.results.task_result import TaskFinished, TaskResult
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.task_events import EventStream
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.messages.text_snapshot import KINDS, GrowingText
 from wiro_async._protocol.tasks.events import TaskCancelled, TextDelta, TextKind, TextReset
 from wiro_async._public import public
@@ -51,6 +52,7 @@ class ReadText:
         return events
 
 
+@cuts_frames
 @public
 class TextDeltas:
     """An LLM's text while the model writes it: an async iterator, and an async context manager to leave it early."""

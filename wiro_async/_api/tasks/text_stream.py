@@ -14,11 +14,13 @@ from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._api.tasks.text_deltas import TextDeltas
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import UsageError
+from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.tasks.events import TextDelta, TextReset
 from wiro_async._public import public
 from wiro_async._types import Timeouts
 
 
+@cuts_frames
 @public
 class TextStream(AsyncCloseable):
     """Submits a run on entering, yields `TextDelta`s, and stops the task if it is left before the end.

@@ -16,16 +16,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import traceback
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVarTuple, Unpack
 
 import anyio
 
 from wiro_async._engine.background.change import Change
 from wiro_async._errors import SessionClosedError
+from wiro_async._errors.clean_tracebacks import without_frames
 from wiro_async._transport.user_code import uncancelled
 
 logger = logging.getLogger("wiro_async")
@@ -85,7 +88,7 @@ class BackgroundTask:
             self._error = error
             logger.debug("a background task ended: %s", error)
         except Exception as error:
-            self._error = error
+            self._error = without_frames(error)
             if not self._has_waiter:
                 logger.exception("a background task failed")
         except asyncio.CancelledError:
@@ -254,7 +257,10 @@ class Lifeline:
         if self._background.is_open and not self._has_warned:
             self._has_warned = True
             text = f"{self._name} was not closed: use `async with`, or await aclose()"
-            warnings.warn(text, ResourceWarning, stacklevel=3)
+            place = traceback.extract_stack(limit=3)[0]
+            # Where the event loop itself drops the last reference, no line of the user's code is to blame.
+            is_loop = Path(place.filename).parent == Path(asyncio.__file__).parent
+            warnings.warn(text, ResourceWarning, stacklevel=sys.maxsize if is_loop else 3)
 
     def __del__(self) -> None:
         if not sys.is_finalizing():

@@ -11,6 +11,7 @@ import attrs
 
 from wiro_async._engine.calls.throttle import ServerClock, Throttle
 from wiro_async._errors import RateLimitError, TransportError, WiroError
+from wiro_async._errors.clean_tracebacks import cut_frames
 from wiro_async._protocol.http.auth import Credentials
 from wiro_async._protocol.http.requests import Request
 from wiro_async._protocol.http.responses import parse_envelope
@@ -22,7 +23,7 @@ from wiro_async._protocol.tasks.records import Submitted
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_dict
 from wiro_async._redaction import strip_userinfo
-from wiro_async._transport import clock
+from wiro_async._transport import clock, threads
 from wiro_async._transport.http import HttpResponse, HttpTransport
 from wiro_async._tuning import Tuning
 
@@ -99,10 +100,11 @@ class ApiClient:
         Args:
             on_leaving: called as the request leaves, with how much of it may have left.
         """
-        await self.throttle.wait()
-        async with self._content(request, on_leaving) as (content, headers):
-            response = await self.http.post(f"{self.base_url}/{request.path}", headers, content, self.timeout)
-        return self._parsed(request, headers, response)
+        with cut_frames:
+            await self.throttle.wait()
+            async with self._content(request, on_leaving) as (content, headers):
+                response = await self.http.post(f"{self.base_url}/{request.path}", headers, content, self.timeout)
+            return await self._parsed(request, headers, response)
 
     @asynccontextmanager
     async def events(
@@ -116,7 +118,7 @@ class ApiClient:
             url = f"{self.base_url}/{request.path}"
             async with self.http.post_events(url, headers, content, self.timeout) as response:
                 if isinstance(response, HttpResponse):
-                    yield self._parsed(request, headers, response)
+                    yield await self._parsed(request, headers, response)
                 else:
                     yield response
 
@@ -132,13 +134,18 @@ class ApiClient:
             return
         from wiro_async._transport.http.multipart import Multipart
 
-        body = await Multipart.of(request.parts)
+        body = await Multipart.of(request.parts, self.tuning.max_upload)
         async with aclosing(body.chunks()) as chunks, aclosing(_reported(chunks, on_leaving)) as reported:
             yield reported, {**self.headers, **self.credentials.headers(clock.nonce()), **body.headers}
 
-    def _parsed(self, request: Request, headers: Mapping[str, str], response: HttpResponse) -> dict[str, JSON]:
+    async def _parsed(self, request: Request, headers: Mapping[str, str], response: HttpResponse) -> dict[str, JSON]:
         """The response's body. Raises the error that the response stands for."""
         self.server_clock.observe(response.headers.get("date"))
+        if len(response.body) <= self.tuning.max_threadless:
+            return self._decoded(request, headers, response)
+        return await threads.run(self._decoded, request, headers, response)
+
+    def _decoded(self, request: Request, headers: Mapping[str, str], response: HttpResponse) -> dict[str, JSON]:
         # A response to Run that holds ids is a success, even if its status or its errors say something else: the task
         # exists, and a response taken for a refusal would send the run again.
         if request.endpoint == "Run" and Submitted.from_wire(body := as_dict(decode_or_none(response.body))):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
@@ -17,7 +18,7 @@ import anyio
 import attrs
 
 from wiro_async._engine.background.background_tasks import Lifeline
-from wiro_async._errors import ConfigurationError, DownloadError, TransportError
+from wiro_async._errors import ConfigurationError, ConnectionFailedError, DownloadError, TransportError
 from wiro_async._protocol.files.byte_ranges import Offer
 from wiro_async._protocol.files.download_retry import Done, GiveUp, RetryBudget, RetryDownload
 from wiro_async._protocol.files.file_urls import REDIRECTS, checked_url, redirected
@@ -41,6 +42,7 @@ class Downloader:
         tuning: when to retry and when to give up.
         max_bytes: the most bytes that any file may have; None for no limit.
         lifeline: keeps the session open while an output can be downloaded.
+        allow_private: whether files may be on this machine or in a private network.
     """
 
     http: HttpTransport
@@ -49,6 +51,7 @@ class Downloader:
     tuning: Tuning
     max_bytes: int | None = None
     lifeline: Lifeline | None = attrs.field(default=None, repr=False)
+    allow_private: bool = True
 
     @asynccontextmanager
     async def stream(
@@ -133,7 +136,11 @@ class Downloader:
                                 new = transfer.take(chunk)
                                 if transfer.too_large is not None:
                                     break  # what came is never passed on; `end` gives the reason
+                                came_at = anyio.current_time()
+                                if budget.is_too_slow(transfer.received, transfer.total, came_at):
+                                    raise ConnectionFailedError("the server sends too slowly")
                                 yield new
+                                budget.extend(anyio.current_time() - came_at)  # a slow reader is no slow server
                             outcome = transfer.end()
                 except TransportError as error:
                     cause = error.__cause__
@@ -164,8 +171,9 @@ class Downloader:
         for _ in range(self.tuning.download_redirects + 1):
             try:
                 request_headers = {"User-Agent": self.user_agent, **headers}
-                async with self.http.get(checked_url(target), request_headers, self.timeout) as response:
-                    location = response.headers.get("location") if response.status in REDIRECTS else None
+                get = self.http.get if self.allow_private else partial(self.http.get, public_only=True)
+                async with get(checked_url(target), request_headers, self.timeout) as response:
+                    location = response.location if response.status in REDIRECTS else None
                     if location is None:
                         yield response
                         return

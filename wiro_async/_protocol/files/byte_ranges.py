@@ -22,7 +22,9 @@ class Offer:
         retry_after: seconds that the server asks to wait.
         length: bytes of this response's body. None if the body is encoded: its length is not the file's.
         span: first byte, last byte and total of a part.
+        is_part: whether the response says that its body is not the whole file, or says so in words nobody understands.
         etag: a strong one.
+        tag: an ETag of any kind.
         modified: the time of the last change, as the server writes it.
         validator: the value for `If-Range`.
     """
@@ -31,6 +33,8 @@ class Offer:
     retry_after: float | None = None
     length: int | None = None
     span: tuple[int, int, int | None] | None = None
+    is_part: bool = False
+    tag: str = ""
     etag: str | None = None
     modified: str | None = None
     validator: str | None = None
@@ -45,15 +49,21 @@ class Offer:
         """
         wait = parse_retry_after(headers.get("retry-after"), now)
         if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
-            return cls(status, wait)
+            return cls(status, wait, is_part="content-range" in headers)
         etag = headers.get("etag", "")
         strong = etag if STRONG_ETAG.fullmatch(etag) else None
-        length = headers.get("content-length", "")
+        given_length = headers.get("content-length", "")
+        length = int(given_length) if LENGTH.fullmatch(given_length) else None
+        span = _span(headers.get("content-range", ""))
+        is_multipart = headers.get("content-type", "").lower().startswith("multipart/byteranges")
+        is_whole = span is not None and span[0] == 0 and span[1] + 1 == span[2] == (length or span[2])
         return cls(
             status,
             wait,
-            int(length) if LENGTH.fullmatch(length) else None,
-            _span(headers.get("content-range", "")),
+            length,
+            None if is_multipart else span,
+            is_multipart or ("content-range" in headers and not is_whole),
+            etag,
             strong,
             headers.get("last-modified"),
             strong or (None if etag else _strong_date(headers)),

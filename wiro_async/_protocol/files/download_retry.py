@@ -54,6 +54,12 @@ class RetryBudget:
         """Do not count so much time: the download waited for its turn and sent no request."""
         self.since += seconds
 
+    def is_too_slow(self, received: int, total: int | None, now: float) -> bool:
+        """Count what has arrived by now. Whether it is too little for the time that it took."""
+        if received - self._furthest >= self._step(total):
+            self.since, self._furthest, self._attempts, self._failures = now, received, 0, 0
+        return now - self.since > self.tuning.download_lag
+
     def decide(
         self, outcome: Complete | Failure, received: int, total: int | None, now: float, random: float
     ) -> Action:
@@ -78,8 +84,7 @@ class RetryBudget:
                 cost, least_wait = 3, 0.0
             case _:
                 assert_never(outcome)
-        step = min(self.tuning.download_step_bytes, self.tuning.download_step_share * (total or 0))
-        if received - self._furthest >= max(1.0, step):
+        if received - self._furthest >= self._step(total):
             self.since, self._furthest, self._attempts, self._failures = now, received, 0, 0
             return RetryDownload(reason, 0.0)
         self._attempts += 1
@@ -90,3 +95,7 @@ class RetryBudget:
         backoff = min(self.tuning.download_max_pause, self.tuning.download_pause * 2.0 ** min(self._attempts - 1, 30))
         backoff *= 1 - random / 2
         return RetryDownload(reason, min(left, max(backoff, least_wait)))
+
+    def _step(self, total: int | None) -> float:
+        """How many bytes are progress."""
+        return max(1.0, min(self.tuning.download_step_bytes, self.tuning.download_step_share * (total or 0)))

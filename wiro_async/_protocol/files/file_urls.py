@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from wiro_async._errors import DownloadError
+from wiro_async._protocol.http.wire_urls import location_of
 from wiro_async._redaction import shorten_url
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -27,10 +28,10 @@ def checked_url(url: str) -> str:
 def redirected(url: str, location: str) -> str:
     """Return where a redirect leads. Raise `DownloadError` if it leads from https to a URL that is not protected."""
     try:
-        target = urljoin(url, location)
+        target = location_of(url, location)
     except ValueError:
         target = ""
-    if urlsplit(url).scheme == "https" and not target.startswith("https:"):
+    if urlsplit(url).scheme == "https" and not target.lower().startswith("https:"):
         raise DownloadError(
             f"{shorten_url(url)} redirects from https to a URL without it, which the SDK does not follow"
         )

@@ -83,7 +83,8 @@ def check_size(name: str, size: int | None, limit: int) -> None:
     if size is not None and size > limit:
         mebibytes = f"{limit / 1024**2:.4g} MiB"
         raise InvalidInputError(
-            message=f"file {name!r} has {size} bytes; the service accepts at most {limit} ({mebibytes})"
+            message=f"file {name!r} has {size} bytes; the service accepts at most {limit} ({mebibytes}). "
+            "If it takes more from you, raise the limit: AsyncWiro(tuning=Tuning(max_upload=…))"
         )
 
 

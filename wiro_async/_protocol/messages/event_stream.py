@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from wiro_async._errors import DecodingError
 from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.messages.lazy_text import parse_event_head
 from wiro_async._protocol.tasks.records import Submitted, tasks_of
@@ -12,6 +13,7 @@ from wiro_async._protocol.values.parsing import as_dict, as_list, as_text
 from wiro_async._records import status as states
 from wiro_async._records.task_info import TaskInfo
 
+MAX_EVENT = 64 * 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 
 
@@ -29,14 +31,19 @@ class EventParser:
     https://html.spec.whatwg.org/#event-stream-interpretation
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_event: int = MAX_EVENT) -> None:
+        self._max_event = max_event  # bytes
         self._rest: list[bytes] = []
         self._name = ""
         self._data: list[str] = []
+        self._size = 0  # bytes of the event that is not complete yet
 
     def feed(self, chunk: bytes) -> list[ServerEvent]:
-        """Take a chunk, and return the events that it completes."""
+        """Take a chunk, and return the events that it completes. Raises `DecodingError` for an event without an end."""
         self._rest.append(chunk)
+        self._size += len(chunk)
+        if self._size > self._max_event:
+            raise DecodingError(f"an event of the event stream is larger than {self._max_event} bytes")
         # A long line comes in many chunks, which are joined when it ends. The chunk before may hold half of "\r\n".
         if not any(b"\n" in part or b"\r" in part for part in self._rest[-2:]):
             return []
@@ -51,7 +58,7 @@ class EventParser:
             if not line.rstrip(b"\r\n"):  # an empty line ends an event
                 if self._data:
                     events.append(ServerEvent(self._name or "message", "\n".join(self._data)))
-                self._name, self._data = "", []
+                self._name, self._data, self._size = "", [], len(self._rest[0])
             elif name == b"event":
                 self._name = value.removeprefix(b" ").decode(errors="replace")
             elif name == b"data":

@@ -11,7 +11,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Literal, TypeAlias
-from urllib.parse import parse_qsl, urlunsplit
+from urllib.parse import parse_qsl
 
 import attrs
 
@@ -76,7 +76,8 @@ def url_below(base: str, segment: str) -> str:
             "base is not a URL that the service can call; give the one where the receiver is mounted, such as "
             "https://my.app/wiro, without a #"
         )
-    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{segment}"))
+    path, mark, query = base.partition("?")
+    return f"{path.rstrip('/')}/{segment}{mark}{query}"
 
 
 def segment_of(url: str) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.http.requests import RunInput, form_text
+from wiro_async._protocol.http.wire_urls import with_query
 from wiro_async._protocol.values.json import JSON, decode_or_none, encode
 from wiro_async._protocol.values.parsing import as_text, parse_url
 from wiro_async._records.task_info import TaskInfo
@@ -68,14 +69,12 @@ def with_intent(callback_url: str, intent_id: str) -> str:
     Raises:
         InvalidInputError: it is not a URL. It is not shown, because it may hold a secret.
     """
-    parts = parse_url(callback_url)
-    if parts is None:
+    if parse_url(callback_url) is None:
         raise InvalidInputError(
             message="callback_url is not a URL that the service can call; give one that starts with https:// or "
             "http://, and a host"
         )
-    query = [*parse_qsl(parts.query, keep_blank_values=True), (INTENT, intent_id)]
-    return urlunsplit(parts._replace(query=urlencode(query)))
+    return with_query(callback_url, f"{INTENT}={intent_id}")
 
 
 def intent_of(callback_url: str) -> str | None:

@@ -20,6 +20,8 @@ from wiro_async._records.json_value import JSON as JSON
 from wiro_async._types import File
 
 MAX_INT_BITS: Final = 14_280  # of an integer with 4,300 digits: Python writes no longer ones
+LARGE: Final = 1024 * 1024  # bytes; what is smaller cannot hold many values
+MAX_VALUES: Final = 2_000_000  # each takes some 60 bytes or more, whereas "[]," takes three
 MAX_DECIMAL_DIGITS: Final = 400  # of a whole Decimal that becomes an int; floats end before
 
 
@@ -47,7 +49,9 @@ def encode(value: object, *, sort_keys: bool = False) -> bytes:
 
 
 def decode(data: bytes | str) -> JSON:
-    """Decode JSON. Raises ValueError for anything else."""
+    """Decode JSON. Raises ValueError for anything else, and for what would fill the memory."""
+    if len(data) > LARGE and _count_values(data) > MAX_VALUES:
+        raise ValueError(f"JSON has more than {MAX_VALUES} values")
     # msgspec would encode text first: with characters beyond ASCII it takes twice as long as the standard library.
     if isinstance(data, bytes) or data.isascii():
         try:
@@ -75,6 +79,13 @@ def end_of_value(text: str, begin: int) -> int | None:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def _count_values(data: bytes | str) -> int:
+    """At least how many values there are; commas within text count, too."""
+    if isinstance(data, bytes):
+        return data.count(b",") + data.count(b"[") + data.count(b"{")
+    return data.count(",") + data.count("[") + data.count("{")
 
 
 def _parse_int(digits: str) -> int | str:

@@ -17,6 +17,7 @@ from typing import IO
 import anyio
 
 from wiro_async._errors import InvalidInputError
+from wiro_async._protocol.files.stored_files import check_size
 from wiro_async._transport import threads
 from wiro_async._transport.files.upload_sources import OpenSource, PathSource, is_seekable, lock_of
 from wiro_async._transport.user_code import uncancelled
@@ -63,14 +64,15 @@ def already_sent(file: File) -> InvalidInputError:
     )
 
 
-async def chunks_of(file: File, size: int | None = None) -> AsyncGenerator[bytes, None]:
+async def chunks_of(file: File, size: int | None = None, max_size: int | None = None) -> AsyncGenerator[bytes, None]:
     """Yield the file's bytes. An open file is read from its present position, where it also stays.
 
     Args:
         size: what `size_of` returned. Of a file that has grown since then, only so many bytes are sent.
+        max_size: the most bytes that it may have: a device or an iterator may have no end.
 
     Raises:
-        InvalidInputError: it became shorter, or gives text instead of bytes.
+        InvalidInputError: it became shorter, has too many bytes, or gives text instead of bytes.
     """
     sent = 0
     if size == 0:
@@ -85,6 +87,8 @@ async def chunks_of(file: File, size: int | None = None) -> AsyncGenerator[bytes
                 continue
             chunk = bytes(piece) if size is None else bytes(piece[: size - sent])
             sent += len(chunk)
+            if max_size is not None:
+                check_size(file.name, sent, max_size)
             yield chunk
             if file.on_progress is not None:
                 with uncancelled(f"on_progress of file {file.name!r}"):
@@ -163,6 +167,9 @@ def _size_of_open_file(data: IO[bytes], name: str) -> int | None:
             start = data.tell() if is_seekable(data) else None
             end = None if start is None or is_text else data.seek(0, os.SEEK_END)
             if start is not None and end is not None:
+                data.seek(start)
+                if end <= start and data.read(1):  # devices, and files of the system, say that they are empty
+                    end = None
                 data.seek(start)
     except ValueError as error:
         raise InvalidInputError(message=f"file {name!r} cannot be read: {error}") from error

@@ -12,7 +12,8 @@ import sys
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError, RequestTimeoutError, WiroError
 from wiro_async._protocol.http.local_trouble import BY_ERRNO
-from wiro_async._transport.network.reasons import reason, unsent
+from wiro_async._transport.network.addresses import PrivateAddressError
+from wiro_async._transport.network.reasons import causes, reason, unsent
 
 
 def failure(
@@ -26,8 +27,14 @@ def failure(
         body_is_unseen: whether there is a body, and the transport provably did not look at it.
     """
     text, cause = reason(error)
+    if "Receive buffer too long" in text:  # h11 keeps at most 100 KiB of what has no end yet
+        text = "its headers are larger than 100 KiB, the most that the SDK takes"
     failed: WiroError
-    if _is_by(error, "httpx", "UnsupportedProtocol"):
+    private = next((link for link in causes(error) if isinstance(link, PrivateAddressError)), None)
+    if private is not None:
+        message = f"Could not connect to {host}: {private}, and allow_private is False. No request was sent."
+        failed = ConnectionFailedError(message, sent=False, permanent=True)
+    elif _is_by(error, "httpx", "UnsupportedProtocol"):
         failed, cause = ConfigurationError(f"This is not an HTTP request: {text}."), None
     elif _is_by(error, "httpx", "LocalProtocolError") and not body_has_begun:
         # Headers are checked before any byte is written. Afterwards only a streamed body can break the protocol.

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wiro_async._errors import ConfigurationError
+from wiro_async._protocol.http.wire_urls import target_of, wire_url
 from wiro_async._transport.network.reasons import reason
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def build_request(
     Raises:
         ConfigurationError: the URL is not one of HTTP, or HTTP cannot carry a header.
     """
-    target = _parsed(library, url)
+    target, raw_target = _parsed(library, url)
+    extensions = {"timeout": timeouts} if raw_target is None else {"timeout": timeouts, "target": raw_target}
     try:
         fields = [(b"Host", target.netloc), *((name.encode(), value.encode()) for name, value in headers.items())]
     except UnicodeEncodeError as error:
@@ -84,16 +86,14 @@ def build_request(
         raise ConfigurationError(message) from None  # the error holds the value
     request: httpx.Request
     if not isinstance(content, Content):
-        request = library.Request(method, target, headers=fields, content=content, extensions={"timeout": timeouts})
+        request = library.Request(method, target, headers=fields, content=content, extensions=extensions)
         return request
     # As a stream, the body is taken as it is. As content, httpx would look which headers it calls for.
     if method != "GET":
         fields.append((b"Content-Length", b"%d" % len(content.data)))
     stream_class, readable_class = _classes(library)
     request_class = readable_class if len(content.data) <= LARGE else library.Request
-    request = request_class(
-        method, target, headers=fields, stream=stream_class(content), extensions={"timeout": timeouts}
-    )
+    request = request_class(method, target, headers=fields, stream=stream_class(content), extensions=extensions)
     return request
 
 
@@ -122,11 +122,13 @@ def _classes(library: Any) -> tuple[type[Any], type[Any]]:
 
 
 @lru_cache(maxsize=256)
-def _parsed(library: ModuleType, url: str) -> httpx.URL:
+def _parsed(library: ModuleType, url: str) -> tuple[httpx.URL, bytes | None]:
+    """Parse a URL, and return what its request line must hold if the library would write something else."""
     try:
-        parsed: httpx.URL = library.URL(url)
+        parsed: httpx.URL = library.URL(wire_url(url))
     except (library.InvalidURL, ValueError) as error:
         raise ConfigurationError(f"This is not an HTTP URL: {reason(error)[0]}.") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ConfigurationError(f"This is not an HTTP URL: {reason(ValueError(url))[0]}.")
-    return parsed
+    raw_target = target_of(url).encode()
+    return parsed, None if raw_target == parsed.raw_path else raw_target

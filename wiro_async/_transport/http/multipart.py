@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import attrs
 
+from wiro_async._protocol.files.stored_files import check_size
 from wiro_async._protocol.http.requests import Part
 from wiro_async._transport import threads
 from wiro_async._transport.files.media_types import content_type_of
@@ -25,28 +26,36 @@ class Multipart:
     Attributes:
         length: its size in bytes, None where a part's size is unknown.
         transient: files among its parts that can be read only once.
+        max_file: the most bytes that one file may have; None for any size.
     """
 
     boundary: str
     parts: tuple[tuple[bytes, bytes | File, int | None], ...] = attrs.field(repr=False)
     length: int | None
     transient: tuple[File, ...] = attrs.field(default=(), repr=False)
+    max_file: int | None = None
 
     @classmethod
-    async def of(cls, parts: Sequence[Part]) -> Multipart:
+    async def of(cls, parts: Sequence[Part], max_file: int | None = None) -> Multipart:
         """Measure the parts.
+
+        Args:
+            max_file: the most bytes that one file may have; None for any size.
 
         Raises:
             OSError: as usual for files that cannot be read.
-            InvalidInputError: what can be read only once was read, or is there twice.
+            InvalidInputError: a file is too large, or what can be read only once was read, or is there twice.
         """
         boundary = uuid4().hex
         headed = await threads.run(_headed, boundary, parts)
         sized = [(*part, await size_of(part[1]) if isinstance(part[1], File) else len(part[1])) for part in headed]
+        for _, value, size in sized:
+            if isinstance(value, File) and max_file is not None:
+                check_size(value.name, size, max_file)
         sizes = [len(head) + size + len(b"\r\n") for head, _, size in sized if size is not None]
         length = sum(sizes) + len(_tail(boundary)) if len(sizes) == len(sized) else None
         transient = await _transient(sized) if length is None else ()
-        return cls(boundary, tuple(sized), length, transient)
+        return cls(boundary, tuple(sized), length, transient, max_file)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -64,7 +73,7 @@ class Multipart:
         for head, value, size in self.parts:
             yield head
             if isinstance(value, File):
-                async with aclosing(chunks_of(value, size)) as chunks:
+                async with aclosing(chunks_of(value, size, self.max_file)) as chunks:
                     async for chunk in chunks:
                         yield chunk
             else:

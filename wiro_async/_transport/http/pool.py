@@ -21,12 +21,13 @@ import httpx
 
 from wiro_async._transport import threads
 from wiro_async._transport.http.tcp_stream import TcpBackend
+from wiro_async._transport.network.addresses import PrivateAddressError, check_host
 from wiro_async._transport.network.proxies import proxy_for
 from wiro_async._transport.network.reasons import unsent
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
-Origin: TypeAlias = tuple[str, str, int | None]
+Origin: TypeAlias = tuple[str, str, int | None, bool]  # the last: whether its address must be public
 
 
 @attrs.frozen
@@ -36,6 +37,7 @@ class Route:
     origin: httpcore.Origin
     tls: ssl.SSLContext
     proxy: httpcore.Proxy | None
+    public_only: bool
     keep_alive: float
     idle: deque[Connection] = attrs.field(factory=deque)
 
@@ -55,7 +57,9 @@ class Connection(httpx.AsyncHTTPTransport):
         tunnel_handshakes = 0
         if route.proxy is not None and route.origin.scheme == b"https":
             tunnel_handshakes = 2 if route.proxy.url.scheme == b"https" else 1
-        self._backend = TcpBackend(tunnel_handshakes, route.proxy is not None)
+        self._backend = TcpBackend(
+            tunnel_handshakes, is_proxy=route.proxy is not None, public_only=route.public_only and route.proxy is None
+        )
         self._direct: httpcore.AsyncHTTPConnection | None = None
         # httpx lets nobody choose what a transport sends its requests through. Both are public classes of httpcore.
         if route.proxy is None:
@@ -114,6 +118,8 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         ConfigurationError: the environment's proxy or certificates are not usable.
     """
 
+    checks_addresses = True  # of requests whose extension `public_only` says so
+
     def __init__(self, tls: Tls, tuning: Tuning) -> None:
         self._tls = tls
         self._keep_alive = tuning.http_keep_alive
@@ -126,11 +132,14 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request. Its connection is free again when its response is closed."""
         url = request.url
-        origin = (url.scheme, url.host, url.port)
+        public_only = bool(request.extensions.get("public_only"))
+        origin = (url.scheme, url.host, url.port, public_only)
         route = self._routes.get(origin)
         if route is None:
             try:
-                found = await threads.run(self._route_to, url)  # it may ask the operating system
+                found = await threads.run(self._route_to, url, public_only)  # it may ask the operating system
+            except PrivateAddressError:
+                raise
             except Exception as error:  # of any kind: no connection exists yet
                 raise unsent(error, f"Could not connect to {url.host}")  # noqa: B904 - its cause is set
             route = self._routes.setdefault(origin, found)
@@ -208,12 +217,14 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             next_ones += [connection.idle_since + self._keep_alive for connection in list(route.idle)[:1]]
         self._sweep_timer = loop.call_at(min(next_ones), self._sweep) if next_ones else None
 
-    def _route_to(self, url: httpx.URL) -> Route:
+    def _route_to(self, url: httpx.URL, public_only: bool) -> Route:
         secure = url.scheme == "https"
         port = url.port or (443 if secure else 80)
         address = proxy_for(url.scheme, url.host, port)
         proxy, proxy_context = None, None
         if address is not None:
+            if public_only:  # the proxy resolves names, so what they resolve to is for the proxy to judge
+                check_host(url.host, resolve=False)
             given = httpx.Proxy(address)
             if given.url.scheme == "https":
                 proxy_context = self._tls.context
@@ -223,7 +234,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             proxy = httpcore.Proxy(target, given.raw_auth, ssl_context=proxy_context)
         # A context that trusts nobody stands in where TLS is not used: else each transport would build one of its own.
         context = self._tls.context if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return Route(httpcore.Origin(url.raw_scheme, url.raw_host, port), context, proxy, self._keep_alive)
+        return Route(httpcore.Origin(url.raw_scheme, url.raw_host, port), context, proxy, public_only, self._keep_alive)
 
 
 class UploadStream(httpx.AsyncByteStream):

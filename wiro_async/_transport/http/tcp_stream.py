@@ -33,10 +33,12 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
     Args:
         tunnel_handshakes: how many TLS handshakes a tunnel through a proxy takes; 0 without a tunnel.
         is_proxy: whether what it connects to is a proxy.
+        public_only: whether addresses of this machine and of private networks are refused.
     """
 
-    def __init__(self, tunnel_handshakes: int, is_proxy: bool) -> None:
+    def __init__(self, tunnel_handshakes: int, *, is_proxy: bool, public_only: bool) -> None:
         self.stream: TcpStream | None = None  # the latest connection
+        self._public_only = public_only
         self._tunnel_handshakes = tunnel_handshakes
         self._is_proxy = is_proxy
 
@@ -52,7 +54,10 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
-                connected = await (proxy_socket if self._is_proxy else connected_socket)(host, port)
+                if self._is_proxy:
+                    connected = await proxy_socket(host, port)
+                else:
+                    connected = await connected_socket(host, port, public_only=self._public_only)
                 _, self.stream = await loop.create_connection(
                     partial(TcpStream, self._tunnel_handshakes, timeout), sock=connected
                 )
@@ -76,6 +81,7 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._transport: asyncio.Transport
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
+        self._eager_bytes = 0  # read since the event loop had a turn
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._reader: asyncio.Future[None] | None = None
@@ -90,6 +96,7 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         if not self._unread and self._lost is None:
             self._reader = self._loop.create_future()
             try:
+                self._eager_bytes = 0
                 async with asyncio.timeout(self._connect_timeout if self._tunnel_handshakes else timeout):
                     await self._reader
             except TimeoutError as error:
@@ -103,6 +110,10 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             if self._unread_bytes >= MAX_UNREAD and self._lost is None:
                 self._transport.resume_reading()
             self._unread_bytes -= len(chunk)
+            self._eager_bytes += len(chunk)
+            if self._eager_bytes > MAX_UNREAD:  # a reader that is never kept waiting must not stop the event loop
+                self._eager_bytes = 0
+                await asyncio.sleep(0)
             return chunk
         if self._tunnel_handshakes:
             raise httpcore.ConnectError("the proxy closed the connection") from self._lost

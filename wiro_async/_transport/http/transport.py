@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from importlib import import_module
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import anyio
 import attrs
 from anyio import Event, Semaphore  # now, as anyio loads its parts at first use, and constructors read no file
 
-from wiro_async._errors import SessionClosedError, TransportError, WiroError
+from wiro_async._errors import ConnectionFailedError, SessionClosedError, TransportError, WiroError
+from wiro_async._errors.clean_tracebacks import clean_causes
 from wiro_async._protocol.messages.event_stream import EventParser, ServerEvent
 from wiro_async._transport import threads
 from wiro_async._transport.http.content_coding import ACCEPTED, ContentDecoder
@@ -22,6 +25,7 @@ from wiro_async._transport.http.discretion import ours
 from wiro_async._transport.http.failures import failure
 from wiro_async._transport.http.library import Content, Transport, build_request, library_of
 from wiro_async._transport.http.upload import Upload
+from wiro_async._transport.network.addresses import check_host
 from wiro_async._transport.network.reasons import unsent
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
@@ -29,6 +33,10 @@ from wiro_async._tuning import Tuning
 if TYPE_CHECKING:
     import httpx
 
+PIECES_AT_A_TIME = 256  # however small, before other tasks of the event loop have a turn
+LARGE_PIECE = 512 * 1024  # takes milliseconds to decode
+MAX_LENGTH_DIGITS = 18
+POOL = "wiro_async._transport.http.pool"
 ACCEPT = {"Accept": "*/*", "Accept-Encoding": ACCEPTED}
 ACCEPT_FILE = {"Accept": "*/*", "Accept-Encoding": "identity"}  # sizes and ranges are those of the file itself
 
@@ -49,6 +57,7 @@ class Download:
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
     url: str = attrs.field(repr=False)
+    location: str | None = attrs.field(repr=False)  # where it redirects, as it was sent
     chunks: AsyncIterator[bytes] = attrs.field(repr=False)
 
 
@@ -116,15 +125,20 @@ class HttpTransport:
                 yield events
 
     @asynccontextmanager
-    async def get(self, url: str, headers: Mapping[str, str], timeout: float | None) -> AsyncGenerator[Download, None]:
+    async def get(
+        self, url: str, headers: Mapping[str, str], timeout: float | None, *, public_only: bool = False
+    ) -> AsyncGenerator[Download, None]:
         """Start one GET; its body is read as it is wanted. No credentials go along.
 
         Args:
+            public_only: whether to refuse hosts of this machine and of private networks. Of a transport that is not
+                ours, only the host is checked, not the address that it then connects to.
             timeout: seconds until the response begins, then for each silence.
         """
         headers = {**ACCEPT_FILE, **headers}
-        async with await self._round_trip("GET", url, headers, b"", timeout) as trip, aclosing(trip.chunks()) as chunks:
-            yield Download(trip.status, trip.headers, url, chunks)
+        trip = await self._round_trip("GET", url, headers, b"", timeout, public_only)
+        async with trip, aclosing(trip.chunks()) as chunks:
+            yield Download(trip.status, trip.headers, url, trip.location, chunks)
 
     async def pause(self, seconds: float) -> None:
         """Wait between two attempts. Raises `SessionClosedError` if the pool is closed meanwhile."""
@@ -153,11 +167,12 @@ class HttpTransport:
         headers: Mapping[str, str],
         content: bytes | AsyncIterator[bytes],
         timeout: float | None,
+        public_only: bool = False,
     ) -> RoundTrip:
         self._check_open()
         if self._transport is None:
             try:  # importing httpx takes too long for the event loop
-                module = await threads.run(import_module, "wiro_async._transport.http.pool")
+                module = await threads.run(import_module, POOL)
             except Exception as error:
                 raise unsent(error, "Could not load httpx")  # noqa: B904 - its cause is set
             self._check_open()
@@ -166,14 +181,27 @@ class HttpTransport:
         assert self._transport is not None
         assert self._library is not None
         deadline = Deadline(timeout, self._tuning.http_connect)
-        return RoundTrip(self._transport, self._library, self._active, method, url, headers, content, deadline)
+        return RoundTrip(
+            self._transport,
+            self._library,
+            self._active,
+            method,
+            url,
+            headers,
+            content,
+            deadline,
+            self._tuning.max_answer,
+            public_only,
+        )
 
 
 async def _events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[ServerEvent, None]:
     parser = EventParser()
     async for chunk in chunks:
-        for event in parser.feed(chunk):
+        for count, event in enumerate(parser.feed(chunk), 1):
             yield event
+            if count % PIECES_AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
 
 class RoundTrip:
@@ -186,6 +214,8 @@ class RoundTrip:
         library: the httpx of the transport.
         active: all round trips under way; this one is among them while it is entered.
         deadline: for the whole response, or for its beginning and then for each chunk.
+        max_answer: the most bytes that `read` takes.
+        public_only: whether the host must have a public address.
 
     Raises:
         TransportError: `sent` is False only if no byte of the request can have left.
@@ -203,8 +233,13 @@ class RoundTrip:
         headers: Mapping[str, str],
         content: bytes | AsyncIterator[bytes],
         deadline: Deadline,
+        max_answer: int,
+        public_only: bool,
     ) -> None:
         self._transport = transport
+        self._max_answer = max_answer
+        # Our own pool checks the addresses that it connects to.
+        self._checks_host = public_only and not getattr(transport, "checks_addresses", False)
         self._active = active
         self._deadline = deadline
         self._content: Content | Upload
@@ -217,6 +252,8 @@ class RoundTrip:
         # the transport, which alone knows that nothing was sent.
         timeouts = {"connect": deadline.connect, "read": None, "write": None, "pool": None}
         self._request = build_request(library, method, url, headers, self._content, timeouts)
+        if public_only:
+            self._request.extensions["public_only"] = True
         self._response: httpx.Response
         self._is_aborted = False
 
@@ -228,17 +265,31 @@ class RoundTrip:
     def headers(self) -> Mapping[str, str]:
         return self._response.headers
 
+    @property
+    def location(self) -> str | None:
+        """The header of that name, with surrogates for bytes that are not UTF-8.
+
+        The library would decode it by the bytes of all headers together.
+        """
+        found = [value for name, value in self._response.headers.raw if name.lower() == b"location"]
+        return found[0].decode("utf-8", errors="surrogateescape") if found else None
+
     async def __aenter__(self) -> Self:
         self._active.add(self)
-        redacting = ours.set(True)
+        redacting, handled = ours.set(True), sys.exception()
+        failed: BaseException | None = None
         try:
             async with self._deadline.timer():
+                if self._checks_host:
+                    await threads.run(partial(check_host, self._request.url.host, resolve=True), kind="lookups")
                 self._response = await self._transport.handle_async_request(self._request)
         except BaseException as error:
             self._active.discard(self)
-            raise await self._failed(error, self._content.is_unseen)  # noqa: B904 - its cause is set
+            failed = await self._failed(error, handled, self._content.is_unseen)
         finally:
             ours.reset(redacting)
+        if failed is not None:
+            _raise(failed, handled)
         if self._is_aborted:  # just as the response began
             await self.__aexit__(None, None, None)
             raise SessionClosedError("the session is closed")
@@ -258,73 +309,118 @@ class RoundTrip:
             await self._content.settled()
 
     async def read(self) -> HttpResponse:
-        response, body = self._response, b""
+        """The response as a whole, within the deadline and within the size that an answer may have."""
+        handled, failed = sys.exception(), None
+        body = bytearray()
         try:
             async with self._deadline.timer():
-                # Some transports read responses themselves, and then they have decoded them too.
-                decoder = None if response.is_stream_consumed else _decoder_for(response)
-                if response.is_stream_consumed:
-                    body = response.content
-                else:
-                    assert isinstance(response.stream, AsyncIterable)
-                    body = b"".join([chunk async for chunk in response.stream])
-            if decoder is not None:
-                body = b"".join(decoder.decode(body)) + decoder.finish()
-        except Exception as error:
-            raise await self._failed(error)  # noqa: B904 - its cause is set
-        return HttpResponse(response.status_code, response.headers, body)
+                self._check_size(_length_of(self._response))
+                async with aclosing(self._decoded()) as pieces:
+                    async for piece in pieces:
+                        body += piece
+                        self._check_size(len(body))
+        except BaseException as error:
+            failed = await self._failed(error, handled)
+        if failed is not None:
+            _raise(failed, handled)
+        return HttpResponse(self._response.status_code, self._response.headers, bytes(body))
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The response as it comes. Its content coding is decoded; one that breaks off is an error."""
-        stream: AsyncIterator[bytes] | None = None
+        handled, failed = sys.exception(), None
         try:
-            if self._response.is_stream_consumed:
-                yield self._response.content
-                return
-            decoder = _decoder_for(self._response)
-            assert isinstance(self._response.stream, AsyncIterable)
-            stream = aiter(self._response.stream)
-            while True:
-                if self._is_aborted:
-                    raise SessionClosedError("the session is closed")
-                self._deadline.restart()
-                try:
-                    async with self._deadline.timer():
-                        chunk = await anext(stream)
-                except StopAsyncIteration:
-                    break
+            async with aclosing(self._decoded()) as pieces:
+                while True:
+                    if self._is_aborted:
+                        raise SessionClosedError("the session is closed")
+                    self._deadline.restart()
+                    try:
+                        async with self._deadline.timer():
+                            piece = await anext(pieces)
+                    except StopAsyncIteration:
+                        return
+                    yield piece
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            failed = await self._failed(error, handled)
+        if failed is not None:
+            _raise(failed, handled)
+
+    async def _decoded(self) -> AsyncGenerator[bytes, None]:
+        """The body in pieces of a bounded size. However it was packed, the event loop runs between them."""
+        response = self._response
+        if response.is_stream_consumed:  # some transports read responses themselves, and have decoded them too
+            yield response.content
+            return
+        decoder = _decoder_for(response)
+        assert isinstance(response.stream, AsyncIterable)
+        stream = aiter(response.stream)
+        try:
+            count = 0
+            async for chunk in stream:
                 for piece in (chunk,) if decoder is None else decoder.decode(chunk):
                     yield piece
+                    count += 1
+                    if count % PIECES_AT_A_TIME == 0 or len(piece) >= LARGE_PIECE:
+                        await asyncio.sleep(0)  # neither tiny chunks nor a bomb hold up the event loop
             if decoder is not None and (rest := decoder.finish()):
                 yield rest
-        except Exception as error:
-            raise await self._failed(error)  # noqa: B904 - its cause is set
         finally:
             if isinstance(stream, AsyncGenerator):  # left to itself, it would be closed in a task of the event loop
                 await stream.aclose()
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_answer:
+            raise ConnectionFailedError(
+                f"The answer of {self._request.url.host} is larger than {self._max_answer} bytes, the most that the "
+                "SDK takes: nothing of the API's is that large. Look at what stands between this program and the API.",
+                permanent=True,
+            )
 
     def abort(self) -> None:
         """End every wait for the server, now and later, with `SessionClosedError`."""
         self._is_aborted = True
         self._deadline.expire()
 
-    async def _failed(self, error: BaseException, body_is_unseen: bool = False) -> BaseException:
-        """The error to raise, once nobody reads the body any more."""
+    async def _failed(
+        self, error: BaseException, handled: BaseException | None, body_is_unseen: bool = False
+    ) -> BaseException:
+        """The error to raise, once nobody reads the body any more. No frame of a library is in it.
+
+        Args:
+            handled: what the caller was handling when the request began.
+        """
         upload = self._content if isinstance(self._content, Upload) else None
         if upload is not None:
             await upload.settled()
         if not isinstance(error, Exception):
-            return error
+            clean_causes(error, handled)
+            return error.with_traceback(None)
         if self._is_aborted:
             return SessionClosedError("the session is closed")
         if upload is not None and upload.error is not None:
-            return upload.error  # it says more than that the body broke off
+            # It says more than that the body broke off, and where in the caller's code that was.
+            return upload.error.with_traceback(upload.error_frames)
         if not isinstance(error, WiroError):
             has_begun = upload is not None and not upload.is_unseen
             error = failure(error, self._request.url.host, self._deadline.seconds, has_begun, body_is_unseen)
         if isinstance(error, TransportError) and upload is not None:
             error.with_incomplete(upload.is_incomplete)
-        return error
+        clean_causes(error, handled)
+        return error.with_traceback(None)
+
+
+def _raise(error: BaseException, handled: BaseException | None) -> NoReturn:
+    try:
+        raise error
+    finally:
+        error.__context__ = handled  # not what a library was handling
+
+
+def _length_of(response: httpx.Response) -> int:
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdecimal() and len(length) < MAX_LENGTH_DIGITS else 0
 
 
 def _decoder_for(response: httpx.Response) -> ContentDecoder | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from types import TracebackType
 from typing import Self
 
 import anyio
@@ -20,11 +21,13 @@ class Upload:
     Attributes:
         is_unseen: whether no piece was asked for yet.
         error: what the source raised, if it did.
+        error_frames: where, without the frames of the transport.
     """
 
     def __init__(self, source: AsyncIterator[bytes], deadline: Deadline, length: int | None) -> None:
         self.is_unseen = True
         self.error: Exception | None = None
+        self.error_frames: TracebackType | None = None
         self._source = source
         self._deadline = deadline
         self._missing = length
@@ -49,7 +52,7 @@ class Upload:
                 self._is_over = True
                 raise
             except Exception as error:
-                self.error = error
+                self.error, self.error_frames = error, error.__traceback__
                 raise
             if self._missing is not None:
                 self._missing -= len(piece)

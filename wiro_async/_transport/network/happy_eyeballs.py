@@ -15,6 +15,7 @@ from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from wiro_async._transport import threads
+from wiro_async._transport.network.addresses import public_only_of
 
 DELAY = 0.25  # seconds; then the host's next address is tried as well
 
@@ -33,14 +34,19 @@ async def proxy_socket(host: str, port: int) -> socket.socket:
         raise ProxyConnectError(f"{host}:{port}") from error
 
 
-async def connected_socket(host: str, port: int) -> socket.socket:
+async def connected_socket(host: str, port: int, *, public_only: bool = False) -> socket.socket:
     """Connect to the first address of a host that accepts. Cancelling leaves no socket open.
 
+    Args:
+        public_only: whether addresses of this machine and of private networks are left out.
+
     Raises:
+        PrivateAddressError: it has no others.
         OSError: the name has no address, or all of its addresses failed.
         ValueError: the name cannot be looked up.
     """
-    return await _race(await _addresses(host, port))
+    infos = await _addresses(host, port)
+    return await _race(public_only_of(infos) if public_only else infos)
 
 
 async def working_address(host: str, port: int) -> str:
