@@ -241,13 +241,13 @@ async def test_outputs_on_private_hosts(raw: RawWiro, tmp_path: Path) -> None:
 
 async def test_a_redirect_to_a_private_host(raw: RawWiro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name is looked up anew: here it is public first, and private after the redirect."""
-    from wiro_async._transport.http import tcp_stream
+    from wiro_async._transport.network import happy_eyeballs
 
     async def answer(peer: Peer) -> None:
         await peer.respond(b"", f"Location: http://169.254.169.254:{raw.port}/x", status="302 Found")
 
     raw.routes = _Everything(answer)
-    monkeypatch.setattr(tcp_stream, "public_only_of", _first_is_public())
+    monkeypatch.setattr(happy_eyeballs, "public_only_of", _first_is_public())
     async with AsyncWiro(**raw.options(), allow_private=False, tuning=QUICK) as wiro:
         with pytest.raises(DownloadError, match="private"):
             await wiro.download(f"http://127.0.0.1:{raw.port}/x", tmp_path / "x")
