@@ -17,9 +17,8 @@ from wiro_async._protocol.http.responses import parse_envelope
 from wiro_async._protocol.http.retry import RetryPolicy
 from wiro_async._protocol.messages.event_stream import ServerEvent
 from wiro_async._protocol.submission.decision import Left
-from wiro_async._protocol.tasks.records import Submitted
-from wiro_async._protocol.values.json import JSON, decode_or_none
-from wiro_async._protocol.values.parsing import as_dict
+from wiro_async._protocol.tasks.records import parse_run_ids
+from wiro_async._protocol.values.json import JSON
 from wiro_async._redaction import strip_userinfo
 from wiro_async._transport import clock
 from wiro_async._transport.http import HttpResponse, HttpTransport
@@ -138,8 +137,8 @@ class ApiClient:
         self.server_clock.observe(response.headers.get("date"))
         # A response to Run that holds ids is a success, even if its status or its errors say something else: the task
         # exists, and a response taken for a refusal would send the run again.
-        if request.endpoint == "Run" and Submitted.from_wire(body := as_dict(decode_or_none(response.body))):
-            return body
+        if request.endpoint == "Run" and (ids := parse_run_ids(response.body)) is not None:
+            return ids
         secrets = (*self.credentials.secrets, *_secrets(request, headers))
         return parse_envelope(response.status, response.headers, response.body, clock.now(), secrets)
 

@@ -23,7 +23,7 @@ from wiro_async._errors import (
     ServerError,
     SpendLimitError,
 )
-from wiro_async._protocol.values.json import JSON, decode_or_none
+from wiro_async._protocol.values.json import JSON, decode_object
 from wiro_async._protocol.values.parsing import as_float, as_int, as_rows, as_text
 from wiro_async._redaction import remove_secrets
 
@@ -69,13 +69,13 @@ def parse_envelope(
         now: the unix time, for a `Retry-After` that is a date.
         secrets: texts that are cut out of errors, in case the response repeats them.
     """
-    answer = decode_or_none(body)
-    errors = _parse_errors(answer, secrets) if isinstance(answer, dict) else []
+    answer = decode_object(body, "result")
+    errors = [] if answer is None else _parse_errors(answer, secrets)
     if status == 429 and all(code != TOO_MANY_TASKS for code, _ in errors[:1]):
         wait = parse_retry_after(headers.get("retry-after"), now)
         code, message = errors[0] if errors else (None, "")
         raise RateLimitError(code, 429, message or "too many requests", [text for _, text in errors], retry_after=wait)
-    if not isinstance(answer, dict):
+    if answer is None:
         text = remove_secrets(" ".join(body.decode(errors="replace").split()), secrets)
         shown = f"{len(body)} bytes of broken or unknown JSON" if text[:1] in '{["' else repr(text[:SHOWN_BODY])
         found = shown if text else "an empty body"

@@ -36,7 +36,8 @@ def choose(matches: Sequence[TaskInfo], lost_runs: int) -> TaskRef | Ambiguous |
     if not matches:
         return None
     # A task too many belongs to somebody else. One of unknown age may be old, and its result is not this run's.
-    if len(matches) > lost_runs or any(_made_at(task) is None for task in matches):
+    # One without a readable id cannot be followed.
+    if len(matches) > lost_runs or any(_made_at(task) is None or not name_of(task) for task in matches):
         return Ambiguous(tuple(matches))
     # The oldest: an equal run that was sent later can only have made a newer one.
     oldest = min(matches, key=_age)
