@@ -21,7 +21,7 @@ from wiro_async._records.task_info import TaskInfo
 
 INTENT = "wiro_intent"
 BROKEN = "\ufffd"
-WIDEST = 10  # letters of one character in a fingerprint: "\U0001f600" is the widest
+WIDEST = 6  # letters of one character in a fingerprint, such as "\\u200b"
 NOT_PARAMETERS = frozenset({"callbackurl", "projectid"})
 
 

@@ -25,6 +25,7 @@ MAX_INT_BITS: Final = 14_280  # of an integer with 4,300 digits: Python writes n
 MAX_DECIMAL_DIGITS: Final = 400  # of a whole Decimal that becomes an int; floats end before
 _PADDING: Final = " \t\r\n\0\ufeff"  # may stand around JSON
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*\\?"?|[^"\s,:{}\[\]]+|[^\S \t\r\n]+', re.DOTALL)
+_OBJECT: Final = re.compile(r'\{\s*"')
 _BACKSLASH: Final = re.compile(r'\\(["\\/bfnrt]|u[0-9A-Fa-f]{4})|\\')
 _STRAY: Final = re.compile(r"[^\x21-\x7e]+")
 
@@ -88,8 +89,9 @@ def decode_object(data: bytes | str, key: str) -> dict[str, JSON] | None:
     value = decode_or_none(data)
     if value is None:
         text = _repair(_text(data))
+        begin = _OBJECT.search(text)
         try:
-            value, _ = _lenient_decoder().raw_decode(text, max(0, text.find("{")))
+            value, _ = _lenient_decoder().raw_decode(text, begin.start() if begin else 0)
         except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) and key in value else None
