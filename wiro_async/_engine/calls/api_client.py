@@ -61,8 +61,11 @@ class ApiClient:
         retry = attrs.evolve(self.retry, attempts=1)
         return attrs.evolve(self, timeout=shortest, retry=retry, throttle=Throttle())
 
-    async def call(self, request: Request) -> dict[str, JSON]:
+    async def call(self, request: Request, on_retry: Callable[[WiroError], None] | None = None) -> dict[str, JSON]:
         """Send a request, again and again as the retry policy says, and return the response's body.
+
+        Args:
+            on_retry: called with the error of each attempt that another one follows.
 
         Raises:
             WiroError: the error of the last attempt.
@@ -82,6 +85,8 @@ class ApiClient:
                 if not (request.repeatable or did_nothing) or not self.retry.allows(error, tries):
                     raise
                 delay = self.retry.delay(error, tries, self.tuning.random())
+                if on_retry is not None:
+                    on_retry(error)
                 logger.info("%s: %s; again in %.2f s", request.endpoint, type(error).__name__, delay)
             if is_rate_limited:
                 self.throttle.hold(delay)  # the next attempt waits for it, as do all other requests of the session
