@@ -74,6 +74,7 @@ class Tuning:
     refusals_known: int = 6  # the same for a task that certainly exists
     refusal_grace_known: float = 30.0  # also for a task that is unknown and not listed
     failing_grace: float = 600.0  # only failed reads, or a certain task that is not listed, for this long
+    failing_warning: float = 60.0  # reads that have failed for this long are a warning
     callback_polls: int = 4  # a task with a callback is polled as if it had been polled this often: every half minute
 
     # The socket

@@ -219,7 +219,7 @@ class RawWiro:
         """Answer as the service does."""
         path = peer.path.partition("?")[0].removeprefix("/v1").strip("/")
         match path.split("/"):
-            case ["Run", owner, model]:
+            case ["Run", owner, model, *_]:
                 await peer.respond_json(self.take_run(f"{unquote(owner)}/{unquote(model)}", peer.sent))
             case ["Task", "List"]:
                 start, limit = int(peer.sent.get("start", 0)), int(peer.sent.get("limit", 20))

@@ -98,6 +98,7 @@ class TaskTimeoutError(TaskError, TimeoutError):
         seconds: its length.
         info: the last state that the service reported, if any.
         last_status: the last status seen, from any source.
+        last_error: why the last read of the task's state failed; None if it did not. Also the cause.
     """
 
     def __init__(
@@ -107,12 +108,14 @@ class TaskTimeoutError(TaskError, TimeoutError):
         *,
         info: TaskInfo | None = None,
         last_status: str | None = None,
+        last_error: WiroError | None = None,
         **facts: Unpack[TaskFacts],
     ) -> None:
         super().__init__(info=info, **facts)
         self.phase = phase
         self.seconds = seconds
         self.last_status = last_status
+        self.last_error = last_error
 
     def _sentence(self) -> str:
         passed = f"the {self.phase} timeout of {self.seconds:g} s passed"
@@ -120,6 +123,7 @@ class TaskTimeoutError(TaskError, TimeoutError):
             return f"{passed} before there was a task"
         return (
             f"task {self.task_id}: {passed}, last status {self.last_status or 'unknown'}; "
+            f"{f'its state could not be read ({self.last_error}); ' if self.last_error else ''}"
             "wiro.task(error.token) picks it up again"
         )
 

@@ -29,14 +29,14 @@ def _release(task: TrackedTask) -> None:
     pass
 
 
-async def _unlisted(ref: TaskRef) -> None:
+async def _unlisted(ref: TaskRef, on_retry: object) -> None:
     pass
 
 
 @pytest.fixture
 def new_record() -> NewRecord:
     """A function that makes tracked tasks, which the service does not list."""
-    detail: Callable[[TaskRef], Awaitable[TaskInfo | None]] = _unlisted
+    detail: Callable[..., Awaitable[TaskInfo | None]] = _unlisted
 
     def new_record(made_at: float | None = None) -> TrackedTask:
         calls = cast("TaskCalls", SimpleNamespace(detail=detail, client=SimpleNamespace(account="")))

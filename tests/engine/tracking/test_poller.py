@@ -72,7 +72,7 @@ class Stage:
     def follow(self, *, by_socket: bool = True, is_new: bool = True, seconds: float = 0.0) -> TrackedTask:
         """Follow a new task, whose state takes some seconds to read."""
 
-        async def detail(ref: TaskRef) -> TaskInfo | None:
+        async def detail(ref: TaskRef, on_retry: object) -> TaskInfo | None:
             self.asked.append(now())
             if seconds:
                 await asyncio.sleep(seconds)

@@ -228,7 +228,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         frames.append(data)
         return decode(data)
 
-    monkeypatch.setattr(messages, "decode_or_none", record)
+    monkeypatch.setattr(messages, "decode_object", lambda data, key: record(data))
     return frames
 
 

@@ -170,3 +170,21 @@ def test_any_body_is_accepted(body: bytes, kind: str) -> None:
     """Any body gives ids, or none."""
     for ids in ids_in(body, kind):
         assert ids.task_id or ids.token
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+@pytest.mark.parametrize("place", [0, 31, 33, 74, 75])
+def test_no_character_of_a_segment_can_be_another(place: int) -> None:
+    """Also not the last one, of which only some bits count when it is decoded."""
+    signed = segment(b"secret", bytes(16), 1000)
+    assert verdict([b"secret"], signed, 0) == "good"
+    for letter in LETTERS.replace(signed[place], ""):
+        assert verdict([b"secret"], signed[:place] + letter + signed[place + 1 :], 0) == "forged"
+
+
+@pytest.mark.parametrize("change", ["{}=", "{} ", "{}\n", " {}", "{}.", "{}%3D", "x{}"])
+def test_no_other_spelling_is_accepted(change: str) -> None:
+    """Neither padding nor white space."""
+    assert verdict([b"secret"], change.format(segment(b"secret", bytes(16), 1000)), 0) == "forged"

@@ -127,3 +127,23 @@ def test_an_intent_shows_no_prompt() -> None:
     shown = repr(intent({"p": "private"}, "https://back/?s3cret"))
     assert "private" not in shown
     assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize(
+    "echo, own, is_same",
+    [
+        ("caf\ufffd au lait", "café au lait", True),
+        ("\ufffd\ufffd", "é", True),
+        ("a\ufffdb", "ab", True),
+        ("\ufffd", "😀", True),
+        ("caf\ufffd", "café au lait", False),
+        ("caf\ufffd", "tea", False),
+        ("x\ufffdy", "x and something else altogether y", False),
+        ("caf\ufffd", "caf\ufffd", True),
+    ],
+)
+def test_an_echo_with_a_broken_byte(echo: str, own: str, is_same: bool) -> None:
+    """It may be that of the run if nothing but the broken place differs."""
+    ours = Intent.of("o/m", RunInput.parse({"prompt": own}), None)
+    row = {"modelslugowner": "o", "modelslugproject": "m", "parameters": {"prompt": echo}}
+    assert ours.matches(parse_task(row)) is is_same  # type: ignore[arg-type]

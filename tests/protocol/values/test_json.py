@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.values.json import decode, decode_or_none, encode, to_json
+from wiro_async._protocol.values.json import decode, decode_object, decode_or_none, encode, to_json
 from wiro_async._types import File
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -188,3 +188,48 @@ def _numbers(value: Any) -> list[int]:
     if isinstance(value, list):
         return [number for item in value for number in _numbers(item)]
     return [value] if isinstance(value, int) else []
+
+
+@pytest.mark.parametrize(
+    "data, value",
+    [
+        (b'{"a": "x\x00\x1b[0m\ny\xe9"}', {"a": "x\x00\x1b[0m\ny\ufffd"}),
+        (rb'{"a": "C:\dir \u12 \\ \n"}', {"a": "C:\\dir \\u12 \\ \n"}),
+        (b'{"a": 1}\0\0 \xef\xbb\xbf', {"a": 1}),
+        ('\ufeff{"a": 1}', {"a": 1}),
+        (b'{"a": 1,\xff"b": 2}', {"a": 1, "b": 2}),
+        (b'{"a": 1\xff2, "b": [tr\xffue, "\xff"], "c":\xc2\xa03}', {"a": None, "b": [None, "\ufffd"], "c": 3}),
+        ('{"a": "x"}'.encode("utf-16"), {"a": "x"}),
+    ],
+)
+def test_stray_bytes_cost_a_character_or_a_number(data: bytes | str, value: object) -> None:
+    """A number that lost a digit is none: it would be another number."""
+    assert decode(data) == value
+
+
+@given(VALUES, st.integers(0, 200), st.sampled_from([b"\xff", b"\xe9", b"\x00", b"\x1b", b"\xc3"]))
+def test_a_stray_byte_in_text_costs_no_other_text(value: Any, place: int, stray: bytes) -> None:
+    """Wherever it is put in, the other values stay."""
+    text = json.dumps({"before": value, "text": "x" * 200, "after": value}).encode()
+    at = text.index(b"x" * 200) + place
+    decoded: Any = decode(text[:at] + stray + text[at:])
+    whole = decode(text)
+    assert {**decoded, "text": ""} == {**whole, "text": ""} or decoded != decoded  # type: ignore[dict-item]
+    assert len(decoded["text"]) == 201
+
+
+@pytest.mark.parametrize(
+    "data, value",
+    [
+        (b'{"result": true}xyz', {"result": True}),
+        (b'Warning: {odd}\n{"result": true, "a": "\xe9"}', {"result": True, "a": "\ufffd"}),
+        (b'{"a": 1}', {"a": 1}),
+        (b'<script>{"a": 1}</script>', None),
+        (b'{"result": true', None),
+        (b"[1]", None),
+        (b"", None),
+    ],
+)
+def test_an_object_among_other_text(data: bytes, value: object) -> None:
+    """It is found if it has the key. One of a web page has not."""
+    assert decode_object(data, "result") == value

@@ -19,9 +19,8 @@ from wiro_async._protocol.http.retry import RetryPolicy
 from wiro_async._protocol.messages.event_stream import ServerEvent
 from wiro_async._protocol.submission.decision import Left
 from wiro_async._protocol.submission.seen_ids import SeenIds
-from wiro_async._protocol.tasks.records import Submitted
-from wiro_async._protocol.values.json import JSON, decode_or_none
-from wiro_async._protocol.values.parsing import as_dict
+from wiro_async._protocol.tasks.records import parse_run_ids
+from wiro_async._protocol.values.json import JSON
 from wiro_async._redaction import strip_userinfo
 from wiro_async._transport import clock, threads
 from wiro_async._transport.http import HttpResponse, HttpTransport
@@ -66,8 +65,11 @@ class ApiClient:
         retry = attrs.evolve(self.retry, attempts=1)
         return attrs.evolve(self, timeout=shortest, retry=retry, throttle=Throttle())
 
-    async def call(self, request: Request) -> dict[str, JSON]:
+    async def call(self, request: Request, on_retry: Callable[[WiroError], None] | None = None) -> dict[str, JSON]:
         """Send a request, again and again as the retry policy says, and return the response's body.
+
+        Args:
+            on_retry: called with the error of each attempt that another one follows.
 
         Raises:
             WiroError: the error of the last attempt.
@@ -87,6 +89,8 @@ class ApiClient:
                 if not (request.repeatable or did_nothing) or not self.retry.allows(error, tries):
                     raise
                 delay = self.retry.delay(error, tries, self.tuning.random())
+                if on_retry is not None:
+                    on_retry(error)
                 logger.info("%s: %s; again in %.2f s", request.endpoint, type(error).__name__, delay)
             if is_rate_limited:
                 self.throttle.hold(delay)  # the next attempt waits for it, as do all other requests of the session
@@ -148,8 +152,8 @@ class ApiClient:
     def _decoded(self, request: Request, headers: Mapping[str, str], response: HttpResponse) -> dict[str, JSON]:
         # A response to Run that holds ids is a success, even if its status or its errors say something else: the task
         # exists, and a response taken for a refusal would send the run again.
-        if request.endpoint == "Run" and Submitted.from_wire(body := as_dict(decode_or_none(response.body))):
-            return body
+        if request.endpoint == "Run" and (ids := parse_run_ids(response.body)) is not None:
+            return ids
         secrets = (*self.credentials.secrets, *_secrets(request, headers))
         url = f"{self.base_url}/{request.path}"
         return parse_envelope(response.status, response.headers, response.body, clock.now(), secrets, url)

@@ -37,9 +37,13 @@ class TaskCalls:
         """Calls that ignore the throttle, are not repeated and take at most some seconds each."""
         return attrs.evolve(self, client=self.client.urgent(seconds))
 
-    async def detail(self, ref: TaskRef) -> TaskInfo | None:
-        """Read the task; None while the service does not list it yet."""
-        tasks = self._seen(tasks_of(await self._call(ref, requests.task_detail(ref.task_id, ref.token))))
+    async def detail(self, ref: TaskRef, on_retry: Callable[[WiroError], None] | None = None) -> TaskInfo | None:
+        """Read the task; None while the service does not list it yet.
+
+        Args:
+            on_retry: called with the error of each attempt that another one follows.
+        """
+        tasks = self._seen(tasks_of(await self._call(ref, requests.task_detail(ref.task_id, ref.token), on_retry)))
         return tasks[0] if tasks else None
 
     async def page(
@@ -69,10 +73,12 @@ class TaskCalls:
             raise NotFoundError(message="the service does not show this task's token, and deletes nothing without it")
         await self._call(ref, requests.task_delete_files(token))
 
-    async def _call(self, ref: TaskRef, request: Request) -> dict[str, JSON]:
+    async def _call(
+        self, ref: TaskRef, request: Request, on_retry: Callable[[WiroError], None] | None = None
+    ) -> dict[str, JSON]:
         """Send a request about a task. Its errors name the task."""
         try:
-            return await self.client.call(request)
+            return await self.client.call(request, on_retry)
         except WiroError as error:
             error.with_task(ref.task_id, ref.token)
             raise

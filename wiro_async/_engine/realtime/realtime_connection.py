@@ -137,7 +137,7 @@ class RealtimeConnection:
         with self._reading_more(), anyio.CancelScope(deadline=deadline) as scope:  # nobody reads yet
             await self._changed.until(lambda: self.was_open or isinstance(self._phase, phases.Closed))
         if scope.cancelled_caught:
-            raise self._timed_out("queue", queue or 0.0)
+            raise self._task.timed_out("queue", queue or 0.0) from self._task.read_error
 
     # The loop around the phases
 
@@ -342,7 +342,7 @@ class RealtimeConnection:
         if (error := self.error) is not None:
             raise error
         if not self.is_over:
-            raise self._timed_out("end", seconds)
+            raise self._task.timed_out("end", seconds) from self._task.read_error
 
     def start(self, feed: Callable[[], Awaitable[None]]) -> None:
         """Run something in the background while the session goes on. Its error ends the session."""
@@ -415,18 +415,6 @@ class RealtimeConnection:
 
     async def _until_closed(self) -> None:
         await self._changed.until(lambda: isinstance(self._phase, phases.Closed) or self.error is not None)
-
-    def _timed_out(self, phase: str, seconds: float) -> TaskTimeoutError:
-        state, ref = self._task.state, self._task.ref
-        return TaskTimeoutError(
-            phase,
-            seconds,
-            info=state.info,
-            last_status=state.status or None,
-            model=self._task.model,
-            task_id=ref.task_id,
-            token=ref.token,
-        )
 
     def _closed_error(self, cause: Exception | None = None) -> RealtimeClosedError:
         """The error for those who want more of the session than there is. With a cause, it was lost."""

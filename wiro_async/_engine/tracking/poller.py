@@ -155,6 +155,7 @@ class Poller:
                 self._apply(task, info, patient)
 
     def _failed(self, task: TrackedTask, error: WiroError, failure: Failure) -> None:
+        task.read_failed(error)
         if task.schedule.gives_up(clock.loop_time(), failure, task.exists):
             self._fail(task, error)
 

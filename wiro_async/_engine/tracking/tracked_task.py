@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import Literal, TypeAlias
 
 import anyio
@@ -58,6 +58,7 @@ class TrackedTask:
         schedule: when it is polled.
         last_sign: the loop time at which it last showed life.
         error: why it cannot be followed any more.
+        read_error: why the last read of its state failed; None if it did not.
         users: how many wait for it or listen to it.
         changed: notified after every piece of news.
         wants_socket: whether somebody wants to know more than its end.
@@ -96,6 +97,9 @@ class TrackedTask:
         self.schedule = PollSchedule(tuning, now)
         self.last_sign = now
         self.error: WiroError | None = None
+        self.read_error: WiroError | None = None
+        self._failing_since = 0.0
+        self._has_warned = False
         self.users = 0
         self.changed = Change()
         self.wants_socket = False
@@ -218,7 +222,22 @@ class TrackedTask:
 
     async def read(self) -> TaskInfo | None:
         """Read Task/Detail. None while the service does not list the task."""
-        return await self.calls.detail(self.ref)
+        return await self.calls.detail(self.ref, self.read_failed)
+
+    def read_failed(self, error: WiroError) -> None:
+        """An attempt to read its state has failed. Each series of failures that lasts is logged once."""
+        now = clock.loop_time()
+        if self.read_error is None:
+            self._failing_since, self._has_warned = now, False
+        self.read_error = error
+        if now - self._failing_since >= self._tuning.failing_warning and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "task %s: its state could not be read for %.0f s, and reading goes on: %s",
+                self.ref.task_id,
+                now - self._failing_since,
+                error,
+            )
 
     # Listening and waiting
 
@@ -265,16 +284,20 @@ class TrackedTask:
                 continue  # it showed life, or has started, while this slept
             if self.state.info is None:
                 # A task that speaks by its socket may never have been read: the error should show its state.
-                with anyio.move_on_after(self._tuning.poll_last_look), suppress(WiroError):
-                    info = await self.read()
-                    if info is not None:
-                        self._apply(self, info)
+                with anyio.move_on_after(self._tuning.poll_last_look):
+                    try:
+                        info = await self.read()
+                    except WiroError as error:
+                        self.read_failed(error)
+                    else:
+                        if info is not None:
+                            self._apply(self, info)
             elif self.state.info.succeeded and not self.state.is_over:
                 # It has succeeded in time, and only its text may follow.
                 self.state.stop_waiting()
                 self._apply(self, self.state.info)
             if not condition() and self._deadline(start, timeouts)[1] <= clock.loop_time():
-                raise self._timed_out(phase, timeouts)
+                raise self.timed_out(phase, getattr(timeouts, phase)) from self.read_error
 
     @contextmanager
     def limit(self, start: float, timeouts: Timeouts) -> Generator[anyio.CancelScope]:
@@ -301,7 +324,22 @@ class TrackedTask:
                 if timer is not None:
                     timer.cancel()
         if scope.cancelled_caught and not self.is_over:
-            raise self._timed_out(self._deadline(start, timeouts)[0], timeouts)
+            phase = self._deadline(start, timeouts)[0]
+            raise self.timed_out(phase, getattr(timeouts, phase)) from self.read_error
+
+    def timed_out(self, phase: str, seconds: float) -> TaskTimeoutError:
+        """The error for a timeout that has passed."""
+        task = self.state.info
+        return TaskTimeoutError(
+            phase,
+            seconds,
+            info=task,
+            last_status=self.state.status or (task.status if task else None),
+            last_error=self.read_error,
+            model=self.model,
+            task_id=self.ref.task_id,
+            token=self.ref.token,
+        )
 
     def outcome(self) -> TaskInfo:
         """Its final state. Raises what ended the following otherwise."""
@@ -428,6 +466,7 @@ class TrackedTask:
             self.catch_up()
         self.learn(TaskRef(info.id or None, info.token))
         self.schedule.succeeded()
+        self.read_error = None
         before = (self.state.status, self.state.info and self.state.info.log)
         self._emit(self.state.apply_info(info, patient))
         has_moved = before != (self.state.status, self.state.info and self.state.info.log)
@@ -460,17 +499,3 @@ class TrackedTask:
             deadlines.append((max(start, self.last_sign) + timeouts.idle, "idle"))
         deadline, phase = min(deadlines)
         return phase, deadline
-
-    def _timed_out(self, phase: TimeoutPhase, timeouts: Timeouts) -> TaskTimeoutError:
-        seconds: float = getattr(timeouts, phase)
-        task = self.state.info
-        status = self.state.status or (task.status if task else None)
-        return TaskTimeoutError(
-            phase,
-            seconds,
-            info=task,
-            last_status=status,
-            model=self.model,
-            task_id=self.ref.task_id,
-            token=self.ref.token,
-        )

@@ -24,7 +24,7 @@ from wiro_async._errors import (
     SpendLimitError,
 )
 from wiro_async._protocol.http.foreign_pages import describe_body, refusal_of
-from wiro_async._protocol.values.json import JSON, decode_or_none
+from wiro_async._protocol.values.json import JSON, decode_object
 from wiro_async._protocol.values.parsing import as_float, as_int, as_rows, as_text
 from wiro_async._redaction import remove_secrets
 
@@ -70,15 +70,15 @@ def parse_envelope(
         secrets: texts that are cut out of errors, in case the response repeats them.
         url: of the request. A redirect to another host comes from something before the service.
     """
-    answer = decode_or_none(body)
-    errors = _parse_errors(answer, secrets) if isinstance(answer, dict) else []
+    answer = decode_object(body, "result")
+    errors = [] if answer is None else _parse_errors(answer, secrets)
     if status == 429 and all(code != TOO_MANY_TASKS for code, _ in errors[:1]):
         wait = parse_retry_after(headers.get("retry-after"), now)
         code, message = errors[0] if errors else (None, "")
         raise RateLimitError(code, 429, message or "too many requests", [text for _, text in errors], retry_after=wait)
-    if not isinstance(answer, dict) or 300 <= status < 400:
+    if answer is None or 300 <= status < 400:
         refusal = refusal_of(status, headers, url)
-        if refusal is not None or not isinstance(answer, dict):
+        if refusal is not None or answer is None:
             found = describe_body(headers, body, secrets)
             raise DecodingError(
                 f"HTTP {status} came with {found} instead of an answer{refusal or ''}",

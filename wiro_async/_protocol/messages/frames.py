@@ -12,8 +12,8 @@ from wiro_async._protocol.messages.lazy_text import parse_text_head
 from wiro_async._protocol.messages.text_snapshot import TEXT_KEYS, TextSnapshot
 from wiro_async._protocol.tasks.events import CostUpdate, LogLine, Progress, UnknownEvent
 from wiro_async._protocol.tasks.records import decoded
-from wiro_async._protocol.values.json import JSON, decode_or_none, encode
-from wiro_async._protocol.values.parsing import as_dict, as_float, as_int, as_seconds, as_text
+from wiro_async._protocol.values.json import JSON, decode_object, encode
+from wiro_async._protocol.values.parsing import as_float, as_int, as_seconds, as_text
 from wiro_async._records import status as states
 from wiro_async._records.task_event import Raw, TaskEvent
 
@@ -73,12 +73,10 @@ def parse_frame(frame: bytes | str) -> Message | None:
     """Parse a text frame; None if it is no message. A snapshot of text stays lazy."""
     if isinstance(frame, bytes) and (head := parse_text_head(frame)) is not None:
         task_id, token = as_text(head.get("id")), as_text(head.get("tasktoken"))
-        return Message(states.OUTPUT, task_id, token, None, lambda: as_dict(decode_or_none(frame)), frame)
-    raw = decode_or_none(frame)
-    if not isinstance(raw, dict):
-        return None
-    kind = raw.get("type")
-    if not isinstance(kind, str):
+        return Message(states.OUTPUT, task_id, token, None, lambda: decode_object(frame, "type") or {}, frame)
+    raw = decode_object(frame, "type")
+    kind = raw and raw.get("type")
+    if raw is None or not isinstance(kind, str):
         return None
     return Message(kind, as_text(raw.get("id")), as_text(raw.get("tasktoken")), raw)
 

@@ -68,7 +68,8 @@ def choose(matches: Sequence[TaskInfo], sent: SendTime, lost_runs: int) -> TaskR
     if not matches:
         return None
     # A task too many belongs to somebody else. One of unknown age may be old, and its result is not this run's.
-    if len(matches) > lost_runs or any(sent.age_of(task) == "unknown" for task in matches):
+    # One without a readable id cannot be followed.
+    if len(matches) > lost_runs or any(sent.age_of(task) == "unknown" or not name_of(task) for task in matches):
         return Ambiguous(tuple(matches))
     # The oldest: an equal run that was sent later can only have made a newer one.
     oldest = min(matches, key=_order)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import attrs
 
-from wiro_async._protocol.values.json import JSON, decode_or_none
+from wiro_async._protocol.values.json import JSON, decode_object, decode_or_none
 from wiro_async._protocol.values.parsing import (
     BLANKS,
     as_decimal,
     as_dict,
     as_float,
+    as_id,
     as_int,
     as_list,
     as_text,
@@ -22,6 +24,11 @@ from wiro_async._protocol.values.parsing import (
 from wiro_async._records.task_info import OutputRecord, TaskInfo
 
 STREAMED = "streamed"  # our own key in a task's record
+
+# What a response to Run shows of its task even if it is no JSON as a whole
+BEGINS_AS_SUCCESS = re.compile(rb'[\s\xef\xbb\xbf]*\{\s*"result"\s*:\s*"?(?:true|1)\b', re.IGNORECASE)
+SHOWN_ID = re.compile(rb'"taskid"\s*:\s*"?(\d{1,20})\s*[",}]')
+SHOWN_TOKEN = re.compile(rb'"socketaccesstoken"\s*:\s*"([A-Za-z0-9_.:-]{1,256})"')
 
 
 def parse_task_output(entry: Mapping[str, JSON]) -> OutputRecord:
@@ -39,8 +46,8 @@ def parse_task_output(entry: Mapping[str, JSON]) -> OutputRecord:
 def parse_task(record: Mapping[str, JSON]) -> TaskInfo:
     get = record.get
     return TaskInfo(
-        id=as_text(get("id")) or as_text(get("taskid")),
-        token=as_text_or_none(get("socketaccesstoken")),
+        id=as_id(get("id")) or as_id(get("taskid")),
+        token=as_id(get("socketaccesstoken")) or None,
         model=_model(record),
         status=as_text(get("status")),
         exit_code=as_int(get("pexit")),
@@ -73,8 +80,27 @@ class Submitted:
     @classmethod
     def from_wire(cls, answer: Mapping[str, JSON]) -> Submitted | None:
         """The ids in a response to Run; None if there are none."""
-        task_id, token = as_text(answer.get("taskid")), as_text_or_none(answer.get("socketaccesstoken"))
-        return cls(task_id, token) if task_id or token else None
+        task_id, token = as_id(answer.get("taskid")), as_id(answer.get("socketaccesstoken"))
+        return cls(task_id, token or None) if task_id or token else None
+
+
+def parse_run_ids(body: bytes) -> dict[str, JSON] | None:
+    """The object with the ids in the body of a response to Run; None if it names no task.
+
+    A body that is cut off may still show them. They are worth more than a search, which may find an equal run's task.
+    But a page, or an error that repeats the request, may show ids of other tasks: only a success that shows one task,
+    once and whole, is taken.
+    """
+    answer = decode_object(body, "taskid")
+    if answer is not None:
+        return answer if Submitted.from_wire(answer) else None
+    task_ids, tokens = set(SHOWN_ID.findall(body)), set(SHOWN_TOKEN.findall(body))
+    if not BEGINS_AS_SUCCESS.match(body) or max(len(task_ids), len(tokens)) != 1:
+        return None
+    return {
+        "taskid": "".join(found.decode() for found in task_ids),
+        "socketaccesstoken": "".join(found.decode() for found in tokens),
+    }
 
 
 def tasks_of(answer: Mapping[str, JSON]) -> list[TaskInfo]:

@@ -1,8 +1,9 @@
 """JSON in and out.
 
 msgspec is fast and strict. The service, proxies and models are not strict: NaN, half of a surrogate pair, a byte order
-mark, broken UTF-8 and integers of thousands of digits all occur. So the standard library has a second try at whatever
-msgspec refuses, and one broken byte costs one character, not the message.
+mark, broken UTF-8, control characters and integers of thousands of digits all occur. So the standard library has a
+second try at whatever msgspec refuses. If that fails too, stray characters are repaired and it has a third try. One
+broken byte costs one character, or one number, not the message.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
@@ -22,7 +24,13 @@ from wiro_async._types import File
 MAX_INT_BITS: Final = 14_280  # of an integer with 4,300 digits: Python writes no longer ones
 LARGE: Final = 1024 * 1024  # bytes; what is smaller cannot hold many values
 MAX_VALUES: Final = 2_000_000  # each takes some 60 bytes or more, whereas "[]," takes three
+MAX_REPAIRED: Final = 4 * 1024 * 1024  # characters; a repair takes several times as much memory
 MAX_DECIMAL_DIGITS: Final = 400  # of a whole Decimal that becomes an int; floats end before
+_PADDING: Final = " \t\r\n\0\ufeff"  # may stand around JSON
+_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*\\?"?|[^"\s,:{}\[\]]+|[^\S \t\r\n]+', re.DOTALL)
+_OBJECT: Final = re.compile(r'\{\s*"')
+_BACKSLASH: Final = re.compile(r'\\(["\\/bfnrt]|u[0-9A-Fa-f]{4})|\\')
+_STRAY: Final = re.compile(r"[^\x21-\x7e]+")
 
 
 @cache
@@ -40,6 +48,11 @@ def _decoder() -> Callable[[bytes | str], JSON]:
     return msgspec.json.Decoder().decode
 
 
+@cache
+def _lenient_decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(strict=False, parse_int=_parse_int)
+
+
 def encode(value: object, *, sort_keys: bool = False) -> bytes:
     """Encode a value that `to_json` returned."""
     try:
@@ -50,7 +63,7 @@ def encode(value: object, *, sort_keys: bool = False) -> bytes:
 
 def decode(data: bytes | str) -> JSON:
     """Decode JSON. Raises ValueError for anything else, and for what would fill the memory."""
-    if len(data) > LARGE and _count_values(data) > MAX_VALUES:
+    if _is_too_much(data):
         raise ValueError(f"JSON has more than {MAX_VALUES} values")
     # msgspec would encode text first: with characters beyond ASCII it takes twice as long as the standard library.
     if isinstance(data, bytes) or data.isascii():
@@ -58,14 +71,17 @@ def decode(data: bytes | str) -> JSON:
             return _decoder()(data)
         except (ValueError, RecursionError):
             pass
+    text = _text(data)
     try:
-        value: JSON = json.loads(data, parse_int=_parse_int)
+        try:
+            value: JSON = _lenient_decoder().decode(text)
+        except ValueError:
+            repaired = _repair(text)
+            if repaired == text:
+                raise
+            value = _lenient_decoder().decode(repaired)
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
-    except UnicodeDecodeError:
-        if isinstance(data, str):
-            raise
-        return decode(data.decode("utf-8-sig", errors="replace"))
     return value
 
 
@@ -81,11 +97,57 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _count_values(data: bytes | str) -> int:
-    """At least how many values there are; commas within text count, too."""
+def _is_too_much(data: bytes | str) -> bool:
+    """Whether it may hold more values than fit into the memory; commas within text count, too."""
+    if len(data) <= LARGE:
+        return False
     if isinstance(data, bytes):
-        return data.count(b",") + data.count(b"[") + data.count(b"{")
-    return data.count(",") + data.count("[") + data.count("{")
+        return data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES
+    return data.count(",") + data.count("[") + data.count("{") > MAX_VALUES
+
+
+def decode_object(data: bytes | str, key: str) -> dict[str, JSON] | None:
+    """Decode an object that has a key, also between the warnings of a web server; None if there is none.
+
+    Args:
+        key: of the object. Without it, an object of a web page would be taken for a message of the service.
+    """
+    value = decode_or_none(data)
+    if value is None:
+        if _is_too_much(data):
+            return None
+        text = _repair(_text(data))
+        begin = _OBJECT.search(text)
+        try:
+            value, _ = _lenient_decoder().raw_decode(text, begin.start() if begin else 0)
+        except (ValueError, RecursionError):
+            return None
+        return value if isinstance(value, dict) and key in value else None
+    return value if isinstance(value, dict) else None
+
+
+def _text(data: bytes | str) -> str:
+    if isinstance(data, str):
+        return data.strip(_PADDING)
+    try:
+        return data.decode(json.detect_encoding(data), errors="surrogatepass").strip(_PADDING)
+    except UnicodeDecodeError:
+        return data.decode("utf-8", errors="replace").strip(_PADDING)
+
+
+def _repair(text: str) -> str:
+    """Make JSON of text with stray characters: in a string they stay, elsewhere they and the word they are in go."""
+    if len(text) > MAX_REPAIRED:
+        return text
+    return _TOKEN.sub(_repair_token, text)
+
+
+def _repair_token(found: re.Match[str]) -> str:
+    token = found[0]
+    if token.startswith('"'):
+        return _BACKSLASH.sub(lambda escape: escape[0] if escape[1] else "\\\\", token)
+    stripped = _STRAY.sub("", token)
+    return token if stripped == token else "null" if stripped else ""
 
 
 def _parse_int(digits: str) -> int | str:

@@ -32,6 +32,12 @@ def as_text_or_none(value: JSON) -> str | None:
     return as_text(value) or None
 
 
+def as_id(value: JSON) -> str:
+    """An id or a token; "" for anything else. One with a broken character is none: it would name another task."""
+    text = as_text(value).strip()
+    return "" if "\ufffd" in text else text
+
+
 def as_float(value: JSON) -> float | None:
     """A finite number, also with a percent sign."""
     try:
