@@ -1,0 +1,592 @@
+"""A PostgreSQL database, used from a thread with an event loop of its own.
+
+A lease must be renewed while the app's event loop is blocked, and a driver that waits in that loop could not. So all
+connections live in a thread. One carries statements. The other one carries the pulse, which renews the lease, and
+notifications, so that neither waits for a slow statement.
+
+Statements that are requested while one is on its way share the next round trip and its commit. Those of one key keep
+their order. A connection that breaks is replaced, and what it carried is sent again: so each statement must be
+idempotent, as its commit may have happened without an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Final, Protocol, TypeAlias
+
+import anyio
+import attrs
+
+from wiro_async._errors import ConfigurationError, JournalError
+from wiro_async._transport.postgres_errors import DatabaseUrl, hope, load, reason
+
+logger = logging.getLogger("wiro_async")
+
+
+class Row(Protocol):
+    """A row. Its values are found by position or by the name of the column."""
+
+    def __getitem__(self, name: int | str) -> Any: ...
+
+
+class Connection(Protocol):
+    """What is used of a connection of asyncpg, which comes without types."""
+
+    async def execute(self, sql: str, *values: object) -> str: ...
+    async def fetch(self, sql: str, *values: object) -> list[Row]: ...
+    async def fetchrow(self, sql: str, *values: object) -> Row | None: ...
+    async def fetchval(self, sql: str, *values: object) -> Any: ...
+    async def fetchmany(self, sql: str, values: Sequence[Sequence[object]]) -> list[Row]: ...
+    async def add_listener(self, channel: str, function: Callable[[object, int, str, object], None]) -> None: ...
+    async def close(self, *, timeout: float) -> None: ...
+    def transaction(self) -> AbstractAsyncContextManager[object]: ...
+    def is_closed(self) -> bool: ...
+    def terminate(self) -> None: ...
+
+
+Step: TypeAlias = Callable[[Connection], Awaitable[None]]
+
+# A server that answers commits before they are on its disk would lose intents with its power.
+SETTINGS: Final = """
+SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false),
+    set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+        ELSE current_setting('synchronous_commit') END, false)
+"""
+
+
+@attrs.frozen(kw_only=True)
+class PostgresTiming:
+    """How long things may take, in seconds, and how much goes into one round trip."""
+
+    connect: float
+    statement: float
+    pulse: float  # between two pulses
+    pause: float  # before the second attempt to connect; doubles
+    max_pause: float
+    close: float
+    batch: int
+
+
+@attrs.define(eq=False)
+class _Call:
+    """One statement on its way to the thread, and its outcome on the way back."""
+
+    sql: str
+    key: str | None  # statements of one key keep their order
+    values: tuple[object, ...]
+    many: bool  # it may return any number of rows, and goes alone
+    future: asyncio.Future[list[Row]] | None
+    deadline: float  # of the monotonic clock
+    rows: list[Row] = attrs.field(factory=list)
+    error: JournalError | None = None
+
+    def deliver(self) -> None:
+        """Give the outcome to the caller, in the caller's event loop."""
+        if self.future is not None and not self.future.done():
+            if self.error is not None:
+                self.future.set_exception(self.error)
+            else:
+                self.future.set_result(self.rows)
+        elif self.future is None and self.error is not None:
+            logger.error("An entry could not be written into the journal: %s", self.error)
+
+
+class Postgres:
+    """The connections to one database.
+
+    Args:
+        prepare: runs once, on the first connection. Its `JournalError` says what is wrong with the database.
+        pulse: runs regularly on the second connection, and first on each connection that replaces a broken one. Its
+            `JournalError` says why the database must not be used any more.
+        farewell: runs before the connections are closed, if the database can be reached.
+        on_news: called in the caller's event loop with each notification, and with None after some may have been lost.
+    """
+
+    def __init__(
+        self,
+        url: DatabaseUrl,
+        timing: PostgresTiming,
+        *,
+        prepare: Step,
+        pulse: Step,
+        farewell: Step,
+        channel: Callable[[], str],
+        on_news: Callable[[str | None], None],
+    ) -> None:
+        self.url = url
+        self._timing = timing
+        self._prepare, self._pulse, self._farewell = prepare, pulse, farewell
+        self._channel, self._on_news = channel, on_news
+        self._loop: asyncio.AbstractEventLoop  # the caller's
+        self._requested: list[_Call] = []
+        self._ended = anyio.Event()
+        self._closed = False
+        self._unwritten = 0
+        self._inner = _Inner()
+        self._away: JournalError | None = None  # why the database cannot be used at present
+        self._broken: JournalError | None = None  # why it never will be again
+        self._is_open = False
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the database responded when it was last used."""
+        return self._away is None and self._broken is None
+
+    async def open(self) -> None:
+        """Connect and prepare. Errors and cancelling leave no connection. Raises `JournalError`."""
+        self._loop = asyncio.get_running_loop()
+        opened: asyncio.Future[WiroFailure] = self._loop.create_future()
+        threading.Thread(target=self._run, args=(opened,), name="wiro_async journal", daemon=True).start()
+        try:
+            error = await opened
+        except BaseException:
+            await self.aclose()
+            raise
+        if error is not None:
+            raise error
+
+    def put(self, sql: str, key: str, values: tuple[object, ...]) -> None:
+        """Request a write and do not wait for it. It is written when the database can be reached."""
+        self._request(_Call(sql, key, values, False, None, float("inf")))
+
+    async def do(self, sql: str, key: str, values: tuple[object, ...], seconds: float) -> Row | None:
+        """Run a statement that returns at most one row. Its first parameter is a number that the row must hold first.
+
+        Args:
+            seconds: how long the database may be away before this fails.
+
+        Raises:
+            JournalError: the statement failed, or the database is away.
+        """
+        rows = await self._result(sql, key, values, False, seconds)
+        return rows[0] if rows else None
+
+    async def fetch(self, sql: str, values: tuple[object, ...], seconds: float) -> list[Row]:
+        """Run a statement that returns any number of rows. Raises `JournalError`."""
+        return await self._result(sql, None, values, True, seconds)
+
+    async def beat(self, seconds: float) -> bool:
+        """Run the pulse now. Return whether it succeeded within this time."""
+        beaten: asyncio.Future[None] = self._loop.create_future()
+        self._inner.call(self._inner.want_beat, beaten)
+        with anyio.move_on_after(seconds):
+            await beaten
+            return True
+        return False
+
+    def abandon(self) -> None:
+        """Close without waiting. For sessions that were dropped."""
+        self._closed = True
+        self._inner.call(self._inner.close)
+
+    async def aclose(self) -> None:
+        """Write what was requested and close the connections, within a bounded time.
+
+        Raises:
+            JournalError: something could not be written.
+        """
+        self._hand_over()
+        self.abandon()
+        with anyio.CancelScope(shield=True):
+            await self._ended.wait()
+        if self._broken is not None:
+            raise JournalError(str(self._broken))
+        if self._unwritten:
+            raise JournalError(
+                f"{self._unwritten} entries could not be written into the journal {self.url}: "
+                f"{self._away or 'no response in time'}. Start again with the same journal: their tasks "
+                "are followed or searched for, and none is submitted twice"
+            )
+
+    async def _result(
+        self, sql: str, key: str | None, values: tuple[object, ...], many: bool, seconds: float
+    ) -> list[Row]:
+        if self._closed:
+            raise JournalError(f"the journal {self.url} is closed: its session has ended. Use it in another session")
+        future: asyncio.Future[list[Row]] = self._loop.create_future()
+        self._request(_Call(sql, key, values, many, future, time.monotonic() + seconds))
+        return await future
+
+    def _request(self, call: _Call) -> None:
+        if not self._requested:
+            self._loop.call_soon(self._hand_over)  # with everything else that is requested in this turn
+        self._requested.append(call)
+
+    def _hand_over(self) -> None:
+        calls, self._requested = self._requested, []
+        if calls:
+            self._inner.call(self._inner.accept, calls)
+
+    def _call_in_loop(self, function: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the event loop is closed, so nobody waits any more
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    # What follows runs in the thread.
+
+    def _run(self, opened: asyncio.Future[WiroFailure]) -> None:
+        loop = asyncio.new_event_loop()
+        try:
+            load()
+            loop.run_until_complete(self._serve(opened))
+        except ConfigurationError as error:
+            self._call_in_loop(_answer, opened, error)
+        except Exception as error:
+            failure = error if isinstance(error, JournalError) else self._failure("cannot be opened", error)
+            self._call_in_loop(_answer, opened, failure)
+        finally:
+            self._inner.end()
+            loop.close()
+            self._call_in_loop(self._ended.set)
+
+    async def _serve(self, opened: asyncio.Future[WiroFailure]) -> None:
+        inner = self._inner.start()
+        opening = asyncio.current_task()
+        inner.on_close(lambda: self._is_open or (opening is not None and opening.cancel()))
+        connections: list[Connection] = []
+        try:
+            connections.append(await self._connect())
+            connections.append(await self._connect())
+            await self._check_pooler(*connections)
+            await self._prepare(connections[0])
+            await self._pulse(connections[1])
+            await self._listen(connections[1])
+        except asyncio.CancelledError:
+            return
+        except Exception:
+            for connection in connections:
+                connection.terminate()
+            raise
+        finally:
+            if not self._is_open and inner.closing.is_set():
+                for connection in connections:
+                    connection.terminate()
+        self._is_open = True
+        self._call_in_loop(_answer, opened, None)
+        pulses = asyncio.create_task(self._keep_pulse(connections[1]))
+        statements = asyncio.create_task(self._keep_writing(connections[0]))
+        await inner.closing.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timing.close):
+                await asyncio.gather(pulses, statements)
+        for task in (pulses, statements):
+            task.cancel()
+        await asyncio.gather(pulses, statements, return_exceptions=True)
+        self._unwritten = sum(call.future is None for call in inner.calls)
+        self._fail(list(inner.calls), self._away or self._failure("is closed", TimeoutError()))
+
+    async def _connect(self) -> Connection:
+        connection: Connection = await load().connect(
+            self.url.secret,
+            timeout=self._timing.connect,
+            command_timeout=self._timing.statement,
+            server_settings={"application_name": "wiro_async"},
+        )
+        try:
+            await connection.fetch(SETTINGS, f"{int(self._timing.statement * 1000)}ms")
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _check_pooler(self, first: Connection, second: Connection) -> None:
+        """Refuse a pooler that gives each transaction another connection: statements would be mixed up."""
+        own = await first.fetchval("SELECT pg_backend_pid()")
+        async with second.transaction():
+            pids = {await second.fetchval("SELECT pg_backend_pid()")}
+            pids.add(await first.fetchval("SELECT pg_backend_pid()"))
+        if len(pids) != 2 or own not in pids:
+            raise JournalError(
+                f"the journal {self.url} is behind a connection pooler that gives each transaction another connection. "
+                "Use the pooler in session mode (pgbouncer: pool_mode = session), or connect to PostgreSQL itself"
+            )
+
+    async def _listen(self, connection: Connection) -> None:
+        def heard(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+            self._call_in_loop(self._on_news, str(payload))
+
+        await connection.add_listener(self._channel(), heard)
+
+    async def _keep_pulse(self, connection: Connection | None) -> None:
+        """Run the pulse regularly. Replace the connection when it breaks."""
+        inner, timing, pause = self._inner, self._timing, self._timing.pause
+        try:
+            while not inner.closing.is_set():
+                wanted = inner.take_beats()
+                try:
+                    if connection is None or connection.is_closed():
+                        connection = await self._connect()
+                        await self._listen(connection)
+                        self._call_in_loop(self._on_news, None)
+                    async with asyncio.timeout(timing.pulse):
+                        await self._pulse(connection)
+                except JournalError as error:
+                    self._break(error)
+                    return
+                except Exception as error:
+                    _terminate(connection)
+                    connection = None
+                    self._note_away(error)
+                    inner.return_beats(wanted)
+                    await inner.sleep(pause)
+                    pause = min(pause * 2, timing.max_pause)
+                    continue
+                pause = timing.pause
+                self._note_back()
+                for beaten in wanted:
+                    self._call_in_loop(_answer, beaten, None)
+                await inner.wait_for_beat(timing.pulse)
+        finally:
+            await _closed(connection)
+
+    async def _keep_writing(self, connection: Connection | None) -> None:
+        """Run the statements. Replace the connection when it breaks."""
+        inner, timing, pause = self._inner, self._timing, self._timing.pause
+        try:
+            while inner.calls or not inner.closing.is_set():
+                if self._broken is not None:
+                    self._fail(inner.take_all(), self._broken)
+                if not inner.calls:
+                    await inner.wait_for_calls()
+                    continue
+                connection = await self._write(connection, inner.take_batch(timing.batch))
+                if connection is None:
+                    await inner.sleep(pause)
+                pause = timing.pause if connection is not None else min(pause * 2, timing.max_pause)
+            if connection is not None:
+                with suppress(Exception):
+                    await self._farewell(connection)
+        finally:
+            await _closed(connection)
+
+    async def _write(self, connection: Connection | None, batch: list[_Call]) -> Connection | None:
+        """Run calls of one statement, and return the connection if it can be used further."""
+        is_connected = connection is not None and not connection.is_closed()
+        try:
+            if connection is None or not is_connected:
+                connection = await self._connect()
+                await self._pulse(connection)
+                is_connected = True
+            await self._execute(connection, batch)
+        except JournalError as error:
+            self._inner.return_calls(batch)
+            self._break(error)
+        except Exception as error:
+            if not is_connected or hope(error) == "retry":
+                self._note_away(error)
+                self._inner.return_calls(batch)
+                self._expire()
+                _terminate(connection)
+                return None
+            self._refuse(batch, error)
+        except BaseException:
+            self._inner.return_calls(batch)
+            _terminate(connection)
+            raise
+        else:
+            self._call_in_loop(_deliver, batch)
+        self._note_back()
+        return connection
+
+    async def _execute(self, connection: Connection, batch: list[_Call]) -> None:
+        """Run calls of one statement in one round trip and one transaction."""
+        first = batch[0]
+        if first.many:
+            first.rows = list(await connection.fetch(first.sql, *first.values))
+            return
+        # In the order of their keys, so that two sessions that write the same rows never wait for each other.
+        numbered = sorted(enumerate(batch), key=lambda pair: pair[1].key or "")
+        rows = await connection.fetchmany(first.sql, [(number, *call.values) for number, call in numbered])
+        for row in rows:
+            batch[row[0]].rows = [row]
+
+    def _refuse(self, batch: list[_Call], error: Exception) -> None:
+        if hope(error) == "none":
+            self._inner.return_calls(batch)
+            self._break(self._failure("cannot be used any more", error))
+        elif len(batch) == 1:
+            self._fail(batch, self._failure("refused an entry", error))
+        else:  # one of them is wrong: each goes alone, so that the others are written
+            self._inner.split(batch)
+
+    def _break(self, error: JournalError) -> None:
+        """Fail all calls, now and later."""
+        logger.error("%s", error)
+        self._broken = error
+        self._fail(self._inner.take_all(), error)
+
+    def _expire(self) -> None:
+        """Fail the calls that have waited too long for the database."""
+        if self._away is not None:
+            self._fail(self._inner.take_expired(time.monotonic()), self._away)
+
+    def _fail(self, calls: list[_Call], error: JournalError) -> None:
+        for call in calls:
+            call.error = JournalError(str(error))  # each caller adds its own facts
+        if calls:
+            self._call_in_loop(_deliver, calls)
+
+    def _failure(self, what: str, error: BaseException) -> JournalError:
+        return JournalError(f"the journal {self.url} {what}: {reason(error, self.url)}")
+
+    def _note_away(self, error: Exception) -> None:
+        is_new = self._away is None
+        self._away = self._failure("is away", error)
+        if is_new:
+            logger.warning("%s. Nothing is submitted until it is back. What runs is followed", self._away)
+
+    def _note_back(self) -> None:
+        if self._away is not None:
+            self._away = None
+            logger.warning("The journal %s is back", self.url)
+
+
+WiroFailure: TypeAlias = "JournalError | ConfigurationError | None"
+
+
+class _Inner:
+    """What belongs to the thread: calls that wait, and wishes of the caller's event loop."""
+
+    def __init__(self) -> None:
+        self.calls: deque[_Call] = deque()
+        self.closing: asyncio.Event
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._early: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+        self._lock = threading.Lock()
+        self._wake: asyncio.Event
+        self._beat: asyncio.Event
+        self._beats: list[asyncio.Future[None]] = []
+        self._alone: set[_Call] = set()
+        self._on_close: Callable[[], object] = bool
+        self._has_ended = False
+
+    def start(self) -> _Inner:
+        """Take over the running event loop of the thread."""
+        self.closing, self._wake, self._beat = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+            for function, arguments in self._early:
+                self._loop.call_soon(function, *arguments)
+        return self
+
+    def end(self) -> None:
+        with self._lock:
+            self._has_ended = True
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function in the thread, from any other one."""
+        with self._lock:
+            if self._has_ended:
+                return
+            if self._loop is None:
+                self._early.append((function, arguments))
+            else:
+                self._loop.call_soon_threadsafe(function, *arguments)
+
+    def on_close(self, function: Callable[[], object]) -> None:
+        self._on_close = function
+
+    def close(self) -> None:
+        self.closing.set()
+        self._wake.set()
+        self._beat.set()
+        self._on_close()
+
+    def accept(self, calls: list[_Call]) -> None:
+        self.calls.extend(calls)
+        self._wake.set()
+
+    def want_beat(self, beaten: asyncio.Future[None]) -> None:
+        self._beats.append(beaten)
+        self._beat.set()
+
+    def take_beats(self) -> list[asyncio.Future[None]]:
+        beats, self._beats = self._beats, []
+        self._beat.clear()
+        return beats
+
+    def return_beats(self, beats: list[asyncio.Future[None]]) -> None:
+        self._beats += [beaten for beaten in beats if not beaten.done()]
+
+    async def wait_for_calls(self) -> None:
+        await self._wake.wait()
+        self._wake.clear()
+
+    async def wait_for_beat(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._beat.wait()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, or until the end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.closing.wait()
+        if self.closing.is_set():
+            await asyncio.sleep(min(seconds, 0.05))
+
+    def take_batch(self, most: int) -> list[_Call]:
+        """Take the oldest call, and others of its statement that overtake none of their own key."""
+        while True:
+            first = self.calls.popleft()
+            if not self.calls or first.future is None or not first.future.cancelled():
+                break  # calls that were cancelled in the queue are dropped
+        if first.many or first in self._alone:
+            self._alone.discard(first)
+            return [first]
+        batch, later = [first], list[_Call]()
+        held = set[str | None]()
+        while self.calls and len(batch) < most:
+            call = self.calls.popleft()
+            if call.many:  # a read must see what was requested before it
+                later.append(call)
+                break
+            if call.sql == first.sql and call.key not in held and call not in self._alone:
+                batch.append(call)
+            else:
+                held.add(call.key)
+                later.append(call)
+        self.calls.extendleft(reversed(later))
+        return batch
+
+    def return_calls(self, batch: list[_Call]) -> None:
+        self.calls.extendleft(reversed(batch))
+
+    def split(self, batch: list[_Call]) -> None:
+        self._alone.update(batch)
+        self.return_calls(batch)
+
+    def take_all(self) -> list[_Call]:
+        calls, self.calls = list(self.calls), deque()
+        return calls
+
+    def take_expired(self, now: float) -> list[_Call]:
+        expired = [call for call in self.calls if call.deadline <= now]
+        self.calls = deque(call for call in self.calls if call.deadline > now)
+        return expired
+
+
+def _answer(future: asyncio.Future[Any], value: object) -> None:
+    if not future.done():  # the caller may have been cancelled
+        future.set_result(value)
+
+
+def _deliver(calls: list[_Call]) -> None:
+    for call in calls:
+        call.deliver()
+
+
+def _terminate(connection: Connection | None) -> None:
+    if connection is not None:
+        connection.terminate()
+
+
+async def _closed(connection: Connection | None) -> None:
+    if connection is not None and not connection.is_closed():
+        with suppress(Exception):
+            await connection.close(timeout=1.0)
