@@ -74,7 +74,7 @@ class PostgresTiming:
 
 
 @attrs.define(eq=False)
-class _Call:
+class _Statement:
     """One statement on its way to the thread, and its outcome on the way back."""
 
     sql: str
@@ -124,11 +124,11 @@ class Postgres:
         self._prepare, self._pulse, self._farewell = prepare, pulse, farewell
         self._channel, self._on_news = channel, on_news
         self._loop: asyncio.AbstractEventLoop  # the caller's
-        self._requested: list[_Call] = []
+        self._requested: list[_Statement] = []
         self._ended = anyio.Event()
         self._closed = False
         self._unwritten = 0
-        self._inner = _Inner()
+        self._queue = _ThreadQueue()
         self._away: JournalError | None = None  # why the database cannot be used at present
         self._broken: JournalError | None = None  # why it never will be again
         self._is_open = False
@@ -153,7 +153,7 @@ class Postgres:
 
     def put(self, sql: str, key: str, values: tuple[object, ...]) -> None:
         """Request a write and do not wait for it. It is written when the database can be reached."""
-        self._request(_Call(sql, key, values, False, None, float("inf")))
+        self._request(_Statement(sql, key, values, False, None, float("inf")))
 
     async def do(self, sql: str, key: str, values: tuple[object, ...], seconds: float) -> Row | None:
         """Run a statement that returns at most one row. Its first parameter is a number that the row must hold first.
@@ -174,7 +174,7 @@ class Postgres:
     async def beat(self, seconds: float) -> bool:
         """Run the pulse now. Return whether it succeeded within this time."""
         beaten: asyncio.Future[None] = self._loop.create_future()
-        self._inner.call(self._inner.want_beat, beaten)
+        self._queue.call(self._queue.want_beat, beaten)
         with anyio.move_on_after(seconds):
             await beaten
             return True
@@ -183,7 +183,7 @@ class Postgres:
     def abandon(self) -> None:
         """Close without waiting. For sessions that were dropped."""
         self._closed = True
-        self._inner.call(self._inner.close)
+        self._queue.call(self._queue.close)
 
     async def aclose(self) -> None:
         """Write what was requested and close the connections, within a bounded time.
@@ -210,10 +210,10 @@ class Postgres:
         if self._closed:
             raise JournalError(f"the journal {self.url} is closed: its session has ended. Use it in another session")
         future: asyncio.Future[list[Row]] = self._loop.create_future()
-        self._request(_Call(sql, key, values, many, future, time.monotonic() + seconds))
+        self._request(_Statement(sql, key, values, many, future, time.monotonic() + seconds))
         return await future
 
-    def _request(self, call: _Call) -> None:
+    def _request(self, call: _Statement) -> None:
         if not self._requested:
             self._loop.call_soon(self._hand_over)  # with everything else that is requested in this turn
         self._requested.append(call)
@@ -221,7 +221,7 @@ class Postgres:
     def _hand_over(self) -> None:
         calls, self._requested = self._requested, []
         if calls:
-            self._inner.call(self._inner.accept, calls)
+            self._queue.call(self._queue.accept, calls)
 
     def _call_in_loop(self, function: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the event loop is closed, so nobody waits any more
@@ -240,14 +240,14 @@ class Postgres:
             failure = error if isinstance(error, JournalError) else self._failure("cannot be opened", error)
             self._call_in_loop(_answer, opened, failure)
         finally:
-            self._inner.end()
+            self._queue.end()
             loop.close()
             self._call_in_loop(self._ended.set)
 
     async def _serve(self, opened: asyncio.Future[WiroFailure]) -> None:
-        inner = self._inner.start()
+        queue = self._queue.start()
         opening = asyncio.current_task()
-        inner.on_close(lambda: self._is_open or (opening is not None and opening.cancel()))
+        queue.on_close(lambda: self._is_open or (opening is not None and opening.cancel()))
         connections: list[Connection] = []
         try:
             connections.append(await self._connect())
@@ -263,22 +263,22 @@ class Postgres:
                 connection.terminate()
             raise
         finally:
-            if not self._is_open and inner.closing.is_set():
+            if not self._is_open and queue.closing.is_set():
                 for connection in connections:
                     connection.terminate()
         self._is_open = True
         self._call_in_loop(_answer, opened, None)
         pulses = asyncio.create_task(self._keep_pulse(connections[1]))
         statements = asyncio.create_task(self._keep_writing(connections[0]))
-        await inner.closing.wait()
+        await queue.closing.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.close):
                 await asyncio.gather(pulses, statements)
         for task in (pulses, statements):
             task.cancel()
         await asyncio.gather(pulses, statements, return_exceptions=True)
-        self._unwritten = sum(call.future is None for call in inner.calls)
-        self._fail(list(inner.calls), self._away or self._failure("is closed", TimeoutError()))
+        self._unwritten = sum(call.future is None for call in queue.calls)
+        self._fail(list(queue.calls), self._away or self._failure("is closed", TimeoutError()))
 
     async def _connect(self) -> Connection:
         connection: Connection = await load().connect(
@@ -314,10 +314,10 @@ class Postgres:
 
     async def _keep_pulse(self, connection: Connection | None) -> None:
         """Run the pulse regularly. Replace the connection when it breaks."""
-        inner, timing, pause = self._inner, self._timing, self._timing.pause
+        queue, timing, pause = self._queue, self._timing, self._timing.pause
         try:
-            while not inner.closing.is_set():
-                wanted = inner.take_beats()
+            while not queue.closing.is_set():
+                wanted = queue.take_beats()
                 try:
                     if connection is None or connection.is_closed():
                         connection = await self._connect()
@@ -332,31 +332,31 @@ class Postgres:
                     _terminate(connection)
                     connection = None
                     self._note_away(error)
-                    inner.return_beats(wanted)
-                    await inner.sleep(pause)
+                    queue.return_beats(wanted)
+                    await queue.sleep(pause)
                     pause = min(pause * 2, timing.max_pause)
                     continue
                 pause = timing.pause
                 self._note_back()
                 for beaten in wanted:
                     self._call_in_loop(_answer, beaten, None)
-                await inner.wait_for_beat(timing.pulse)
+                await queue.wait_for_beat(timing.pulse)
         finally:
             await _closed(connection)
 
     async def _keep_writing(self, connection: Connection | None) -> None:
         """Run the statements. Replace the connection when it breaks."""
-        inner, timing, pause = self._inner, self._timing, self._timing.pause
+        queue, timing, pause = self._queue, self._timing, self._timing.pause
         try:
-            while inner.calls or not inner.closing.is_set():
+            while queue.calls or not queue.closing.is_set():
                 if self._broken is not None:
-                    self._fail(inner.take_all(), self._broken)
-                if not inner.calls:
-                    await inner.wait_for_calls()
+                    self._fail(queue.take_all(), self._broken)
+                if not queue.calls:
+                    await queue.wait_for_calls()
                     continue
-                connection = await self._write(connection, inner.take_batch(timing.batch))
+                connection = await self._write(connection, queue.take_batch(timing.batch))
                 if connection is None:
-                    await inner.sleep(pause)
+                    await queue.sleep(pause)
                 pause = timing.pause if connection is not None else min(pause * 2, timing.max_pause)
             if connection is not None:
                 with suppress(Exception):
@@ -364,7 +364,7 @@ class Postgres:
         finally:
             await _closed(connection)
 
-    async def _write(self, connection: Connection | None, batch: list[_Call]) -> Connection | None:
+    async def _write(self, connection: Connection | None, batch: list[_Statement]) -> Connection | None:
         """Run calls of one statement, and return the connection if it can be used further."""
         is_connected = connection is not None and not connection.is_closed()
         try:
@@ -374,18 +374,18 @@ class Postgres:
                 is_connected = True
             await self._execute(connection, batch)
         except JournalError as error:
-            self._inner.return_calls(batch)
+            self._queue.return_calls(batch)
             self._break(error)
         except Exception as error:
             if not is_connected or hope(error) == "retry":
                 self._note_away(error)
-                self._inner.return_calls(batch)
+                self._queue.return_calls(batch)
                 self._expire()
                 _terminate(connection)
                 return None
             self._refuse(batch, error)
         except BaseException:
-            self._inner.return_calls(batch)
+            self._queue.return_calls(batch)
             _terminate(connection)
             raise
         else:
@@ -393,7 +393,7 @@ class Postgres:
         self._note_back()
         return connection
 
-    async def _execute(self, connection: Connection, batch: list[_Call]) -> None:
+    async def _execute(self, connection: Connection, batch: list[_Statement]) -> None:
         """Run calls of one statement in one round trip and one transaction."""
         first = batch[0]
         if first.many:
@@ -405,27 +405,27 @@ class Postgres:
         for row in rows:
             batch[row[0]].rows = [row]
 
-    def _refuse(self, batch: list[_Call], error: Exception) -> None:
+    def _refuse(self, batch: list[_Statement], error: Exception) -> None:
         if hope(error) == "none":
-            self._inner.return_calls(batch)
+            self._queue.return_calls(batch)
             self._break(self._failure("cannot be used any more", error))
         elif len(batch) == 1:
             self._fail(batch, self._failure("refused an entry", error))
         else:  # one of them is wrong: each goes alone, so that the others are written
-            self._inner.split(batch)
+            self._queue.split(batch)
 
     def _break(self, error: JournalError) -> None:
         """Fail all calls, now and later."""
         logger.error("%s", error)
         self._broken = error
-        self._fail(self._inner.take_all(), error)
+        self._fail(self._queue.take_all(), error)
 
     def _expire(self) -> None:
         """Fail the calls that have waited too long for the database."""
         if self._away is not None:
-            self._fail(self._inner.take_expired(time.monotonic()), self._away)
+            self._fail(self._queue.take_expired(time.monotonic()), self._away)
 
-    def _fail(self, calls: list[_Call], error: JournalError) -> None:
+    def _fail(self, calls: list[_Statement], error: JournalError) -> None:
         for call in calls:
             call.error = JournalError(str(error))  # each caller adds its own facts
         if calls:
@@ -449,11 +449,11 @@ class Postgres:
 WiroFailure: TypeAlias = "JournalError | ConfigurationError | None"
 
 
-class _Inner:
+class _ThreadQueue:
     """What belongs to the thread: calls that wait, and wishes of the caller's event loop."""
 
     def __init__(self) -> None:
-        self.calls: deque[_Call] = deque()
+        self.calls: deque[_Statement] = deque()
         self.closing: asyncio.Event
         self._loop: asyncio.AbstractEventLoop | None = None
         self._early: list[tuple[Callable[..., object], tuple[object, ...]]] = []
@@ -461,11 +461,11 @@ class _Inner:
         self._wake: asyncio.Event
         self._beat: asyncio.Event
         self._beats: list[asyncio.Future[None]] = []
-        self._alone: set[_Call] = set()
+        self._alone: set[_Statement] = set()
         self._on_close: Callable[[], object] = bool
         self._has_ended = False
 
-    def start(self) -> _Inner:
+    def start(self) -> _ThreadQueue:
         """Take over the running event loop of the thread."""
         self.closing, self._wake, self._beat = asyncio.Event(), asyncio.Event(), asyncio.Event()
         with self._lock:
@@ -497,7 +497,7 @@ class _Inner:
         self._beat.set()
         self._on_close()
 
-    def accept(self, calls: list[_Call]) -> None:
+    def accept(self, calls: list[_Statement]) -> None:
         self.calls.extend(calls)
         self._wake.set()
 
@@ -530,7 +530,7 @@ class _Inner:
         if self.closing.is_set():
             await asyncio.sleep(min(seconds, 0.05))
 
-    def take_batch(self, most: int) -> list[_Call]:
+    def take_batch(self, most: int) -> list[_Statement]:
         """Take the oldest call, and others of its statement that overtake none of their own key."""
         while True:
             first = self.calls.popleft()
@@ -539,7 +539,7 @@ class _Inner:
         if first.many or first in self._alone:
             self._alone.discard(first)
             return [first]
-        batch, later = [first], list[_Call]()
+        batch, later = [first], list[_Statement]()
         held = set[str | None]()
         while self.calls and len(batch) < most:
             call = self.calls.popleft()
@@ -554,18 +554,18 @@ class _Inner:
         self.calls.extendleft(reversed(later))
         return batch
 
-    def return_calls(self, batch: list[_Call]) -> None:
+    def return_calls(self, batch: list[_Statement]) -> None:
         self.calls.extendleft(reversed(batch))
 
-    def split(self, batch: list[_Call]) -> None:
+    def split(self, batch: list[_Statement]) -> None:
         self._alone.update(batch)
         self.return_calls(batch)
 
-    def take_all(self) -> list[_Call]:
+    def take_all(self) -> list[_Statement]:
         calls, self.calls = list(self.calls), deque()
         return calls
 
-    def take_expired(self, now: float) -> list[_Call]:
+    def take_expired(self, now: float) -> list[_Statement]:
         expired = [call for call in self.calls if call.deadline <= now]
         self.calls = deque(call for call in self.calls if call.deadline > now)
         return expired
@@ -576,7 +576,7 @@ def _answer(future: asyncio.Future[Any], value: object) -> None:
         future.set_result(value)
 
 
-def _deliver(calls: list[_Call]) -> None:
+def _deliver(calls: list[_Statement]) -> None:
     for call in calls:
         call.deliver()
 
