@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from wiro_async import ConfigurationError, JournalError
-from wiro_async._transport.postgres import Connection, Postgres, PostgresTiming
+from wiro_async._transport.postgres import DatabaseConnection, Postgres, PostgresTiming
 from wiro_async._transport.postgres_errors import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ class Part:
     news: list[str | None] = attrs.field(factory=list)
     pulse_error: JournalError | None = None
 
-    async def prepare(self, connection: Connection) -> None:
+    async def prepare(self, connection: DatabaseConnection) -> None:
         await connection.execute("CREATE TABLE IF NOT EXISTS things (key text PRIMARY KEY, value int)")
 
-    async def pulse(self, connection: Connection) -> None:
+    async def pulse(self, connection: DatabaseConnection) -> None:
         if self.pulse_error is not None:
             raise self.pulse_error
         await connection.fetchval("SELECT 1")
         self.pulses += 1
 
-    async def farewell(self, connection: Connection) -> None:
+    async def farewell(self, connection: DatabaseConnection) -> None:
         await connection.execute("INSERT INTO things VALUES ('farewell', 1)")
 
     def connections(self, url: str, timing: PostgresTiming = TIMING) -> Postgres:

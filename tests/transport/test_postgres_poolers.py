@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from wiro_async import JournalError
-from wiro_async._transport.postgres import Connection, Postgres, PostgresTiming
+from wiro_async._transport.postgres import DatabaseConnection, Postgres, PostgresTiming
 from wiro_async._transport.postgres_errors import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def pooled(postgres_server: PostgresServer, database: str) -> Iterator[Pooled]:
     shutil.rmtree(folder)
 
 
-async def nothing(connection: Connection) -> None:
+async def nothing(connection: DatabaseConnection) -> None:
     """Do nothing."""
 
 

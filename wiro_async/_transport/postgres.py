@@ -35,7 +35,7 @@ class Row(Protocol):
     def __getitem__(self, name: int | str) -> Any: ...
 
 
-class Connection(Protocol):
+class DatabaseConnection(Protocol):
     """What is used of a connection of asyncpg, which comes without types."""
 
     async def execute(self, sql: str, *values: object) -> str: ...
@@ -50,7 +50,7 @@ class Connection(Protocol):
     def terminate(self) -> None: ...
 
 
-Step: TypeAlias = Callable[[Connection], Awaitable[None]]
+Step: TypeAlias = Callable[[DatabaseConnection], Awaitable[None]]
 
 # A server that answers commits before they are on its disk would lose intents with its power.
 SETTINGS: Final = """
@@ -248,7 +248,7 @@ class Postgres:
         queue = self._queue.start()
         opening = asyncio.current_task()
         queue.on_close(lambda: self._is_open or (opening is not None and opening.cancel()))
-        connections: list[Connection] = []
+        connections: list[DatabaseConnection] = []
         try:
             connections.append(await self._connect())
             connections.append(await self._connect())
@@ -280,8 +280,8 @@ class Postgres:
         self._unwritten = sum(call.future is None for call in queue.calls)
         self._fail(list(queue.calls), self._away or self._failure("is closed", TimeoutError()))
 
-    async def _connect(self) -> Connection:
-        connection: Connection = await load().connect(
+    async def _connect(self) -> DatabaseConnection:
+        connection: DatabaseConnection = await load().connect(
             self.url.secret,
             timeout=self._timing.connect,
             command_timeout=self._timing.statement,
@@ -294,7 +294,7 @@ class Postgres:
             raise
         return connection
 
-    async def _check_pooler(self, first: Connection, second: Connection) -> None:
+    async def _check_pooler(self, first: DatabaseConnection, second: DatabaseConnection) -> None:
         """Refuse a pooler that gives each transaction another connection: statements would be mixed up."""
         own = await first.fetchval("SELECT pg_backend_pid()")
         async with second.transaction():
@@ -306,13 +306,13 @@ class Postgres:
                 "Use the pooler in session mode (pgbouncer: pool_mode = session), or connect to PostgreSQL itself"
             )
 
-    async def _listen(self, connection: Connection) -> None:
+    async def _listen(self, connection: DatabaseConnection) -> None:
         def heard(_connection: object, _pid: int, _channel: str, payload: object) -> None:
             self._call_in_loop(self._on_news, str(payload))
 
         await connection.add_listener(self._channel(), heard)
 
-    async def _keep_pulse(self, connection: Connection | None) -> None:
+    async def _keep_pulse(self, connection: DatabaseConnection | None) -> None:
         """Run the pulse regularly. Replace the connection when it breaks."""
         queue, timing, pause = self._queue, self._timing, self._timing.pause
         try:
@@ -344,7 +344,7 @@ class Postgres:
         finally:
             await _closed(connection)
 
-    async def _keep_writing(self, connection: Connection | None) -> None:
+    async def _keep_writing(self, connection: DatabaseConnection | None) -> None:
         """Run the statements. Replace the connection when it breaks."""
         queue, timing, pause = self._queue, self._timing, self._timing.pause
         try:
@@ -364,7 +364,7 @@ class Postgres:
         finally:
             await _closed(connection)
 
-    async def _write(self, connection: Connection | None, batch: list[_Statement]) -> Connection | None:
+    async def _write(self, connection: DatabaseConnection | None, batch: list[_Statement]) -> DatabaseConnection | None:
         """Run calls of one statement, and return the connection if it can be used further."""
         is_connected = connection is not None and not connection.is_closed()
         try:
@@ -393,7 +393,7 @@ class Postgres:
         self._note_back()
         return connection
 
-    async def _execute(self, connection: Connection, batch: list[_Statement]) -> None:
+    async def _execute(self, connection: DatabaseConnection, batch: list[_Statement]) -> None:
         """Run calls of one statement in one round trip and one transaction."""
         first = batch[0]
         if first.many:
@@ -581,12 +581,12 @@ def _deliver(calls: list[_Statement]) -> None:
         call.deliver()
 
 
-def _terminate(connection: Connection | None) -> None:
+def _terminate(connection: DatabaseConnection | None) -> None:
     if connection is not None:
         connection.terminate()
 
 
-async def _closed(connection: Connection | None) -> None:
+async def _closed(connection: DatabaseConnection | None) -> None:
     if connection is not None and not connection.is_closed():
         with suppress(Exception):
             await connection.close(timeout=1.0)
