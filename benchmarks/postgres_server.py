@@ -31,11 +31,15 @@ UNTIL_CLOSED = '"$@" </dev/null & read _; kill -s "$SIGNAL" $!; wait'
 class PostgresServer:
     """One server. Entering starts it, leaving stops it and removes its folder.
 
+    Args:
+        fsync: whether commits survive the end of the power, as in production.
+
     Attributes:
         port: its port on 127.0.0.1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fsync: bool = False) -> None:
+        self._fsync = fsync
         self._folder = Path(tempfile.mkdtemp(prefix="wiro-pg-"))
         self._identity: dict[str, Any] = {}
         self._numbers = count(1)
@@ -76,7 +80,7 @@ class PostgresServer:
         """Start it and wait until it accepts connections."""
         settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self._folder}
         command = [str(self._binaries / "postgres"), "-D", str(self._folder / "data")]
-        for name, value in {**settings, "fsync": "off", "max_connections": 200}.items():
+        for name, value in {**settings, "fsync": "on" if self._fsync else "off", "max_connections": 200}.items():
             command += ["-c", f"{name}={value}"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -33,6 +33,7 @@ class Row(Protocol):
     """A row. Its values are found by position or by the name of the column."""
 
     def __getitem__(self, name: int | str) -> Any: ...
+    def keys(self) -> Iterable[str]: ...
 
 
 class DatabaseConnection(Protocol):
@@ -154,6 +155,13 @@ class Postgres:
     def put(self, sql: str, key: str, values: tuple[object, ...]) -> None:
         """Request a write and do not wait for it. It is written when the database can be reached."""
         self._request(_Statement(sql, key, values, False, None, float("inf")))
+
+    def write(self, sql: str, key: str, values: tuple[object, ...]) -> asyncio.Future[list[Row]]:
+        """Request a write as `put` does. The future has its row, once it is written."""
+        future: asyncio.Future[list[Row]] = self._loop.create_future()
+        future.add_done_callback(_retrieve_error)
+        self._request(_Statement(sql, key, values, False, future, float("inf")))
+        return future
 
     async def do(self, sql: str, key: str, values: tuple[object, ...], seconds: float) -> Row | None:
         """Run a statement that returns at most one row. Its first parameter is a number that the row must hold first.
@@ -277,7 +285,7 @@ class Postgres:
         for task in (pulses, statements):
             task.cancel()
         await asyncio.gather(pulses, statements, return_exceptions=True)
-        self._unwritten = sum(call.future is None for call in queue.calls)
+        self._unwritten = sum(call.deadline == float("inf") for call in queue.calls)
         self._fail(list(queue.calls), self._away or self._failure("is closed", TimeoutError()))
 
     async def _connect(self) -> DatabaseConnection:
@@ -574,6 +582,11 @@ class _ThreadQueue:
 def _answer(future: asyncio.Future[Any], value: object) -> None:
     if not future.done():  # the caller may have been cancelled
         future.set_result(value)
+
+
+def _retrieve_error(future: asyncio.Future[list[Row]]) -> None:
+    if not future.cancelled():
+        future.exception()  # `aclose` raises it, too
 
 
 def _deliver(calls: list[_Statement]) -> None:
