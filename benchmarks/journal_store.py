@@ -28,8 +28,8 @@ RAW = {
 ROWS = """
 INSERT INTO wiro_journal_items (key, model, digest, input, fingerprint, shape, state, attempts, position, intended_at,
     owner, fence, turn, task_id, token, ended_at, cost, task)
-SELECT 'row-' || n, 'owner/model', md5(n::text), '{"prompt": "…"}', decode(md5(n::text), 'hex'), 'shape', 'succeeded', 1,
-    nextval('wiro_journal_positions'), 0, 'nobody', 1, '', n::text, md5(n::text), 0, '0.04', '{"id": "1"}'
+SELECT 'row-' || n, 'owner/model', md5(n::text), '{"prompt": "…"}', decode(md5(n::text), 'hex'), 'shape', 'succeeded',
+    1, nextval('wiro_journal_positions'), 0, 'nobody', 1, '', n::text, md5(n::text), 0, '0.04', '{"id": "1"}'
 FROM generate_series(1, $ROWS) AS n
 """
 
@@ -81,10 +81,7 @@ async def measure(server: PostgresServer, items: int, rows: int) -> None:
     await store.open()
     await other.open()
     for concurrency in (1, 100, 500):
-        print(
-            f"{await overhead(store, concurrency, items // (10 if concurrency == 1 else 1), 'k'):7.0f} µs an item",
-            end="",
-        )
+        took = await overhead(store, concurrency, items // (10 if concurrency == 1 else 1), "k")
         print(f"{took:7.0f} µs an item at concurrency {concurrency}")
     print(f"{await news(store, other):7.1f} ms from a task to a waiter of another session (median)")
     server.execute(ROWS.replace("$ROWS", str(rows)), database)

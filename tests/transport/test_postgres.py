@@ -145,7 +145,7 @@ async def test_a_server_that_restarts(
     assert postgres.is_well
     await until(lambda: None in part.news)  # some may have been lost
     texts = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert sum("is away" in text for text in texts) == sum(text.endswith("is back") for text in texts) == 1
+    assert sum("what runs is followed" in text for text in texts) == sum(text.endswith("is back") for text in texts) == 1
 
 
 async def test_a_server_that_stands_still(opened: Opened, postgres_server: PostgresServer, database_url: str) -> None:

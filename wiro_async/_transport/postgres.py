@@ -95,7 +95,7 @@ class _Statement:
             else:
                 self.future.set_result(self.rows)
         elif self.future is None and self.error is not None:
-            logger.error("An entry could not be written into the journal: %s", self.error)
+            logger.error("an entry could not be written: %s", self.error)
 
 
 class Postgres:
@@ -424,7 +424,8 @@ class Postgres:
 
     def _break(self, error: JournalError) -> None:
         """Fail all calls, now and later."""
-        logger.error("%s", error)
+        if self._broken is None:
+            logger.error("nothing more is submitted: %s", error)
         self._broken = error
         self._fail(self._queue.take_all(), error)
 
@@ -446,12 +447,12 @@ class Postgres:
         is_new = self._away is None
         self._away = self._failure("is away", error)
         if is_new:
-            logger.warning("%s. Nothing is submitted until it is back. What runs is followed", self._away)
+            logger.warning("nothing is submitted for now, and what runs is followed: %s", self._away)
 
     def _note_back(self) -> None:
         if self._away is not None:
             self._away = None
-            logger.warning("The journal %s is back", self.url)
+            logger.warning("the journal %s is back", self.url)
 
 
 WiroFailure: TypeAlias = "JournalError | ConfigurationError | None"

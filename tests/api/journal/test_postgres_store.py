@@ -207,10 +207,10 @@ async def test_a_lost_lease(
     first, second = await sessions(), await sessions()
     record = await first.intend(intention(), None)
     tables("UPDATE @_owners SET fenced = true WHERE owner = (SELECT owner FROM @_items)")
-    await until(lambda: any("lease of this session expired" in line.getMessage() for line in caplog.records))
+    await until(lambda: any("lease of this session in its journal expired" in line.getMessage() for line in caplog.records))
     with pytest.raises(JournalError, match="was not sent"):
         await first.check(record)
-    assert sum("lease of this session expired" in line.getMessage() for line in caplog.records) == 1
+    assert sum("lease of this session in its journal expired" in line.getMessage() for line in caplog.records) == 1
     assert await second.take_over(await record_of(second)) is not None
     assert await first.record_task(record, REF)  # it was sent before: the task is not lost
     assert (await record_of(second)).ref == REF

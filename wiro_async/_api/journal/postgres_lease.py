@@ -84,10 +84,7 @@ class PostgresLease:
                     "backup, or a replica took over that was behind. Runs whose entries are lost would be billed "
                     "again. Compare its entries with the tasks of your account, then start again"
                 )
-            logger.warning(
-                "The lease of this session expired: the process was stopped, or could not reach the database. Other "
-                "sessions search for the runs that it was sending. It continues under a new name"
-            )
+            logger.warning("the lease of this session in its journal expired; it takes another one")
             self.owner, self._renewals = uuid4().hex, 0
 
     async def end(self, connection: DatabaseConnection) -> None:

@@ -145,9 +145,7 @@ class PostgresStore:
         written = self._database.write(self._sql(sql.SUBMIT), key, values)
         await asyncio.wait([written], timeout=self._tuning.journal_task_wait)
         if not written.done():
-            logger.warning(
-                "Task %s is not in the journal %s yet, as that does not respond. It is followed", ref.task_id, self.name
-            )
+            logger.warning("task %s is followed, but not in the journal %s yet", ref.task_id, self.name)
             return True
         if written.result():
             return True
