@@ -14,8 +14,9 @@ import pytest
 import pytest_asyncio
 
 from wiro_async import ConfigurationError, JournalError
-from wiro_async._transport.postgres import DatabaseConnection, Postgres, PostgresTiming
-from wiro_async._transport.postgres_errors import DatabaseUrl
+from wiro_async._transport.postgres.postgres_connection import DatabaseConnection, PostgresTiming
+from wiro_async._transport.postgres.postgres_errors import DatabaseUrl
+from wiro_async._transport.postgres.postgres_thread import Postgres
 
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
@@ -145,7 +146,9 @@ async def test_a_server_that_restarts(
     assert postgres.is_well
     await until(lambda: None in part.news)  # some may have been lost
     texts = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert sum("what runs is followed" in text for text in texts) == sum(text.endswith("is back") for text in texts) == 1
+    assert (
+        sum("what runs is followed" in text for text in texts) == sum(text.endswith("is back") for text in texts) == 1
+    )
 
 
 async def test_a_server_that_stands_still(opened: Opened, postgres_server: PostgresServer, database_url: str) -> None:

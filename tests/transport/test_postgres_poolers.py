@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from wiro_async import JournalError
-from wiro_async._transport.postgres import DatabaseConnection, Postgres, PostgresTiming
-from wiro_async._transport.postgres_errors import DatabaseUrl
+from wiro_async._transport.postgres.postgres_connection import DatabaseConnection, PostgresTiming
+from wiro_async._transport.postgres.postgres_errors import DatabaseUrl
+from wiro_async._transport.postgres.postgres_thread import Postgres
 
 if TYPE_CHECKING:
     from postgres_server import PostgresServer

@@ -12,7 +12,7 @@ import pytest_asyncio
 from wiro_async import JournalError
 from wiro_async._api.journal import postgres_schema
 from wiro_async._api.journal.postgres_schema import JournalPlace, prepare
-from wiro_async._transport.postgres_errors import load
+from wiro_async._transport.postgres.postgres_errors import load
 
 if TYPE_CHECKING:
     from postgres_server import PostgresServer

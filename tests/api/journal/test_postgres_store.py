@@ -207,7 +207,9 @@ async def test_a_lost_lease(
     first, second = await sessions(), await sessions()
     record = await first.intend(intention(), None)
     tables("UPDATE @_owners SET fenced = true WHERE owner = (SELECT owner FROM @_items)")
-    await until(lambda: any("lease of this session in its journal expired" in line.getMessage() for line in caplog.records))
+    await until(
+        lambda: any("lease of this session in its journal expired" in line.getMessage() for line in caplog.records)
+    )
     with pytest.raises(JournalError, match="was not sent"):
         await first.check(record)
     assert sum("lease of this session in its journal expired" in line.getMessage() for line in caplog.records) == 1
@@ -328,6 +330,16 @@ async def test_a_database_that_lost_commits(database_url: str, tables: Callable[
     for doing in (store.intend(intention("new"), None), store.check(record), store.read(["k"]), store.aclose()):
         with pytest.raises(JournalError):
             await doing
+
+
+async def test_closing_while_the_lease_is_renewed(database_url: str, tables: Callable[[str], str]) -> None:
+    """The lease is given back after the last renewal: nobody waits for it."""
+    for _ in range(10):
+        store = PostgresStore(database_url, attrs.evolve(TUNING, journal_pulse=0.0002))
+        await store.open()
+        await store.intend(intention(), None)
+        await store.aclose()
+    assert tables("SELECT count(*) FROM @_owners") == "0"
 
 
 async def test_a_dropped_store_ends_its_thread(database_url: str, until: Until) -> None:

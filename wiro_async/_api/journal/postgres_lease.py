@@ -20,7 +20,7 @@ from wiro_async._api.journal import postgres_schema
 from wiro_async._api.journal.postgres_schema import JournalPlace
 from wiro_async._errors import JournalError
 from wiro_async._transport import clock
-from wiro_async._transport.postgres import DatabaseConnection
+from wiro_async._transport.postgres.postgres_connection import DatabaseConnection
 
 logger = logging.getLogger("wiro_async")
 TRUST: Final = 0.5  # part of a lease for which its holder relies on it

@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from wiro_async._errors import JournalError
-from wiro_async._transport.postgres import DatabaseConnection
+from wiro_async._transport.postgres.postgres_connection import DatabaseConnection
 
 PREFIX: Final = "wiro_journal"
 LOCK: Final = 0x5769726F  # "Wiro": one session at a time makes or upgrades the tables

@@ -31,8 +31,9 @@ from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict, as_texts
 from wiro_async._transport import clock
-from wiro_async._transport.postgres import Postgres, PostgresTiming, Row
-from wiro_async._transport.postgres_errors import DatabaseUrl
+from wiro_async._transport.postgres.postgres_connection import PostgresTiming, Row
+from wiro_async._transport.postgres.postgres_errors import DatabaseUrl
+from wiro_async._transport.postgres.postgres_thread import Postgres
 from wiro_async._tuning import Tuning
 
 logger = logging.getLogger("wiro_async")

@@ -15,87 +15,27 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeAlias
 
 import anyio
-import attrs
 
 from wiro_async._errors import ConfigurationError, JournalError
-from wiro_async._transport.postgres_errors import DatabaseUrl, hope, load, reason
+from wiro_async._transport.postgres.postgres_connection import (
+    DatabaseConnection,
+    PostgresTiming,
+    Row,
+    check_pooler,
+    connect,
+)
+from wiro_async._transport.postgres.postgres_errors import DatabaseUrl, hope, load, reason
+from wiro_async._transport.postgres.postgres_queue import QueuedStatement, ThreadQueue
 
 logger = logging.getLogger("wiro_async")
 
 
-class Row(Protocol):
-    """A row. Its values are found by position or by the name of the column."""
-
-    def __getitem__(self, name: int | str) -> Any: ...
-    def keys(self) -> Iterable[str]: ...
-
-
-class DatabaseConnection(Protocol):
-    """What is used of a connection of asyncpg, which comes without types."""
-
-    async def execute(self, sql: str, *values: object) -> str: ...
-    async def fetch(self, sql: str, *values: object) -> list[Row]: ...
-    async def fetchrow(self, sql: str, *values: object) -> Row | None: ...
-    async def fetchval(self, sql: str, *values: object) -> Any: ...
-    async def fetchmany(self, sql: str, values: Sequence[Sequence[object]]) -> list[Row]: ...
-    async def add_listener(self, channel: str, function: Callable[[object, int, str, object], None]) -> None: ...
-    async def close(self, *, timeout: float) -> None: ...
-    def transaction(self) -> AbstractAsyncContextManager[object]: ...
-    def is_closed(self) -> bool: ...
-    def terminate(self) -> None: ...
-
-
 Step: TypeAlias = Callable[[DatabaseConnection], Awaitable[None]]
-
-# A server that answers commits before they are on its disk would lose intents with its power.
-SETTINGS: Final = """
-SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false),
-    set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
-        ELSE current_setting('synchronous_commit') END, false)
-"""
-
-
-@attrs.frozen(kw_only=True)
-class PostgresTiming:
-    """How long things may take, in seconds, and how much goes into one round trip."""
-
-    connect: float
-    statement: float
-    pulse: float  # between two pulses
-    pause: float  # before the second attempt to connect; doubles
-    max_pause: float
-    close: float
-    batch: int
-
-
-@attrs.define(eq=False)
-class _Statement:
-    """One statement on its way to the thread, and its outcome on the way back."""
-
-    sql: str
-    key: str | None  # statements of one key keep their order
-    values: tuple[object, ...]
-    many: bool  # it may return any number of rows, and goes alone
-    future: asyncio.Future[list[Row]] | None
-    deadline: float  # of the monotonic clock
-    rows: list[Row] = attrs.field(factory=list)
-    error: JournalError | None = None
-
-    def deliver(self) -> None:
-        """Give the outcome to the caller, in the caller's event loop."""
-        if self.future is not None and not self.future.done():
-            if self.error is not None:
-                self.future.set_exception(self.error)
-            else:
-                self.future.set_result(self.rows)
-        elif self.future is None and self.error is not None:
-            logger.error("an entry could not be written: %s", self.error)
 
 
 class Postgres:
@@ -105,7 +45,7 @@ class Postgres:
         prepare: runs once, on the first connection. Its `JournalError` says what is wrong with the database.
         pulse: runs regularly on the second connection, and first on each connection that replaces a broken one. Its
             `JournalError` says why the database must not be used any more.
-        farewell: runs before the connections are closed, if the database can be reached.
+        farewell: runs last, after the last pulse, if the database can be reached.
         on_news: called in the caller's event loop with each notification, and with None after some may have been lost.
     """
 
@@ -125,14 +65,13 @@ class Postgres:
         self._prepare, self._pulse, self._farewell = prepare, pulse, farewell
         self._channel, self._on_news = channel, on_news
         self._loop: asyncio.AbstractEventLoop  # the caller's
-        self._requested: list[_Statement] = []
+        self._requested: list[QueuedStatement] = []
         self._ended = anyio.Event()
         self._closed = False
         self._unwritten = 0
-        self._queue = _ThreadQueue()
+        self._queue = ThreadQueue()
         self._away: JournalError | None = None  # why the database cannot be used at present
         self._broken: JournalError | None = None  # why it never will be again
-        self._is_open = False
 
     @property
     def is_well(self) -> bool:
@@ -154,13 +93,13 @@ class Postgres:
 
     def put(self, sql: str, key: str, values: tuple[object, ...]) -> None:
         """Request a write and do not wait for it. It is written when the database can be reached."""
-        self._request(_Statement(sql, key, values, False, None, float("inf")))
+        self._request(QueuedStatement(sql, key, values, False, None, float("inf")))
 
     def write(self, sql: str, key: str, values: tuple[object, ...]) -> asyncio.Future[list[Row]]:
         """Request a write as `put` does. The future has its row, once it is written."""
         future: asyncio.Future[list[Row]] = self._loop.create_future()
         future.add_done_callback(_retrieve_error)
-        self._request(_Statement(sql, key, values, False, future, float("inf")))
+        self._request(QueuedStatement(sql, key, values, False, future, float("inf")))
         return future
 
     async def do(self, sql: str, key: str, values: tuple[object, ...], seconds: float) -> Row | None:
@@ -181,6 +120,8 @@ class Postgres:
 
     async def beat(self, seconds: float) -> bool:
         """Run the pulse now. Return whether it succeeded within this time."""
+        if self._broken is not None or self._closed:
+            return False
         beaten: asyncio.Future[None] = self._loop.create_future()
         self._queue.call(self._queue.want_beat, beaten)
         with anyio.move_on_after(seconds):
@@ -218,10 +159,10 @@ class Postgres:
         if self._closed:
             raise JournalError(f"the journal {self.url} is closed: its session has ended. Use it in another session")
         future: asyncio.Future[list[Row]] = self._loop.create_future()
-        self._request(_Statement(sql, key, values, many, future, time.monotonic() + seconds))
+        self._request(QueuedStatement(sql, key, values, many, future, time.monotonic() + seconds))
         return await future
 
-    def _request(self, call: _Statement) -> None:
+    def _request(self, call: QueuedStatement) -> None:
         if not self._requested:
             self._loop.call_soon(self._hand_over)  # with everything else that is requested in this turn
         self._requested.append(call)
@@ -229,7 +170,7 @@ class Postgres:
     def _hand_over(self) -> None:
         calls, self._requested = self._requested, []
         if calls:
-            self._queue.call(self._queue.accept, calls)
+            self._queue.call(self._accept, calls)
 
     def _call_in_loop(self, function: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the event loop is closed, so nobody waits any more
@@ -254,71 +195,57 @@ class Postgres:
 
     async def _serve(self, opened: asyncio.Future[WiroFailure]) -> None:
         queue = self._queue.start()
-        opening = asyncio.current_task()
-        queue.on_close(lambda: self._is_open or (opening is not None and opening.cancel()))
-        connections: list[DatabaseConnection] = []
-        try:
-            connections.append(await self._connect())
-            connections.append(await self._connect())
-            await self._check_pooler(*connections)
-            await self._prepare(connections[0])
-            await self._pulse(connections[1])
-            await self._listen(connections[1])
-        except asyncio.CancelledError:
+        opening = asyncio.ensure_future(self._open())
+        await asyncio.wait([opening, asyncio.ensure_future(queue.closing.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
             return
-        except Exception:
-            for connection in connections:
-                connection.terminate()
-            raise
-        finally:
-            if not self._is_open and queue.closing.is_set():
-                for connection in connections:
-                    connection.terminate()
-        self._is_open = True
+        first, second = opening.result()
         self._call_in_loop(_answer, opened, None)
-        pulses = asyncio.create_task(self._keep_pulse(connections[1]))
-        statements = asyncio.create_task(self._keep_writing(connections[0]))
+        jobs = [asyncio.ensure_future(self._keep_pulse(second)), asyncio.ensure_future(self._keep_writing(first))]
+        for job in jobs:
+            job.add_done_callback(self._note_ended)
         await queue.closing.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.close):
-                await asyncio.gather(pulses, statements)
-        for task in (pulses, statements):
-            task.cancel()
-        await asyncio.gather(pulses, statements, return_exceptions=True)
+                await asyncio.gather(*jobs, return_exceptions=True)
         self._unwritten = sum(call.deadline == float("inf") for call in queue.calls)
-        self._fail(list(queue.calls), self._away or self._failure("is closed", TimeoutError()))
+        self._fail(queue.take_all(), self._away or self._failure("is closed", TimeoutError()))
+
+    async def _open(self) -> tuple[DatabaseConnection, DatabaseConnection]:
+        first = await self._connect()
+        second: DatabaseConnection | None = None
+        try:
+            second = await self._connect()
+            await check_pooler(first, second)
+            await self._prepare(first)
+            await self._pulse(second)
+            await self._listen(second)
+        except BaseException:
+            _terminate(first)
+            _terminate(second)
+            raise
+        return first, second
 
     async def _connect(self) -> DatabaseConnection:
-        connection: DatabaseConnection = await load().connect(
-            self.url.secret,
-            timeout=self._timing.connect,
-            command_timeout=self._timing.statement,
-            server_settings={"application_name": "wiro_async"},
-        )
-        try:
-            await connection.fetch(SETTINGS, f"{int(self._timing.statement * 1000)}ms")
-        except BaseException:
-            connection.terminate()
-            raise
-        return connection
-
-    async def _check_pooler(self, first: DatabaseConnection, second: DatabaseConnection) -> None:
-        """Refuse a pooler that gives each transaction another connection: statements would be mixed up."""
-        own = await first.fetchval("SELECT pg_backend_pid()")
-        async with second.transaction():
-            pids = {await second.fetchval("SELECT pg_backend_pid()")}
-            pids.add(await first.fetchval("SELECT pg_backend_pid()"))
-        if len(pids) != 2 or own not in pids:
-            raise JournalError(
-                f"the journal {self.url} is behind a connection pooler that gives each transaction another connection. "
-                "Use the pooler in session mode (pgbouncer: pool_mode = session), or connect to PostgreSQL itself"
-            )
+        return await connect(self.url, self._timing)
 
     async def _listen(self, connection: DatabaseConnection) -> None:
         def heard(_connection: object, _pid: int, _channel: str, payload: object) -> None:
             self._call_in_loop(self._on_news, str(payload))
 
         await connection.add_listener(self._channel(), heard)
+
+    def _note_ended(self, job: asyncio.Future[None]) -> None:
+        if not job.cancelled() and (error := job.exception()) is not None:
+            self._break(self._failure("cannot be used any more", error))
+
+    def _accept(self, calls: list[QueuedStatement]) -> None:
+        if self._broken is not None:
+            self._fail(calls, self._broken)
+        else:
+            self._queue.accept(calls)
 
     async def _keep_pulse(self, connection: DatabaseConnection | None) -> None:
         """Run the pulse regularly. Replace the connection when it breaks."""
@@ -350,6 +277,7 @@ class Postgres:
                     self._call_in_loop(_answer, beaten, None)
                 await queue.wait_for_beat(timing.pulse)
         finally:
+            queue.pulse_over.set()
             await _closed(connection)
 
     async def _keep_writing(self, connection: DatabaseConnection | None) -> None:
@@ -357,8 +285,6 @@ class Postgres:
         queue, timing, pause = self._queue, self._timing, self._timing.pause
         try:
             while queue.calls or not queue.closing.is_set():
-                if self._broken is not None:
-                    self._fail(queue.take_all(), self._broken)
                 if not queue.calls:
                     await queue.wait_for_calls()
                     continue
@@ -366,13 +292,16 @@ class Postgres:
                 if connection is None:
                     await queue.sleep(pause)
                 pause = timing.pause if connection is not None else min(pause * 2, timing.max_pause)
+            await queue.pulse_over.wait()
             if connection is not None:
                 with suppress(Exception):
                     await self._farewell(connection)
         finally:
             await _closed(connection)
 
-    async def _write(self, connection: DatabaseConnection | None, batch: list[_Statement]) -> DatabaseConnection | None:
+    async def _write(
+        self, connection: DatabaseConnection | None, batch: list[QueuedStatement]
+    ) -> DatabaseConnection | None:
         """Run calls of one statement, and return the connection if it can be used further."""
         is_connected = connection is not None and not connection.is_closed()
         try:
@@ -385,6 +314,9 @@ class Postgres:
             self._queue.return_calls(batch)
             self._break(error)
         except Exception as error:
+            if is_connected and hope(error) == "again":
+                self._queue.return_calls(batch)
+                return connection
             if not is_connected or hope(error) == "retry":
                 self._note_away(error)
                 self._queue.return_calls(batch)
@@ -401,7 +333,7 @@ class Postgres:
         self._note_back()
         return connection
 
-    async def _execute(self, connection: DatabaseConnection, batch: list[_Statement]) -> None:
+    async def _execute(self, connection: DatabaseConnection, batch: list[QueuedStatement]) -> None:
         """Run calls of one statement in one round trip and one transaction."""
         first = batch[0]
         if first.many:
@@ -413,7 +345,7 @@ class Postgres:
         for row in rows:
             batch[row[0]].rows = [row]
 
-    def _refuse(self, batch: list[_Statement], error: Exception) -> None:
+    def _refuse(self, batch: list[QueuedStatement], error: Exception) -> None:
         if hope(error) == "none":
             self._queue.return_calls(batch)
             self._break(self._failure("cannot be used any more", error))
@@ -434,7 +366,7 @@ class Postgres:
         if self._away is not None:
             self._fail(self._queue.take_expired(time.monotonic()), self._away)
 
-    def _fail(self, calls: list[_Statement], error: JournalError) -> None:
+    def _fail(self, calls: list[QueuedStatement], error: JournalError) -> None:
         for call in calls:
             call.error = JournalError(str(error))  # each caller adds its own facts
         if calls:
@@ -458,128 +390,6 @@ class Postgres:
 WiroFailure: TypeAlias = "JournalError | ConfigurationError | None"
 
 
-class _ThreadQueue:
-    """What belongs to the thread: calls that wait, and wishes of the caller's event loop."""
-
-    def __init__(self) -> None:
-        self.calls: deque[_Statement] = deque()
-        self.closing: asyncio.Event
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._early: list[tuple[Callable[..., object], tuple[object, ...]]] = []
-        self._lock = threading.Lock()
-        self._wake: asyncio.Event
-        self._beat: asyncio.Event
-        self._beats: list[asyncio.Future[None]] = []
-        self._alone: set[_Statement] = set()
-        self._on_close: Callable[[], object] = bool
-        self._has_ended = False
-
-    def start(self) -> _ThreadQueue:
-        """Take over the running event loop of the thread."""
-        self.closing, self._wake, self._beat = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        with self._lock:
-            self._loop = asyncio.get_running_loop()
-            for function, arguments in self._early:
-                self._loop.call_soon(function, *arguments)
-        return self
-
-    def end(self) -> None:
-        with self._lock:
-            self._has_ended = True
-
-    def call(self, function: Callable[..., object], *arguments: object) -> None:
-        """Call a function in the thread, from any other one."""
-        with self._lock:
-            if self._has_ended:
-                return
-            if self._loop is None:
-                self._early.append((function, arguments))
-            else:
-                self._loop.call_soon_threadsafe(function, *arguments)
-
-    def on_close(self, function: Callable[[], object]) -> None:
-        self._on_close = function
-
-    def close(self) -> None:
-        self.closing.set()
-        self._wake.set()
-        self._beat.set()
-        self._on_close()
-
-    def accept(self, calls: list[_Statement]) -> None:
-        self.calls.extend(calls)
-        self._wake.set()
-
-    def want_beat(self, beaten: asyncio.Future[None]) -> None:
-        self._beats.append(beaten)
-        self._beat.set()
-
-    def take_beats(self) -> list[asyncio.Future[None]]:
-        beats, self._beats = self._beats, []
-        self._beat.clear()
-        return beats
-
-    def return_beats(self, beats: list[asyncio.Future[None]]) -> None:
-        self._beats += [beaten for beaten in beats if not beaten.done()]
-
-    async def wait_for_calls(self) -> None:
-        await self._wake.wait()
-        self._wake.clear()
-
-    async def wait_for_beat(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._beat.wait()
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, or until the end."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.closing.wait()
-        if self.closing.is_set():
-            await asyncio.sleep(min(seconds, 0.05))
-
-    def take_batch(self, most: int) -> list[_Statement]:
-        """Take the oldest call, and others of its statement that overtake none of their own key."""
-        while True:
-            first = self.calls.popleft()
-            if not self.calls or first.future is None or not first.future.cancelled():
-                break  # calls that were cancelled in the queue are dropped
-        if first.many or first in self._alone:
-            self._alone.discard(first)
-            return [first]
-        batch, later = [first], list[_Statement]()
-        held = set[str | None]()
-        while self.calls and len(batch) < most:
-            call = self.calls.popleft()
-            if call.many:  # a read must see what was requested before it
-                later.append(call)
-                break
-            if call.sql == first.sql and call.key not in held and call not in self._alone:
-                batch.append(call)
-            else:
-                held.add(call.key)
-                later.append(call)
-        self.calls.extendleft(reversed(later))
-        return batch
-
-    def return_calls(self, batch: list[_Statement]) -> None:
-        self.calls.extendleft(reversed(batch))
-
-    def split(self, batch: list[_Statement]) -> None:
-        self._alone.update(batch)
-        self.return_calls(batch)
-
-    def take_all(self) -> list[_Statement]:
-        calls, self.calls = list(self.calls), deque()
-        return calls
-
-    def take_expired(self, now: float) -> list[_Statement]:
-        expired = [call for call in self.calls if call.deadline <= now]
-        self.calls = deque(call for call in self.calls if call.deadline > now)
-        return expired
-
-
 def _answer(future: asyncio.Future[Any], value: object) -> None:
     if not future.done():  # the caller may have been cancelled
         future.set_result(value)
@@ -590,7 +400,7 @@ def _retrieve_error(future: asyncio.Future[list[Row]]) -> None:
         future.exception()  # `aclose` raises it, too
 
 
-def _deliver(calls: list[_Statement]) -> None:
+def _deliver(calls: list[QueuedStatement]) -> None:
     for call in calls:
         call.deliver()
 

@@ -16,8 +16,9 @@ import attrs
 from wiro_async._errors import ConfigurationError
 from wiro_async._redaction import HIDDEN
 
-# What the failed statement can expect: another attempt may pass; only this statement is wrong; no statement will pass.
-Hope: TypeAlias = Literal["retry", "statement", "none"]
+# What the failed statement can expect: it passes at once, as another transaction was in its way; it may pass with
+# another connection; only this statement is wrong; no statement will pass.
+Hope: TypeAlias = Literal["again", "retry", "statement", "none"]
 SCHEMES: Final = ("postgresql://", "postgres://")
 # By SQLSTATE, the longest prefix first: what went wrong and what to do.
 REASONS: Final = {
@@ -92,7 +93,9 @@ def hope(error: BaseException) -> Hope:
     if isinstance(error, load().DataError):
         return "statement"
     state = sqlstate(error)
-    if state is None or state.startswith(("25", "40", "57", "53", "08", "58", "XX")):
+    if state is not None and state.startswith("40"):
+        return "again"
+    if state is None or state.startswith(("25", "57", "53", "55", "08", "58", "XX")):
         return "retry"
     if state.startswith(OF_THE_STATEMENT):
         return "statement"
