@@ -195,18 +195,22 @@ class Postgres:
 
     async def _serve(self, opened: asyncio.Future[WiroFailure]) -> None:
         queue = self._queue.start()
-        opening = asyncio.ensure_future(self._open())
-        await asyncio.wait([opening, asyncio.ensure_future(queue.closing.wait())], return_when=asyncio.FIRST_COMPLETED)
+        opening, closing = asyncio.ensure_future(self._open()), asyncio.ensure_future(queue.closing.wait())
+        await asyncio.wait([opening, closing], return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
             return
-        first, second = opening.result()
+        try:
+            first, second = opening.result()
+        except BaseException:
+            closing.cancel()
+            raise
         self._call_in_loop(_answer, opened, None)
         jobs = [asyncio.ensure_future(self._keep_pulse(second)), asyncio.ensure_future(self._keep_writing(first))]
         for job in jobs:
             job.add_done_callback(self._note_ended)
-        await queue.closing.wait()
+        await closing
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.close):
                 await asyncio.gather(*jobs, return_exceptions=True)
