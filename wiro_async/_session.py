@@ -34,7 +34,7 @@ from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.task_list import Tasks, ref_of
 from wiro_async._api.tasks.text_stream import TextStream
-from wiro_async._engine.calls.api_client import ApiClient
+from wiro_async._engine.calls.api_client import ApiClient, account_of
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
@@ -105,6 +105,7 @@ class AsyncWiro:
             engine.http,
             engine.throttle,
             engine.server_clock,
+            engine.seen_ids[account_of(base_url, options.credentials)],
             engine.tuning,
             engine.open,
         )

@@ -1,5 +1,7 @@
 """Options of the chaos suite, and short timing, so that hundreds of faults fit into seconds."""
 
+import asyncio
+import gzip
 import json
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable
@@ -9,10 +11,10 @@ from typing import Any, TypeAlias
 
 import attrs
 import pytest
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from wiro_async import Tuning
-from wiro_async.testing import Call, Connection, Exchange, Forward, Outgoing, Respond, WiroEmulator
+from wiro_async.testing import Call, Connection, Exchange, Forward, HttpFault, Outgoing, Respond, WiroEmulator
 
 BeOdd: TypeAlias = Callable[[WiroEmulator, Random, float], None]
 
@@ -105,27 +107,90 @@ async def _anonymous(chunks: AsyncIterable[Any]) -> AsyncIterator[Any]:
         yield "event: start\ndata: {}\n\n" if "event: start" in str(chunk) else chunk
 
 
-ODD = tuple(
-    Respond(status, body)
-    for status, body in (
-        (200, '{"result":false,"errors":[{"code":0,"message":"Internal server error"}]}'),
-        (200, '{"result":false,"errors":[{"code":1,"message":"task-not-exist"}]}'),
-        (200, '{"result":false,"errors":[]}'),
-        (401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}'),
-        (403, '{"error":"forbidden"}'),
-        (302, "{}"),
-    )
+@attrs.frozen
+class BadBytes:
+    """The log of a task holds bytes that are no UTF-8."""
+
+    async def apply(self, exchange: Exchange) -> None:
+        """Change the response's bytes."""
+        response = await exchange.handle()
+        body = bytes(response.body).replace(b'"debugoutput":"', b'"debugoutput":"caf\xe9 ')
+        await exchange.answer(Response(body, response.status_code, media_type="application/json"))
+
+
+@attrs.frozen
+class HeaderFlood:
+    """The response has more headers than anybody needs."""
+
+    async def apply(self, exchange: Exchange) -> None:
+        """Add headers of 100 KB."""
+        response = await exchange.handle()
+        for number in range(100):
+            response.headers[f"x-flood-{number}"] = "x" * 1000
+        await exchange.answer(response)
+
+
+@attrs.frozen
+class Drip:
+    """The body comes one byte at a time, and would take minutes."""
+
+    async def apply(self, exchange: Exchange) -> None:
+        """Send a byte every tenth of a second, until the client leaves."""
+        response = await exchange.handle()
+        start = {"type": "http.response.start", "status": response.status_code}
+        await exchange.write({**start, "headers": response.raw_headers})
+        for byte in bytes(response.body)[:40]:
+            await exchange.write({"type": "http.response.body", "body": bytes((byte,)), "more_body": True})
+            await asyncio.sleep(0.1)
+        await exchange.hang_up(reset=False)
+
+
+@attrs.frozen
+class OtherRows:
+    """The list shows tasks of others: one made just now, and old ones that look like tasks of this account."""
+
+    async def apply(self, exchange: Exchange) -> None:
+        """Add rows to the list."""
+        response = await exchange.handle()
+        body = json.loads(bytes(response.body))
+        rows = body.get("tasklist") or []
+        for number, row in enumerate(rows[:3]):
+            made = str(int(row["createtime"]) - 600)
+            rows.append({**row, "id": str(number + 1), "socketaccesstoken": f"old-{number}", "createtime": made})
+        if rows:
+            foreign = {"prompt": "a picture of somebody else"}
+            newest = str(max(int(row["id"]) for row in rows) + 50_000)
+            rows.insert(0, {**rows[0], "id": newest, "socketaccesstoken": "foreign", "parameters": foreign})
+        await exchange.answer(Response(json.dumps(body), response.status_code, media_type="application/json"))
+
+
+BOMB = gzip.compress(bytes(80 * 1024 * 1024))
+ODD: tuple[HttpFault, ...] = (
+    Respond(200, '{"result":false,"errors":[{"code":0,"message":"Internal server error"}]}'),
+    Respond(200, '{"result":false,"errors":[{"code":1,"message":"task-not-exist"}]}'),
+    Respond(200, '{"result":false,"errors":[]}'),
+    Respond(401, '{"result":false,"errors":[{"code":99,"message":"expired"}]}'),
+    Respond(403, '{"error":"forbidden"}'),
+    Respond(302, "{}"),
+    Respond(200, BOMB, headers={"content-encoding": "gzip"}),
+    Respond(200, bytes(range(128, 256)) * 4),
+    BadBytes(),
+    HeaderFlood(),
+    Drip(),
 )
+SKEWS = (0.0, 0.0, 0.0, 3600.0, -3600.0, 7 * 3600.0)  # seconds by which the service's clock is ahead
 
 
 def _be_odd(emulator: WiroEmulator, dice: Random, rate: float) -> None:
-    """Add invalid responses of Task/Detail, streams without ids, and sockets that send too much."""
+    """Add odd responses of Task/Detail, odd lists and clocks, streams without ids, and sockets that send too much."""
 
     def rarely(call: Call) -> bool:
         return dice.random() < rate / len(ODD)
 
     for odd in ODD:
         emulator.faults.http("Task/Detail", odd, times=None, when=rarely)
+    emulator.faults.clock_skew = dice.choice(SKEWS)
+    emulator.faults.http("Task/List", OtherRows(), times=None, when=lambda call: dice.random() < 0.5)
     emulator.faults.http("Run/*", WithoutIds(), None, when=lambda call: "sync" in call.path and dice.random() < 0.3)
     if dice.random() < 0.5:
         emulator.faults.socket(Chatter(false_ends=dice.random() < 0.5))

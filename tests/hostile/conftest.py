@@ -12,7 +12,8 @@ import hashlib
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import count
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -141,6 +142,7 @@ class RawWiro:
         rows: the tasks, by id, oldest first.
         requests: the endpoints that were called, in order.
         connections: how many connections were opened.
+        ids: the ids of new tasks.
     """
 
     port: int = 0
@@ -149,7 +151,7 @@ class RawWiro:
     rows: dict[str, dict[str, Any]] = attrs.field(factory=dict[str, dict[str, Any]])
     requests: list[str] = attrs.field(factory=list[str])
     connections: int = 0
-    first_id: int = 1000
+    ids: Iterator[str] = attrs.field(factory=lambda: map(str, count(1000)))
     _tasks: set[asyncio.Task[None]] = attrs.field(factory=set[asyncio.Task[None]])
 
     @property
@@ -168,7 +170,7 @@ class RawWiro:
 
     def make_task(self, model: str, given: dict[str, Any], **fields: Any) -> dict[str, Any]:
         """Make a task that has succeeded. Fields change its row."""
-        number = str(self.first_id + len(self.rows))
+        number = next(self.ids)
         owner, _, project = model.partition("/")
         url = f"http://127.0.0.1:{self.port}/files/{number}.png"
         row = {

@@ -30,6 +30,7 @@ from wiro_async._protocol.http import requests
 from wiro_async._protocol.http.auth import Credentials
 from wiro_async._protocol.http.requests import RunInput
 from wiro_async._protocol.submission.intent import Intent
+from wiro_async._protocol.submission.seen_ids import SeenIds
 from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import DelayAnswer, ResetAfter, ResetBefore, Respond, WiroEmulator
@@ -185,6 +186,7 @@ def test_1_accounts_are_kept_apart() -> None:
             http=HttpTransport(Tls(), tuning),
             throttle=Throttle(),
             server_clock=ServerClock(),
+            seen_ids=SeenIds(),
             tuning=tuning,
             ready=ready,
         )

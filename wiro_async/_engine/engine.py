@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import AbstractAsyncContextManager
 
 import attrs
@@ -12,6 +13,7 @@ from wiro_async._engine.realtime.realtime_connections import RealtimeConnections
 from wiro_async._engine.submission.submitter import Submitter
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
+from wiro_async._protocol.submission.seen_ids import SeenIds
 from wiro_async._public import public
 from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.http.library import Transport
@@ -68,6 +70,7 @@ class Engine:
         self.user_agent = user_agent
         self.throttle = Throttle()
         self.server_clock = ServerClock()
+        self.seen_ids: defaultdict[str, SeenIds] = defaultdict(SeenIds)  # by account
         self.http = HttpTransport(self._tls, tuning, transport)
         self.background = BackgroundTasks(self._stop_all, self.http.aclose)
         self.tracker = Tracker(

@@ -14,6 +14,11 @@ def now() -> float:
     return time.time()
 
 
+def monotonic() -> float:
+    """A time in seconds that never jumps."""
+    return time.monotonic()
+
+
 def nonce() -> str:
     """A number for one signature, never the same twice."""
     return str(time.time_ns() + next(TURN))  # some clocks show the same time for milliseconds

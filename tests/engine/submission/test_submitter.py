@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -344,13 +346,15 @@ async def test_an_input_that_is_refused_locally_holds_no_slot(one_at_a_time: Asy
     await assert_no_slot_is_kept(one_at_a_time)
 
 
-def test_the_services_clock() -> None:
-    """The Date header gives the difference to the local clock. An invalid one is ignored."""
+def test_the_services_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Date header gives the service's time, whatever becomes of the local clock. An invalid one is ignored."""
     clock = ServerClock()
-    assert clock.offset == 0.0
+    assert clock.at(100.0) is None
     clock.observe(None)
-    assert clock.offset == 0.0
+    assert clock.at(100.0) is None
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     clock.observe("Thu, 01 Jan 2099 00:00:00 GMT")
-    assert clock.offset > 10**9
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert clock.at(90.0) == datetime(2099, 1, 1, tzinfo=UTC).timestamp() - 10.0
     clock.observe("yesterday")
-    assert clock.offset == 0.0
+    assert clock.at(100.0) is None

@@ -8,7 +8,7 @@ import pytest
 
 from wiro_async import TaskInfo
 from wiro_async._protocol.submission.decision import Ambiguous
-from wiro_async._protocol.submission.task_matching import choose, is_complete, is_older, name_of
+from wiro_async._protocol.submission.task_matching import SendTime, choose, is_complete, name_of
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
@@ -36,10 +36,36 @@ def test_rows_that_lack_something(missing: str) -> None:
     assert not is_complete(parse_task({name: value for name, value in WHOLE.items() if name != missing}))
 
 
-@pytest.mark.parametrize("made_at, older", [(999, True), (1000, False), (1001, False), (None, False)])
-def test_age(made_at: int | None, older: bool) -> None:
-    """A task of unknown age may be a new one."""
-    assert is_older(row("7", made_at), SINCE) is older
+BY_TIME = SendTime(since=SINCE)
+BY_ID = SendTime(after_id=50, ids_run_upward=True)
+UNTESTED = SendTime(after_id=50)
+BY_BOTH = SendTime(after_id=50, ids_run_upward=True, since=SINCE)
+NOT_RUNNING = SendTime(after_id=50, ids_run_upward=False)
+
+
+@pytest.mark.parametrize(
+    "sent, task_id, made_at, age",
+    [
+        pytest.param(BY_TIME, "51", 999, "older", id="made before the send"),
+        pytest.param(BY_TIME, "51", 1000, "newer", id="made in the second of the send"),
+        pytest.param(BY_TIME, "51", None, "unknown", id="no time, no id that was seen before"),
+        pytest.param(BY_ID, "51", 1, "newer", id="a clock that nobody has seen says nothing"),
+        pytest.param(BY_ID, "50", 2000, "older", id="the id was seen before the send"),
+        pytest.param(BY_ID, "ab-51", 2000, "unknown", id="an id that is no number"),
+        pytest.param(BY_BOTH, "50", 2000, "older", id="a clock that is ahead makes no old task new"),
+        pytest.param(BY_BOTH, "51", 400, "older", id="made by others, since the session last saw an id"),
+        pytest.param(BY_BOTH, "51", 1001, "newer", id="both agree"),
+        pytest.param(BY_BOTH, "51", None, "newer", id="the id is enough where there is no time"),
+        pytest.param(BY_BOTH, "uuid", 1001, "newer", id="the time is enough where the id is no number"),
+        pytest.param(UNTESTED, "50", 2000, "older", id="an order that was not tested may still exclude"),
+        pytest.param(UNTESTED, "51", 2000, "unknown", id="an order that was not tested proves nothing"),
+        pytest.param(NOT_RUNNING, "7", None, "unknown", id="ids without order say nothing"),
+        pytest.param(SendTime(), "51", 2000, "unknown", id="nothing is known"),
+    ],
+)
+def test_age(sent: SendTime, task_id: str, made_at: int | None, age: str) -> None:
+    """Whatever is known must allow it to be newer, and something must show it."""
+    assert sent.age_of(row(task_id, made_at)) == age
 
 
 @pytest.mark.parametrize(
@@ -67,4 +93,4 @@ OLD, NEW, AGELESS = row("9"), row("10"), row("8", None)
 )
 def test_the_choice(matches: list[TaskInfo], lost_runs: int, found: TaskRef | Ambiguous | None) -> None:
     """As many tasks as lost runs may be claimed."""
-    assert choose(matches, lost_runs) == found
+    assert choose(matches, SendTime(since=SINCE), lost_runs) == found

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from wiro_async._protocol.journal.record import (
-    Ending,
     Intention,
+    KeyEnd,
     LookAlikes,
     Record,
     Spending,
@@ -77,7 +77,7 @@ class JournalStore(Protocol):
         """
         ...
 
-    def end(self, record: Record, ending: Ending) -> None:
+    def end(self, record: Record, ending: KeyEnd) -> None:
         """Request that the end of a record's task is written, or, if it has none and its fence is unchanged, a refusal.
 
         Does not wait. `aclose` does. Lost with the power, an end is read from the service again.

@@ -17,6 +17,7 @@ from wiro_async._protocol.http.responses import parse_envelope
 from wiro_async._protocol.http.retry import RetryPolicy
 from wiro_async._protocol.messages.event_stream import ServerEvent
 from wiro_async._protocol.submission.decision import Left
+from wiro_async._protocol.submission.seen_ids import SeenIds
 from wiro_async._protocol.tasks.records import Submitted
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_dict
@@ -37,6 +38,7 @@ class ApiClient:
     """Makes requests with one set of credentials, over connections shared with other clients.
 
     Args:
+        seen_ids: the ids of tasks that were seen of the same account.
         ready: opens the session if it is not open yet.
     """
 
@@ -48,13 +50,14 @@ class ApiClient:
     http: HttpTransport
     throttle: Throttle
     server_clock: ServerClock
+    seen_ids: SeenIds
     tuning: Tuning
     ready: Callable[[], Awaitable[None]]
 
     @property
     def account(self) -> str:
         """Equal for clients that see the tasks of the same account, as far as can be known."""
-        return f"{self.base_url} {self.credentials.api_key}"
+        return account_of(self.base_url, self.credentials)
 
     def urgent(self, seconds: float) -> ApiClient:
         """A client whose requests ignore the throttle, are not repeated and take at most some seconds."""
@@ -142,6 +145,11 @@ class ApiClient:
             return body
         secrets = (*self.credentials.secrets, *_secrets(request, headers))
         return parse_envelope(response.status, response.headers, response.body, clock.now(), secrets)
+
+
+def account_of(base_url: str, credentials: Credentials) -> str:
+    """Text that is equal for the same account, as far as can be known."""
+    return f"{base_url} {credentials.api_key}"
 
 
 async def _reported(

@@ -39,7 +39,7 @@ class TaskCalls:
 
     async def detail(self, ref: TaskRef) -> TaskInfo | None:
         """Read the task; None while the service does not list it yet."""
-        tasks = tasks_of(await self._call(ref, requests.task_detail(ref.task_id, ref.token)))
+        tasks = self._seen(tasks_of(await self._call(ref, requests.task_detail(ref.task_id, ref.token))))
         return tasks[0] if tasks else None
 
     async def page(
@@ -47,7 +47,7 @@ class TaskCalls:
     ) -> list[TaskInfo]:
         """Read a page of the account's tasks."""
         try:
-            return tasks_of(await self.client.call(requests.task_list(start, limit, model, oldest_first)))
+            return self._seen(tasks_of(await self.client.call(requests.task_list(start, limit, model, oldest_first))))
         except NotFoundError:  # "There is no task yet."
             return []
 
@@ -76,6 +76,11 @@ class TaskCalls:
         except WiroError as error:
             error.with_task(ref.task_id, ref.token)
             raise
+
+    def _seen(self, tasks: list[TaskInfo]) -> list[TaskInfo]:
+        for task in tasks:
+            self.client.seen_ids.observe(task.id)
+        return tasks
 
     async def _listed(self, ref: TaskRef) -> TaskInfo:
         task = await self.detail(ref)

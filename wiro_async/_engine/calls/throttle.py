@@ -41,25 +41,24 @@ class Throttle:
 
 
 class ServerClock:
-    """How far the service's clock is ahead of ours."""
+    """The service's clock, by the last `Date` header. A jump of this machine's clock does not change it."""
 
     def __init__(self) -> None:
         self._date: tuple[str, float] | None = None
 
-    @property
-    def offset(self) -> float:
-        """Seconds by the last `Date` header; zero if there was none, or none that can be read."""
+    def at(self, moment: float) -> float | None:
+        """The unix time of the service at a moment of `clock.monotonic`; None if no response has shown its clock."""
         if self._date is None:
-            return 0.0
+            return None
         from email.utils import parsedate_to_datetime
 
         date, seen_at = self._date
         try:
-            return parsedate_to_datetime(date).timestamp() - seen_at
+            return parsedate_to_datetime(date).timestamp() + moment - seen_at
         except ValueError:
-            return 0.0
+            return None
 
     def observe(self, date: str | None) -> None:
         """Keep the `Date` header of a response that came just now. It is parsed only when somebody asks."""
         if date:
-            self._date = date, clock.now()
+            self._date = date, clock.monotonic()

@@ -24,7 +24,7 @@ from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import WiroError
 from wiro_async._protocol.submission.decision import Ambiguous, unknown
 from wiro_async._protocol.submission.intent import Intent
-from wiro_async._protocol.submission.task_matching import choose, is_complete, is_older, name_of
+from wiro_async._protocol.submission.task_matching import SendTime, choose, is_complete, name_of
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport import clock
@@ -39,14 +39,16 @@ class TaskSearch:
     """The search for the task of one lost run.
 
     Attributes:
-        began: the unix time before which it was not sent.
+        sent_at: the moment of `clock.monotonic` before which it was not sent.
+        after_id: the largest task id that was seen before that; None if none was.
         most: how many unclaimed tasks may look like it. None: as many as equal runs are searched for.
         details: tasks that were read one by one, because the list holds too little of them.
     """
 
     calls: TaskCalls
     intent: Intent
-    began: float
+    sent_at: float
+    after_id: int | None
     most: int | None = None
     details: dict[str, TaskInfo] = attrs.field(factory=dict[str, TaskInfo], repr=False)
 
@@ -54,6 +56,20 @@ class TaskSearch:
     def group(self) -> Group:
         """Equal for searches that may find each other's tasks."""
         return self.calls.client.account, self.intent.fingerprint
+
+    def send_time(self, skew: float) -> SendTime:
+        """When the run was sent, by what the service has shown so far: its list may be the first response of all.
+
+        Args:
+            skew: seconds by which its times may be rounded.
+        """
+        client = self.calls.client
+        since = client.server_clock.at(self.sent_at)
+        return SendTime(
+            self.after_id,
+            client.seen_ids.run_upward,
+            None if since is None else datetime.fromtimestamp(since - skew, UTC),
+        )
 
 
 class Reconciler:
@@ -79,7 +95,7 @@ class Reconciler:
     async def find(self, submission: Submission, grace: float) -> TaskRef | Ambiguous | None:
         """Find the task of a run whose response was lost; None if it is not listed after `grace` seconds."""
         calls, intent = submission.calls, submission.plan.intent
-        search = TaskSearch(calls, intent, submission.sent_at)
+        search = TaskSearch(calls, intent, submission.sent_at, submission.after_id)
         self._searches[search.group].add(search)  # before it ends in flight: equal searches count it from now on
         self.end(submission)
         return await self._run(search, grace)
@@ -92,7 +108,7 @@ class Reconciler:
         lost = "the program ended before it came"
         if began > clock.now() + self._tuning.clock_skew:
             raise unknown(intent.model, f"{lost}, and this machine's clock was set back since")
-        search = TaskSearch(calls, intent, began, most)
+        search = TaskSearch(calls, intent, clock.monotonic() - (clock.now() - began), None, most)
         self._searches[search.group].add(search)
         found = await self._run(search, grace)
         if isinstance(found, Ambiguous):
@@ -115,7 +131,8 @@ class Reconciler:
                         matches = []
                     if proves_absence:
                         unclaimed = [task for task in matches if not self._tracker.knows(task.id, task.token)]
-                        found = choose(unclaimed, len(self._searches[group]) if search.most is None else search.most)
+                        most = len(self._searches[group]) if search.most is None else search.most
+                        found = choose(unclaimed, search.send_time(self._tuning.clock_skew), most)
                         if isinstance(found, TaskRef):
                             self._tracker.remember(found.task_id, found.token)
                         if found is not None:
@@ -142,18 +159,15 @@ class Reconciler:
         return not scope.cancelled_caught
 
     async def _matches(self, search: TaskSearch) -> list[TaskInfo]:
-        """Read the list, newest tasks first, down to the first that is too old, and return those that look like it."""
-        # The list shows the service's clock, in whole seconds.
-        since = search.began + search.calls.client.server_clock.offset - self._tuning.clock_skew
-        oldest = datetime.fromtimestamp(since, UTC)
+        """Read the list down to the first task that is too old, and return those that look like it."""
         matches: dict[str, TaskInfo] = {}
         seen: set[str] = set()
         for _ in range(self._tuning.search_max_pages):
             page = await search.calls.page(len(seen), self._tuning.search_page)
+            sent = search.send_time(self._tuning.clock_skew)
             new = {name_of(task): task for task in page if name_of(task) not in seen}
-            recent = {name: task for name, task in new.items() if not is_older(task, oldest)}
-            for name, row in recent.items():
-                if self._tracker.knows(row.id, row.token):
+            for name, row in new.items():
+                if sent.age_of(row) == "older" or self._tracker.knows(row.id, row.token):
                     continue
                 task: TaskInfo | None = row
                 if not is_complete(row):
@@ -162,10 +176,12 @@ class Reconciler:
                         detail = await search.calls.detail(TaskRef(row.id or None, row.token))
                         search.details[name] = detail or row
                     task = search.details.get(name)
-                if task is not None and search.intent.matches(task) and not is_older(task, oldest):
+                if task is not None and search.intent.matches(task) and sent.age_of(task) != "older":
                     matches[name] = task
             seen |= new.keys()
-            if len(recent) < len(new) or not new:  # not at a short page: the service may give fewer than asked for
+            # Not at a short page: the service may give fewer than asked for. Nor at any old row: it may list the oldest
+            # first.
+            if not new or sent.age_of(page[-1]) == "older":
                 break
         return list(matches.values())
 

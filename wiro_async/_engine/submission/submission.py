@@ -61,7 +61,8 @@ class Submission:
         tries: how many requests were begun, without those that were refused because the account was full.
         is_abandoned: whether nobody wants the task any more.
         slot: the slot of the present request.
-        sent_at: the unix time at which the present request began.
+        sent_at: the moment of `clock.monotonic` at which the present request began.
+        after_id: the largest task id that was seen before; None if none was.
         left: how much of the present request may have left this machine.
         action: what follows from the present request.
         scope: cancels the present request, but not the search after it.
@@ -76,6 +77,7 @@ class Submission:
     is_abandoned: bool = False
     slot: Slot = attrs.field(init=False)
     sent_at: float = attrs.field(init=False)
+    after_id: int | None = attrs.field(init=False)
     left: Left = attrs.field(init=False)
     action: Action = attrs.field(init=False)
     scope: anyio.CancelScope = attrs.field(init=False)
@@ -90,7 +92,7 @@ class Submission:
         """Begin the first or a further request."""
         self.slot = slot
         self.tries += is_next_try
-        self.sent_at = clock.now()
+        self.sent_at, self.after_id = clock.monotonic(), self.calls.client.seen_ids.largest
         self.left = "nothing"
         self.scope = anyio.CancelScope()
         self.settled = anyio.Event()
@@ -108,6 +110,11 @@ class Submission:
     def found(self, ref: TaskRef) -> None:
         """The run is the task with these ids."""
         self.ref = ref
+        self.calls.client.seen_ids.observe(ref.task_id)
+
+    def made(self, ref: TaskRef) -> None:
+        """The response names these ids."""
+        self.calls.client.seen_ids.made(ref.task_id, self.after_id)
 
     def track(self, task: TrackedTask) -> None:
         """Its task is tracked from now on."""

@@ -195,6 +195,8 @@ class Submitter:
         action: Action = Fail(SessionClosedError("the session was closed while the run was being submitted"))
         try:
             outcome = await self._outcome(submission)
+            if isinstance(outcome, TaskRef):
+                submission.made(outcome)
             decision = decide(outcome, submission.sending(self._tuning.random()), self._tuning)
             if isinstance(decision, Search):
                 found = await self._reconciler.find(submission, decision.grace)

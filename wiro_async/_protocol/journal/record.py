@@ -83,7 +83,7 @@ class Record:
 
 
 @attrs.frozen
-class Ending:
+class KeyEnd:
     """How the task of a key ended, or why none was made.
 
     Attributes:

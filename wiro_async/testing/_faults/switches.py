@@ -55,9 +55,11 @@ class Faults(Quirks):
         output_lag: an output URL responds with 404 the first n times.
         stored_error: each task shows the stored status `task_error` once, then is queued again.
         sync_timeout: a `/sync` run responds with 504 after this.
+        clock_skew: the service's clock is ahead by this, in `Date` headers and in the times of tasks.
     """
 
     sync_timeout: float = 2400.0
+    clock_skew: float = 0.0
     _http: list[_HttpRule] = attrs.field(factory=list[_HttpRule], init=False)
     _socket: list[tuple[SocketFault, _Budget]] = attrs.field(factory=list[tuple[SocketFault, _Budget]], init=False)
     _plan: ChaosPlan | None = attrs.field(default=None, init=False)

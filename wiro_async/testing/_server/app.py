@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
+from email.utils import formatdate
 from urllib.parse import unquote
 
 import attrs
@@ -92,6 +93,7 @@ class HttpExchange:
     async def answer(self, response: Response) -> None:
         """Send a response and record its status."""
         self.call.answered(response.status_code)
+        response.headers["date"] = formatdate(time.time() + self.service.faults.clock_skew, usegmt=True)
         await response(self.request.scope, self.request.receive, self.send)
 
     async def write(self, message: Message) -> None:

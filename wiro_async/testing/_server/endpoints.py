@@ -34,7 +34,7 @@ def _list(service: Service, call: Call) -> Mapping[str, Json]:
     tasks = [task for task in service.listed() if slug in ("", task.model.slug, task.model.slug.partition("/")[2])]
     if _text(call, "order").upper() != "ASC":
         tasks.reverse()
-    rows = [row(task, FAR_FUTURE, service.speed) for task in tasks[page(call.parameters)]]
+    rows = [row(task, FAR_FUTURE, service.speed, service.faults.clock_skew) for task in tasks[page(call.parameters)]]
     return {**OK, "total": str(len(tasks)), "tasklist": rows}
 
 

@@ -129,8 +129,12 @@ class EmulatedTask:
         return TaskSnapshot(self.id, self.token, self.model.slug, self.status, self.pexit, self.over)
 
 
-def row(task: EmulatedTask, as_of: float, speed: float) -> dict[str, Json] | None:
-    """Return the task as it was at `as_of` (Unix time), or None if it did not exist then."""
+def row(task: EmulatedTask, as_of: float, speed: float, skew: float) -> dict[str, Json] | None:
+    """Return the task as it was at `as_of` (Unix time), or None if it did not exist then.
+
+    Args:
+        skew: seconds by which the clock that its times show is ahead.
+    """
     seen = bisect_right(task.history, as_of, key=lambda entry: entry[0])
     if not seen:
         return None
@@ -141,14 +145,14 @@ def row(task: EmulatedTask, as_of: float, speed: float) -> dict[str, Json] | Non
     succeeded = status == "task_postprocess_end" and task.script.exit_code == "0"
     cost = task.script.cost if succeeded else Decimal(0)
     return {
-        **_identity(task),
+        **_identity(task, skew),
         "status": status,
         "pexit": task.script.exit_code if status == "task_postprocess_end" else None,
         "debugoutput": "".join(out for at, out, _ in task.log if at <= as_of),
         "debugerror": "".join(error for at, _, error in task.log if at <= as_of),
         "elapsedseconds": f"{elapsed * speed:.4f}",
         "totalcost": f"{cost:.12f}" if cost else "0",
-        **{stamp: _seconds(entered.get(stage)) for stamp, stage in STAMPS.items()},
+        **{stamp: _seconds(entered.get(stage), skew) for stamp, stage in STAMPS.items()},
         "size": str(sum(file.size for file in task.outputs if isinstance(file, StoredFile))),
         "outputs": listing(task) if status in OVER else None,
     }
@@ -162,7 +166,7 @@ def listing(task: EmulatedTask) -> list[Json]:
     ]
 
 
-def _identity(task: EmulatedTask) -> dict[str, Json]:
+def _identity(task: EmulatedTask, skew: float) -> dict[str, Json]:
     """Return the entries that never change."""
     tool = task.model.tool
     owner, _, project = task.model.slug.partition("/")
@@ -179,7 +183,7 @@ def _identity(task: EmulatedTask) -> dict[str, Json]:
         "modelid": str(tool.get("id", "611")),
         "runtype": "model",
         "callbackurl": task.callback_url,
-        "createtime": _seconds(task.created),
+        "createtime": _seconds(task.created, skew),
         "categories": encode_text(categories) if older else categories,
         "dynamicprice": tool.get("dynamicprice", ""),
         "modeldescription": tool.get("description", ""),
@@ -188,5 +192,5 @@ def _identity(task: EmulatedTask) -> dict[str, Json]:
     }
 
 
-def _seconds(moment: float | None) -> str:
-    return str(int(moment)) if moment else "0"
+def _seconds(moment: float | None, skew: float) -> str:
+    return str(int(moment + skew)) if moment else "0"

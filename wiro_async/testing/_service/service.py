@@ -93,7 +93,7 @@ class Service:
         quirks = self.faults.quirks(task.ordinal)
         if task.count_detail() <= quirks.empty_tasklist:
             return None
-        return row(task, time.time() - quirks.detail_lag, self.speed)
+        return row(task, time.time() - quirks.detail_lag, self.speed, self.faults.clock_skew)
 
     def listed(self) -> list[EmulatedTask]:
         """Return the tasks that Task/List shows, oldest first."""
@@ -167,7 +167,7 @@ class Service:
             self.balance -= task.script.cost
         if task.callback_url:
             body: dict[str, Json] = {"result": True, "errors": [], "total": "1"}
-            body["tasklist"] = [row(task, time.time(), self.speed)]
+            body["tasklist"] = [row(task, time.time(), self.speed, self.faults.clock_skew)]
             delivery = asyncio.create_task(deliver(task.id, task.callback_url, body, self.ledger.callbacks))
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._deliveries.discard)
