@@ -19,7 +19,7 @@ from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.limiter import Limiter, Slot
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.submission.reconciler import Reconciler
-from wiro_async._engine.submission.submission import Submission
+from wiro_async._engine.submission.submission import Became, Submission
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import (
@@ -190,14 +190,17 @@ class Submitter:
             with anyio.move_on_after(self._tuning.submit_search_wait):
                 await submission.settled.wait()
 
-    async def _send(self, submission: Submission) -> None:
+    async def _send(self, submission: Submission) -> None:  # noqa: C901
         """Make one request and find out what follows from it; runs in the background."""
         action: Action = Fail(SessionClosedError("the session was closed while the run was being submitted"))
+        became: Became = "unknown"
         try:
             outcome = await self._outcome(submission)
             if isinstance(outcome, TaskRef):
                 submission.made(outcome)
             decision = decide(outcome, submission.sending(self._tuning.random()), self._tuning)
+            if not isinstance(decision, (Search, Made)):
+                became = "nothing"
             if isinstance(decision, Search):
                 found = await self._reconciler.find(submission, decision.grace)
                 decision = decide_after_search(decision, found, submission.plan.intent.model)
@@ -205,6 +208,7 @@ class Submitter:
                 submission.found(decision.ref)
                 if submission.plan.log is not None:
                     await submission.plan.log.note(decision.ref)
+                became = "task"
             action = decision
         except anyio.get_cancelled_exc_class():
             # Either the session has ended, or somebody cancels every task of the loop, as asyncio.run does. Then the
@@ -220,7 +224,9 @@ class Submitter:
         except Exception as error:  # the log could not record the task
             action = Fail(error)
         finally:
-            await self._settle(submission, action)
+            if submission.left == "nothing" and submission.ref is None:
+                became = "nothing"
+            await self._settle(submission, action, became)
 
     async def _outcome(self, submission: Submission) -> TaskRef | GivenUp | Exception:
         plan, client = submission.plan, submission.calls.client
@@ -229,9 +235,12 @@ class Submitter:
                 # The intent is on the disk before the first byte leaves, so that the next process knows of it.
                 if plan.log is not None:
                     await plan.log.intend(plan.intent)
+                check = None if plan.log is None else plan.log.check
                 if plan.mode == "sse":
-                    return await self._tracker.event_streams.start(submission.calls, plan.request, submission.note_left)
-                submitted = Submitted.from_wire(await client.post(plan.request, submission.note_left))
+                    return await self._tracker.event_streams.start(
+                        submission.calls, plan.request, submission.note_left, check
+                    )
+                submitted = Submitted.from_wire(await client.post(plan.request, submission.note_left, check))
                 if submitted is None:
                     return DecodingError("the response holds no task id", http_status=200)
                 return TaskRef(submitted.task_id or None, submitted.token)
@@ -241,7 +250,7 @@ class Submitter:
             self._gate.release()
         return GivenUp()  # the scope was cancelled
 
-    async def _settle(self, submission: Submission, action: Action) -> None:
+    async def _settle(self, submission: Submission, action: Action, became: Became) -> None:
         """Pass the outcome on to all who count on it. The caller wakes up last."""
         self._reconciler.end(submission)
         if submission.ref is not None:
@@ -272,7 +281,8 @@ class Submitter:
                 await self._drop(submission)
         finally:
             if submission.plan.log is not None:
-                submission.plan.log.settle()
+                with anyio.CancelScope(shield=True):
+                    await submission.plan.log.settle(became, action.error if isinstance(action, Fail) else None)
             if submission.is_abandoned:
                 self._in_flight.discard(submission)
             submission.settle(action)

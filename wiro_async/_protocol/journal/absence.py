@@ -1,192 +1,234 @@
-"""Whether a run that was lost with its process has become a task: promise 1 across restarts.
+"""Whether a lost run became a task: by proof, or not at all.
 
-The service's list is all there is to look at, and it may lag, be sorted in another way, echo parameters in another
-form, and show the times of another clock. So a run is believed to have made no task only on proof, and the proof needs
-a witness: a task of the same journal, submitted later, with the same model and names of parameters. Where the list
-shows the witness, and shows it as we expect, and reaches back to an id from before the run was sent, it would show the
-run's task too. Without a witness nothing is proven.
-
-A task is adopted only if it is surely newer than the intent: its id is larger than all that were known then. Clocks
-are not used. What looks only roughly like the run is neither adopted nor passed over: it leaves the question open.
+A run whose response was never seen may have become a task, which is billed. The service gives a run no name of ours,
+and its list of tasks may lag, be cut off, be sorted in another way, or echo parameters in another form. So a list in
+which the task is missing proves nothing by itself. It proves something only where the journal's own later tasks, the
+witnesses, are all in it, and look as they must, and where it was read down to ids that were known before the run was
+sent. Clocks decide nothing. Where the proof fails, the verdict names the reason, and the tasks that may be the run's.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from decimal import Decimal
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Literal
 
 import attrs
 
-from wiro_async._protocol.http.requests import form_text
 from wiro_async._protocol.journal.record import Witness
-from wiro_async._protocol.submission.intent import Intent, fingerprint
+from wiro_async._protocol.submission.intent import Intent, canonical, fingerprint, intent_of
 from wiro_async._protocol.submission.journal_keys import short
 from wiro_async._protocol.submission.seen_ids import number_of
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
 from wiro_async._records.task_info import TaskInfo
 
-PREFIX = 8  # characters that two texts must share where one of them may have been cut off
+LEAST_PREFIX = 16  # characters that a cut echo must share with the text
+CLOSE = Decimal("1e-5")  # the relative difference of two numbers that may be one
 
 
 @attrs.frozen
-class Listing:
-    """Rows of the account's list, as they were read.
+class Adopt:
+    """The run certainly is this task."""
 
-    Attributes:
-        rows: in the list's order, each task once.
-        is_whole: whether the list ends with them.
-    """
-
-    rows: Sequence[TaskInfo]
-    is_whole: bool
-
-
-@attrs.frozen
-class LostIntent:
-    """A run of which no task is known.
-
-    Attributes:
-        values: its plain parameters.
-        after_id: the largest task id that was known before it was sent; 0 if the account had no task, None if nothing
-            was known.
-        rivals: how many runs of the journal that look alike have no known task, this one included.
-    """
-
-    intent: Intent
-    values: Mapping[str, JSON] = attrs.field(repr=False)
-    after_id: int | None
-    rivals: int = 1
+    ref: TaskRef
 
 
 @attrs.frozen
 class Absent:
-    """The run has made no task."""
+    """The run certainly is no task."""
 
 
 @attrs.frozen
 class Unproven:
-    """Nothing is proven.
+    """Nothing is certain.
 
     Attributes:
+        reason: why, to be read after "because".
         candidates: the tasks that may be the run's.
-        reason: what the proof lacks.
     """
 
-    candidates: tuple[TaskInfo, ...]
     reason: str
+    candidates: tuple[TaskInfo, ...] = ()
 
 
-Verdict: TypeAlias = TaskRef | Absent | Unproven
+@attrs.frozen
+class Listing:
+    """The account's list of tasks, as far as it was read.
+
+    Attributes:
+        rows: each task once, in the order of the list.
+        is_contiguous: whether no row was skipped between the pages.
+        has_end: whether the last page was the last one of the list.
+        oldest_id: the id of the oldest task of the account, if that was asked for.
+    """
+
+    rows: tuple[TaskInfo, ...] = ()
+    is_contiguous: bool = True
+    has_end: bool = True
+    oldest_id: str | None = None
+
+    @property
+    def order(self) -> Literal["newest first", "oldest first"] | None:
+        """How the ids are sorted; None if they are not, or are no numbers."""
+        numbers = [number_of(row.id) for row in self.rows]
+        if all(a is not None and b is not None and a > b for a, b in pairwise([*numbers, -1])):
+            return "newest first"
+        if all(a is not None and b is not None and a < b for a, b in pairwise([0, *numbers])):
+            return "oldest first"
+        return None
+
+    def reaches(self, bound: int) -> bool:
+        """Whether every task with an id above the bound was read, as far as a list can show that."""
+        numbers = [number for row in self.rows if (number := number_of(row.id)) is not None]
+        match self.order:
+            case None:
+                return False
+            case _ if not self.is_contiguous:
+                return False
+            case "newest first" if numbers and numbers[-1] <= bound:
+                return True
+            case _ if not self.has_end:
+                return False
+            case _:
+                # The list may have been cut off. Its other end, asked for in the other order, shows that.
+                return bool(numbers) and (min(numbers) <= bound or number_of(self.oldest_id) == min(numbers))
 
 
-def judge(
-    listing: Listing,
-    lost: LostIntent,
-    witnesses: Sequence[Witness],
-    is_claimed: Callable[[TaskInfo], bool],
-    ids_run_upward: bool | None,
-) -> Verdict:
-    """Judge what the list says of a lost run.
+@attrs.frozen
+class Others:
+    """What else the listed tasks may be.
+
+    Attributes:
+        claimed: ids and tokens of tasks that belong to other runs.
+        rivals: how many lost runs look alike, this one included.
+        is_one_request: whether these are one request. Otherwise none of them may claim a task that fits all.
+        are_settled: whether no run that looks alike is being sent now.
+        ids_run_upward: whether the session's own tasks show that later tasks have larger ids; None if not known.
+    """
+
+    claimed: Collection[str] = ()
+    witnesses: Sequence[Witness] = ()
+    rivals: int = 1
+    is_one_request: bool = True
+    are_settled: bool = True
+    ids_run_upward: bool | None = None
+
+
+def judge(  # noqa: C901
+    intent: Intent, last_id_seen: int | None, listing: Listing, others: Others
+) -> Adopt | Absent | Unproven:
+    """Decide what a list says of a lost run.
 
     Args:
-        is_claimed: whether a task belongs to somebody else.
-        ids_run_upward: what the session's own tasks show; None if they show nothing.
+        last_id_seen: the largest id of a task that was known before it was sent; 0 if there was no task.
     """
-    runs_upward = _run_upward(lost.after_id, witnesses, ids_run_upward, listing.rows)
-    matches: list[TaskInfo] = []
-    doubtful: list[TaskInfo] = []
-    for row in listing.rows:
-        number = number_of(row.id)
-        is_newer = None if number is None or lost.after_id is None or not runs_upward else number > lost.after_id
-        if is_newer is False or is_claimed(row):
-            continue
-        if lost.intent.matches(row):
-            (matches if is_newer else doubtful).append(row)
-        elif _resembles(row, lost):
-            doubtful.append(row)
-    if matches and len(matches) <= lost.rivals:
-        first = min(matches, key=lambda row: number_of(row.id) or 0)
-        return TaskRef(first.id or None, first.token)
-    candidates = (*matches, *doubtful)
-    if len(matches) > lost.rivals:
-        return Unproven(candidates, f"{len(matches)} tasks look like it")
+    unclaimed = [row for row in listing.rows if not {row.id, row.token} & set(others.claimed)]
+    own_id = intent.callback_url and intent_of(intent.callback_url)
+    named = [row for row in unclaimed if own_id and _intent_of(row) == own_id]
+    if named:  # nobody else knows the id in the callback URL
+        return Adopt(_ref(min(named, key=_order)))
+    faults = _faults(last_id_seen, others)
+    if faults is None and last_id_seen is not None:
+        unclaimed = [row for row in unclaimed if (number := number_of(row.id)) is None or number > last_id_seen]
+    exact = [row for row in unclaimed if intent.matches(row)]
+    doubtful = [row for row in unclaimed if row not in exact and may_be(intent, row)]
+    candidates = (*exact, *doubtful)
+    if faults is not None or last_id_seen is None:
+        return Unproven(faults or "no task was known before it was sent", candidates)
+    if not listing.reaches(last_id_seen):
+        return Unproven("the service's list of tasks could not be read down to tasks that are older", candidates)
+    problem = _problem_of_witnesses(intent, listing, others.witnesses)
+    if not candidates:
+        return Absent() if problem is None else Unproven(problem)
     if doubtful:
-        return Unproven(candidates, "a task that may be it cannot be told apart from others")
-    missing = _missing(listing, lost, witnesses, runs_upward)
-    return Absent() if missing is None else Unproven((), missing)
+        return Unproven("tasks in the list may be its own, but their parameters differ in form", candidates)
+    if not others.are_settled:
+        return Unproven("a run that looks the same is being sent", candidates)
+    if len(exact) > others.rivals or not others.is_one_request:
+        return Unproven("several tasks or requests look the same", candidates)
+    if listing.order == "oldest first" and problem is not None:  # the newest tasks may be missing
+        return Unproven(problem, candidates)
+    if not (last_id_seen == 0 or others.witnesses or others.ids_run_upward or _times_follow_ids(listing.rows)):
+        return Unproven("nothing shows yet that newer tasks have larger ids", candidates)
+    return Adopt(_ref(min(exact, key=_order)))
 
 
-def _run_upward(
-    after_id: int | None, witnesses: Sequence[Witness], shown: bool | None, rows: Sequence[TaskInfo]
-) -> bool:
-    """Whether later tasks have larger ids: something shows it, and nothing contradicts."""
-    numbers = [number_of(witness.ref.task_id) for witness in witnesses]
-    if shown is False or after_id is None or any(number is None or number <= after_id for number in numbers):
+def may_be(intent: Intent, row: TaskInfo) -> bool:
+    """Whether a listed task could be a run's, if the service wrote its parameters in a form of its own."""
+    if row.model and _letters(row.model) != _letters(intent.model):
         return False
-    # An account that had no task then has only later ones.
-    if numbers or shown or after_id == 0:
-        return True
-    # The service's own times are compared with each other only, so its clock need not be right.
-    made = sorted((number_of(row.id) or 0, row.created_at) for row in rows if row.created_at is not None)
-    times = [created_at for _, created_at in made]
-    return len(set(times)) > 1 and times == sorted(times)
-
-
-def _missing(listing: Listing, lost: LostIntent, witnesses: Sequence[Witness], runs_upward: bool) -> str | None:
-    """What the proof of absence lacks; None if nothing."""
-    if lost.after_id is None:
-        return "no task id was known before it was sent"
-    if not runs_upward:
-        return "task ids are not known to run upward"
-    if not _shows_a_witness(listing, lost, witnesses):
-        return "the list shows no later task of this journal with the same parameters as it was sent"
-    numbers = [number_of(row.id) for row in listing.rows]
-    known = [number for number in numbers if number is not None]
-    steps = {later > earlier for earlier, later in pairwise(known)}
-    if len(known) < len(numbers) or len(steps) > 1:
-        return "the list is in no order"
-    if True in steps and not listing.is_whole:
-        return "the list could not be read to its end"
-    if lost.after_id == 0:
-        return None if listing.is_whole else "the list could not be read to its end"
-    return None if min(known) <= lost.after_id else "the list does not reach back to the time before it was sent"
-
-
-def _shows_a_witness(listing: Listing, lost: LostIntent, witnesses: Sequence[Witness]) -> bool:
-    """Whether the list shows a later task of the same shape, and as it was sent."""
-    wanted = {witness.ref.task_id: witness.fingerprint for witness in witnesses}
-    return any(
-        row.id in wanted and short(fingerprint(row.model, row.parameters, lost.intent.ignored)) == wanted[row.id]
-        for row in listing.rows
-    )
-
-
-def _resembles(row: TaskInfo, lost: LostIntent) -> bool:
-    """Whether a row may be the run's, if the service echoes it in an unexpected form."""
-    if row.model and row.model.lower() != lost.intent.model.lower():
+    named = _intent_of(row)
+    if named is not None and (intent.callback_url is None or named != intent_of(intent.callback_url)):
         return False
-    return all(
-        name in lost.intent.ignored or value in (None, "") or _is_near(form_text(value), row.parameters.get(name))
-        for name, value in lost.values.items()
-    )
+    echoed = {_letters(name): value for name, value in row.parameters.items()}
+    for name, value in intent.values.items():
+        echo = echoed.get(_letters(name))
+        if value not in (None, "") and echo not in (None, "") and not _are_close(value, echo):
+            return False
+    return True
 
 
-def _is_near(given: str, echo: JSON) -> bool:
-    if echo in (None, ""):
-        return True
-    ours, theirs = _plain(given), _plain(form_text(echo))
-    if ours == theirs or (
-        min(len(ours), len(theirs)) >= PREFIX and (ours.startswith(theirs) or theirs.startswith(ours))
-    ):
+def _faults(last_id_seen: int | None, others: Others) -> str | None:
+    """Why the order of ids cannot be relied upon; None if nothing speaks against it."""
+    if others.ids_run_upward is False:
+        return "the ids of this account's tasks do not run upward"
+    for witness in others.witnesses:
+        number = number_of(witness.ref.task_id)
+        if number is None or (last_id_seen is not None and number <= last_id_seen):
+            return "the ids of this account's tasks do not run upward"
+    return None
+
+
+def _problem_of_witnesses(intent: Intent, listing: Listing, witnesses: Sequence[Witness]) -> str | None:
+    """Why the list does not prove that a task is missing; None if it does."""
+    if not witnesses:
+        return "no later run with the same parameters shows how the service lists them"
+    listed = {row.id: row for row in listing.rows}
+    for witness in witnesses:
+        row = listed.get(witness.ref.task_id or "")
+        if row is None:
+            return "the service's list of tasks is not complete"
+        if short(fingerprint(row.model, row.parameters, intent.ignored)) != witness.fingerprint:
+            return "the service lists parameters in a form of its own"
+    return None
+
+
+def _times_follow_ids(rows: Sequence[TaskInfo]) -> bool:
+    """Whether the service's own times show that newer tasks have larger ids."""
+    times = [row.created_at for row in sorted(rows, key=_order)]
+    pairs = list(pairwise(times))
+    return all(a is not None and b is not None and a <= b for a, b in pairs) and any(a != b for a, b in pairs)
+
+
+def _intent_of(row: TaskInfo) -> str | None:
+    echo = row.raw.get("callbackurl")
+    try:
+        return intent_of(echo.replace("&amp;", "&")) if isinstance(echo, str) else None
+    except ValueError:  # an echo need not be a URL
+        return None
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))
+
+
+def _are_close(given: JSON, echo: JSON) -> bool:
+    a, b = (" ".join(html.unescape(canonical(value)).casefold().split()) for value in (given, echo))
+    if a == b or (min(len(a), len(b)) >= LEAST_PREFIX and (a.startswith(b) or b.startswith(a))):
         return True
     try:
-        return abs(float(ours) - float(theirs)) <= 1e-3 * max(abs(float(ours)), abs(float(theirs)))
-    except ValueError:
+        x, y = Decimal(a), Decimal(b)
+        return abs(x - y) <= CLOSE * max(abs(x), abs(y))
+    except ArithmeticError:
         return False
 
 
-def _plain(text: str) -> str:
-    return "".join(html.unescape(text).casefold().split())
+def _ref(row: TaskInfo) -> TaskRef:
+    return TaskRef(row.id or None, row.token)
+
+
+def _order(row: TaskInfo) -> tuple[int, str]:
+    return len(row.id), row.id
