@@ -21,7 +21,7 @@ import pytest_asyncio
 
 from wiro_async import JournalError, Tuning
 from wiro_async._api.journal.postgres_store import PostgresStore
-from wiro_async._protocol.journal.record import Ending, Intention, Record
+from wiro_async._protocol.journal.record import Intention, KeyEnd, Record
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 
@@ -42,7 +42,7 @@ TUNING = Tuning(
     journal_task_wait=0.1,
 )
 REF = TaskRef("100", "token-100")
-ENDING = Ending("succeeded", parse_task({"id": "100", "socketaccesstoken": "token-100"}), None, 1000.0)
+ENDING = KeyEnd("succeeded", parse_task({"id": "100", "socketaccesstoken": "token-100"}), None, 1000.0)
 # A session of another process, which intends a key and says so, then waits for a line, and checks whether it may send.
 OTHER = """
 import asyncio, sys

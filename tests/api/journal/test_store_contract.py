@@ -15,7 +15,7 @@ import pytest_asyncio
 from wiro_async import Tuning
 from wiro_async._api.journal.journal_store import JournalStore
 from wiro_async._api.journal.postgres_store import PostgresStore
-from wiro_async._protocol.journal.record import Ending, Intention, Record, Spending, State
+from wiro_async._protocol.journal.record import Intention, KeyEnd, Record, Spending, State
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 
@@ -60,11 +60,11 @@ def intention(key: str = "k", number: int = 1, **changes: Any) -> Intention:
     return attrs.evolve(made, **changes)
 
 
-def ending(state: str = "succeeded", task_id: str = "100", cost: str = "0.04") -> Ending:
+def ending(state: str = "succeeded", task_id: str = "100", cost: str = "0.04") -> KeyEnd:
     """Return how a task ended."""
     raw = {"id": task_id, "socketaccesstoken": f"token-{task_id}", "status": "task_postprocess_end", "totalcost": cost}
     error = None if state == "succeeded" else "it failed"
-    return Ending(state, None if state == "refused" else parse_task(raw), error, 1000.0)  # type: ignore[arg-type]
+    return KeyEnd(state, None if state == "refused" else parse_task(raw), error, 1000.0)  # type: ignore[arg-type]
 
 
 async def record_of(store: JournalStore, key: str = "k") -> Record:

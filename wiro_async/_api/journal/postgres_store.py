@@ -24,7 +24,7 @@ from wiro_async._api.journal import postgres_statements as sql
 from wiro_async._api.journal.postgres_lease import TRUST, PostgresLease
 from wiro_async._engine.background.change import Change
 from wiro_async._errors import JournalError
-from wiro_async._protocol.journal.record import Ending, Intention, LookAlikes, Record, Spending, State, Witness
+from wiro_async._protocol.journal.record import Intention, KeyEnd, LookAlikes, Record, Spending, State, Witness
 from wiro_async._protocol.submission.journal_keys import storable
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
@@ -153,7 +153,7 @@ class PostgresStore:
         present = (await self.read([key])).get(key)
         return present is not None and present.ref is not None and present.ref.task_id == ref.task_id
 
-    def end(self, record: Record, ending: Ending) -> None:
+    def end(self, record: Record, ending: KeyEnd) -> None:
         """Request that the end of a record's task is written, or a refusal. Does not wait."""
         self._held.pop(record.key, None)
         task, ref = ending.task, record.ref or TaskRef()
