@@ -319,6 +319,10 @@ async def test_forget_and_prune(store: JournalStore) -> None:
     assert await store.prune(1001.0) == 1
     assert [record.key async for record in store.items()] == ["c"]
     assert sorted((await store.look_alikes(b"print-1")).task_ids) == ["0", "1", "2"]
+    assert await store.largest_id() == 2
+    store.end(await record_of(store, "c"), ending(task_id="2"))
+    assert await store.prune(1001.0) == 1
+    assert await store.largest_id() == 2
 
 
 async def test_many_at_once(store: JournalStore, opened: Opened) -> None:

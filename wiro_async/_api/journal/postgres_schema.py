@@ -63,6 +63,7 @@ CREATE TABLE @_former (          -- tasks of earlier attempts
     fingerprint bytea NOT NULL
 );
 CREATE INDEX @_former_equal ON @_former (fingerprint);
+CREATE INDEX @_former_largest ON @_former (length(task_id), task_id COLLATE "C");
 """
 UPGRADES: Final[tuple[str, ...]] = (TABLES,)  # from each version to the next one
 VERSION: Final = len(UPGRADES)

@@ -134,7 +134,7 @@ class PostgresStore:
 
     async def take_over(self, record: Record) -> Record | None:
         """Make a record ours, if nobody may send it any more."""
-        values = (record.fence, self._lease.owner, self._tuning.journal_lease, uuid4().hex)
+        values = (self._lease.owner, self._tuning.journal_lease, record.fence, uuid4().hex)
         row = await self._do(sql.TAKE_OVER, record.key, *values)
         return None if row is None else self._hold(row)
 
@@ -216,8 +216,8 @@ class PostgresStore:
 
     async def largest_id(self) -> int | None:
         """Return the largest task id of all records."""
-        rows = await self._fetch(sql.LARGEST_ID)
-        return int(rows[0][0]) if rows and rows[0][0].isdecimal() else None
+        ids = [row[0] for row in await self._fetch(sql.LARGEST_ID)]
+        return max(map(int, ids), default=None) if all(map(str.isdecimal, ids)) else None
 
     async def items(self, state: State | None = None) -> AsyncIterator[Record]:
         """Iterate over the records, in the order of their first intent."""
@@ -239,7 +239,7 @@ class PostgresStore:
         """Make an undecided or unknown record submitted or refused, if nobody may send it any more."""
         state, ids = ("refused", (None, None)) if ref is None else ("submitted", (ref.task_id, ref.token))
         ended_at = clock.now() if ref is None else None
-        values = (None, self._lease.owner, self._tuning.journal_lease, state, *ids, uuid4().hex, ended_at)
+        values = (self._lease.owner, self._tuning.journal_lease, state, *ids, uuid4().hex, ended_at)
         return await self._do(sql.DECIDE, key, *values, *self._news(key)) is not None
 
     async def forget(self, key: str) -> bool:
