@@ -117,6 +117,11 @@ class Database:
         self._request(_Call(operation, future))
         return await future
 
+    def check(self) -> None:
+        """Raise `JournalError` if the file cannot be used any more."""
+        if self._broken is not None:
+            raise self._broken
+
     def linger(self) -> None:
         """Stay open although the opener has left, as something may still be written. `open` of another one waits."""
         _lingering[self.path] = self

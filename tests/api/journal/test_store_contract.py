@@ -15,6 +15,7 @@ import pytest_asyncio
 from wiro_async import Tuning
 from wiro_async._api.journal.journal_store import JournalStore
 from wiro_async._api.journal.postgres_store import PostgresStore
+from wiro_async._api.journal.sqlite_store import SqliteStore
 from wiro_async._protocol.journal.record import Intention, KeyEnd, Record, Spending, State
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
@@ -25,9 +26,11 @@ ENDS: tuple[State, ...] = ("succeeded", "failed", "cancelled", "refused")
 Opened: TypeAlias = Callable[[], Awaitable[JournalStore]]
 
 
-@pytest.fixture(params=["postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], JournalStore]:
     """A function that makes a store, the same place each time."""
+    if request.param == "sqlite":
+        return lambda: SqliteStore(tmp_path / "journal.sqlite", TUNING)
     url = request.getfixturevalue("database_url")
     return lambda: PostgresStore(url, TUNING)
 
