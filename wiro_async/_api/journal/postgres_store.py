@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import weakref
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -314,7 +314,7 @@ class _Changes:
             change.notify()
 
     @contextmanager
-    def of(self, mark: str) -> Iterator[Change]:
+    def of(self, mark: str) -> Generator[Change]:
         """Wait for changes of records with this mark."""
         change, number = self._waiting.get(mark, (Change(), 0))
         self._waiting[mark] = (change, number + 1)

@@ -89,7 +89,7 @@ class DatabaseUrl:
 def load() -> Any:
     """Import the driver, which comes without types. Takes a while. Raises `ConfigurationError` if it is missing."""
     try:
-        import asyncpg  # type: ignore[import-untyped]
+        import asyncpg
     except ImportError:
         raise ConfigurationError(
             'a journal in PostgreSQL needs another library: pip install "wiro-async[postgres]"'
