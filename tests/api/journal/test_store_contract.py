@@ -77,7 +77,9 @@ async def record_of(store: JournalStore, key: str = "k") -> Record:
 
 async def test_an_intent_survives(store: JournalStore, opened: Opened) -> None:
     """Everything that was said of it comes back."""
-    said = intention(callback_url="https://h/cb", intended_at=12.5, last_id_seen=7, input='{"p":"ü\\u0000"}'.encode())
+    said = intention(
+        callback_url="https://h/cb", intended_at=12.5, last_id_seen=2**60, input='{"p":"ü\\u0000"}'.encode()
+    )
     made = await store.intend(said, None)
     assert (made.intention, made.state, made.is_ours, made.attempts, made.fence) == (said, "undecided", True, 1, 1)
     assert await store.read(["k", "other"]) == {"k": made}

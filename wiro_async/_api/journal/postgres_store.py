@@ -103,7 +103,8 @@ class PostgresStore:
         fence, state = (0, "") if seen is None else (seen.fence, seen.state)
         values: tuple[object, ...] = (fence, turn, self._lease.owner, intention.model, intention.digest)
         values += (intention.input.decode(), intention.fingerprint, intention.shape, intention.callback_url)
-        values += (intention.intended_at, intention.last_id_seen, state)
+        last_id_seen = None if intention.last_id_seen is None else str(intention.last_id_seen)
+        values += (intention.intended_at, last_id_seen, state)
         while True:
             try:
                 row = await self._do(sql.INTEND, key, *values)
@@ -284,7 +285,7 @@ class PostgresStore:
                 row["shape"],
                 row["callback_url"],
                 row["intended_at"],
-                row["last_id_seen"],
+                None if row["last_id_seen"] is None else int(row["last_id_seen"]),
             ),
             row["state"],
             row["attempts"],

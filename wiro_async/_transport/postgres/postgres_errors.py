@@ -34,6 +34,8 @@ REASONS: Final = {
     "25006": "the server only allows reads, as a replica does. Give the URL of the primary server",
     "53100": "the server's disk is full. Make room there",
     "53300": "the server has no connection left. Raise max_connections, or close other connections",
+    "22021": "PostgreSQL cannot store the character U+0000. Give the run another key",
+    "54000": "an entry is too large. Give the run a key of at most 2000 bytes",
     "57P03": "the server is starting or stopping. Wait for it",
     "57014": "the statement took too long, or was canceled. Look for locks in pg_stat_activity",
     "26000": "the connection pooler gives each transaction another connection. Use it in session mode, or connect "
