@@ -1,7 +1,7 @@
 """Four processes share a journal in PostgreSQL, are killed and stopped, and the database crashes: one key, one bill.
 
-Every 2 s one process is killed with -9 and another one started in its place. One process is stopped for longer than its
-lease and continued. The database is ended without a shutdown and started again.
+Every 2 s one process is killed with -9 and another one started in its place. Again and again one process is stopped for
+longer than its lease and continued. The database is ended without a shutdown and started again.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
+import httpx
+
 from postgres_server import PostgresServer
-from wiro_async import AsyncWiro, JournalError, Tuning
+from wiro_async import AsyncWiro, ConnectionFailedError, JournalError, RetryPolicy, Tuning
 from wiro_async._api.journal.postgres_store import PostgresStore
-from wiro_async._protocol.journal.record import Intention, KeyEnd
+from wiro_async._protocol.journal.record import Intention, KeyEnd, Record
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async.testing import DelayAnswer, WiroEmulator
 
@@ -31,11 +36,44 @@ SPEED = 10.0
 LEASE = 2.0
 KILL_EVERY = 2.0
 MODEL = "emulator/sleeper"
+CHECK: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("CHECK", default=None)
 
 
 def given(number: int) -> dict[str, Any]:
     """Return the input of a key."""
     return {"seconds": RUN_SECONDS, "events": 9, "number": number}
+
+
+class CheckedTransport(httpx.AsyncHTTPTransport):
+    """Checks the lease right before the body of a run leaves: headers alone start nothing."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        check = CHECK.get()
+        if check is not None and "/Run/" in request.url.path:
+            body = await request.aread()
+
+            async def checked() -> AsyncIterator[bytes]:
+                try:
+                    await check()
+                except JournalError as error:
+                    raise httpx.ConnectError("not sent") from error
+                yield body
+
+            request = httpx.Request(request.method, request.url, headers=request.headers, content=checked())
+            request.headers.pop("transfer-encoding", None)
+        return await super().handle_async_request(request)
+
+
+async def send(wiro: AsyncWiro, store: PostgresStore, record: Record, number: int) -> None:
+    """Send our run and write its task."""
+    CHECK.set(partial(store.check, record))
+    try:
+        task = await wiro.submit(MODEL, given(number))
+    except ConnectionFailedError:
+        await store.refuse(record)  # it was not sent
+        raise
+    if not await store.record_task(record, TaskRef(task.id, task.token)):
+        raise RuntimeError(f"{record.key} has another task than {task.id}")
 
 
 async def run_key(wiro: AsyncWiro, store: PostgresStore, number: int) -> None:
@@ -50,10 +88,7 @@ async def run_key(wiro: AsyncWiro, store: PostgresStore, number: int) -> None:
         if record is None or record.state == "refused":
             record = await store.intend(Intention(key, MODEL, key, b"{}", key.encode(), b"shape"), record)
             if record.is_ours:
-                await store.check(record)
-                task = await wiro.submit(MODEL, given(number))
-                if not await store.record_task(record, TaskRef(task.id, task.token)):
-                    raise RuntimeError(f"{key} has another task than {task.id}")
+                await send(wiro, store, record, number)
         elif record.lease > 0:
             await store.wait(record, None)
         elif (taken := await store.take_over(record)) is not None:
@@ -79,14 +114,16 @@ async def child(options: dict[str, Any], url: str, items: int, seed: int) -> Non
             break
         except JournalError:  # it is being restarted
             await asyncio.sleep(0.2)
-    async with AsyncWiro(**options, tuning=tuning) as wiro:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    transport = CheckedTransport(limits=limits)
+    async with AsyncWiro(**options, tuning=tuning, transport=transport, retry=RetryPolicy(attempts=1)) as wiro:
 
         async def worker() -> None:
             for number in numbers:
                 while True:
                     try:
                         await run_key(wiro, store, number)
-                    except JournalError:  # the database is away, or the lease was lost: nothing was sent
+                    except (JournalError, ConnectionFailedError):  # the database is away, or the lease was lost
                         await asyncio.sleep(0.2)
                     else:
                         break
@@ -149,8 +186,9 @@ def round_of(items: int, dice: random.Random, kill_every: float = KILL_EVERY) ->
                     server.crash()
                     time.sleep(0.3)
                     server.start()
-                if made() >= stop_at:
-                    stop_at, stopped = sys.maxsize, (now + LEASE * 1.5, dice.choice(workers))
+                if made() >= stop_at and not stopped[0]:
+                    stop_at += max(items // 10, 1)
+                    stopped = (now + LEASE * 1.5, dice.choice(workers))
                     stopped[1].process.send_signal(signal.SIGSTOP)
                 if stopped[0] and now > stopped[0]:
                     stopped[1].process.send_signal(signal.SIGCONT)
