@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import AsyncIterable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +33,7 @@ from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._api.tasks.task_context import TaskContext
 from wiro_async._api.tasks.task_list import Tasks, ref_of
 from wiro_async._api.tasks.text_stream import TextStream
+from wiro_async._engine.background.background_tasks import Lifeline
 from wiro_async._engine.calls.api_client import ApiClient, account_of
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.downloads.downloader import Downloader
@@ -116,8 +116,13 @@ class AsyncWiro:
         self._closes = origin is None
         calls = TaskCalls(client, engine.tracker.ended)
         self._calls = calls
-        self._downloader = Downloader(engine.http, USER_AGENT, timeout, engine.tuning, options.max_download_bytes)
-        self._context = TaskContext(calls, engine.tracker, self._downloader, options.updates, options.timeout)
+        self._lifeline: Lifeline = origin._lifeline if origin else Lifeline(engine.background, repr(self))
+        self._downloader = Downloader(
+            engine.http, USER_AGENT, timeout, engine.tuning, options.max_download_bytes, self._lifeline
+        )
+        self._context = TaskContext(
+            calls, engine.tracker, self._downloader, options.updates, options.timeout, self._lifeline
+        )
         self._callbacks = CallbackAccess(engine.tracker.callbacks, engine.background, self._context)
         self._lookup: ModelLookup
         if origin is not None and origin._options.credentials == options.credentials:
@@ -150,11 +155,8 @@ class AsyncWiro:
             await self._engine.aclose()
 
     def __del__(self) -> None:
-        engine = getattr(self, "_engine", None)
-        if engine is not None and self._origin is None and engine.background.is_open:
-            warnings.warn(
-                f"{self!r} was not closed: use `async with`, or await aclose()", ResourceWarning, stacklevel=2
-            )
+        if getattr(self, "_origin", self) is None:  # neither a view nor half made
+            self._lifeline.warn_if_open()
 
     async def aclose(self) -> None:
         """Close the session: stop the tasks that `run()`, `stream()` and batches still have running, free everything.

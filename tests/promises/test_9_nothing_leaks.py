@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -64,6 +65,7 @@ async def test_9_after_closing_nothing_is_left(
             pass
         assert connections_to(emulator) > 0
     assert not any(attrs.astuple(wiro.statistics()))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("wiro_async")]
     await until(lambda: not emulator.ledger.open_sockets)
     await until(lambda: not connections_to(emulator))
     await until(lambda: not {name for name in open_files() - before if "socket" not in name})

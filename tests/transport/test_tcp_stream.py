@@ -106,10 +106,10 @@ async def test_the_next_address_of_a_host_is_tried(
     server = await serve(handler)
     ports = [unused_port if first == "refuses" else deaf_port, server.port]
 
-    async def addresses(host: str, port: int, **_: Any) -> Addresses:
+    def addresses(host: str, port: int, *_: Any) -> Addresses:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", addresses)
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
     async with asyncio.timeout(2):
         assert (await built_in.post(f"http://two.test:{server.port}/", {}, b"", 5.0)).status == 200
 

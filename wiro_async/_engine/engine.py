@@ -15,6 +15,7 @@ from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
 from wiro_async._protocol.submission.seen_ids import SeenIds
 from wiro_async._public import public
+from wiro_async._transport import threads
 from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.http.library import Transport
 from wiro_async._transport.network.tls import Tls, Verify
@@ -72,7 +73,7 @@ class Engine:
         self.server_clock = ServerClock()
         self.seen_ids: defaultdict[str, SeenIds] = defaultdict(SeenIds)  # by account
         self.http = HttpTransport(self._tls, tuning, transport)
-        self.background = BackgroundTasks(self._stop_all, self.http.aclose)
+        self.background = BackgroundTasks(self._stop_all, self._free)
         self.tracker = Tracker(
             self.background, tuning, max_concurrency, self._connect, tasks_per_socket, polls_per_second
         )
@@ -95,6 +96,7 @@ class Engine:
     async def open(self) -> None:
         """Bind the session to this event loop. Raises `SessionClosedError` if that cannot be done."""
         await self.background.open()
+        threads.keep_for(self)
 
     async def warm(self, mode: UpdateMode) -> None:
         """Open the session, and begin to open a socket if the mode needs one: a task will want it soon."""
@@ -118,6 +120,10 @@ class Engine:
         # Waiting requests would hold up the background tasks that are cancelled after this.
         self.throttle.close()
         self.tracker.fail_all(SessionClosedError("the session was closed while this was waited for"))
+
+    async def _free(self) -> None:
+        await self.http.aclose()
+        await threads.end_for(self)
 
     def _connect(self) -> AbstractAsyncContextManager[Socket]:
         return connected(self._socket_url, self.user_agent, self._tls, self._compression, self.tuning)

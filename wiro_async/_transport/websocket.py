@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.to_thread
 
 from wiro_async._errors import ConfigurationError, ConnectionFailedError
+from wiro_async._transport import threads
 from wiro_async._transport.network.proxies import proxy_for
 from wiro_async._transport.network.reasons import reason
 from wiro_async._transport.network.tls import Tls
@@ -104,7 +104,7 @@ async def connected(
     """
     secure = url.startswith("wss")
     try:
-        proxy = await anyio.to_thread.run_sync(_prepare, url, tls, secure)
+        proxy = await threads.run(_prepare, url, tls, secure)
     except (ConfigurationError, ValueError) as error:  # the latter for a URL without meaning
         raise ConnectionFailedError(f"Could not open the WebSocket: {reason(error)[0]}.", sent=False) from None
     from websockets.asyncio.client import connect

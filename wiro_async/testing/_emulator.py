@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Literal, NotRequired, Self, TypedDict
 
 import anyio
-import anyio.to_thread
 import uvicorn
 
+from wiro_async._transport import threads
 from wiro_async._tuning import Tuning
 from wiro_async.testing._catalogue.standard import STANDARD
 from wiro_async.testing._faults.switches import Faults
@@ -150,14 +150,14 @@ class WiroEmulator:
         self.stop()
 
     async def __aenter__(self) -> Self:
-        await anyio.to_thread.run_sync(self.start)
+        await threads.run(self.start)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.stop)
+            await threads.run(self.stop)
 
     def _serve(self, listener: socket.socket) -> None:
         config = uvicorn.Config(

@@ -17,9 +17,6 @@ from functools import partial
 from typing import TypeAlias
 from urllib.parse import parse_qs
 
-import anyio
-import anyio.to_thread
-
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_list import Reference, ref_of
@@ -31,7 +28,8 @@ from wiro_async._protocol.submission.intent import INTENT
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._records.task_info import TaskInfo
 from wiro_async._session import AsyncWiro
-from wiro_async._transport import clock
+from wiro_async._transport import clock, threads
+from wiro_async._transport.user_code import uncancelled
 from wiro_async._types import Timeouts
 from wiro_async.webhooks._asgi import (
     DisconnectedError,
@@ -97,7 +95,6 @@ class WebhookReceiver:
         self._counts = Counter[str]()
         self._pending: set[str] = set()
         self._reading = 0
-        self._readers = anyio.CapacityLimiter(1)
         self._done: dict[str, None] = {}
         self._callbacks = wiro._callbacks
         self._callbacks.register(self.owns)
@@ -211,7 +208,7 @@ class WebhookReceiver:
         else:
             self._reading += 1
             try:
-                found = await anyio.to_thread.run_sync(webhook.ids_in, body, kind, limiter=self._readers)
+                found = await threads.run(webhook.ids_in, body, kind, kind="callbacks")
             finally:
                 self._reading -= 1
         return [MadeTask(TaskRef(ids.task_id, ids.token), None) for ids in found]
@@ -265,7 +262,8 @@ class WebhookReceiver:
         if self._on_end is None:
             return
         try:
-            await call_user(self._on_end, task)
+            with uncancelled("on_end"):
+                await call_user(self._on_end, task)
         except Exception:  # an error of the user's function must not end the session's background work
             logger.exception("on_end failed for task %s", task.id)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import anyio
-import anyio.to_thread
 import pytest
 
 from wiro_async._protocol.files.filenames import numbered
+from wiro_async._transport import threads
 from wiro_async._transport.files import atomic_file as module
 from wiro_async._transport.files.atomic_file import BUFFER, atomic_file
 
@@ -166,9 +166,7 @@ async def test_cancelled_twice_while_all_threads_are_busy(tmp_path: Path, until:
 
     writing = asyncio.create_task(write())
     await begun.wait()
-    threads = anyio.to_thread.current_default_thread_limiter()
-    busy = [asyncio.create_task(anyio.to_thread.run_sync(free.wait)) for _ in range(int(threads.total_tokens))]
-    await until(lambda: not threads.available_tokens)
+    busy = [threads.start(free.wait) for _ in range(int(threads.LIMITS["files"]))]
     for _ in range(2):
         writing.cancel()
         await asyncio.sleep(0.01)

@@ -8,7 +8,9 @@ block may be busy with other things, and ends before the block is left.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable, Sized
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -75,7 +77,7 @@ class Batch:
         self._counters = Counters(total, options.budget, runs.queued)
         self._journal = None if options.journal is None else JournalWriter(options.journal, tuning.journal_busy)
         self._budget = None if options.budget is None else Budget(options.budget, estimator)
-        self._workers = Workers(self._inputs, workers, self._counters)
+        self._workers = Workers(self._inputs, workers, self._counters, self._abort)
         self._context = BatchContext(runs, options, self._counters, self._workers, self._budget, self._journal)
         self._saver = None if options.save_to is None else OutputSaver(options.save_to, self._journal)
         self._history = History()
@@ -85,6 +87,7 @@ class Batch:
         self._state: Literal["new", "running", "over"] = "new"
         self._changed = Change()
         self._failure: BaseException | None = None
+        self._has_raised = False
 
     @property
     def stats(self) -> BatchStats:
@@ -117,6 +120,8 @@ class Batch:
         self._scope.cancel()
         with anyio.CancelScope(shield=True):
             await self._over()
+        if error is None and not isinstance(self._failure, (Exception, type(None))) and not self._has_raised:
+            raise self._failure  # nobody read as far as this
 
     def __aiter__(self) -> Self:
         return self
@@ -139,6 +144,7 @@ class Batch:
         if buffer is not None and (item := buffer.pop_rest()) is not None:
             return item
         if self._failure is not None:
+            self._has_raised = True
             raise self._failure from None
         raise StopAsyncIteration
 
@@ -166,19 +172,32 @@ class Batch:
     async def _run(self) -> None:
         try:
             with self._scope:
-                async with LiveProgress(self._counters.stats, self._options.progress, self._tuning):
+                progress = LiveProgress(self._counters.stats, self._options.progress, self._tuning, self._abort)
+                async with progress:
                     await self._pipeline()
-            self._failure = self._workers.failure
+            if self._failure is not None:
+                for ended, _ in self._unsaved.snapshot():  # nobody saves them any more, and they may be paid for
+                    await self._deliver(ended)
+            self._failure = self._failure or self._workers.failure
             if self._scope.cancelled_caught:
-                self._failure = SessionClosedError("this batch was left before its end")
-        except BaseException as error:
-            self._failure = SessionClosedError("the session was closed while this batch ran")
-            if isinstance(error, Exception):
-                self._failure = error
-            else:
-                raise
+                self._failure = self._failure or SessionClosedError("this batch was left before its end")
+        except Exception as error:
+            self._failure = self._failure or error
+        except BaseException:
+            self._failure = self._failure or SessionClosedError("the session was closed while this batch ran")
+            raise
         finally:
             await self._end()
+
+    def _abort(self, error: BaseException) -> None:
+        """Code of the user has ended the program, as `sys.exit` does. It is raised where the batch is read, or left.
+
+        Running tasks are stopped, or left, as when the batch is left. Ended items can still be read.
+        """
+        self._failure = self._failure or error
+        for queue in (self._items, self._unsaved):
+            queue.set_limit(sys.maxsize)  # items that wait for room enter first
+        asyncio.get_running_loop().call_soon(self._scope.cancel)
 
     async def _end(self) -> None:
         self._counters.finish()
@@ -189,8 +208,10 @@ class Batch:
                     if self._journal is not None:
                         stack.push_async_callback(self._journal.aclose)
                     await self._inputs.aclose()
-        except Exception as error:
+        except BaseException as error:
             self._failure = self._failure or error
+            if isinstance(error, asyncio.CancelledError):
+                raise
         finally:
             self._state = "over"
             self._changed.notify()
@@ -222,7 +243,10 @@ class Batch:
         with suppress(anyio.EndOfStream):
             while True:
                 ended = await self._unsaved.get()
-                await self._deliver(attrs.evolve(ended, item=await saver.save(ended.item, ended.entry)))
+                try:
+                    ended = attrs.evolve(ended, item=await saver.save(ended.item, ended.entry))
+                finally:
+                    await self._deliver(ended)  # also if it could not be saved: it may be paid for
 
     async def _deliver(self, ended: EndedItem) -> None:
         self._history.add(ended.item, ended.began, ended.ended)

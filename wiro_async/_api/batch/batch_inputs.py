@@ -15,6 +15,7 @@ from wiro_async._api.results.batch_items import BatchItem, RunRequest
 from wiro_async._engine.background.change import Change
 from wiro_async._engine.background.user_callback import call_user
 from wiro_async._errors import InvalidInputError
+from wiro_async._transport.user_code import uncancelled
 from wiro_async._types import Input
 
 BatchInput: TypeAlias = Input | RunRequest | BatchItem
@@ -112,7 +113,8 @@ class BatchInputs:
         """Take no more inputs, and close the iterator if it is a generator or was made here."""
         self._closed = True
         if self._close_iterator is not None:
-            await call_user(self._close_iterator)
+            with uncancelled("an iterator of inputs"):
+                await call_user(self._close_iterator)
 
     async def next(self) -> TakenInput | None:
         """Take the next input; None if there is none. Raises what the iterable raises, which ends the inputs."""
@@ -121,7 +123,8 @@ class BatchInputs:
                 if self._buffer is not None and not self._closed:
                     await self._buffer.reserve()
                 index, self._count = self._count, self._count + 1
-                given = _End.END if self.is_closed else await call_user(self._advance)
+                with uncancelled("an iterator of inputs"):
+                    given = _End.END if self.is_closed else await call_user(self._advance)
                 if given is _End.END:
                     self._closed = True
                     return None

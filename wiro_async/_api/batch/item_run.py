@@ -37,6 +37,7 @@ from wiro_async._errors import (
 )
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._transport.user_code import uncancelled
 from wiro_async._types import OnCancel
 
 # How far the present attempt has come: not sent; sent, or about to be; its task is known.
@@ -150,9 +151,11 @@ class ItemRun:
                     if not isinstance(error, TaskFailedError) or attempts > options.retries:
                         return last
                     try:
-                        if options.retry_if is not None and not await call_user(options.retry_if, error):
-                            return last
+                        with uncancelled("retry_if"):
+                            if options.retry_if is not None and not await call_user(options.retry_if, error):
+                                return last
                     except Exception as raised:
+                        raised.add_note(f"retry_if raised this after the failure of task {error.task_id}")
                         return Outcome(None, raised)
                 last = await self._send()
         except BudgetExceededError as error:

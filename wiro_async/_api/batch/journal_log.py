@@ -8,7 +8,6 @@ from collections.abc import AsyncIterable
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 import attrs
 
 from wiro_async._api.batch.item_runs import Runs
@@ -22,6 +21,7 @@ from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.submission.journal_keys import digest
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import encode
+from wiro_async._transport import threads
 from wiro_async._transport.files.upload_sources import OpenSource, PathSource, is_seekable
 from wiro_async._types import File
 
@@ -138,11 +138,14 @@ async def _hash(name: str, file: File, request: RunRequest) -> str:
     def hash_now() -> str:
         if isinstance(data, bytes):
             return hashlib.sha256(data).hexdigest()
+        source: PathSource | OpenSource
         if isinstance(data, os.PathLike):
-            source: PathSource | OpenSource = PathSource(Path(data), BLOCK, is_pipe=False)
-        elif is_seekable(data):
-            source = OpenSource(data, file.name, BLOCK, is_pipe=False)
+            is_stream = Path(data).is_fifo() or Path(data).is_char_device()
+            source = PathSource(Path(data), BLOCK, is_pipe=False)
         else:
+            is_stream = not is_seekable(data)
+            source = OpenSource(data, file.name, BLOCK, is_pipe=False)
+        if is_stream:
             raise InvalidInputError(
                 message=f"{name} is a stream that cannot be read twice, to name the item and to send it; give bytes"
             )
@@ -154,4 +157,4 @@ async def _hash(name: str, file: File, request: RunRequest) -> str:
             source.close()
         return hashed.hexdigest()
 
-    return await anyio.to_thread.run_sync(hash_now)
+    return await threads.run(hash_now)

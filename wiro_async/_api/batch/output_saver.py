@@ -8,8 +8,6 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-import anyio
-import anyio.to_thread
 import attrs
 
 from wiro_async._api.journal.journal_entries import Entry
@@ -17,6 +15,7 @@ from wiro_async._api.journal.journal_writer import JournalWriter
 from wiro_async._api.results.batch_items import BatchItem
 from wiro_async._api.results.output import Output
 from wiro_async._protocol.files.filenames import numbered, safe_name, split_name
+from wiro_async._transport import threads
 
 
 @attrs.frozen
@@ -39,11 +38,11 @@ class OutputSaver:
             if entry is None or self.journal is None:
                 paths = await _save_all(outputs, self._targets(item.key, outputs), ())
                 return attrs.evolve(item, saved=tuple(paths))
-            if entry.saved and all([await anyio.Path(path).is_file() for path in entry.saved]):
+            if entry.saved and all([await threads.run(Path(path).is_file) for path in entry.saved]):
                 return attrs.evolve(item, saved=entry.saved)
             # The paths are planned in the journal first: killed in between, the next start knows them as its own.
             own = {*entry.saved, *await self.journal.planned(entry)}
-            targets = await anyio.to_thread.run_sync(free_names, self._targets(entry.key, outputs), own)
+            targets = await threads.run(free_names, self._targets(entry.key, outputs), own)
             await self.journal.plan(entry, targets)
             paths = await _save_all(outputs, targets, own)
             self.journal.save(entry, paths)

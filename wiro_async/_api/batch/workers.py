@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeAlias
 
@@ -11,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from wiro_async._api.batch.batch_inputs import BatchInputs, TakenInput
 from wiro_async._api.batch_report.counters import Counters
+from wiro_async._transport.user_code import uncancelled
 
 # A worker waits for an input; has one of which nothing was sent; or has one that was sent, or has ended.
 Stage: TypeAlias = Literal["taking", "holding", "committed"]
@@ -40,12 +42,18 @@ class Workers:
 
     Stopping early must neither lose an item that may be billed nor wait for one that is not: workers are cancelled by
     their stage, and committed ones finish.
+
+    Args:
+        abort: ends the batch at once, with an error that is none of an item.
     """
 
-    def __init__(self, inputs: BatchInputs, limit: int, counters: Counters) -> None:
+    def __init__(
+        self, inputs: BatchInputs, limit: int, counters: Counters, abort: Callable[[BaseException], None]
+    ) -> None:
         self._inputs = inputs
         self._limit = limit
         self._counters = counters
+        self._abort = abort
         self._workers: set[Worker] = set()
         self._hired = 0
         self._halted = False
@@ -83,12 +91,17 @@ class Workers:
                     if self._hired < self._limit:
                         self._hire(group, process)
                     worker.enter("holding")
-                    await process(worker, taken)
+                    with uncancelled("code of a run"):
+                        await process(worker, taken)
                     worker.enter("taking")
             except Exception as error:
                 self.failure = self.failure or error
                 if worker.stage != "taking":  # inputs that fail have ended; what was taken from them goes on
                     self.halt()
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # code of the user ends the program
+                self._abort(error)
             finally:
                 self._workers.discard(worker)
 

@@ -9,14 +9,12 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
-import anyio
-import anyio.to_thread
-
 from wiro_async._api.batch_report.batch_history import History
 from wiro_async._api.batch_report.charts import flow_chart, histogram, timeline
 from wiro_async._api.batch_report.counters import BatchStats
 from wiro_async._api.batch_report.live_progress import duration
 from wiro_async._errors import ConfigurationError
+from wiro_async._transport import threads
 from wiro_async._transport.files.atomic_file import atomic_file
 
 THUMBNAIL = 320
@@ -25,7 +23,7 @@ QUALITY = 82
 
 async def write_report(path: Path, stats: BatchStats, history: History) -> Path:
     """Write the page. Raises `ConfigurationError` if the extra "report" is not installed."""
-    page = await anyio.to_thread.run_sync(render, stats, history)
+    page = await threads.run(render, stats, history)
     async with atomic_file(path, overwrite=True) as file:
         await file.write(page.encode(errors="replace"))
     return path

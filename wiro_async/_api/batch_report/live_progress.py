@@ -6,6 +6,7 @@ briefly at the end. It writes in threads, as a terminal or a pipe may block.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 import sys
@@ -16,12 +17,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO, TypeAlias
 
 import anyio
-import anyio.to_thread
 import attrs
 from anyio.abc import TaskGroup
 
 from wiro_async._api.batch_report.counters import BatchStats
 from wiro_async._engine.background.user_callback import call_user
+from wiro_async._transport import threads
+from wiro_async._transport.user_code import uncancelled
 from wiro_async._tuning import Tuning
 
 if TYPE_CHECKING:
@@ -56,12 +58,20 @@ class LiveProgress:
     Args:
         stats: returns the present numbers.
         wanted: True for a display on standard error, a function to call, or False or None.
+        abort: ends the batch, where the function ends the program.
     """
 
-    def __init__(self, stats: Callable[[], BatchStats], wanted: bool | ProgressListener | None, tuning: Tuning) -> None:
+    def __init__(
+        self,
+        stats: Callable[[], BatchStats],
+        wanted: bool | ProgressListener | None,
+        tuning: Tuning,
+        abort: Callable[[BaseException], None],
+    ) -> None:
         self._stats = stats
         self._wanted = wanted
         self._tuning = tuning
+        self._abort = abort
         self._display: Display | None = None
         self._group: TaskGroup
 
@@ -108,6 +118,11 @@ class LiveProgress:
             if broken is not None:  # a live table would leave the terminal without a cursor
                 with suppress(Exception):
                     await broken.close()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._display = None
+            self._abort(error)
 
 
 @attrs.frozen
@@ -118,7 +133,8 @@ class FunctionDisplay:
     seconds: float
 
     async def show(self, stats: BatchStats) -> None:
-        await call_user(self._listener, stats)
+        with uncancelled("progress"):
+            await call_user(self._listener, stats)
 
     async def close(self) -> None:
         """Do nothing."""
@@ -136,7 +152,7 @@ class Lines:
             self._stream.write(f"{line(stats)}\n")
             self._stream.flush()
 
-        await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
+        await threads.run(write, kind="pipes")
 
     async def close(self) -> None:
         """Do nothing."""
@@ -155,10 +171,10 @@ class LiveTable:
                 self._live.start()
             self._live.update(table(stats), refresh=True)
 
-        await anyio.to_thread.run_sync(draw, abandon_on_cancel=True)
+        await threads.run(draw, kind="pipes")
 
     async def close(self) -> None:
-        await anyio.to_thread.run_sync(self._live.stop, abandon_on_cancel=True)
+        await threads.run(self._live.stop, kind="pipes")
 
 
 def display(tuning: Tuning) -> Display | None:

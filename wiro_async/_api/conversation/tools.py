@@ -9,7 +9,6 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 import anyio
-import anyio.to_thread
 import attrs
 
 from wiro_async._api.results import type_schemas as schemas
@@ -18,6 +17,7 @@ from wiro_async._protocol.messages.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.models.turn_rules import tool_names
 from wiro_async._protocol.values.json import JSON
 from wiro_async._records.task_info import TaskInfo
+from wiro_async._transport import threads
 
 Function: TypeAlias = Callable[..., object]
 Tools: TypeAlias = Sequence[Function | Mapping[str, object]]
@@ -66,7 +66,7 @@ class FunctionTool:
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
             output = call()
         else:
-            output = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+            output = await threads.run(call, kind="tools")
         if inspect.isawaitable(output):
             output = await output
         return schemas.to_plain(output, f"what {self.name} returned")

@@ -7,8 +7,6 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import anyio
-
 from wiro_async._api.results.byte_stream import ByteStream
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._errors import DownloadError, WiroError
@@ -18,6 +16,7 @@ from wiro_async._protocol.messages.text_snapshot import TextSnapshot
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._public import public
 from wiro_async._records.task_info import OutputRecord
+from wiro_async._transport import threads
 from wiro_async._transport.files.atomic_file import atomic_file
 
 READ_CAP = 256 * 1024 * 1024
@@ -106,7 +105,7 @@ class Output:
         """
         text = os.fspath(to)
         path = Path(text)
-        if text.endswith(("/", os.sep)) or await anyio.Path(path).is_dir():
+        if text.endswith(("/", os.sep)) or await threads.run(path.is_dir):
             path /= safe_name(self.name)
         return await self.save_as(path, overwrite=overwrite, max_bytes=max_bytes)
 

@@ -10,12 +10,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import Annotated, TypeVar, get_args, get_origin, get_type_hints
 
-import anyio.to_thread
 import msgspec
 
 from wiro_async._errors import ConfigurationError, InvalidInputError
 from wiro_async._protocol.conversations.answer_format import rooted
 from wiro_async._protocol.values.json import JSON, decode, to_json
+from wiro_async._transport import threads
 
 T = TypeVar("T")
 SCALARS = (str, int, float, bool, type(None))
@@ -25,7 +25,7 @@ BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ON
 async def load_validation() -> None:
     """Import the library for `validator` off the loop. Raises `ConfigurationError` without it."""
     if sys.modules.get("jsonschema") is None:
-        await anyio.to_thread.run_sync(_jsonschema)
+        await threads.run(_jsonschema)
 
 
 def schema_of(kind: object, name: str) -> dict[str, JSON]:

@@ -12,9 +12,8 @@ from collections.abc import AsyncGenerator, Iterable
 from importlib import import_module
 from typing import TypeAlias
 
-import anyio.to_thread
-
 from wiro_async._api.results.output import Output
+from wiro_async._transport import threads
 
 Moment: TypeAlias = tuple[int, int, int, int, int, int]
 LARGE = 2**31 - 1  # from here on an entry needs the 64-bit fields that the oldest readers do not know
@@ -22,7 +21,7 @@ LARGE = 2**31 - 1  # from here on an entry needs the 64-bit fields that the olde
 
 async def zipped(entries: Iterable[tuple[str, Output]], made_at: Moment) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of an archive of some outputs, which are downloaded one after the other."""
-    await anyio.to_thread.run_sync(import_module, "zipfile")
+    await threads.run(import_module, "zipfile")
     from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
     sink = _Sink()

@@ -17,15 +17,13 @@ from wiro_async._api.run_options import EventListener
 from wiro_async._api.session_options import Options, next_url
 from wiro_async._api.tasks.handle import TaskHandle, events_since
 from wiro_async._api.tasks.task_context import TaskContext
-from wiro_async._api.tasks.task_events import EventStream
-from wiro_async._engine.background.user_callback import call_user
 from wiro_async._engine.engine import Engine
 from wiro_async._engine.submission.submission import RunPlan, Submission, timed_out
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import InvalidInputError, WiroError
 from wiro_async._protocol.http import requests
 from wiro_async._protocol.submission.intent import Intent, with_intent
-from wiro_async._records.task_info import TaskInfo
+from wiro_async._transport.user_code import uncancelled
 from wiro_async._types import Input, OnCancel, Timeouts, merge_timeouts, start_timeout
 
 if TYPE_CHECKING:
@@ -123,15 +121,9 @@ class Runner:
             if on_event is None:
                 info = await context.wait(task.ref, spec.model, task.made_at, start)
             else:
-                info = await self._report_events(events_since(self.handle(task, timeouts), start, timeouts), on_event)
+                async with events_since(self.handle(task, timeouts), start, timeouts) as events:
+                    info = await events.report_to(on_event)
             return context.result(info)
-
-    async def _report_events(self, events: EventStream, on_event: EventListener) -> TaskInfo:
-        async with events:
-            async for event in events:
-                await call_user(on_event, event)
-        assert events.over is not None
-        return events.over
 
     async def run_parsed(
         self, spec: RunSpec, timeouts: Timeouts, on_event: EventListener | None, wanted: ResponseModel[T]
@@ -159,7 +151,8 @@ class Runner:
         """Prepare what is sent for a run. Raises `InvalidInputError`."""
         options = self._options
         given = await self.inputs.prepare(spec.model, spec.input, self.validates(spec.validate))
-        callback_url = spec.callback_url or next_url(options.callback_url)
+        with uncancelled("callback_url"):
+            callback_url = spec.callback_url or next_url(options.callback_url)
         if callback_url is not None:
             callback_url = with_intent(callback_url, uuid4().hex)
         mode = options.updates

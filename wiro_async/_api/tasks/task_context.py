@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from wiro_async._api.results.task_result import TaskResult
+from wiro_async._engine.background.background_tasks import Lifeline
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.tracking.tracked_task import TrackedTask
@@ -24,6 +25,7 @@ class TaskContext:
     downloader: Downloader
     mode: UpdateMode
     timeouts: Timeouts
+    lifeline: Lifeline = attrs.field(repr=False)
 
     def within(self, timeouts: Timeouts) -> TaskContext:
         """The same context with other timeouts."""

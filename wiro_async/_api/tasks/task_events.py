@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from wiro_async._api.results.task_result import TaskFinished, TaskResult
+from wiro_async._api.run_options import EventListener
 from wiro_async._api.tasks.task_context import TaskContext
+from wiro_async._engine.background.user_callback import call_user
 from wiro_async._engine.tracking.event_buffer import EventBuffer
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._errors import TaskTimeoutError, UsageError
@@ -16,6 +19,8 @@ from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._public import public
 from wiro_async._records.task_event import TaskEvent
 from wiro_async._records.task_info import TaskInfo
+
+logger = logging.getLogger("wiro_async")
 
 
 @public
@@ -29,6 +34,7 @@ class EventStream:
     """
 
     _task: TrackedTask | None = None
+    _followed: TrackedTask | None = None  # also after the end
 
     def __init__(
         self,
@@ -80,6 +86,27 @@ class EventStream:
         """Whether the task is known to be over, also when its last event was not read yet."""
         return self.over is not None or (self._task is not None and self._task.state.is_over)
 
+    async def report_to(self, listener: EventListener) -> TaskInfo:
+        """Call a function with every event, and return the final state of the task.
+
+        The function's time counts: it is cancelled when a timeout passes. If the task is over by then, the function
+        misses the other events, and the result is not lost.
+        """
+        async for event in self:
+            assert self._followed is not None
+            with self._followed.limit(self._start, self._context.timeouts) as scope:
+                try:
+                    await call_user(listener, event)
+                except Exception as error:
+                    error.add_note(f"on_event raised this; the task is {self._ref.task_id}: wiro.task(task_id=…)")
+                    raise
+            if scope.cancelled_caught:
+                logger.warning("on_event was too slow for task %s: it misses the other events", self._ref.task_id)
+                self.close()
+                self.over = self._followed.outcome()
+        assert self.over is not None
+        return self.over
+
     async def aclose(self) -> None:
         """Do the same as `close`, for `contextlib.aclosing`."""
         self.close()
@@ -103,7 +130,7 @@ class EventStream:
             if self._is_closed:  # while the session was being opened
                 self._context.tracker.unfollow(task)
                 raise StopAsyncIteration
-            self._task = task
+            self._task = self._followed = task
             task.listen(self._buffer)
         task = self._task
 

@@ -5,23 +5,32 @@ group may not. Worse, somebody may cancel every task of the loop, as `asyncio.ru
 that for its own end, and it forgets children that were cancelled before their first step. What such a child was to do,
 such as stopping a task that costs money, would never happen. So a host task owns the background tasks here: each of
 them begins whatever happens, each ends by itself, and closing continues where it is disturbed.
+
+The event loop holds its tasks weakly. A session that nobody closes and nobody reaches any more would be collected with
+its tasks in mid-flight, and each of them, and each of its sockets, would complain. So the hosts are held here until
+they end, and a `Lifeline` notices that a session is out of reach: then it closes by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import warnings
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
-from typing import TypeVarTuple, Unpack
+from typing import Any, TypeVarTuple, Unpack
 
 import anyio
 
 from wiro_async._engine.background.change import Change
 from wiro_async._errors import SessionClosedError
+from wiro_async._transport.user_code import uncancelled
 
 logger = logging.getLogger("wiro_async")
 Arguments = TypeVarTuple("Arguments")
+_hosts: set[asyncio.Task[None]] = set()
 
 
 class BackgroundTask:
@@ -35,6 +44,10 @@ class BackgroundTask:
         self._has_waiter = False
         self.name = name
         self.has_ended = False
+
+    def forget(self) -> None:
+        """Nobody is to hear of its error."""
+        self._has_waiter = True
 
     def close(self) -> None:
         """Cancel it as the session is closed: those who wait get a `SessionClosedError`."""
@@ -51,7 +64,7 @@ class BackgroundTask:
         """Wait for its end. Cancelling ends the wait only.
 
         Raises:
-            Exception: what the task has raised.
+            BaseException: what the task has raised.
             SessionClosedError: the session was closed.
         """
         self._has_waiter = True
@@ -66,7 +79,7 @@ class BackgroundTask:
     async def run(self) -> None:
         """Run it. An error goes to those who wait, or to the log if nobody does."""
         try:
-            with self._scope:
+            with self._scope, uncancelled(self.name or "a background task"):
                 await self._work()
         except SessionClosedError as error:
             self._error = error
@@ -75,9 +88,13 @@ class BackgroundTask:
             self._error = error
             if not self._has_waiter:
                 logger.exception("a background task failed")
-        except BaseException:
+        except asyncio.CancelledError:
             self._error = SessionClosedError("the session was closed meanwhile")
             raise
+        except BaseException as error:
+            self._error = error
+            if not self._has_waiter:
+                raise
         finally:
             self.has_ended = True
             self._changed.notify()
@@ -94,7 +111,7 @@ class BackgroundTasks:
     def __init__(self, before_end: Callable[[], Awaitable[None]], after_end: Callable[[], Awaitable[None]]) -> None:
         self._before_end = before_end
         self._after_end = after_end
-        self._tasks: set[BackgroundTask] = set()
+        self._tasks: dict[BackgroundTask, asyncio.Task[None]] = {}
         self._host: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = Change()
@@ -133,6 +150,7 @@ class BackgroundTasks:
             if self._host is None:
                 self._is_ready = False
                 self._host = asyncio.create_task(self._serve(), name="wiro_async session")
+                _hosts.add(self._host)
                 self._host.add_done_callback(self._host_ended)
             if not self._is_ready:  # where tasks are eager, it is already
                 await self._changed.wait()
@@ -142,7 +160,6 @@ class BackgroundTasks:
         if self._host is None or self._has_ended:
             raise SessionClosedError("the session was closed meanwhile")
         task = BackgroundTask(partial(function, *arguments), getattr(function, "__qualname__", None))
-        self._tasks.add(task)
         self._spawn(task)
         return task
 
@@ -156,44 +173,105 @@ class BackgroundTasks:
             if self._loop is not asyncio.get_running_loop():
                 self._has_ended = True
                 raise SessionClosedError("this session belongs to another event loop, and had to be closed there")
-            self._is_closing = True
-            self._changed.notify()
+            self._begin_end()
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([self._host])
         if self._host is None:
             self._has_ended = True
             await self._after_end()
 
-    def _host_ended(self, _: asyncio.Task[None]) -> None:
+    def close_soon(self) -> None:
+        """Close, and wait for nothing. Any thread may call it."""
+        if self._host is None or self._loop is None:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._begin_end)
+        except RuntimeError:  # the loop is closed
+            self._dispose()
+
+    def _begin_end(self) -> None:
+        self._is_closing = True
+        self._changed.notify()
+
+    def _dispose(self) -> None:
+        """Let go of the tasks of a loop that is closed: nothing of them can run any more."""
+        for background_task in self._tasks:
+            background_task.forget()
+        for task in (self._host, *self._tasks.values()):
+            if task is not None and not task.done():
+                setattr(task, "_log_destroy_pending", False)  # noqa: B010 - asyncio's own, without a public name
+                _close(task.get_coro())
+                _hosts.discard(task)
+
+    def _host_ended(self, host: asyncio.Task[None]) -> None:
+        _hosts.discard(host)
         if not self._is_ready:  # cancelled before its first step: `open` starts another one
             self._host = None
         self._changed.notify()
 
     def _spawn(self, task: BackgroundTask) -> None:
-        asyncio.create_task(task.run(), name=task.name).add_done_callback(lambda _: self._ended(task))
+        self._tasks[task] = asyncio.create_task(task.run(), name=task.name)
+        self._tasks[task].add_done_callback(lambda _: self._ended(task))
 
     def _ended(self, task: BackgroundTask) -> None:
         if not task.has_ended:  # cancelled before its first step: it was promised to begin
             self._spawn(task)
             return
-        self._tasks.discard(task)
+        del self._tasks[task]
         self._changed.notify()
 
     async def _serve(self) -> None:
         self._is_ready = True
         self._changed.notify()
-        try:
+        with suppress(asyncio.CancelledError):  # by somebody who cancels every task of the loop
             await self._changed.until(lambda: self._is_closing)
-        finally:
-            await _undisturbed(self._before_end)
-            self._has_ended = True
-            await _undisturbed(self._end_tasks)
-            await _undisturbed(self._after_end)
+        self._is_closing = True
+        await _undisturbed(self._before_end)
+        self._has_ended = True
+        await _undisturbed(self._end_tasks)
+        await _undisturbed(self._after_end)
 
     async def _end_tasks(self) -> None:
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.close()
         await self._changed.until(lambda: not self._tasks)
+
+
+class Lifeline:
+    """Held by all through which a user can reach a session. When the last of them is gone, the session closes.
+
+    Args:
+        name: of the session, in the warning that nobody closed it.
+    """
+
+    def __init__(self, background: BackgroundTasks, name: str) -> None:
+        self._background = background
+        self._name = name
+        self._has_warned = False
+
+    def warn_if_open(self) -> None:
+        """Warn once that the session was not closed."""
+        if self._background.is_open and not self._has_warned:
+            self._has_warned = True
+            text = f"{self._name} was not closed: use `async with`, or await aclose()"
+            warnings.warn(text, ResourceWarning, stacklevel=3)
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            try:
+                self.warn_if_open()
+            finally:  # the warning may be an error
+                self._background.close_soon()
+
+
+def _close(coroutine: Any) -> None:
+    """Close a coroutine that waits for more whenever it is told to end."""
+    for _ in range(100):
+        try:
+            coroutine.close()
+            return
+        except Exception as error:  # it waits again, or fails
+            logger.debug("a task of a closed event loop did not end: %s", error)
 
 
 async def _undisturbed(step: Callable[[], Awaitable[None]]) -> None:

@@ -16,6 +16,7 @@ from typing import assert_never
 import anyio
 import attrs
 
+from wiro_async._engine.background.background_tasks import Lifeline
 from wiro_async._errors import ConfigurationError, DownloadError, TransportError
 from wiro_async._protocol.files.byte_ranges import Offer
 from wiro_async._protocol.files.download_retry import Done, GiveUp, RetryBudget, RetryDownload
@@ -38,6 +39,7 @@ class Downloader:
         timeout: seconds for each silence of a server.
         tuning: when to retry and when to give up.
         max_bytes: the most bytes that any file may have; None for no limit.
+        lifeline: keeps the session open while an output can be downloaded.
     """
 
     http: HttpTransport
@@ -45,6 +47,7 @@ class Downloader:
     timeout: float | None
     tuning: Tuning
     max_bytes: int | None = None
+    lifeline: Lifeline | None = attrs.field(default=None, repr=False)
 
     @asynccontextmanager
     async def stream(

@@ -217,7 +217,7 @@ class Submitter:
                         if isinstance(found, TaskRef):
                             submission.found(found)
             raise
-        except Exception as error:  # the log could not record the task
+        except BaseException as error:  # the log could not record the task, or the source of an upload ends the program
             action = Fail(error)
         finally:
             await self._settle(submission, action)

@@ -7,6 +7,7 @@ https://wiro.ai/docs/run-a-model
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 
@@ -93,7 +94,7 @@ class _EventStream:
         self._apply = apply
         self._scope = anyio.CancelScope()
         self._ref: TaskRef | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._changed = Change()
         self.task: TrackedTask | None = None
 
@@ -137,9 +138,11 @@ class _EventStream:
             self._error = error
             if self._ref is not None:
                 logger.info("event stream of task %s lost: %s", self._ref.task_id, error)
-        except BaseException:
+        except asyncio.CancelledError:
             self._error = ConnectionFailedError("the event stream ended before it reported which task it is about")
             raise
+        except BaseException as error:  # of the source of an upload
+            self._error = error
         finally:
             self._changed.notify()
 

@@ -8,9 +8,10 @@ this class only, so a question such as "why was it polled?" has one place to loo
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Literal, TypeAlias
 
 import anyio
@@ -270,6 +271,33 @@ class TrackedTask:
                         self._apply(self, info)
             if not condition() and self._deadline(start, timeouts)[1] <= clock.loop_time():
                 raise self._timed_out(phase, timeouts)
+
+    @contextmanager
+    def limit(self, start: float, timeouts: Timeouts) -> Generator[anyio.CancelScope]:
+        """Cancel a block when a timeout passes: no function of the user can stretch one.
+
+        Raises:
+            TaskTimeoutError: the block was cancelled, and the task is not over.
+        """
+        loop, timer = asyncio.get_running_loop(), None
+
+        def check() -> None:
+            nonlocal timer
+            deadline = self._deadline(start, timeouts)[1]
+            if deadline <= clock.loop_time():
+                scope.cancel()
+            elif deadline != NEVER:
+                timer = loop.call_at(deadline, check)
+
+        with anyio.CancelScope() as scope:
+            check()
+            try:
+                yield scope
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        if scope.cancelled_caught and not self.is_over:
+            raise self._timed_out(self._deadline(start, timeouts)[0], timeouts)
 
     def outcome(self) -> TaskInfo:
         """Its final state. Raises what ended the following otherwise."""

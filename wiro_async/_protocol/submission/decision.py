@@ -95,7 +95,7 @@ class Retry:
 class Fail:
     """Raise an error, from its cause if it has one."""
 
-    error: Exception
+    error: BaseException
     cause: WiroError | None = None
 
 

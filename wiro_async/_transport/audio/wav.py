@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import anyio
-import anyio.to_thread
 
 from wiro_async._errors import ConfigurationError, InvalidInputError
 from wiro_async._protocol.conversations.realtime_audio import BYTES_PER_SECOND, PCM, SAMPLE_BYTES, SAMPLE_RATE, pcm_view
+from wiro_async._transport import threads
 from wiro_async._transport.audio.wav_header import as_plain
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def read_wav(path: str | os.PathLike[str]) -> AsyncGenerator[bytes, None]:
     """
     reader = _Reader(path)
     try:
-        while piece := await anyio.to_thread.run_sync(reader.read):
+        while piece := await threads.run(reader.read):
             yield piece
     finally:
         await _shielded(reader.close)
@@ -61,11 +61,11 @@ async def write_wav(path: str | os.PathLike[str], chunks: PCM | Iterable[PCM] | 
     pieces = _pieces_of(chunks)
     writer = _Writer(path)
     try:
-        await anyio.to_thread.run_sync(writer.open)
+        await threads.run(writer.open)
         async for chunk in pieces:
             writer.add(pcm_view(chunk))
             if writer.waiting >= PIECE_BYTES:
-                await anyio.to_thread.run_sync(writer.write)
+                await threads.run(writer.write)
     except InvalidInputError:
         writer.keep_untouched()
         raise
@@ -78,7 +78,7 @@ async def write_wav(path: str | os.PathLike[str], chunks: PCM | Iterable[PCM] | 
 
 async def _shielded(close: Callable[[], None]) -> None:
     with anyio.CancelScope(shield=True):
-        await anyio.to_thread.run_sync(close)
+        await threads.run(close)
 
 
 def _pieces_of(chunks: PCM | Iterable[PCM] | AsyncIterable[PCM]) -> AsyncIterable[PCM]:

@@ -22,10 +22,9 @@ from threading import Lock
 from uuid import uuid4
 
 import anyio
-import anyio.to_thread
 
 from wiro_async._protocol.files.filenames import numbered
-from wiro_async._transport.files.file_threads import in_thread
+from wiro_async._transport import threads
 
 BUFFER = 1024 * 1024
 MAX_CHUNKS = 1024  # in the buffer, however small they are
@@ -52,19 +51,19 @@ class AtomicFile:
     async def restart(self) -> None:
         self._chunks, self._size = [], 0
         await self._written()
-        await anyio.to_thread.run_sync(self._part.clear)
+        await threads.run(self._part.clear)
 
     async def publish(self, overwrite: bool) -> None:
         """Write everything to the disk, then give the file its name."""
         await self._flush()
         await self._written()
-        await anyio.to_thread.run_sync(self._part.sync)
-        self.path = await anyio.to_thread.run_sync(self._part.publish, overwrite)
+        await threads.run(self._part.sync)
+        self.path = await threads.run(self._part.publish, overwrite)
 
     async def _flush(self) -> None:
         await self._written()
         chunks, self._chunks, self._size = self._chunks, [], 0
-        self._writing = in_thread(partial(self._part.write, chunks))
+        self._writing = threads.start(partial(self._part.write, chunks))
 
     async def _written(self) -> None:
         writing, self._writing = self._writing, None
@@ -83,12 +82,12 @@ async def atomic_file(path: Path, overwrite: bool) -> AsyncGenerator[AtomicFile,
     part = PartialFile(path)
     file = AtomicFile(path, part)
     try:
-        await anyio.to_thread.run_sync(part.open)
+        await threads.run(part.open)
         yield file
         await file.publish(overwrite)
     finally:
         # The thread is started before anything is awaited: a second cancellation may arrive at any moment.
-        discarding = in_thread(part.discard)
+        discarding = threads.start(part.discard)
         with anyio.CancelScope(shield=True):
             await asyncio.shield(discarding)
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import IO
 
 import anyio
-import anyio.to_thread
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._transport.files.file_threads import in_own_thread, in_thread
+from wiro_async._transport import threads
 from wiro_async._transport.files.upload_sources import OpenSource, PathSource, is_seekable, lock_of
+from wiro_async._transport.user_code import uncancelled
 from wiro_async._types import File
 
 PIECE_SIZE = 1024 * 1024
@@ -40,8 +40,8 @@ async def size_of(file: File) -> int | None:
     if isinstance(data, AsyncIterable):
         return None
     if isinstance(data, os.PathLike):
-        return await anyio.to_thread.run_sync(_size_of_path, Path(data))
-    return await anyio.to_thread.run_sync(_size_of_open_file, data, file.name)
+        return await threads.run(_size_of_path, Path(data))
+    return await threads.run(_size_of_open_file, data, file.name)
 
 
 async def is_single_use(file: File, size: int | None) -> bool:
@@ -50,7 +50,7 @@ async def is_single_use(file: File, size: int | None) -> bool:
     if size is not None or isinstance(data, bytes):
         return False
     if isinstance(data, os.PathLike):
-        return not await anyio.Path(data).is_file()
+        return not await threads.run(Path(data).is_file)
     return isinstance(data, AsyncIterable) or not is_seekable(data)
 
 
@@ -87,9 +87,10 @@ async def chunks_of(file: File, size: int | None = None) -> AsyncGenerator[bytes
             sent += len(chunk)
             yield chunk
             if file.on_progress is not None:
-                awaitable = file.on_progress(sent, size)
-                if isinstance(awaitable, Awaitable):
-                    await awaitable
+                with uncancelled(f"on_progress of file {file.name!r}"):
+                    awaitable = file.on_progress(sent, size)
+                    if isinstance(awaitable, Awaitable):
+                        await awaitable
             if sent == size:
                 return
     if size is not None and sent != size:
@@ -103,34 +104,42 @@ async def _pieces_of(file: File, size: int | None) -> AsyncGenerator[bytes, None
             yield data[start : start + PIECE_SIZE]
     elif isinstance(data, AsyncIterable):
         try:
-            async for piece in data:
+            source = aiter(data)
+            while True:
+                with uncancelled(f"the data of file {file.name!r}"):
+                    try:
+                        piece = await anext(source)
+                    except StopAsyncIteration:
+                        return
                 yield piece
         finally:
             if isinstance(data, AsyncGenerator):
                 await data.aclose()
     else:
         is_pipe = await is_single_use(file, size)
-        source: PathSource | OpenSource
+        reader: PathSource | OpenSource
         if isinstance(data, os.PathLike):
-            source = PathSource(Path(data), PIECE_SIZE, is_pipe)
+            reader = PathSource(Path(data), PIECE_SIZE, is_pipe)
         else:
-            source = OpenSource(data, file.name, PIECE_SIZE, is_pipe)
-        async with aclosing(_read_ahead(source, is_pipe)) as pieces:
+            reader = OpenSource(data, file.name, PIECE_SIZE, is_pipe)
+        async with aclosing(_read_ahead(reader, is_pipe)) as pieces:
             async for piece in pieces:
                 yield piece
 
 
 async def _read_ahead(source: PathSource | OpenSource, is_pipe: bool) -> AsyncGenerator[bytes, None]:
     # A pipe may block its reader indefinitely, so it gets a thread of its own, and closing does not wait for the read.
-    run = in_own_thread if is_pipe else in_thread
-    ahead = run(source.read)
+    kind: threads.Kind = "pipes" if is_pipe else "files"
+    ahead = threads.start(source.read, kind)
     try:
         while piece := await asyncio.shield(ahead):
-            ahead = run(source.read)
+            ahead = threads.start(source.read, kind)
             yield piece
     finally:
+        if is_pipe:
+            ahead.cancel()
         # The thread is started before anything is awaited: a second cancellation may arrive at any moment.
-        closing = run(source.close)
+        closing = threads.start(source.close, kind)
         with anyio.CancelScope(shield=True):
             await asyncio.wait([closing])
 

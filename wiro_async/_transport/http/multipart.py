@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from uuid import uuid4
 
-import anyio.to_thread
 import attrs
 
 from wiro_async._protocol.http.requests import Part
+from wiro_async._transport import threads
 from wiro_async._transport.files.media_types import content_type_of
 from wiro_async._transport.files.upload_reader import already_sent, chunks_of, is_single_use, size_of
 from wiro_async._types import File, consume
@@ -41,7 +41,7 @@ class Multipart:
             InvalidInputError: what can be read only once was read, or is there twice.
         """
         boundary = uuid4().hex
-        headed = await anyio.to_thread.run_sync(_headed, boundary, parts)
+        headed = await threads.run(_headed, boundary, parts)
         sized = [(*part, await size_of(part[1]) if isinstance(part[1], File) else len(part[1])) for part in headed]
         sizes = [len(head) + size + len(b"\r\n") for head, _, size in sized if size is not None]
         length = sum(sizes) + len(_tail(boundary)) if len(sizes) == len(sized) else None

@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeAlias, cast
 
-import anyio.to_thread
 import attrs
 import httpcore
 import httpx
 
+from wiro_async._transport import threads
 from wiro_async._transport.http.tcp_stream import TcpBackend
 from wiro_async._transport.network.proxies import proxy_for
 from wiro_async._transport.network.tls import Tls
@@ -128,7 +128,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         origin = (url.scheme, url.host, url.port)
         route = self._routes.get(origin)
         if route is None:
-            found = await anyio.to_thread.run_sync(self._route_to, url)  # it may ask the operating system
+            found = await threads.run(self._route_to, url)  # it may ask the operating system
             route = self._routes.setdefault(origin, found)
         if self._is_closed:
             raise RuntimeError("the pool is closed")

@@ -23,6 +23,8 @@ from typing import Any, cast
 
 import httpcore
 
+from wiro_async._transport import threads
+
 HAPPY_EYEBALLS_SECONDS = 0.25  # then the host's next address is tried as well
 LARGE_WRITE = 64 * 1024  # bytes that are sent at once, while the writer waits until the system has taken them
 MAX_UNREAD = 512 * 1024  # bytes; with more of them, nothing is received until some were read
@@ -75,7 +77,7 @@ async def _connected_socket(host: str, port: int) -> socket.socket:
         family = None
     if family is not None and "%" not in host:  # an address needs no resolver, which would take a thread
         return await _connect((family, socket.SOCK_STREAM, 0, "", (host, port)))
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = await threads.run(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM, kind="lookups")
     own = [info for info in found if info[0] == found[0][0]]
     other = [info for info in found if info[0] != found[0][0]]
     infos = [info for pair in zip_longest(own, other) for info in pair if info is not None]

@@ -10,12 +10,12 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
-import anyio.to_thread
 import attrs
 from anyio import Event, Semaphore  # now, as anyio loads its parts at first use, and constructors read no file
 
 from wiro_async._errors import SessionClosedError, TransportError, WiroError
 from wiro_async._protocol.messages.event_stream import EventParser, ServerEvent
+from wiro_async._transport import threads
 from wiro_async._transport.http.content_coding import ACCEPTED, ContentDecoder
 from wiro_async._transport.http.deadline import Deadline
 from wiro_async._transport.http.discretion import ours
@@ -156,7 +156,7 @@ class HttpTransport:
         self._check_open()
         if self._transport is None:
             # Importing httpx takes too long for the event loop.
-            module = await anyio.to_thread.run_sync(import_module, "wiro_async._transport.http.pool")
+            module = await threads.run(import_module, "wiro_async._transport.http.pool")
             self._check_open()
             if self._transport is None:  # else another request was faster
                 self._transport, self._library = module.ConnectionPool(self._tls, self._tuning), sys.modules["httpx"]

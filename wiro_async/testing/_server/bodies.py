@@ -1,6 +1,5 @@
 """Bodies: requests as JSON, form or multipart, and responses as JSON."""
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 
@@ -9,6 +8,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
+from wiro_async._transport import threads
 from wiro_async.testing._json import Json, decode, encode
 from wiro_async.testing._records import INVALID, KEPT_BYTES, RefusedError, Upload
 
@@ -43,7 +43,7 @@ async def _read_form(request: Request) -> tuple[dict[str, Json], tuple[Upload, .
     try:
         for name, item in form.multi_items():
             if isinstance(item, UploadFile) and item.filename:
-                files.append(await asyncio.to_thread(_read_upload, name, item))
+                files.append(await threads.run(_read_upload, name, item))
             else:
                 values.setdefault(name, []).append(item if isinstance(item, str) else "")
     finally:
