@@ -14,7 +14,7 @@ from postgres_server import PostgresServer
 from wiro_async import Tuning
 from wiro_async._api.journal.journal_store import JournalStore
 from wiro_async._api.journal.postgres_store import PostgresStore
-from wiro_async._protocol.journal.record import Ending, Intention
+from wiro_async._protocol.journal.record import Intention, KeyEnd
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 
@@ -43,7 +43,7 @@ async def item(store: JournalStore, key: str) -> None:
     record = await store.intend(intention(key), None)
     await store.check(record)
     await store.record_task(record, TaskRef(key, "t" * 40))
-    store.end(record, Ending("succeeded", parse_task(RAW), None, time.time()))
+    store.end(record, KeyEnd("succeeded", parse_task(RAW), None, time.time()))
 
 
 async def overhead(store: JournalStore, concurrency: int, items: int, name: str) -> float:

@@ -48,7 +48,7 @@ class PostgresServer:
             self._identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
             os.chown(self._folder, user.pw_uid, user.pw_gid)
         self._binaries = _binaries(self._folder)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[Any] | None = None
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -83,7 +83,7 @@ class PostgresServer:
         for name, value in {**settings, "fsync": "on" if self._fsync else "off", "max_connections": 200}.items():
             command += ["-c", f"{name}={value}"]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            process: subprocess.Popen[Any] = subprocess.Popen(
                 ["/bin/sh", "-c", UNTIL_CLOSED, "sh", *command],
                 stdin=subprocess.PIPE,
                 stderr=log,
@@ -92,9 +92,10 @@ class PostgresServer:
                 env={**os.environ, "SIGNAL": "INT"},
                 **self._identity,
             )
+        self._process = process
         deadline = time.monotonic() + START_SECONDS
         while not self._accepts():
-            if time.monotonic() > deadline or self._process.poll() is not None:
+            if time.monotonic() > deadline or process.poll() is not None:
                 raise RuntimeError(f"PostgreSQL does not start: {(self._folder / 'log').read_text()[-2000:]}")
             time.sleep(0.02)
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -310,9 +311,10 @@ async def test_what_keeps_it_from_opening(
     postgres = Part().connections(url)
     with pytest.raises(JournalError, match=said) as caught:
         await postgres.open()
+    await postgres.aclose()
     assert "horse" not in f"{caught.value!r} {caught.value} {postgres.url!r} {postgres.url}"
-    assert caught.value.__cause__ is None
-    assert caught.value.__context__ is None
+    own = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "horse" not in "".join(line for line in own.format() if "in test_" not in line)
     assert clients() == 0
 
 
@@ -325,13 +327,39 @@ async def test_no_permission(postgres_server: PostgresServer, database: str) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["postgresql://user:pass/word-secret@host/db", "postgresql://h:port-secret/db", "mysql://a/b"]
+    "text",
+    [
+        "postgresql://user:pass/word-secret@host/db",
+        "postgresql://h:port-secret/db",
+        "postgresql://[secret/db",
+        "mysql://a:secret@b/c",
+    ],
 )
-def test_urls_that_cannot_be_read(text: str) -> None:
-    """They are refused before anything is connected, without showing a part of the password."""
+async def test_urls_that_cannot_be_read(text: str) -> None:
+    """They are refused before anything is connected, without showing a part of the password, also in a traceback."""
+    postgres = Part().connections(text)
     with pytest.raises(ConfigurationError) as caught:
-        DatabaseUrl(text)
-    assert "secret" not in str(caught.value)
+        await postgres.open()
+    await postgres.aclose()
+    own = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    shown = "".join(line for line in own.format() if "test_postgres.py" not in line)
+    assert "secret" not in f"{shown} {postgres.url} {postgres.url!r}".replace("self.secret", "").replace("secrets", "")
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("postgresql://u:p@a:1,b:2/db", "postgresql://a:1,b:2/db"),
+        ("postgres://u@[::1]:5432/db", "postgresql://[::1]:5432/db"),
+        ("postgresql:///db?host=/run/postgresql", "postgresql:///db"),
+        ("postgresql://host", "postgresql://host"),
+    ],
+)
+def test_urls_that_can_be_read(text: str, shown: str) -> None:
+    """Several hosts, addresses and the host among the options, as libpq takes them."""
+    url = DatabaseUrl(text)
+    url.check()
+    assert str(url) == shown
 
 
 def test_a_url_is_shown_without_its_secrets() -> None:

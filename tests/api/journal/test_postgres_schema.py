@@ -41,9 +41,10 @@ async def test_in_a_schema_of_its_own(connections: Connections) -> None:
     """The search_path says where, also with names that need quotes."""
     for connection in connections[:2]:
         await connection.execute('CREATE SCHEMA IF NOT EXISTS "Mixed ""Case"; SET search_path = "Mixed ""Case", public')
-        place = await prepare(connection)
-        assert place.schema == '"Mixed ""Case"'
-        assert await connection.fetchval(place.sql("SELECT count(*) FROM @_items")) == 0
+    place, again = [await prepare(connection) for connection in connections[:2]]
+    assert place == again
+    assert place.schema == '"Mixed ""Case"'
+    assert await connections[0].fetchval(place.sql("SELECT count(*) FROM @_items")) == 0
     other = await prepare(connections[2])
     assert (other.schema, other.channel != place.channel) == ("public", True)
 

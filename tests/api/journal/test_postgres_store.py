@@ -41,6 +41,7 @@ TUNING = Tuning(
     journal_away=0.3,
     journal_task_wait=0.1,
 )
+LONG_KEY = "".join(map(chr, range(0x4E00, 0x4E00 + 4000)))  # does not become shorter by compression
 REF = TaskRef("100", "token-100")
 ENDING = KeyEnd("succeeded", parse_task({"id": "100", "socketaccesstoken": "token-100"}), None, 1000.0)
 # A session of another process, which intends a key and says so, then waits for a line, and checks whether it may send.
@@ -330,6 +331,27 @@ async def test_a_database_that_lost_commits(database_url: str, tables: Callable[
     for doing in (store.intend(intention("new"), None), store.check(record), store.read(["k"]), store.aclose()):
         with pytest.raises(JournalError):
             await doing
+
+
+@pytest.mark.parametrize("key, said", [("a\0b", r"U\+0000"), (LONG_KEY, "at most 2000 bytes")])
+async def test_keys_that_cannot_be_stored(sessions: Sessions, key: str, said: str) -> None:
+    """The error says what to change. Others are not disturbed."""
+    store = await sessions()
+    good, bad = await asyncio.gather(
+        store.intend(intention("good"), None), store.intend(intention(key), None), return_exceptions=True
+    )
+    assert isinstance(good, Record)
+    with pytest.raises(JournalError, match=said):
+        raise bad  # type: ignore[misc]
+
+
+async def test_an_id_of_any_size(sessions: Sessions) -> None:
+    """Ids are text that the service makes."""
+    store = await sessions()
+    record = await store.intend(attrs.evolve(intention(), last_id_seen=10**40), None)
+    await store.record_task(record, TaskRef(str(10**41), "token"))
+    assert (await record_of(store)).intention.last_id_seen == 10**40
+    assert await store.largest_id() == 10**41
 
 
 async def test_closing_while_the_lease_is_renewed(database_url: str, tables: Callable[[str], str]) -> None:

@@ -77,7 +77,9 @@ async def record_of(store: JournalStore, key: str = "k") -> Record:
 
 async def test_an_intent_survives(store: JournalStore, opened: Opened) -> None:
     """Everything that was said of it comes back."""
-    said = intention(callback_url="https://h/cb", intended_at=12.5, last_id_seen=7, input='{"p":"ü\\u0000"}'.encode())
+    said = intention(
+        callback_url="https://h/cb", intended_at=12.5, last_id_seen=2**60, input='{"p":"ü\\u0000"}'.encode()
+    )
     made = await store.intend(said, None)
     assert (made.intention, made.state, made.is_ours, made.attempts, made.fence) == (said, "undecided", True, 1, 1)
     assert await store.read(["k", "other"]) == {"k": made}
@@ -322,6 +324,10 @@ async def test_forget_and_prune(store: JournalStore) -> None:
     assert await store.prune(1001.0) == 1
     assert [record.key async for record in store.items()] == ["c"]
     assert sorted((await store.look_alikes(b"print-1")).task_ids) == ["0", "1", "2"]
+    assert await store.largest_id() == 2
+    store.end(await record_of(store, "c"), ending(task_id="2"))
+    assert await store.prune(1001.0) == 1
+    assert await store.largest_id() == 2
 
 
 async def test_many_at_once(store: JournalStore, opened: Opened) -> None:

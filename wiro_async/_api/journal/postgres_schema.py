@@ -40,7 +40,7 @@ CREATE TABLE @_items (
     position bigint NOT NULL,    -- of its intent
     searched bigint,             -- the position of the last take-over: what has a greater one was sent later
     intended_at double precision NOT NULL, -- unix time
-    last_id_seen bigint,         -- the largest id of a task that was known before the intent
+    last_id_seen text,           -- the largest id of a task that was known before the intent
     owner text NOT NULL,
     fence bigint NOT NULL,       -- grows with each intent and each take-over
     turn text NOT NULL,          -- of the last intent or take-over: recognizes a statement that was sent again
@@ -63,6 +63,7 @@ CREATE TABLE @_former (          -- tasks of earlier attempts
     fingerprint bytea NOT NULL
 );
 CREATE INDEX @_former_equal ON @_former (fingerprint);
+CREATE INDEX @_former_largest ON @_former (length(task_id), task_id COLLATE "C");
 """
 UPGRADES: Final[tuple[str, ...]] = (TABLES,)  # from each version to the next one
 VERSION: Final = len(UPGRADES)

@@ -24,8 +24,8 @@ LEASE: Final = f"CASE WHEN o.fenced OR o.owner IS NULL THEN 0 ELSE {LEFT} END AS
 # renewal that is being committed counts.
 FENCE: Final = f"""
 gone AS (
-    UPDATE @_owners o SET fenced = true WHERE o.owner = (SELECT owner FROM @_items WHERE key = $2) AND o.owner <> $4
-        AND (o.fenced OR {LEFT.format("$5")} <= 0)
+    UPDATE @_owners o SET fenced = true WHERE o.owner = (SELECT owner FROM @_items WHERE key = $2) AND o.owner <> $3
+        AND (o.fenced OR {LEFT.format("$4")} <= 0)
     RETURNING o.owner
 )"""
 IS_LEFT: Final = """
@@ -66,8 +66,8 @@ RETURNING $1::int, pg_notify($5, $6)::text
 """
 TAKE_OVER: Final = f"""
 WITH {FENCE}
-UPDATE @_items i SET state = 'undecided', owner = $4, fence = i.fence + 1, turn = $6, searched = nextval('@_positions')
-WHERE i.key = $2 AND (i.turn = $6 OR (i.fence = $3 AND {HAS_NO_TASK} AND {IS_LEFT}))
+UPDATE @_items i SET state = 'undecided', owner = $3, fence = i.fence + 1, turn = $6, searched = nextval('@_positions')
+WHERE i.key = $2 AND (i.turn = $6 OR (i.fence = $5 AND {HAS_NO_TASK} AND {IS_LEFT}))
 RETURNING $1::int, {COLUMNS}
 """
 SUBMIT: Final = f"""
@@ -94,10 +94,10 @@ RETURNING $1::int, pg_notify($6, $7)::text
 """
 DECIDE: Final = f"""
 WITH {FENCE}
-UPDATE @_items i SET state = $6, task_id = $7, token = $8, fence = i.fence + 1, turn = $9, ended_at = $10,
+UPDATE @_items i SET state = $5, task_id = $6, token = $7, fence = i.fence + 1, turn = $8, ended_at = $9,
     candidates = NULL
-WHERE i.key = $2 AND (i.turn = $9 OR ({HAS_NO_TASK} AND {IS_LEFT})) AND $3::text IS NULL
-RETURNING $1::int, pg_notify($11, $12)::text
+WHERE i.key = $2 AND (i.turn = $8 OR ({HAS_NO_TASK} AND {IS_LEFT}))
+RETURNING $1::int, pg_notify($10, $11)::text
 """
 LOOK_ALIKES: Final = """
 SELECT 'task' AS kind, task_id AS value, '' AS digest FROM @_items WHERE fingerprint = $1 AND task_id IS NOT NULL
@@ -113,7 +113,9 @@ PLANNED: Final = "SELECT $1::int, planned FROM @_items WHERE key = $2"
 PLAN: Final = "UPDATE @_items SET planned = $3 WHERE key = $2 RETURNING $1::int"
 SAVE: Final = "UPDATE @_items SET saved = $3 WHERE key = $2 RETURNING $1::int"
 LARGEST_ID: Final = """
-SELECT task_id FROM @_items WHERE task_id IS NOT NULL ORDER BY length(task_id) DESC, task_id COLLATE "C" DESC LIMIT 1
+(SELECT task_id FROM @_items WHERE task_id IS NOT NULL ORDER BY length(task_id) DESC, task_id COLLATE "C" DESC LIMIT 1)
+UNION ALL
+(SELECT task_id FROM @_former ORDER BY length(task_id) DESC, task_id COLLATE "C" DESC LIMIT 1)
 """
 PAGE: Final = f"""
 SELECT {COLUMNS}, {LEASE.format("$4")} FROM @_items i LEFT JOIN @_owners o ON o.owner = i.owner

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import weakref
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -103,7 +103,8 @@ class PostgresStore:
         fence, state = (0, "") if seen is None else (seen.fence, seen.state)
         values: tuple[object, ...] = (fence, turn, self._lease.owner, intention.model, intention.digest)
         values += (intention.input.decode(), intention.fingerprint, intention.shape, intention.callback_url)
-        values += (intention.intended_at, intention.last_id_seen, state)
+        last_id_seen = None if intention.last_id_seen is None else str(intention.last_id_seen)
+        values += (intention.intended_at, last_id_seen, state)
         while True:
             try:
                 row = await self._do(sql.INTEND, key, *values)
@@ -134,7 +135,7 @@ class PostgresStore:
 
     async def take_over(self, record: Record) -> Record | None:
         """Make a record ours, if nobody may send it any more."""
-        values = (record.fence, self._lease.owner, self._tuning.journal_lease, uuid4().hex)
+        values = (self._lease.owner, self._tuning.journal_lease, record.fence, uuid4().hex)
         row = await self._do(sql.TAKE_OVER, record.key, *values)
         return None if row is None else self._hold(row)
 
@@ -216,8 +217,8 @@ class PostgresStore:
 
     async def largest_id(self) -> int | None:
         """Return the largest task id of all records."""
-        rows = await self._fetch(sql.LARGEST_ID)
-        return int(rows[0][0]) if rows and rows[0][0].isdecimal() else None
+        ids = [row[0] for row in await self._fetch(sql.LARGEST_ID)]
+        return max(map(int, ids), default=None) if all(map(str.isdecimal, ids)) else None
 
     async def items(self, state: State | None = None) -> AsyncIterator[Record]:
         """Iterate over the records, in the order of their first intent."""
@@ -239,7 +240,7 @@ class PostgresStore:
         """Make an undecided or unknown record submitted or refused, if nobody may send it any more."""
         state, ids = ("refused", (None, None)) if ref is None else ("submitted", (ref.task_id, ref.token))
         ended_at = clock.now() if ref is None else None
-        values = (None, self._lease.owner, self._tuning.journal_lease, state, *ids, uuid4().hex, ended_at)
+        values = (self._lease.owner, self._tuning.journal_lease, state, *ids, uuid4().hex, ended_at)
         return await self._do(sql.DECIDE, key, *values, *self._news(key)) is not None
 
     async def forget(self, key: str) -> bool:
@@ -284,7 +285,7 @@ class PostgresStore:
                 row["shape"],
                 row["callback_url"],
                 row["intended_at"],
-                row["last_id_seen"],
+                None if row["last_id_seen"] is None else int(row["last_id_seen"]),
             ),
             row["state"],
             row["attempts"],
@@ -314,7 +315,7 @@ class _Changes:
             change.notify()
 
     @contextmanager
-    def of(self, mark: str) -> Iterator[Change]:
+    def of(self, mark: str) -> Generator[Change]:
         """Wait for changes of records with this mark."""
         change, number = self._waiting.get(mark, (Change(), 0))
         self._waiting[mark] = (change, number + 1)

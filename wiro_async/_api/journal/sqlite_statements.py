@@ -75,7 +75,7 @@ PLAN: Final = "INSERT OR REPLACE INTO planned VALUES (?, ?)"
 SAVE: Final = "UPDATE items SET saved = ? WHERE key = ?"
 LARGEST_ID: Final = """
 SELECT max(CAST(task_id AS INTEGER)), coalesce(sum(task_id GLOB '*[^0-9]*' OR length(task_id) > 18), 0)
-FROM items WHERE task_id IS NOT NULL
+FROM (SELECT task_id FROM items UNION ALL SELECT task_id FROM former) WHERE task_id IS NOT NULL
 """
 COUNTS: Final = "SELECT state, count(*) FROM items GROUP BY state"
 SPENDINGS: Final = """

@@ -7,6 +7,7 @@ raised on.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -33,6 +34,8 @@ REASONS: Final = {
     "25006": "the server only allows reads, as a replica does. Give the URL of the primary server",
     "53100": "the server's disk is full. Make room there",
     "53300": "the server has no connection left. Raise max_connections, or close other connections",
+    "22021": "PostgreSQL cannot store the character U+0000. Give the run another key",
+    "54000": "an entry is too large. Give the run a key of at most 2000 bytes",
     "57P03": "the server is starting or stopping. Wait for it",
     "57014": "the statement took too long, or was canceled. Look for locks in pg_stat_activity",
     "26000": "the connection pooler gives each transaction another connection. Use it in session mode, or connect "
@@ -40,6 +43,7 @@ REASONS: Final = {
     "42P05": "the connection pooler gives each transaction another connection. Use it in session mode, or connect "
     "to PostgreSQL itself",
 }
+HOST: Final = re.compile(r"(\[[\da-fA-F:.]+\]|[^:\[\]]*)(:\d*)?")
 NEEDS_TLS: Final = "the server requires TLS. Add ?sslmode=require to the URL"
 NO_TLS: Final = "the server does not offer TLS, which the URL requires. Set it up there, or change sslmode in the URL"
 UNREACHABLE: Final = "Check the host and the port in the URL, and that the server runs and can be reached from here"
@@ -53,19 +57,17 @@ class DatabaseUrl:
 
     secret: str = attrs.field(repr=False)
 
-    def __attrs_post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.secret)
-            _ = parts.port
-        except ValueError:
-            parts = None
-        if parts is None or not self.secret.startswith(SCHEMES) or "@" in parts.path:
+    def check(self) -> None:
+        """Raise `ConfigurationError` if it cannot be read. No frame of the traceback holds it in a local variable."""
+        if not self._is_readable():
             raise ConfigurationError(
                 "the URL of the journal cannot be read. Give it as postgresql://user:password@host:5432/database, "
                 "with special characters of the password percent-encoded"
-            ) from None
+            )
 
     def __str__(self) -> str:
+        if not self._is_readable():
+            return f"postgresql://{HIDDEN}"
         parts = urlsplit(self.secret)
         return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -76,11 +78,20 @@ class DatabaseUrl:
         passwords = [parts.password or "", *parse_qs(parts.query).get("password", ())]
         return tuple({text for password in passwords for text in (password, unquote(password)) if text})
 
+    def _is_readable(self) -> bool:
+        try:
+            parts = urlsplit(self.secret)
+        except ValueError:
+            return False
+        # A password with a slash ends the host early: the rest of it is taken for a port, or stands in the path.
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        return self.secret.startswith(SCHEMES) and "@" not in parts.path and all(map(HOST.fullmatch, hosts))
+
 
 def load() -> Any:
     """Import the driver, which comes without types. Takes a while. Raises `ConfigurationError` if it is missing."""
     try:
-        import asyncpg  # type: ignore[import-untyped]
+        import asyncpg
     except ImportError:
         raise ConfigurationError(
             'a journal in PostgreSQL needs another library: pip install "wiro-async[postgres]"'

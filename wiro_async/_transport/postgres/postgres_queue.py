@@ -1,4 +1,8 @@
-"""Statements on their way from the caller's event loop to the thread that runs them."""
+"""Statements on their way from the caller's event loop to the thread that runs them.
+
+The queue has no limit of its own: while the database is away nothing new is submitted, so what waits is bounded by the
+runs in flight.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +54,7 @@ class ThreadQueue:
         self.pulse_over: asyncio.Event
         self._loop: asyncio.AbstractEventLoop | None = None
         self._early: list[tuple[Callable[..., object], tuple[object, ...]]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may call `close` in between
         self._wake: asyncio.Event
         self._beat: asyncio.Event
         self._beats: list[asyncio.Future[None]] = []

@@ -67,6 +67,7 @@ class Postgres:
         self._loop: asyncio.AbstractEventLoop  # the caller's
         self._requested: list[QueuedStatement] = []
         self._ended = anyio.Event()
+        self._is_begun = False
         self._closed = False
         self._unwritten = 0
         self._queue = ThreadQueue()
@@ -79,7 +80,14 @@ class Postgres:
         return self._away is None and self._broken is None
 
     async def open(self) -> None:
-        """Connect and prepare. Errors and cancelling leave no connection. Raises `JournalError`."""
+        """Connect and prepare. Errors and cancelling leave no connection.
+
+        Raises:
+            JournalError: the database cannot be reached or used.
+            ConfigurationError: the URL cannot be read, or the library is missing.
+        """
+        self.url.check()
+        self._is_begun = True
         self._loop = asyncio.get_running_loop()
         opened: asyncio.Future[WiroFailure] = self._loop.create_future()
         threading.Thread(target=self._run, args=(opened,), name="wiro_async journal", daemon=True).start()
@@ -140,6 +148,8 @@ class Postgres:
         Raises:
             JournalError: something could not be written.
         """
+        if not self._is_begun:
+            return
         self._hand_over()
         self.abandon()
         with anyio.CancelScope(shield=True):
