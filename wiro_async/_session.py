@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
 from wiro_async._api.batch.batch_factory import new_batch, run_all
 from wiro_async._api.batch.batch_options import BatchOptions
+from wiro_async._api.journal.store_places import make_store
+from wiro_async._api.keys.keyed_runs import KeyedRuns, required
 from wiro_async._api.options import check_options, documented
 from wiro_async._api.resources.model_catalog import Models
 from wiro_async._api.resources.model_lookup import ModelLookup
@@ -38,7 +40,7 @@ from wiro_async._engine.calls.api_client import ApiClient, account_of
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
-from wiro_async._errors import InvalidInputError
+from wiro_async._errors import InvalidInputError, UsageError
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
 from wiro_async._public import public
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from wiro_async._api.conversation.chat import Conversation
     from wiro_async._api.conversation.chat_settings import ChatSettings
     from wiro_async._api.conversation.realtime_session import RealtimeSession
+    from wiro_async._api.keys.session_journal import SessionJournal
     from wiro_async._api.resources.file_store import Files
     from wiro_async._api.results.answer_reader import ResponseModel, Schema
     from wiro_async._api.results.batch_items import BatchItem, RunRequest
@@ -91,9 +94,12 @@ class AsyncWiro:
             polls_per_second=shared.polls_per_second,
             tuning=shared.tuning,
         )
-        self._wire(engine, shared.base_url, Options.of(keys, options), None)
+        keyed = None if shared.journal is None else KeyedRuns(make_store(shared.journal, shared.tuning), engine)
+        self._wire(engine, shared.base_url, Options.of(keys, options), keyed, None)
 
-    def _wire(self, engine: Engine, base_url: str, options: Options, origin: AsyncWiro | None) -> None:
+    def _wire(
+        self, engine: Engine, base_url: str, options: Options, keyed: KeyedRuns | None, origin: AsyncWiro | None
+    ) -> None:
         headers = {"User-Agent": USER_AGENT, **options.headers}
         timeout = options.timeout.request
         client = ApiClient(
@@ -129,7 +135,9 @@ class AsyncWiro:
             self._lookup = origin._lookup.through(client)
         else:
             self._lookup = ModelLookup(client, engine.background, engine.tuning)
-        self._runner = Runner(engine, self._context, self._lookup, RunInputs(self._lookup, engine.tuning), options)
+        self._runner = Runner(
+            engine, self._context, self._lookup, RunInputs(self._lookup, engine.tuning), keyed, options
+        )
         self.tasks = Tasks(calls, engine.tuning)
         self.models = Models(client, self._lookup)
 
@@ -139,6 +147,13 @@ class AsyncWiro:
         from wiro_async._api.resources.file_store import Files
 
         return Files(self._calls.client, self._engine.tuning.max_upload)
+
+    @cached_property
+    def journal(self) -> SessionJournal:
+        """The journal of the session. Raises `UsageError` if it has none."""
+        from wiro_async._api.keys.session_journal import SessionJournal
+
+        return SessionJournal(required(self._runner.keyed, "wiro.journal"), self._context)
 
     def __repr__(self) -> str:
         return f"AsyncWiro({strip_userinfo(self._base_url)!r})"
@@ -183,7 +198,7 @@ class AsyncWiro:
             ConfigurationError: an option is wrong.
         """
         view = object.__new__(type(self))
-        view._wire(self._engine, self._base_url, self._options.changed(options), self)
+        view._wire(self._engine, self._base_url, self._options.changed(options), self._runner.keyed, self)
         return view
 
     def statistics(self) -> Statistics:
@@ -224,8 +239,10 @@ class AsyncWiro:
 
         Raises:
             InvalidInputError: the model or an input is wrong. Nothing was sent, or the service refused it.
+            KeyConflictError: the journal knows the `key` with another model or input.
             ResponseFormatError: the answer does not fit `response_model`. The error holds its text and its task.
             SubmissionUnknownError: the response to the submit was lost. The run was not sent again.
+            UsageError: there is a `key` but no journal.
             TaskFailedError, TaskCancelledError: the task ended without a result.
             TaskTimeoutError: a timeout passed.
         """
@@ -263,6 +280,8 @@ class AsyncWiro:
             **options: see `StreamOptions`.
         """
         check_options("stream", options, StreamOptions)
+        if options.get("key") is not None:
+            raise UsageError("stream() takes no key, as a journal keeps no text; use run(key=…), or submit(key=…)")
         timeouts = self._runner.timeouts(options.get("timeout"), options.get("queue_timeout"))
         return TextStream(self._runner, RunSpec.of(model, input, options), timeouts)
 

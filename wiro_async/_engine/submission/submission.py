@@ -38,7 +38,7 @@ class RunLog(Protocol):
     async def note(self, ref: TaskRef) -> None:
         """Record the run's task. Nothing else happens before this returns."""
 
-    async def settle(self, became: Became, error: Exception | None) -> None:
+    async def settle(self, became: Became, error: BaseException | None) -> None:
         """Nothing of the present request is under way any more.
 
         Args:

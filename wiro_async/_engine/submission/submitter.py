@@ -10,7 +10,6 @@ nobody waits for any more is stopped by whichever side notices it last.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from typing import assert_never
 
 import anyio
@@ -23,11 +22,13 @@ from wiro_async._engine.submission.submission import Became, Submission
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import (
+    APIError,
     ConcurrencyLimitError,
     DecodingError,
     RateLimitError,
     SessionClosedError,
     SubmissionUnknownError,
+    TransportError,
 )
 from wiro_async._protocol.submission.decision import (
     Action,
@@ -112,20 +113,9 @@ class Submitter:
                 case _:
                     assert_never(submission.action)
 
-    async def seek(
-        self, calls: TaskCalls, intent: Intent, began: float, grace: float, known: Collection[str], most: int
-    ) -> TaskRef | None:
-        """Find the task of a run that an earlier process may have sent; None if it is not listed after `grace` seconds.
-
-        Args:
-            began: unix time before it was sent.
-            known: ids of tasks that look like it but are not.
-            most: how many unknown tasks that look like it may be claimed; with more of them nothing is proven.
-
-        Raises:
-            SubmissionUnknownError: there are several it could be, or the service's list could not be read.
-        """
-        return await self._reconciler.seek(calls, intent, began, grace, known, most)
+    def is_sending(self, calls: TaskCalls, intent: Intent) -> bool:
+        """Whether a run that looks like this one waits for its response."""
+        return self._reconciler.is_sending(calls, intent)
 
     def give_up(self) -> None:
         """Begin nothing more, and abandon what is in flight."""
@@ -199,7 +189,9 @@ class Submitter:
             if isinstance(outcome, TaskRef):
                 submission.made(outcome)
             decision = decide(outcome, submission.sending(self._tuning.random()), self._tuning)
-            if not isinstance(decision, (Search, Made)):
+            # Beside refusals only what was stopped on this side is certain to have made no task.
+            is_certain = submission.left != "all" or isinstance(outcome, (APIError, TransportError))
+            if is_certain and not isinstance(decision, (Search, Made)):
                 became = "nothing"
             if isinstance(decision, Search):
                 found = await self._reconciler.find(submission, decision.grace)
