@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
 from wiro_async._api.batch.batch_factory import new_batch, run_all
 from wiro_async._api.batch.batch_options import BatchOptions
-from wiro_async._api.journal.store_places import make_store
 from wiro_async._api.keys.keyed_runs import KeyedRuns, required
 from wiro_async._api.options import check_options, documented
 from wiro_async._api.resources.model_catalog import Models
@@ -94,7 +93,7 @@ class AsyncWiro:
             polls_per_second=shared.polls_per_second,
             tuning=shared.tuning,
         )
-        keyed = None if shared.journal is None else KeyedRuns(make_store(shared.journal, shared.tuning), engine)
+        keyed = None if shared.journal is None else KeyedRuns(shared.journal, engine)
         self._wire(engine, shared.base_url, Options.of(keys, options), keyed, None)
 
     def _wire(

@@ -83,7 +83,7 @@ class Engine:
         self.realtime = RealtimeConnections(tuning, self.background, self.tracker, self._connect_realtime)
         self.submitter = Submitter(tuning, self.background, self.limiter, self.tracker)
         self.list_reader = ListReader(tuning)
-        self._closings: list[Callable[[], Awaitable[None]]] = []
+        self._closings: dict[object, Callable[[], Awaitable[None]]] = {}
 
     def statistics(self) -> Statistics:
         """Count what is held at this moment."""
@@ -102,9 +102,13 @@ class Engine:
         await self.background.open()
         threads.keep_for(self)
 
-    def close_also(self, closing: Callable[[], Awaitable[None]]) -> None:
+    def close_also(self, owner: object, closing: Callable[[], Awaitable[None]]) -> None:
         """Have something closed with the session, when all its background tasks have ended."""
-        self._closings.append(closing)
+        self._closings[owner] = closing
+
+    def is_closed(self, owner: object) -> None:
+        """It was closed before."""
+        self._closings.pop(owner, None)
 
     async def warm(self, mode: UpdateMode) -> None:
         """Open the session, and begin to open a socket if the mode needs one: a task will want it soon."""
@@ -130,8 +134,8 @@ class Engine:
         self.tracker.fail_all(SessionClosedError("the session was closed while this was waited for"))
 
     async def _free(self) -> None:
-        while self._closings:
-            await self._closings.pop()()
+        for close in list(self._closings.values()):
+            await close()
         await self.http.aclose()
         await threads.end_for(self)
 

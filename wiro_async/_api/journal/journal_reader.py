@@ -12,14 +12,13 @@ from typing import Any, Self, cast
 
 import attrs
 
-from wiro_async._api.journal.journal_entries import paths_of
 from wiro_async._api.journal.journal_schema import check
 from wiro_async._errors import JournalError
 from wiro_async._protocol.journal.record import Record, State
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON, decode, encode
-from wiro_async._protocol.values.parsing import as_decimal, as_dict
+from wiro_async._protocol.values.parsing import as_decimal, as_dict, as_texts
 from wiro_async._public import public
 from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport.sqlite import Connection, reader, rows, writing
@@ -257,6 +256,6 @@ def _item(row: tuple[object, ...]) -> JournalItem:
         cast("float | None", ended_at),
         as_decimal(cast("str | None", cost)),
         cast("str | None", error),
-        paths_of(cast("str", saved)) if saved else (),
+        tuple(map(Path, as_texts(decode(cast("str", saved))))) if saved else (),
         parse_task(as_dict(decode(cast("str", record)))) if record else None,
     )

@@ -104,6 +104,13 @@ class JournalStore(Protocol):
         """Return once the record may have changed, at the latest after `seconds`. It may also return for no reason."""
         ...
 
+    async def first_key(self, key: str) -> str:
+        """Return the key of the first request of all batches that this journal was made for. Keeps `key` if it is new.
+
+        A journal that many programs share was made for no requests, and returns `key`.
+        """
+        ...
+
     async def planned(self, key: str) -> frozenset[Path]:
         """Return where outputs of a key were to be saved: files that lie there belong to it."""
         ...

@@ -202,6 +202,10 @@ class PostgresStore:
                 with anyio.move_on_after(min(self._tuning.journal_poll, present.lease or self._tuning.journal_poll)):
                     await change.wait()
 
+    async def first_key(self, key: str) -> str:
+        """Return the key itself: many programs share this journal."""
+        return key
+
     async def planned(self, key: str) -> frozenset[Path]:
         """Return where outputs of a key were to be saved."""
         row = await self._do(sql.PLANNED, key)

@@ -81,3 +81,5 @@ COUNTS: Final = "SELECT state, count(*) FROM items GROUP BY state"
 SPENDINGS: Final = """
 SELECT model, cost, count(*) FROM items WHERE cost IS NOT NULL AND state = 'succeeded' GROUP BY model, cost
 """
+KEEP_FIRST: Final = "INSERT INTO facts VALUES ('first', ?) ON CONFLICT (name) DO NOTHING"
+FIRST: Final = "SELECT value FROM facts WHERE name = 'first'"

@@ -162,6 +162,16 @@ class SqliteStore:
                     return
                 await self._changed.wait()
 
+    async def first_key(self, key: str) -> str:
+        """Return the key of the first request of all batches. Keeps `key` if there is none."""
+
+        def write(connection: Connection) -> str:
+            connection.execute(sql.KEEP_FIRST, (key,))
+            first: str = connection.execute(sql.FIRST).fetchone()[0]
+            return first
+
+        return await self._database.do(write)
+
     async def planned(self, key: str) -> frozenset[Path]:
         """Return where outputs of a key were to be saved."""
         row = await self._database.do(lambda connection: connection.execute(sql.PLANNED, (key,)).fetchone())

@@ -43,7 +43,7 @@ class KeyLog:
 
     _store: JournalStore
     _request: KeyRequest
-    _seen: Record | None
+    seen: Record | None
     _last_id_seen: Callable[[], Awaitable[int | None]]
     _on_settled: Callable[[], None]
     _is_own: Callable[[str], bool]
@@ -69,7 +69,7 @@ class KeyLog:
                 clock.now(),
                 await self._last_id_seen(),
             )
-            record = await self._store.intend(intention, self._seen)
+            record = await self._store.intend(intention, self.seen)
             if not record.is_ours:
                 raise KeyTaken
             self.record = record

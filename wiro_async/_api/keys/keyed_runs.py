@@ -12,12 +12,13 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Generic, TypeVar, assert_never
 
 import anyio
 import attrs
 
-from wiro_async._api.journal.journal_store import JournalStore
+from wiro_async._api.journal.store_places import make_store
 from wiro_async._api.keys.key_log import KeyLog, KeyTaken
 from wiro_async._api.keys.key_requests import KeyRequest
 from wiro_async._api.keys.lost_runs import LostRuns
@@ -54,11 +55,14 @@ class KeyedRuns:
     """The runs of one journal, as one session makes them.
 
     Attributes:
+        place: the URL of a database, or the path of a file.
         store: open after `open`.
+        sending: how many runs wait for their tasks.
     """
 
-    def __init__(self, store: JournalStore, engine: Engine) -> None:
-        self.store = store
+    def __init__(self, place: str | Path, engine: Engine) -> None:
+        self.place = place
+        self.store = store = make_store(place, engine.tuning)
         self._engine = engine
         self._tuning = engine.tuning
         self._lost = LostRuns(store, engine)
@@ -66,6 +70,7 @@ class KeyedRuns:
         self._in_flight: set[str] = set()  # those of them whose call has left before its request was settled
         self._opening = anyio.Lock()
         self._is_open = False
+        self.sending = 0
         self._heads: defaultdict[str, tuple[float, int | None]] = defaultdict(lambda: (float("-inf"), None))
         self._head_turn = anyio.Lock()
 
@@ -81,7 +86,7 @@ class KeyedRuns:
             if not self._is_open:
                 await self.store.open()
                 self._is_open = True
-                self._engine.close_also(self.aclose)
+                self._engine.close_also(self, self.aclose)
 
     async def aclose(self) -> None:
         """Close the journal once nothing of its runs is in flight. Raises `JournalError` if not all was written."""
@@ -90,6 +95,7 @@ class KeyedRuns:
                 while self._busy:
                     await next(iter(self._busy.values())).wait()
                 self._is_open = False
+                self._engine.is_closed(self)
                 await self.store.aclose()
 
     async def begin(
@@ -122,11 +128,13 @@ class KeyedRuns:
                 match step:
                     case SendRun(seen):
                         log = self._log(request, seen, calls)
+                        self.sending += 1
                         try:
                             return await send(log)
                         except KeyTaken:
                             continue
                         finally:
+                            self.sending -= 1
                             await log.leave()
                             if log.is_in_flight:
                                 self._in_flight.add(request.key)

@@ -32,7 +32,7 @@ from wiro_async._protocol.submission.intent import Intent, with_intent
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport.user_code import uncancelled
-from wiro_async._types import Input, OnCancel, Timeouts, merge_timeouts, start_timeout
+from wiro_async._types import Input, OnCancel, OnUnknown, Timeouts, merge_timeouts, start_timeout
 
 if TYPE_CHECKING:
     from wiro_async._api.results.answer_reader import ResponseModel
@@ -82,6 +82,11 @@ class Runner:
     inputs: RunInputs
     keyed: KeyedRuns | None
     _options: Options
+
+    @property
+    def on_unknown(self) -> OnUnknown:
+        """What becomes of runs of which it cannot be found out whether there is a task."""
+        return self._options.on_unknown
 
     async def submit(self, spec: RunSpec) -> TaskHandle:
         """Make the task, once. Errors as of `AsyncWiro.submit`."""
@@ -155,7 +160,7 @@ class Runner:
         async with self.explaining(spec.model, spec.input):
             with anyio.move_on_after(seconds):
                 request = await KeyRequest.of(spec.model, spec.input, spec.key)
-                return await runs.begin(request, calls, intent, send, self._options.on_unknown)
+                return await runs.begin(request, calls, intent, send, self.on_unknown)
             raise timed_out(submission, phase, seconds)
 
     async def run(self, spec: RunSpec, timeouts: Timeouts, on_event: EventListener | None = None) -> TaskResult:
