@@ -35,9 +35,10 @@ from wiro_async import (
 )
 from wiro_async._api.batch.batch_inputs import Inputs
 from wiro_async._api.batch.batch_options import BatchOptions
-from wiro_async._api.journal.journal_schema import State, prepare
-from wiro_async._api.journal.journal_writer import JournalWriter
+from wiro_async._api.journal.journal_schema import prepare
+from wiro_async._api.journal.sqlite_store import SqliteStore
 from wiro_async._engine.calls.task_calls import TaskCalls
+from wiro_async._protocol.journal.record import State
 from wiro_async._transport.sqlite import Database
 from wiro_async._tuning import Tuning
 from wiro_async.testing import DelayAnswer, Respond, WiroEmulator
@@ -366,11 +367,11 @@ async def test_two_batches_on_one_journal(emulator: WiroEmulator, wiro: AsyncWir
     code = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from wiro_async._api.journal.journal_writer import JournalWriter\n"
-        "from wiro_async import JournalError\n"
+        "from wiro_async._api.journal.sqlite_store import SqliteStore\n"
+        "from wiro_async import JournalError, Tuning\n"
         "async def main():\n"
         "    try:\n"
-        "        await JournalWriter(Path(sys.argv[1]), 5.0).open()\n"
+        "        await SqliteStore(Path(sys.argv[1]), Tuning()).open()\n"
         "    except JournalError as error:\n"
         "        print(error)\n"
         "asyncio.run(main())"
@@ -380,9 +381,9 @@ async def test_two_batches_on_one_journal(emulator: WiroEmulator, wiro: AsyncWir
             await wiro.batch(SLEEPER, [{}], journal=journal).__aenter__()
         done = await anyio.run_process([sys.executable, "-c", code, str(journal)], stderr=subprocess.STDOUT)
         assert b"in use by another batch" in done.stdout
-    writer = JournalWriter(journal, Tuning().journal_busy)
-    await writer.open()
-    await writer.aclose()
+    store = SqliteStore(journal, Tuning())
+    await store.open()
+    await store.aclose()
 
 
 @pytest.mark.parametrize("damage", ["head", "middle", "text", "folder", "foreign", "newer"])
