@@ -165,7 +165,9 @@ async def test_cancelled_while_it_opens(journal: Path, caplog: pytest.LogCapture
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-async def test_cancelled_between_opening_and_reading(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelled_between_opening_and_reading(
+    wiro: AsyncWiro, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file is free at once then, too."""
     do = Database.do
 
@@ -178,7 +180,7 @@ async def test_cancelled_between_opening_and_reading(journal: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(Database, "do", cancelled)
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.create_task(SqliteStore(journal, Tuning()).open())
+            await asyncio.create_task(wiro.batch(SLEEPER, [{}], journal=journal).__aenter__())
     store = SqliteStore(journal, Tuning())
     await store.open()
     await store.aclose()

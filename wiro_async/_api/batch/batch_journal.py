@@ -56,6 +56,7 @@ class BatchJournal:
         if not self._is_own:
             return
         if self.runs.is_busy:
+            self.runs.store.linger()
             self._background.start(self.runs.aclose)
         else:
             await self.runs.aclose()

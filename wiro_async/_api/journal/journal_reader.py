@@ -25,7 +25,7 @@ from wiro_async._transport.sqlite import Connection, reader, rows, writing
 from wiro_async._tuning import Tuning
 
 COLUMNS = "key, model, input, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record"
-DECIDE = "UPDATE items SET state = ?, task_id = ?, token = ? WHERE key = ? AND state = 'undecided'"
+DECIDE = "UPDATE items SET state = ?, task_id = ?, token = ? WHERE key = ? AND state IN ('undecided', 'unknown')"
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 SHOWN = ("key", "model", "state", "attempts", "task_id", "cost", "error", "intended_at", "ended_at", "saved", "input")
 
@@ -150,13 +150,13 @@ class Journal:
                 next batch with this journal follows it. None: no task was made, so the item is submitted, and billed.
 
         Raises:
-            JournalError: there is no undecided item with this key, or a batch uses the journal now.
+            JournalError: there is no undecided or unknown item with this key, or a session uses the journal now.
         """
         state, ids = ("refused", (None, None)) if task is None else ("submitted", (task.id, task.token))
         with writing(self.path, Tuning().journal_busy) as connection:
             if connection.execute(DECIDE, (state, *ids, key)).rowcount != 1:
                 raise JournalError(
-                    f"the journal {self.path} has no undecided item {key!r}. Its `items('undecided')` lists them"
+                    f"the journal {self.path} has no undecided item {key!r}. Its `items('unknown')` lists them"
                 )
 
     def export(self, path: str | os.PathLike[str]) -> Path:

@@ -42,6 +42,10 @@ class JournalStore(Protocol):
         """Write what is still to be written, and close it. Idempotent. Raises `JournalError` if not all was written."""
         ...
 
+    def linger(self) -> None:
+        """It is closed soon, when the last run in flight is settled: who opens it in this process waits for that."""
+        ...
+
     async def read(self, keys: Collection[str]) -> Mapping[str, Record]:
         """Read the records of some keys, in one round trip. Keys without a record are left out."""
         ...

@@ -88,6 +88,9 @@ class PostgresStore:
         """Write what is still to be written, within a bounded time. Raises `JournalError` if that failed."""
         await self._database.aclose()
 
+    def linger(self) -> None:
+        """Do nothing: others may open it at any time."""
+
     async def read(self, keys: Collection[str]) -> Mapping[str, Record]:
         """Read the records of some keys, in one round trip."""
         if len(keys) == 1:  # shares its round trip with others

@@ -55,6 +55,10 @@ class SqliteStore:
         """Write what is still to be written, and release the lock. Raises `JournalError` if not all was written."""
         await self._database.aclose()
 
+    def linger(self) -> None:
+        """Let others in this process wait for its end."""
+        self._database.linger()
+
     async def read(self, keys: Collection[str]) -> Mapping[str, Record]:
         """Read the records of some keys."""
         wanted = list(keys)

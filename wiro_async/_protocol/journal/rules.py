@@ -80,8 +80,8 @@ def on_request(record: Record | None, digest: str, keeps_failures: bool = False)
         return SendRun(None)
     if record.intention.digest != digest:
         raise KeyConflictError(
-            f"the journal knows the key {record.key!r} with another model or input. Give this request another key, or "
-            "remove the record with `journal.forget`"
+            f"the journal was made for other requests: it knows the key {record.key!r} with another model or input. "
+            "Give this request another key, or remove the record with `journal.forget`"
         ).with_task(model=record.intention.model)
     has_ended = record.state in ("succeeded", "failed") and record.task is not None
     match record.state:
