@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from wiro_async._api.conversation.chat import Conversation
     from wiro_async._api.conversation.chat_settings import ChatSettings
     from wiro_async._api.conversation.realtime_session import RealtimeSession
-    from wiro_async._api.keys.session_journal import SessionJournal
     from wiro_async._api.resources.file_store import Files
     from wiro_async._api.results.answer_reader import ResponseModel, Schema
     from wiro_async._api.results.batch_items import BatchItem, RunRequest
+    from wiro_async._api.session_journal import SessionJournal
 
 T = TypeVar("T")
 
@@ -150,7 +150,7 @@ class AsyncWiro:
     @cached_property
     def journal(self) -> SessionJournal:
         """The journal of the session. Raises `UsageError` if it has none."""
-        from wiro_async._api.keys.session_journal import SessionJournal
+        from wiro_async._api.session_journal import SessionJournal
 
         return SessionJournal(required(self._runner.keyed, "wiro.journal"), self._context)
 

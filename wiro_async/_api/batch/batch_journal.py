@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 
 import anyio
@@ -15,10 +14,7 @@ from wiro_async._errors import InvalidInputError, JournalError
 from wiro_async._protocol.journal.record import Spending
 from wiro_async._protocol.submission import journal_keys
 from wiro_async._transport import threads
-
-# The keys of a million requests do not fit into memory: SQLite keeps them in a file without a name.
-TAKEN = "CREATE TABLE taken (key TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID"
-TAKE = "INSERT INTO taken VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET times = times + 1 RETURNING times"
+from wiro_async._transport.sqlite import KeyCounter
 
 
 class BatchJournal:
@@ -33,7 +29,7 @@ class BatchJournal:
         self.runs = runs
         self._is_own = is_own
         self._background = background
-        self._taken: sqlite3.Connection | None = None
+        self._taken: KeyCounter | None = None
         self._taking = anyio.Lock()
         self._first_seen = anyio.Event()
         self._refusal: JournalError | None = None
@@ -42,7 +38,7 @@ class BatchJournal:
         """Open it, and return what earlier processes have spent, by model. Raises `JournalError`."""
         await self.runs.open()
         try:
-            self._taken = await threads.run(_count_keys)
+            self._taken = await threads.run(KeyCounter)
             return await self.runs.store.spendings() if self._is_own else {}
         except BaseException:
             await self.aclose()
@@ -104,14 +100,4 @@ class BatchJournal:
             await self._first_seen.wait()
         async with self._taking:
             assert self._taken is not None
-            connection = self._taken
-            times: int = await threads.run(lambda: connection.execute(TAKE, (key,)).fetchone()[0])
-        return times
-
-
-def _count_keys() -> sqlite3.Connection:
-    connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = OFF")
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute(TAKEN)
-    return connection
+            return await threads.run(self._taken.count, key)

@@ -38,10 +38,11 @@ class OutputSaver:
             if record is None or self.store is None:
                 paths = await _save_all(outputs, self._targets(item.key, outputs), ())
                 return attrs.evolve(item, saved=tuple(paths))
-            if record.saved and all([await threads.run(Path(path).is_file) for path in record.saved]):
-                return attrs.evolve(item, saved=record.saved)
+            saved = tuple(map(Path, record.saved))
+            if saved and all([await threads.run(path.is_file) for path in saved]):
+                return attrs.evolve(item, saved=saved)
             # The paths are planned in the journal first: killed in between, the next start knows them as its own.
-            own = {*record.saved, *await self.store.planned(record.key)}
+            own = {*saved, *await self.store.planned(record.key)}
             targets = await threads.run(free_names, self._targets(item.key, outputs), own)
             await self.store.plan(record.key, targets)
             paths = await _save_all(outputs, targets, own)

@@ -231,7 +231,7 @@ def item_of(record: Record) -> JournalItem:
         record.ended_at,
         record.cost,
         record.error,
-        record.saved,
+        tuple(map(Path, record.saved)),
         record.task,
         record.candidates,
     )

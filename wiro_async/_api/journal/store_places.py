@@ -26,7 +26,7 @@ def place_of(place: object) -> str | Path:
         raise ConfigurationError(
             f"journal is a URL that begins with {scheme}://; give a path, or a URL that begins with postgresql://"
         )
-    return Path(os.fsdecode(text)).absolute()
+    return Path(os.fsdecode(text))
 
 
 def make_store(place: str | Path, tuning: Tuning) -> JournalStore:

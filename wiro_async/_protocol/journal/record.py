@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from pathlib import Path
+from os import PathLike
 from typing import Literal, TypeAlias
 
 import attrs
@@ -73,7 +73,7 @@ class Record:
     cost: Decimal | None = None
     task: TaskInfo | None = attrs.field(default=None, repr=False)
     error: str | None = None
-    saved: tuple[Path, ...] = ()
+    saved: tuple[PathLike[str], ...] = ()
     candidates: tuple[str, ...] = ()
 
     @property
