@@ -74,7 +74,7 @@ class Service:
     _made_at: dict[str, float] = attrs.field(factory=dict[str, float])
 
     def __attrs_post_init__(self) -> None:
-        self.raw.routes |= {"Run": self.run, "Task/List": self.list, "Task/Detail": self.detail}
+        self.raw.routes |= {"Run": self.run, "Task/List": self.list_tasks, "Task/Detail": self.detail}
 
     def make(self, given: dict[str, Any], age: float = 0.0) -> dict[str, Any]:
         """Take a run."""
@@ -93,7 +93,7 @@ class Service:
             return
         await peer.respond_json(self.make(peer.sent))
 
-    async def list(self, peer: Peer) -> None:
+    async def list_tasks(self, peer: Peer) -> None:
         """List the tasks."""
         if not self.is_readable:
             await peer.respond_json({"result": False, "errors": [{"code": 0, "message": "not now"}]}, status="403 No")

@@ -20,6 +20,7 @@ from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.submission.journal_keys import short
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._protocol.values.json import JSON
 from wiro_async._records.task_info import TaskInfo
 
 KEYS = [f"key-{number}" for number in range(5)]
@@ -150,7 +151,7 @@ class OneBill(RuleBasedStateMachine):
     def shown(self, task: Task, echo: str, ahead: int) -> TaskInfo:
         """A row of the list."""
         prompt = task.prompt.upper() if echo == "upper" else task.prompt
-        parameters = {"prompt": prompt, **({"seed": "-1"} if echo == "extra" else {})}
+        parameters: dict[str, JSON] = {"prompt": prompt, **({"seed": "-1"} if echo == "extra" else {})}
         return parse_task(
             {
                 "id": str(task.number),

@@ -64,9 +64,12 @@ UPDATE @_items i SET state = 'refused', ended_at = $4
 WHERE i.key = $2 AND i.turn = $3 AND i.state = 'undecided' AND {HAS_NO_TASK}
 RETURNING $1::int, pg_notify($5, $6)::text
 """
+# The owner of an undecided item may have sent its run until it was fenced: only later runs are witnesses. An unknown
+# item was given up by its owner, so its witnesses may have come since.
 TAKE_OVER: Final = f"""
 WITH {FENCE}
-UPDATE @_items i SET state = 'undecided', owner = $3, fence = i.fence + 1, turn = $6, searched = nextval('@_positions')
+UPDATE @_items i SET state = 'undecided', owner = $3, fence = i.fence + 1, turn = $6,
+    searched = CASE WHEN i.state = 'undecided' THEN nextval('@_positions') ELSE i.searched END
 WHERE i.key = $2 AND (i.turn = $6 OR (i.fence = $5 AND {HAS_NO_TASK} AND {IS_LEFT}))
 RETURNING $1::int, {COLUMNS}
 """
