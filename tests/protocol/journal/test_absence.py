@@ -14,6 +14,7 @@ from wiro_async._protocol.submission.intent import Intent, with_intent
 from wiro_async._protocol.submission.journal_keys import short
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async._protocol.values.json import JSON
 from wiro_async._records.task_info import TaskInfo
 
 CALLBACK = with_intent("https://my.app/wiro", "0123456789abcdef")
@@ -26,7 +27,7 @@ def intent_of(prompt: str, callback_url: str | None = None, **more: object) -> I
 
 def row(number: int | str, prompt: str, **fields: Any) -> TaskInfo:
     """Return a listed task."""
-    raw = {
+    raw: dict[str, JSON] = {
         "id": str(number),
         "socketaccesstoken": f"token-{number}",
         "modelslugowner": "owner",

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from wiro_async._protocol.http.requests import RunInput
 from wiro_async._protocol.journal.absence import Absent, Adopt, Listing, Others, judge
-from wiro_async._protocol.journal.record import Intention, Record, Witness
+from wiro_async._protocol.journal.record import EndState, Intention, Record, Witness
 from wiro_async._protocol.journal.rules import AwaitOwner, FindTask, FollowTask, ReplayEnd, SendRun, on_request
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.submission.journal_keys import short
@@ -109,13 +109,13 @@ class OneBill(RuleBasedStateMachine):
         self.now += seconds
 
     @rule(key=st.sampled_from(KEYS), end=st.sampled_from(["succeeded", "failed", "cancelled"]))
-    def end(self, key: str, end: str) -> None:
+    def end(self, key: str, end: EndState) -> None:
         """A task that is followed ends."""
         record = self.records.get(key)
         if record is not None and record.state == "submitted" and record.ref is not None:
             task = next(task for task in self.tasks if str(task.number) == record.ref.task_id)
             task.state = end
-            self.records[key] = attrs.evolve(record, state=end)  # type: ignore[arg-type]
+            self.records[key] = attrs.evolve(record, state=end)
 
     @precondition(lambda self: any(r.state in ("undecided", "unknown") for r in self.records.values()))
     @rule(
