@@ -3,7 +3,8 @@
     python benchmarks/latency.py [--streams 200] [--rounds 3]
 
 Each message holds the time at which the server sent it. Both clients follow equally many runs over one WebSocket. The
-figures are medians and 95th percentiles of the delay, for the first text of each run and for all texts.
+figures are medians and 95th percentiles of the delay, for the first text of each run and for all texts, the CPU time
+for each piece of text (with everything else that a run takes), and the longest time for which the loop did not run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from math import nan
 from statistics import median, quantiles
 from typing import Any
@@ -127,6 +129,24 @@ def serve() -> None:
         sys.stdin.read()
 
 
+async def observed(client: Callable[[Any, int], Awaitable[list[list[float]]]], options: Any, streams: int) -> Any:
+    """Run a client, and return its figures with its CPU time and the longest stall of its loop."""
+    stalls = [0.0]
+
+    async def tick() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.005)
+            stalls.append(1000 * (time.monotonic() - began - 0.005))
+
+    ticking, began = asyncio.create_task(tick()), time.process_time()
+    waited = await client(options, streams)
+    cpu = time.process_time() - began
+    ticking.cancel()
+    found = figures(waited)
+    return found | {"CPU µs a piece": 1e6 * cpu / found["pieces"], "stall": max(stalls)}
+
+
 def figures(waited: list[list[float]]) -> dict[str, float]:
     first, every = [one[0] for one in waited if one], [age for one in waited for age in one]
     return {
@@ -154,8 +174,8 @@ def main() -> None:
     taken: dict[str, list[dict[str, float]]] = {"bare": [], "sdk": []}
     with served(__file__, "--serve") as options:
         for _ in range(given.rounds):
-            taken["bare"].append(figures(asyncio.run(bare(options, given.streams))))
-            taken["sdk"].append(figures(asyncio.run(sdk(options, given.streams))))
+            taken["bare"].append(asyncio.run(observed(bare, options, given.streams)))
+            taken["sdk"].append(asyncio.run(observed(sdk, options, given.streams)))
     table = {name: {key: median(one[key] for one in of) for key in of[0]} for name, of in taken.items()}
     rows: list[tuple[str, ...]] = [("", *table["sdk"])]
     for name, label in (("bare", "bare websockets loop"), ("sdk", "wiro_async")):

@@ -80,12 +80,15 @@ class Tuning:
     # The socket
     socket_open: float = 10.0
     socket_send: float = 20.0
-    socket_close: float = 1.0
+    socket_close: float = 0.5  # for the closing handshake
     socket_ping: float = 20.0
-    socket_backoff: float = 0.1
+    socket_reopen: float = 0.25  # between two openings of a socket that brings news, however soon it is closed
+    socket_backoff: float = 0.1  # after a socket that brought none; doubles
     socket_max_backoff: float = 30.0
     socket_idle: float = 30.0  # a socket that carries no task is closed after this
-    socket_steady: float = 5.0  # a socket that lived this long resets the backoff
+    socket_steady: float = 5.0  # a socket that lived this long resets the backoff, and is not taken to flap
+    socket_flaps: int = 2  # early closes in a row before the tasks of a socket are divided
+    socket_seen: int = 256  # messages that are remembered, to tell news from repetitions
     socket_max_registrations: int = 10_000  # the service cannot unregister a task, so a socket is replaced after these
     unheard_tasks: int = 2  # tasks that moved unheard while others were heard, before sockets are no longer shared
     unshared_seconds: float = 600.0  # sockets are not shared for this long; then sharing is tried again
@@ -94,9 +97,11 @@ class Tuning:
     # Realtime sessions
     realtime_connects: int = 3
     realtime_connect_pause: float = 0.2
-    realtime_end: float = 5.0  # a session that is asked to end has this long before its task is stopped
+    realtime_end: float = 4.0  # a session that is asked to end has this long before its task is stopped
+    realtime_leave: float = 5.0  # leaving a session takes this long at most; then it ends in the background
     realtime_lost: float = 5.0  # the service notices within this that the socket is gone
     realtime_last_words: float = 1.0  # after the end, frames may still arrive with gaps of up to this
+    realtime_drain: float = 10.0  # and for this long at most
     realtime_relief: float = 0.25  # a blocked sender may wait for a service that waits for our reader
     realtime_pulse: float = 20.0  # between two pings, and for the reply
     realtime_unread: int = 1024 * 1024  # unread bytes at which the socket is no longer read: 22 s of audio
@@ -124,6 +129,9 @@ class Tuning:
     max_candidates: int = 500  # models of an owner that are searched for another spelling
     schema_max_age: float = 3600.0  # a schema that is older is read again before it refuses an input
     schema_wait: float = 5.0  # for the schema that explains why the service refused an input
+
+    # Conversations
+    tool_end: float = 1.0  # a tool that is cancelled has this long to end
 
     # Callbacks
     callback_confirm: float = 0.5  # between two reads after a callback

@@ -13,6 +13,7 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from email.utils import formatdate
 from itertools import count
 from typing import Any, TypeAlias
 from urllib.parse import unquote
@@ -209,8 +210,8 @@ class RawWiro:
                 endpoint = "Run" if path.startswith("Run/") else path
                 self.requests.append(endpoint)
                 await self.routes.get(endpoint, self.answer)(peer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # hung up, or the end of the test
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -224,7 +225,8 @@ class RawWiro:
             case ["Task", "List"]:
                 start, limit = int(peer.sent.get("start", 0)), int(peer.sent.get("limit", 20))
                 rows = list(reversed(self.rows.values()))[start : start + limit]
-                await peer.respond_json({"result": True, "errors": [], "total": str(len(self.rows)), "tasklist": rows})
+                listed = {"result": True, "errors": [], "total": str(len(self.rows)), "tasklist": rows}
+                await peer.respond_json(listed, f"Date: {formatdate(usegmt=True)}")
             case ["Task", _]:
                 asked = [peer.sent.get(name) for name in ("taskid", "tasktoken", "socketaccesstoken")]
                 rows = [row for row in self.rows.values() if row["id"] in asked or row["socketaccesstoken"] in asked]

@@ -58,11 +58,21 @@ class DecodingError(WiroError):
 
     Attributes:
         http_status: the HTTP status of that response.
+        refused: whether it refused the request before the service saw it, so that nothing was run. False where that is
+            not certain.
     """
 
-    def __init__(self, message: str = "", *, http_status: int | None = None, **facts: Unpack[TaskFacts]) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        http_status: int | None = None,
+        refused: bool = False,
+        **facts: Unpack[TaskFacts],
+    ) -> None:
         super().__init__(message, **facts)
         self.http_status = http_status
+        self.refused = refused
 
 
 class APIError(WiroError):

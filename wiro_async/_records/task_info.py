@@ -44,7 +44,8 @@ class TaskInfo:
         elapsed: seconds that it ran.
         cost: US dollars billed.
         log, error_log: what it wrote to its standard output and standard error.
-        raw: the service's own record.
+        raw: the service's own record; with a key "streamed" if the text came from messages.
+        streamed: the text of an LLM as messages reported it, where the record has less of it; else empty.
     """
 
     id: str
@@ -62,6 +63,7 @@ class TaskInfo:
     log: str = attrs.field(repr=False)
     error_log: str = attrs.field(repr=False)
     raw: Mapping[str, JSON] = attrs.field(repr=False)
+    streamed: Mapping[str, JSON] = attrs.field(factory=dict, repr=False)
 
     @property
     def is_over(self) -> bool:

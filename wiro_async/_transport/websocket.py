@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,10 +12,12 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from wiro_async._errors import ConfigurationError, ConnectionFailedError
+from wiro_async._errors import ConnectionFailedError
+from wiro_async._protocol.http.foreign_pages import describe_body
 from wiro_async._transport import threads
-from wiro_async._transport.network.proxies import proxy_for
-from wiro_async._transport.network.reasons import reason
+from wiro_async._transport.network.happy_eyeballs import ProxyConnectError, connected_socket, working_address
+from wiro_async._transport.network.proxies import at_address, proxy_for
+from wiro_async._transport.network.reasons import causes, unsent
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
@@ -101,52 +104,80 @@ async def connected(
 
     Raises:
         ConnectionFailedError: it cannot be opened.
+        ConfigurationError: it cannot be opened until a setting is changed.
     """
-    secure = url.startswith("wss")
+    what = "Could not open the WebSocket"
     try:
-        proxy = await threads.run(_prepare, url, tls, secure)
-    except (ConfigurationError, ValueError) as error:  # the latter for a URL without meaning
-        raise ConnectionFailedError(f"Could not open the WebSocket: {reason(error)[0]}.", sent=False) from None
-    from websockets.asyncio.client import connect
-    from websockets.exceptions import WebSocketException
+        proxy = await threads.run(_prepare, url, tls)
+    except Exception as error:  # of any kind: a library, a file of certificates, a setting
+        raise unsent(error, what)  # noqa: B904 - its cause is set
+    from websockets.exceptions import InvalidProxyStatus, InvalidStatus
 
-    proxy_tls: dict[str, Any] = (
-        {"proxy_ssl": tls.context} if proxy is not None and proxy.lower().startswith("https:") else {}
-    )
     try:
-        connection = await connect(
-            url,
-            ssl=tls.context if secure else None,
-            proxy=proxy,
-            user_agent_header=user_agent,
-            compression="deflate" if compression else None,
-            max_size=MAX_MESSAGE,
-            open_timeout=tuning.socket_open,
-            close_timeout=tuning.socket_close,
-            ping_interval=tuning.socket_ping if pings else None,
-            ping_timeout=tuning.socket_ping,
-            logger=logger,
-            **proxy_tls,
-        )
-    except (OSError, WebSocketException, ValueError) as error:  # the last one for odd proxies and URLs
-        text, cause = reason(error)
-        raise ConnectionFailedError(f"Could not open the WebSocket: {text}.", sent=False) from cause
+        async with asyncio.timeout(tuning.socket_open):
+            connection = await _open(url, proxy, user_agent, tls, compression, tuning, pings)
+    except Exception as error:  # of any kind: nothing but the handshake can have been sent
+        # It lies behind another error where the response is a redirect, which is not followed.
+        refusal = next((link for link in causes(error) if isinstance(link, (InvalidStatus, InvalidProxyStatus))), None)
+        if refusal is not None:
+            who = "the proxy" if isinstance(refusal, InvalidProxyStatus) else "the server"
+            status, body = refusal.response.status_code, bytes(refusal.response.body or b"")
+            found = describe_body(refusal.response.headers, body)
+            raise ConnectionFailedError(f"{what}: {who} answered HTTP {status} with {found}.", sent=False) from refusal
+        raise unsent(error, what)  # noqa: B904 - its cause is set
     try:
         yield Socket(connection, tuning.socket_send)
     finally:
         try:
             # The library's own timeout begins when the close frame was sent, which may be never.
-            with anyio.move_on_after(2 * tuning.socket_close, shield=True):
+            with anyio.move_on_after(tuning.socket_close, shield=True):
                 await connection.close()
         finally:
             connection.transport.abort()
 
 
-def _prepare(url: str, tls: Tls, secure: bool) -> str | None:
+async def _open(
+    url: str, proxy: str | None, user_agent: str, tls: Tls, compression: bool, tuning: Tuning, pings: bool
+) -> ClientConnection:
+    from websockets.asyncio.client import connect
+
+    parts = urlsplit(url if proxy is None else proxy)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme in ("wss", "https") else 80)
+    options: dict[str, Any] = {"ssl": tls.context if url.startswith("wss") else None, "proxy": None}
+    if proxy is None:
+        options["sock"] = await connected_socket(host, port)
+    else:
+        # The library connects to proxies itself, and would try one address after the other.
+        options["proxy"] = at_address(proxy, await working_address(host, port), port)
+        if parts.scheme == "https":
+            options |= {"proxy_ssl": tls.context, "proxy_server_hostname": host}
+    try:
+        return await connect(
+            url,
+            user_agent_header=user_agent,
+            compression="deflate" if compression else None,
+            max_size=MAX_MESSAGE,
+            open_timeout=None,
+            close_timeout=tuning.socket_close,
+            ping_interval=tuning.socket_ping if pings else None,
+            ping_timeout=tuning.socket_ping,
+            logger=logger,
+            **options,
+        )
+    except ConnectionRefusedError as error:  # by the proxy: without one, the connection exists already
+        raise ProxyConnectError(f"{host}:{port}") from error
+    except BaseException:
+        if "sock" in options:  # the library may not have come to take it over
+            options["sock"].close()
+        raise
+
+
+def _prepare(url: str, tls: Tls) -> str | None:
     """Do what takes long, in a thread: the imports, the TLS context, and looking up the proxy."""
     import_module("websockets.asyncio.client")
     import_module("msgspec.json")  # decodes the messages
     parts = urlsplit(url)
+    secure = parts.scheme == "wss"
     proxy = proxy_for("https" if secure else "http", parts.hostname or "", parts.port or (443 if secure else 80))
-    _ = tls.context if secure or proxy is not None else None
+    _ = tls.context if secure or (proxy is not None and proxy.lower().startswith("https:")) else None
     return proxy

@@ -207,7 +207,7 @@ async def test_closing_instead_of_leaving(emulator: WiroEmulator, wiro: AsyncWir
 
 
 async def test_a_text_that_only_the_log_holds(short_timing: Tuning) -> None:
-    """The joined deltas are the text of the result, for both kinds."""
+    """The joined deltas are the text of the result, for both kinds. The log has no thoughts of its own to put there."""
     said = {"thinking": ["hm"], "answer": ["Once"]}
     steps = [Step("task_output", said), Step("task_output", {**said, "answer": ["Once upon"]}, log="Once upon a time")]
     model = ModelScript("text/forgetful", lambda given: Script(timeline(20, steps)))
@@ -222,7 +222,7 @@ async def test_a_text_that_only_the_log_holds(short_timing: Tuning) -> None:
             assert (
                 text
                 == {"thinking": result.thinking, "answer": result.text}
-                == {"thinking": "", "answer": "Once upon a time"}
+                == {"thinking": "hm", "answer": "Once upon a time"}
             )
             assert stream.text_so_far == result.text
 

@@ -77,7 +77,7 @@ async def test_unread_text_and_progress_are_merged(tracked: TrackedTask) -> None
         receive(
             tracked, f'{{"type":"task_output","id":"7","message":{{"type":"progressGenerate","percentage":"{share}"}}}}'
         )
-    tracked.apply(task("task_postprocess_end", "0"))
+    tracked.apply(task("task_postprocess_end", "0"), patient=False)
     events = await read(buffer, tracked)
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["Once"]
     assert [event.fraction for event in events if isinstance(event, Progress)] == [0.3]
@@ -104,7 +104,7 @@ async def test_rare_events_are_never_dropped(tracked: TrackedTask) -> None:
     receive(tracked, json.dumps(body))
     for number in range(100):
         receive(tracked, f'{{"type":"task_output","id":"7","message":"line {number}"}}')
-    tracked.apply(task("task_postprocess_end", "0"))
+    tracked.apply(task("task_postprocess_end", "0"), patient=False)
     events = await read(buffer, tracked)
     assert [type(event) for event in events if not isinstance(event, LogLine)] == [
         StatusChanged,

@@ -203,7 +203,7 @@ async def test_a_task_is_owned_though_its_slot_was_given_up(
     wiro = AsyncWiro(**emulator.options())
     runs = [asyncio.create_task(wiro.run("emulator/stuck")) for _ in range(3)]
     await until(lambda: [task.status for task in emulator.ledger.tasks.values()] == ["task_start"] * 3)
-    assert wiro.statistics().owned_tasks == 3
+    await until(lambda: wiro.statistics().owned_tasks == 3)  # the responses may still be on their way
     await wiro.aclose()
     await asyncio.gather(*runs, return_exceptions=True)
     assert [task.status for task in emulator.ledger.tasks.values()] == ["task_cancel"] * 3

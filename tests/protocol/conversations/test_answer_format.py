@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wiro_async._protocol.conversations.answer_format import json_text, response_format, rooted, schema_in, strict
 
@@ -85,8 +88,49 @@ def test_the_request() -> None:
         ('```json\n{"a": "b ```x``` c"}\n```', '{"a": "b ```x``` c"}'),
         ("```json\n{broken\n```", "{broken"),
         ("null", "null"),
+        ('\ufeff{"a": 1}', '{"a": 1}'),
+        ("\ufeff\n```json\n\ufeff[1]\n```", "[1]"),
+        ('Sure: {"a":1}', '{"a":1}'),
+        ('{"a":1}\nI hope that helps {you}.', '{"a":1}'),
+        ('As in [1] and {x}: {"a": "}"} :-)', '{"a": "}"}'),
+        ('{"a": 1} and once more {"a":1}', '{"a": 1}'),
+        ("The list: [1, 2].", "[1, 2]"),
+        ('Either {"a": 1} or {"a": 2}', 'Either {"a": 1} or {"a": 2}'),
+        ('Cut off: {"a": {"b": 1}, "c', 'Cut off: {"a": {"b": 1}, "c'),
+        ('Not JSON: {a: {"b": 1}}', 'Not JSON: {a: {"b": 1}}'),
     ],
 )
 def test_the_json_in_an_answer(answer: str, text: str) -> None:
     """It is found with or without code fences, which may also be inside the JSON."""
     assert json_text(answer) == text
+
+
+PROSE = st.text(st.characters(exclude_characters="{}[]`", exclude_categories=["Cs"]))
+OBJECTS = st.dictionaries(
+    st.text(), st.recursive(st.integers() | st.text() | st.none(), st.lists, max_leaves=5), min_size=1
+)
+
+
+@given(PROSE, OBJECTS, PROSE)
+def test_an_object_in_prose_is_found(before: str, value: Any, after: str) -> None:
+    """Wherever it stands, if it is the only one."""
+    assert json.loads(json_text(f"{before}: {json.dumps(value)}. {after}")) == value
+
+
+@given(PROSE, OBJECTS, PROSE, OBJECTS)
+def test_two_objects_are_ambiguous(before: str, first: Any, between: str, second: Any) -> None:
+    """The text stays as it is, and cannot be read."""
+    text = f"{before}: {json.dumps(first)} {between}: {json.dumps(second)}."
+    if first == second:
+        assert json.loads(json_text(text)) == first
+    else:
+        assert json_text(text) == text.strip().strip("\ufeff").strip()
+
+
+@given(PROSE, OBJECTS, st.data())
+def test_a_part_of_an_object_is_no_answer(before: str, value: Any, data: st.DataObject) -> None:
+    """What was cut off is not replaced by something within it."""
+    whole = json.dumps({"outer": value, "last": 1})
+    text = f"{before}: {whole[: data.draw(st.integers(1, len(whole) - 1))]}"
+    with pytest.raises(ValueError, match=r"."):
+        json.loads(json_text(text))

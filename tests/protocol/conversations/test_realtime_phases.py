@@ -28,6 +28,7 @@ from wiro_async._protocol.conversations.realtime_phases import (
     SocketLost,
     TaskEnded,
     TimeUp,
+    takes_frames,
     was_open,
 )
 
@@ -179,3 +180,26 @@ def test_any_events_in_any_order(events: list[Event]) -> None:
             assert OUTPUT in taken or DISCARD in taken
     assert isinstance(phase, Closed)
     assert taken.count(SEND) <= 1
+
+
+@pytest.mark.parametrize(
+    "phase, expected",
+    [
+        (Connecting(), True),
+        (Queued(), True),
+        (Open(), True),
+        (Ending(), True),
+        (Ending(TIMED_OUT, LATE), False),
+        (Ending(LEFT), False),
+        (Ending(FAILED, BUG), False),
+        (Draining(), False),
+        (Disconnected(GONE, LOST), True),
+        (Disconnected(GONE, ENDED), True),
+        (Disconnected(GONE, LEFT), False),
+        (Disconnected(GONE, LOST, LATE), False),
+        (Closed(ENDED), False),
+    ],
+)
+def test_frames_are_given_up_when_the_session_fails_or_is_left(phase: Phase, expected: bool) -> None:
+    """A frame may take as long as it needs while the session is open, is ended gracefully, or may be lost."""
+    assert takes_frames(phase) == expected

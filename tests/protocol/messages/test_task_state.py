@@ -1,14 +1,16 @@
 """Messages and snapshots, in any order, become events that only advance."""
 
+import json
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async._protocol.messages.frames import Message
+from wiro_async._protocol.messages.frames import Message, parse_frame
 from wiro_async._protocol.messages.task_state import TaskState
 from wiro_async._protocol.tasks.events import (
     CostUpdate,
@@ -61,8 +63,8 @@ def test_any_news_in_any_order(news: list[tuple[Message | TaskInfo, bool]]) -> N
         assert not (was_over and new)
         assert state.is_over == was_over or (isinstance(item, TaskInfo) and item.is_over)
         if state.is_over and not was_over:
-            assert state.info is item
             assert state.info is not None
+            assert attrs.evolve(state.info, raw=item.raw, streamed={}) == item
             assert state.status == state.info.status
         events += new
     ranks = [states.RANK[event.status] for event in events if isinstance(event, StatusChanged)]
@@ -223,3 +225,70 @@ def test_not_started(status: str) -> None:
     state = TaskState()
     state.apply_message(message(status))
     assert not state.has_started
+
+
+STREAMED = {"segments": [{"type": "thinking", "text": "hm"}, {"type": "answer", "text": "Hello you"}]}
+CALL = {"type": "function_call", "call_id": "1", "name": "look", "arguments": "{}", "status": "completed"}
+
+
+@pytest.mark.parametrize(
+    "content, log, is_over",
+    [
+        (None, "", False),
+        (None, "Hello", False),
+        (None, "hm Hello you", True),
+        ({}, "", False),
+        ({"answer": ["Hello"]}, "", False),
+        ({"answer": ["Hello"], "finishreason": "length"}, "", True),
+        ({"answer": ["Hello you"]}, "", True),
+        ({"answer": ["Hello you two"]}, "", True),
+        ({"answer": ["Other"]}, "", True),
+        ({"thinking": ["hm"]}, "", False),
+    ],
+)
+def test_a_record_that_lags_does_not_end_the_task(content: dict[str, Any] | None, log: str, is_over: bool) -> None:
+    """Unless it is read for the last time. Then what is known counts."""
+    state = TaskState()
+    state.apply_message(message("task_output", STREAMED))
+    outputs = [] if content is None else [{"content": content}]
+    end = task("task_postprocess_end", "0", outputs=outputs, debugoutput=log)
+    state.apply_info(end)
+    assert state.is_over == is_over
+    state.apply_info(end, patient=False)
+    assert state.is_over
+    assert state.text.thinking == "hm"
+
+
+@pytest.mark.parametrize("exit_code, status", [("1", "task_postprocess_end"), ("", "task_cancel")])
+def test_a_task_that_failed_is_over_without_its_text(exit_code: str, status: str) -> None:
+    """Its text may never have been stored."""
+    state = TaskState()
+    state.apply_message(message("task_output", STREAMED))
+    state.apply_info(task(status, exit_code))
+    assert state.is_over
+
+
+def test_the_end_of_a_text_is_noticed_before_the_text() -> None:
+    """The reason and the counts may precede a text that does not grow any more."""
+    state = TaskState()
+    for more in ({}, {}, {"finishreason": "stop", "usage": {"total_tokens": 3}}):
+        body = {"type": "answer", **more, **STREAMED}
+        frame = parse_frame(json.dumps({"type": "task_output", "id": "7", "message": body}).encode())
+        assert frame is not None
+        state.apply_message(frame)
+    state.apply_info(task("task_postprocess_end", "0", outputs=[]), patient=False)
+    assert state.info is not None
+    assert state.info.streamed["finishreason"] == "stop"
+    assert state.info.streamed["usage"] == {"total_tokens": 3}
+    assert parse_task(state.info.raw).streamed == state.info.streamed
+
+
+def test_calls_that_only_messages_brought() -> None:
+    """They are part of the final timeline."""
+    state = TaskState()
+    state.apply_message(message("task_output", {"segments": [*STREAMED["segments"], CALL]}))
+    state.apply_info(task("task_postprocess_end", "0", outputs=[{"content": STREAMED}]))
+    assert not state.is_over
+    state.apply_info(task("task_postprocess_end", "0", outputs=[{"content": STREAMED}]), patient=False)
+    assert state.info is not None
+    assert state.info.streamed["segments"] == [*STREAMED["segments"], CALL]

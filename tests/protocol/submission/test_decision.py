@@ -67,6 +67,7 @@ TIMEOUT = RequestTimeoutError("late")
 FULL = ConcurrencyLimitError(96, 200, "up to 3 tasks", (), limit=3)
 RATE = RateLimitError(None, 429, "too many requests", (), retry_after=7.0)
 HTML = DecodingError("HTML", http_status=502)
+BLOCKED = DecodingError("a firewall", http_status=403, refused=True)
 NO_IDS = DecodingError("no ids", http_status=200)
 KEY = AuthenticationError(99, 401)
 INPUT = InvalidInputError(0, 200)
@@ -126,6 +127,7 @@ class Closed:
         pytest.param(INPUT, JSON, Fail(INPUT), id="invalid input"),
         pytest.param(BALANCE, RESUBMIT, Fail(BALANCE), id="97"),
         pytest.param(FORBIDDEN, RESUBMIT, Fail(FORBIDDEN), id="403"),
+        pytest.param(BLOCKED, RESUBMIT, Fail(BLOCKED), id="a page that refuses: nothing was made"),
         # No byte left: nothing was made.
         pytest.param(NEVER_LEFT, JSON, Retry(1.0), id="never left"),
         pytest.param(NEVER_LEFT, attrs.evolve(JSON, tries=2), Retry(2.0), id="never left, twice"),
@@ -191,6 +193,14 @@ CANDIDATES = (parse_task({"id": "1"}), parse_task({"id": "2"}))
 def test_after_a_search(search: Search, found: TaskRef | None, action: object) -> None:
     """The decision after the outcome of a search."""
     assert decide_after_search(search, found, "owner/model") == action
+
+
+def test_a_list_that_could_not_be_read() -> None:
+    """The error says so, and not that there is no task."""
+    action = decide_after_search(SEARCH, Ambiguous(unread=BLOCKED), "owner/model")
+    assert isinstance(action, Fail)
+    assert "the list of tasks could not be read either (a firewall)" in str(action.error)
+    assert "no task of it was found" not in str(action.error)
 
 
 @pytest.mark.parametrize("candidates", [(), CANDIDATES], ids=["the list could not be read", "several tasks"])

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wiro_async._errors import ConfigurationError, ConnectionFailedError
+from wiro_async._errors import ConfigurationError, ConnectionFailedError, WiroError
 from wiro_async._transport.http import HttpTransport
-from wiro_async._transport.network.proxies import proxy_for
+from wiro_async._transport.network.proxies import at_address, proxy_for
 from wiro_async._transport.network.tls import Tls
 from wiro_async._transport.websocket import connected
 from wiro_async._tuning import Tuning
@@ -39,6 +39,21 @@ if TYPE_CHECKING:
         ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "x, 10.0.0.0/8,fd00::/8,no/net"}, "http", "10.1.2.3", None),
         ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http", "11.1.2.3", "http://p:1"),
         ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http", "api.test", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8:80"}, "http", "10.1.2.3", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8:81"}, "http", "10.1.2.3", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http", "::ffff:10.1.2.3", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "fd00::/8"}, "http", "fd00::5", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "[::1]"}, "http", "::1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "[::1]:80"}, "http", "::1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "[::1]:81"}, "http", "::1", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "0:0:0:0:0:0:0:1"}, "http", "::1", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "::2"}, "http", "::1", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": ".test"}, "http", "api.test", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "test"}, "http", "api.test", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "*.test"}, "http", "API.test", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "*.test:81"}, "http", "api.test", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "*.test"}, "http", "api.testing", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "pi.test"}, "http", "api.test", "http://p:1"),
         ({"HTTP_PROXY": "http://me:p%2Fw@p:1/"}, "http", "api.test", "http://me:p%2Fw@p:1/"),
     ],
 )
@@ -49,6 +64,19 @@ def test_which_proxy(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert proxy_for(scheme, host, 443 if scheme == "https" else 80) == proxy
+
+
+@pytest.mark.parametrize(
+    "proxy, address, given",
+    [
+        ("http://p:1", "10.0.0.1", "http://10.0.0.1:3128"),
+        ("http://me:p%2Fw@p:1/", "10.0.0.1", "http://me:p%2Fw@10.0.0.1:3128"),
+        ("https://me@p", "fd00::5", "https://me:@[fd00::5]:3128"),
+    ],
+)
+def test_a_proxy_by_its_address(proxy: str, address: str, given: str) -> None:
+    """Its name and password stay as they are."""
+    assert at_address(proxy, address, 3128) == given
 
 
 def test_a_kind_that_needs_a_custom_transport(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,13 +203,23 @@ async def test_networks_without_a_proxy(
     assert bool(proxy.conversations) == (network == "10.0.0.0/8")
 
 
-@pytest.mark.parametrize("proxy", ["socks5://me:s3cret@127.0.0.1:1", "ftp://127.0.0.1:1", "http://me@127.0.0.1:1"])
-async def test_sockets_without_a_usable_proxy(tls: Tls, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+@pytest.mark.parametrize(
+    "proxy, kind, words",
+    [
+        ("socks5://me:s3cret@127.0.0.1:1", ConfigurationError, "needs a transport of your own"),
+        ("ftp://127.0.0.1:1", ConfigurationError, "needs a transport of your own"),
+        ("http://me@127.0.0.1:1", ConnectionFailedError, r"the proxy 127\.0\.0\.1:1: connection refused"),
+        ("http://me:s3cret@no.invalid:1", ConnectionFailedError, r"the proxy no\.invalid:1: its name could not be"),
+    ],
+)
+async def test_sockets_without_a_usable_proxy(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch, proxy: str, kind: type[WiroError], words: str
+) -> None:
     """There is no socket, and runs are followed by polling."""
     monkeypatch.setenv("ALL_PROXY", proxy)
     monkeypatch.setenv("SOCKS_PROXY", proxy)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(ConnectionFailedError) as caught:
+    with pytest.raises(kind, match=words) as caught:
         async with connected("wss://socket.test/v1", "us", tls, False, Tuning()):
             pass
     assert "s3cret" not in str(caught.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mimetypes
 import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from wiro_async._api.results.output import Output
 from wiro_async._protocol.files.filenames import numbered, safe_name, split_name
 from wiro_async._protocol.journal.record import Record
 from wiro_async._transport import threads
+from wiro_async._transport.files.media_types import suffix_of_type
 
 
 @attrs.frozen
@@ -82,5 +82,6 @@ def file_stem(key: str) -> str:
 
 def suffix_of(output: Output) -> str:
     """Return the suffix of an output's name, else that of its content type. Text has neither."""
-    kind = output.content_type.partition(";")[0]
-    return split_name(safe_name(output.name))[1] or mimetypes.guess_extension(kind) or ("" if output.url else ".txt")
+    return (
+        split_name(safe_name(output.name))[1] or suffix_of_type(output.content_type) or ("" if output.url else ".txt")
+    )

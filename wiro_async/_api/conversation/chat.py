@@ -56,6 +56,9 @@ class Conversation:
             until the model answers. Calls of schemas are left to you: send their outputs as `tool_outputs`.
         max_turns: the most runs that a turn may take then. 10 if not given.
         on_tool_error: "tell" sends the text of a tool's error to the model, "raise" raises it. "tell" if not given.
+            Whatever a tool raises or does to its own task is such an error. Only cancelling the turn cancels it.
+        tool_timeout: seconds for each call of a tool, then it is cancelled, which is an error of the tool. Or seconds
+            by the names of tools, "*" for all others. A plain function runs on in its thread.
         raise_on_finish: the finish reasons that raise a `FinishReasonError`: "length", "content_filter", "error".
         timeout, queue_timeout, callback_url, project_id, on_cancel, validate: of each run, as in `AsyncWiro.run`.
     """
@@ -194,6 +197,9 @@ class Conversation:
         said = _messages_of(prompt, settings.get("messages"))
         if outputs is not None and said:
             raise InvalidInputError(message="a turn of tool_outputs has nothing new: no prompt, and no messages")
+        for name in said:
+            if name in parameters:
+                raise InvalidInputError(message=f"{name} is given, and is in the input too; give one of them")
         parameters |= said
         if toolbox.declarations:
             parameters["tools"] = toolbox.declarations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypedDict
 
-from wiro_async._api.conversation.tools import OnToolError, Tools
+from wiro_async._api.conversation.tools import OnToolError, Tools, ToolTimeout
 from wiro_async._errors import InvalidInputError
 from wiro_async._protocol.http.requests import to_mapping
 from wiro_async._protocol.messages.tool_calls import ToolOutput
@@ -29,6 +29,7 @@ class ChatSettings(TypedDict, total=False):
     run_tools: bool
     max_turns: int
     on_tool_error: OnToolError
+    tool_timeout: ToolTimeout | None
     raise_on_finish: Sequence[str]
     timeout: float | Timeouts | None
     queue_timeout: float | None
@@ -59,12 +60,24 @@ def check_values(settings: ChatSettings) -> None:
     for name in ("tools", *TOOL_PARAMETERS):
         if name in parameters and settings.get(name) not in ((), None):
             raise InvalidInputError(message=f"{name} is given, and is in the input too; give one of them")
-    if (max_turns := settings.get("max_turns", 1)) < 1:
+    max_turns: object = settings.get("max_turns", 1)
+    if not isinstance(max_turns, int) or isinstance(max_turns, bool) or max_turns < 1:
         raise InvalidInputError(message=f"max_turns is {max_turns!r}; give 1 or more")
+    _check_tool_timeout(settings.get("tool_timeout"))
     if (on_tool_error := settings.get("on_tool_error", "tell")) not in ("tell", "raise"):
         raise InvalidInputError(message=f"on_tool_error is {on_tool_error!r}; give 'tell' or 'raise'")
     if isinstance(reasons := settings.get("raise_on_finish", ()), str):
         raise InvalidInputError(message=f"raise_on_finish is text; give ({reasons!r},)")
+
+
+def _check_tool_timeout(given: object) -> None:
+    values: list[object] = [*given.values()] if isinstance(given, Mapping) else [given]
+    for seconds in values:
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0
+        if seconds is not None and not is_number:
+            raise InvalidInputError(
+                message=f"tool_timeout is {given!r}; give seconds, or seconds by the names of tools, '*' for all others"
+            )
 
 
 def settings_of_turn(settings: ChatSettings, turn: TurnSettings) -> TurnSettings:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
 
@@ -15,11 +15,15 @@ from wiro_async._api.results.task_result import TaskFinished, TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._engine.realtime.realtime_connection import RealtimeConnection
+from wiro_async._engine.submission.submission import timed_out
 from wiro_async._errors import RealtimeClosedError, UsageError
 from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, TurnEnded, pcm_view
 from wiro_async._public import public
 from wiro_async._records.task_event import TaskEvent, Transcript
-from wiro_async._types import Timeouts
+from wiro_async._types import Timeouts, start_timeout
+
+if TYPE_CHECKING:  # imported with the first socket
+    from wiro_async._engine.realtime.realtime_socket import RealtimeSocket
 
 Picked = TypeVar("Picked")
 
@@ -29,8 +33,8 @@ class RealtimeSession(AsyncCloseable, AsyncIterator[TaskEvent]):
     """A conversation with a realtime model: voice, text to speech, or speech to text.
 
     Entering it opens a socket of its own, submits the run and waits until the model is ready. Leaving it, in any way,
-    ends the session on the service. If it does not end gracefully within 5 s, its task is stopped. A timeout ends it
-    in the same way, and so does an error of a source of audio.
+    ends the session on the service, and takes 5 s at most. If it does not end gracefully within 4 s, its task is
+    stopped. A timeout ends it in the same way, and so does an error of a source of audio.
 
     Audio is PCM, signed 16-bit little-endian mono at 24 kHz, 48,000 bytes a second, in both directions.
 
@@ -80,9 +84,14 @@ class RealtimeSession(AsyncCloseable, AsyncIterator[TaskEvent]):
         realtime = runner.engine.realtime
         await runner.engine.open()
         # The socket comes first: a session that cannot be reached would be paid for all the same.
-        socket = await realtime.open_socket()
+        phase, seconds = start_timeout(self._timeouts)
+        socket: RealtimeSocket | None = None
+        with anyio.move_on_after(seconds):
+            socket = await realtime.open_socket()
+        if socket is None:
+            raise timed_out(None, phase, seconds).with_task(model=str(self._spec.model))
         try:
-            task = await runner.start(self._spec, self._timeouts)
+            task = await runner.start(self._spec, self._timeouts, start)
             self._handle = runner.handle(task, self._timeouts)
             connection = self._connection = realtime.begin(task, socket, self._timeouts, start)
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal, TypeAlias
@@ -13,15 +14,20 @@ import attrs
 
 from wiro_async._api.results import type_schemas as schemas
 from wiro_async._errors import InvalidInputError, ToolError
+from wiro_async._protocol.messages.text_snapshot import join_surrogates
 from wiro_async._protocol.messages.tool_calls import ToolCall, ToolOutput
 from wiro_async._protocol.models.turn_rules import tool_names
 from wiro_async._protocol.values.json import JSON
 from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport import threads
 
+logger = logging.getLogger("wiro_async")
+LONGEST_PROBLEM = 10_000  # characters of an error that are sent to a model
 Function: TypeAlias = Callable[..., object]
 Tools: TypeAlias = Sequence[Function | Mapping[str, object]]
 OnToolError: TypeAlias = Literal["tell", "raise"]
+ToolTimeout: TypeAlias = float | Mapping[str, float | None]
+Outcome: TypeAlias = tuple[JSON, BaseException | None]
 
 
 @attrs.frozen
@@ -61,7 +67,7 @@ class FunctionTool:
 
         A plain function runs in a thread, so that it cannot block the event loop.
         """
-        call = partial(self.function, **schemas.arguments_in(arguments or "{}", self._arguments))
+        call = partial(self.function, **schemas.arguments_in(arguments.strip() or "null", self._arguments))
         function: object = schemas.without_partials(self.function)
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
             output = call()
@@ -97,24 +103,35 @@ class Toolbox:
         return call.name in self.functions or call.name not in declared
 
     async def run(
-        self, calls: Sequence[ToolCall], on_error: OnToolError, tasks: Sequence[TaskInfo] = ()
+        self,
+        calls: Sequence[ToolCall],
+        on_error: OnToolError,
+        tasks: Sequence[TaskInfo] = (),
+        timeout: ToolTimeout | None = None,
+        grace: float = 1.0,
     ) -> list[ToolOutput]:
         """Run calls at the same time. Cancelling cancels all of them. Threads of plain functions are left to end.
+
+        Args:
+            timeout: seconds for each call, or by the names of tools, "*" for all others.
+            grace: seconds that a cancelled call has to end.
 
         Raises:
             ToolError: one failed, and `on_error` is "raise". The others are cancelled.
         """
         given: dict[int, ToolOutput] = {}
-        failed: list[tuple[ToolCall, Exception]] = []
+        failed: list[tuple[ToolCall, BaseException]] = []
 
         async def run(index: int, call: ToolCall) -> None:
-            try:
-                given[index] = await self._output(call)
-            except Exception as error:
-                failed.append((call, error))
-                if on_error == "raise":
-                    group.cancel_scope.cancel()
-                given[index] = ToolOutput(call.call_id, call.name, f"Error: {_describe(error)}", failed=True)
+            seconds = timeout.get(call.name, timeout.get("*")) if isinstance(timeout, Mapping) else timeout
+            output, error = await self._call(call, seconds, grace)
+            if error is None:
+                given[index] = ToolOutput(call.call_id, call.name, output)
+                return
+            failed.append((call, error))
+            if on_error == "raise":
+                group.cancel_scope.cancel()
+            given[index] = ToolOutput(call.call_id, call.name, f"Error: {_describe(error)}", failed=True)
 
         async with anyio.create_task_group() as group:
             for index, call in enumerate(calls):
@@ -124,20 +141,48 @@ class Toolbox:
             raise ToolError(call.name, call.call_id, _describe(error), tasks) from error
         return [given[index] for index in range(len(calls))]
 
-    async def _output(self, call: ToolCall) -> ToolOutput:
+    async def _call(self, call: ToolCall, seconds: float | None, grace: float) -> Outcome:
+        """Call a tool in a task of its own, so that only a cancellation of our task means that the caller gives up.
+
+        A tool may cancel its task, exit, or wait for something that is cancelled. All of that is an error of the tool.
+        """
         tool = self.functions.get(call.name)
         if tool is None:
-            raise LookupError(f"there is no tool {call.name!r}, only {', '.join(tool_names(self.declarations))}")
+            names = ", ".join(tool_names(self.declarations))
+            return None, LookupError(f"there is no tool {call.name!r}, only {names}")
+        task = asyncio.create_task(_outcome(tool, call.arguments), name=f"wiro_async tool {call.name}")
+        is_late = False
         try:
-            return ToolOutput(call.call_id, call.name, await tool.run(call.arguments))
-        except asyncio.CancelledError as error:
-            # A tool may cancel itself, or wait for something that is cancelled. That is an error of the tool. If this
-            # task is being cancelled, it is the caller who gives up.
-            here = asyncio.current_task()
-            if here is None or here.cancelling():
-                raise
-            raise RuntimeError(f"{call.name} was cancelled by itself, or by what it waited for") from error
+            await asyncio.wait([task], timeout=seconds)
+            is_late = not task.done()
+        finally:
+            if not task.done():
+                task.cancel()
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait([task], timeout=grace)
+                if not task.done():
+                    logger.warning("tool %s does not end although it was cancelled", call.name)
+        if is_late:
+            return None, TimeoutError(f"{call.name} took longer than {seconds:g} s")
+        if task.cancelled():
+            return None, RuntimeError(f"{call.name} was cancelled by itself, or by what it waited for")
+        return task.result()
 
 
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+async def _outcome(tool: FunctionTool, arguments: str) -> Outcome:
+    try:
+        return await tool.run(arguments), None
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # also SystemExit: raised in a task, it would end the event loop
+        return None, error
+
+
+def _describe(error: BaseException) -> str:
+    """The text of any error, as it can be sent: a file name in it may be no UTF-8, and it may have no text at all."""
+    try:
+        text = str(error)
+    except Exception as problem:
+        text = f"(without a text: {type(problem).__name__})"
+    text = text if len(text) <= LONGEST_PROBLEM else f"{text[:LONGEST_PROBLEM]}…"
+    return join_surrogates(f"{type(error).__name__}: {text}")

@@ -103,7 +103,13 @@ class Turn(Generic[T]):
         max_turns = self.settings.get("max_turns", 10)
         if len(self.results) >= max_turns and not is_left_to_caller:
             raise TurnLimitError(max_turns, self.infos)
-        outputs = await self.toolbox.run(ours, self.settings.get("on_tool_error", "tell"), self.infos)
+        outputs = await self.toolbox.run(
+            ours,
+            self.settings.get("on_tool_error", "tell"),
+            self.infos,
+            self.settings.get("tool_timeout"),
+            self.runner.engine.tuning.tool_end,
+        )
         self.outputs += outputs
         if is_left_to_caller:
             # The model wants the outputs of all calls in one run, so these wait for those of the caller.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import anyio
 import attrs
@@ -71,6 +71,17 @@ class TaskResult:
     def text(self) -> str:
         """An LLM's answer; for other models, their log."""
         return join_surrogates(self._snapshot.answer) if self._snapshot.has_text else self.info.log
+
+    @property
+    def text_source(self) -> Literal["output", "log", "stream"]:
+        """Where `text` came from: the task's outputs, its log, or the messages that were streamed before its end.
+
+        The last one means that Task/Detail did not show the text, or not all of it, within some seconds of the end.
+        """
+        own = next(filter(None, self._own_snapshots()), EMPTY)
+        if own.has_text and own.answer == self._snapshot.answer:
+            return "output"
+        return "log" if self.text == self.info.log else "stream"
 
     @property
     def thinking(self) -> str:
@@ -186,8 +197,11 @@ class TaskResult:
 
     @cached_property
     def _snapshot(self) -> TextSnapshot:
-        snapshots = (TextSnapshot.from_wire(record.content, is_last=True) for record in self.info.outputs)
-        return next(filter(None, snapshots), EMPTY)
+        streamed = TextSnapshot.from_wire(self.info.streamed, is_last=True)
+        return streamed or next(filter(None, self._own_snapshots()), EMPTY)
+
+    def _own_snapshots(self) -> Iterator[TextSnapshot | None]:
+        return (TextSnapshot.from_wire(record.content, is_last=True) for record in self.info.outputs)
 
 
 @public

@@ -33,7 +33,7 @@ def schema_of(kind: object, name: str) -> dict[str, JSON]:
     if (own := getattr(kind, "model_json_schema", None)) is not None:  # pydantic's
         return rooted(own())
     try:
-        return rooted(msgspec.json.schema(kind))
+        return rooted(_hoisted(msgspec.json.schema(kind, schema_hook=_schema_within)))
     except (TypeError, NameError, RuntimeError) as error:
         why = str(error).splitlines()[-1]
         raise InvalidInputError(
@@ -47,7 +47,7 @@ def decode_as(text: str, kind: type[T]) -> T:
     if (own := getattr(kind, "model_validate_json", None)) is not None:
         value: T = own(text)
         return value
-    return msgspec.convert(decode(text), type=kind, str_keys=True)
+    return _convert(decode(text), kind)
 
 
 def to_plain(value: object, name: str) -> JSON:
@@ -102,10 +102,19 @@ def arguments_of(function: Callable[..., object], name: str) -> type[msgspec.Str
 def arguments_in(text: str, kind: type[msgspec.Struct]) -> dict[str, object]:
     """The arguments of a model, by name. Raises ValueError for text that does not fit the type of `arguments_of`."""
     try:
-        struct = decode_as(text, kind)
+        given = decode(text)
+        if given is None or given == "":
+            given = {}
+        try:
+            struct = _convert(given, kind)
+        except ValueError:
+            # Models also say null for what they leave out.
+            if not isinstance(given, dict) or None not in given.values():
+                raise
+            struct = _convert({name: value for name, value in given.items() if value is not None}, kind)
     except ValueError as error:
         raise ValueError(f"the arguments do not fit: {error}") from error
-    return msgspec.structs.asdict(struct)
+    return {name: getattr(struct, name) for name in kind.__struct_fields__}
 
 
 def without_partials(function: Callable[..., object]) -> Callable[..., object]:
@@ -113,6 +122,68 @@ def without_partials(function: Callable[..., object]) -> Callable[..., object]:
     while isinstance(function, partial):
         function = function.func
     return function
+
+
+def _convert(value: JSON, kind: type[T]) -> T:
+    """A value as a type. A whole number may be written as 3.0 where an int is wanted: a refusal would be paid for."""
+    try:
+        return msgspec.convert(value, type=kind, str_keys=True, dec_hook=_value_within)
+    except ValueError:
+        whole = _with_ints(value)
+        return msgspec.convert(whole, type=kind, str_keys=True, dec_hook=_value_within)
+
+
+def _with_ints(value: JSON) -> JSON:
+    match value:
+        case float():
+            return int(value) if value.is_integer() else value
+        case list():
+            return [_with_ints(item) for item in value]
+        case dict():
+            return {name: _with_ints(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _schema_within(kind: type) -> dict[str, JSON]:
+    """The schema of a type that the library does not know: `object`, or a pydantic model within another type."""
+    if kind is object:
+        return {"type": ["object", "array", "string", "number", "boolean", "null"]}
+    own = getattr(kind, "model_json_schema", None)
+    if own is None:
+        raise NotImplementedError
+    schema: dict[str, JSON] = own()
+    return schema
+
+
+def _value_within(kind: type, value: object) -> object:
+    if kind is object:
+        return value
+    read = getattr(kind, "model_validate", None)
+    if read is None:
+        raise NotImplementedError
+    return read(value)
+
+
+def _hoisted(schema: dict[str, JSON]) -> dict[str, JSON]:
+    """Move the definitions of schemas within a schema to its root, where their references look for them."""
+    definitions: dict[str, JSON] = {}
+
+    def without(value: JSON) -> JSON:
+        if isinstance(value, list):
+            return [without(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        found = value.get("$defs")
+        for name, definition in found.items() if isinstance(found, dict) else ():
+            moved = without(definition)
+            if definitions.setdefault(name, moved) != moved:
+                raise TypeError(f"two different types are called {name}")
+        return {key: without(item) for key, item in value.items() if key != "$defs"}
+
+    bare = without(schema)
+    assert isinstance(bare, dict)
+    return {**bare, "$defs": definitions} if definitions else bare
 
 
 def _itself(value: T) -> T:

@@ -113,12 +113,17 @@ class Runner:
         """Copy the runner for tasks that are not followed by the shared socket."""
         return attrs.evolve(self, options=attrs.evolve(self._options, updates="polling"))
 
-    async def start(self, spec: RunSpec, timeouts: Timeouts) -> TrackedTask:
-        """Make the task, once, within the timeouts that count before there is a task."""
+    async def start(self, spec: RunSpec, timeouts: Timeouts, start: float | None = None) -> TrackedTask:
+        """Make the task, once, within the timeouts that count before there is a task.
+
+        Args:
+            start: the loop time from which they count; now, if not given.
+        """
         phase, seconds = start_timeout(timeouts)
+        deadline = (anyio.current_time() if start is None else start) + (float("inf") if seconds is None else seconds)
         submission: Submission | None = None
         async with self.explaining(spec.model, spec.input):
-            with anyio.move_on_after(seconds):
+            with anyio.CancelScope(deadline=deadline):
                 plan = await self.plan(spec)
                 await self.engine.warm("polling" if plan.intent.callback_url else self._options.updates)
                 submission = Submission(self.context.calls.within(timeouts.request), plan)

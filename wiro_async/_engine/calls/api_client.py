@@ -157,7 +157,8 @@ class ApiClient:
         if request.endpoint == "Run" and Submitted.from_wire(body := as_dict(decode_or_none(response.body))):
             return body
         secrets = (*self.credentials.secrets, *_secrets(request, headers))
-        return parse_envelope(response.status, response.headers, response.body, clock.now(), secrets)
+        url = f"{self.base_url}/{request.path}"
+        return parse_envelope(response.status, response.headers, response.body, clock.now(), secrets, url)
 
 
 def account_of(base_url: str, credentials: Credentials) -> str:

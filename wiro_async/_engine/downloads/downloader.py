@@ -21,6 +21,7 @@ from wiro_async._errors import ConfigurationError, DownloadError, TransportError
 from wiro_async._protocol.files.byte_ranges import Offer
 from wiro_async._protocol.files.download_retry import Done, GiveUp, RetryBudget, RetryDownload
 from wiro_async._protocol.files.file_urls import REDIRECTS, checked_url, redirected
+from wiro_async._protocol.files.stand_ins import check_no_stand_in
 from wiro_async._protocol.files.transfer import Complete, Failure, Receive, Transfer, transport_failure
 from wiro_async._redaction import shorten_url
 from wiro_async._transport import clock
@@ -104,7 +105,7 @@ class Downloader:
             await anext(pieces)  # the None at the beginning
             yield pieces
 
-    async def _pieces(
+    async def _pieces(  # noqa: C901
         self, url: str, transfer: Transfer, turn: AbstractAsyncContextManager[object]
     ) -> AsyncGenerator[bytes | None, None]:
         """Yield the file's pieces, over as many requests as it takes.
@@ -127,6 +128,8 @@ class Downloader:
                             if outcome.starts_over:
                                 yield None
                             async for chunk in response.chunks:
+                                if not transfer.received:
+                                    check_no_stand_in(url, response.url, transfer.size, response.headers, chunk)
                                 new = transfer.take(chunk)
                                 if transfer.too_large is not None:
                                     break  # what came is never passed on; `end` gives the reason

@@ -55,6 +55,7 @@ class AudioSender:
         """Send what does not fill a frame."""
         await self._check(False)
         async with self._turn:
+            await self._check(True)
             await self._flush(self._transmit)
 
     async def finish(self, last: str, transmit: Callable[[str | bytes], Awaitable[None]]) -> None:

@@ -44,6 +44,7 @@ from wiro_async._protocol.tasks.events import CostUpdate
 from wiro_async._records import status as states
 from wiro_async._records.task_event import TaskEvent, Transcript
 from wiro_async._records.task_info import TaskInfo
+from wiro_async._transport import clock
 from wiro_async._tuning import Tuning
 from wiro_async._types import Timeouts
 
@@ -81,7 +82,9 @@ class RealtimeConnection:
         # What the messages on the socket say, in their order. The tracker's state merges them with polls.
         self._state = TaskState()
         self._frames = 0
+        self._drain_until = float("inf")  # once the task is over: how long its frames are read, at most
         self._waiting = 0  # callers that wait until the service reads, or ends the session
+        self._sending = set[anyio.CancelScope]()  # callers that send a frame
         self._reported_cost: Decimal | None = None
         self.unread = BoundedQueue[TaskEvent](tuning.realtime_unread)
         self.audio = AudioSender(self._token, self._transmit, self._check_input)
@@ -142,8 +145,6 @@ class RealtimeConnection:
         """Be the connection, until it is closed and its task is over or stopped."""
         try:
             await self._serve()
-            if self._task.disown():
-                await self._task.stop()
         finally:
             # If every task of the loop is cancelled, this one is too, and those who read or send must not hang. The
             # task stays owned then, so that closing the session stops it.
@@ -158,9 +159,17 @@ class RealtimeConnection:
                     self._group.start_soon(work)
                 while not isinstance(phase := self._phase, phases.Closed):
                     await self._pass(phase)
+                # The task costs money, so it is stopped first: a source of audio that waits in a thread, and a socket
+                # that does not answer, may take long to end.
+                await self._stop_task()
                 self._group.cancel_scope.cancel()
         except Exception as error:
             self._apply(phases.Aborted(error))
+            await self._stop_task()
+
+    async def _stop_task(self) -> None:
+        if self._task.disown():
+            await self._task.stop()
 
     async def _pass(self, phase: phases.Phase) -> None:
         """Wait until a phase is over. A phase that must not last ends by itself."""
@@ -202,6 +211,9 @@ class RealtimeConnection:
                     self._reading.cancel()
                 case _:
                     assert_never(action)
+        if not phases.takes_frames(self._phase):
+            for scope in self._sending:
+                scope.cancel()
         if self._phase is not before:
             logger.debug("task %s: realtime session: %s", self._task.ref.task_id, type(self._phase).__name__)
             self._changed.notify()
@@ -218,8 +230,13 @@ class RealtimeConnection:
                 async with aclosing(self._socket.frames()) as frames:
                     async for frame in frames:
                         self._frames += 1
+                        read_at = clock.loop_time()
                         await self._take(frame)
-                        self._apply(phases.FrameRead(self._state.reported_over))
+                        # A service that never stops sending must not keep a session alive whose task is over. The time
+                        # for which our own reader lets a frame wait does not count.
+                        self._drain_until += clock.loop_time() - read_at
+                        is_last = self._state.reported_over or clock.loop_time() > self._drain_until
+                        self._apply(phases.FrameRead(is_last))
         except ConnectionFailedError as failure:
             error = failure
         finally:
@@ -261,6 +278,7 @@ class RealtimeConnection:
             await task.changed.wait()
         if task.error is None:  # otherwise it could not be polled any more, and may still run
             task.disown()
+        self._drain_until = clock.loop_time() + self._tuning.realtime_drain
         self._apply(phases.TaskEnded(self._state.reported_over and not self.unread.is_blocked))
 
     async def _keep_timeouts(self) -> None:
@@ -356,14 +374,26 @@ class RealtimeConnection:
         raise self.error or self._closed_error()
 
     async def _transmit(self, frame: str | bytes) -> None:
-        """Send a frame for a caller, who gets the error of a lost session once it is known what that means."""
-        try:
-            await self._send(frame)
-        except ConnectionFailedError as error:
+        """Send a frame for a caller, who gets the error of a lost session once it is known what that means.
+
+        A service that stops reading blocks this for as long as the socket waits. The session may end before that: by a
+        timeout, or because it is left.
+        """
+        cause: ConnectionFailedError | None = None
+        with anyio.CancelScope() as scope:
+            self._sending.add(scope)
+            try:
+                await self._send(frame)
+                return
+            except ConnectionFailedError as error:
+                cause = error
+            finally:
+                self._sending.discard(scope)
+        if cause is not None:
             unread = f"; {self.unread.size} received bytes wait to be read" if self.unread.is_blocked else ""
-            self._lose(ConnectionFailedError(f"{str(error).rstrip('.')}{unread}"))
+            self._lose(ConnectionFailedError(f"{str(cause).rstrip('.')}{unread}"))
             await self._until_closed()
-            raise self.error or self._closed_error() from error
+        raise self.error or self._closed_error() from cause
 
     async def _send(self, frame: str | bytes) -> None:
         with self._reading_more(after=self._tuning.realtime_relief):
@@ -384,7 +414,7 @@ class RealtimeConnection:
                 self.unread.set_limit(tuning.realtime_unread)
 
     async def _until_closed(self) -> None:
-        await self._changed.until(lambda: isinstance(self._phase, phases.Closed))
+        await self._changed.until(lambda: isinstance(self._phase, phases.Closed) or self.error is not None)
 
     def _timed_out(self, phase: str, seconds: float) -> TaskTimeoutError:
         state, ref = self._task.state, self._task.ref

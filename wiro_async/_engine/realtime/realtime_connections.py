@@ -59,11 +59,12 @@ class RealtimeConnections:
     async def close(self, connection: RealtimeConnection) -> None:
         """End a session, gracefully if it does so within `Tuning.realtime_end`, else by stopping its task.
 
-        Shielded. If this is cancelled all the same, the session ends in the background.
+        Shielded, and waits for `Tuning.realtime_leave` at most. Then, or if this is cancelled all the same, the session
+        ends in the background.
         """
         connection.leave()
         if (task := self._running.get(connection)) is not None:
-            with anyio.CancelScope(shield=True), suppress(SessionClosedError):
+            with anyio.move_on_after(self._tuning.realtime_leave, shield=True), suppress(SessionClosedError):
                 await task.wait()
 
     async def aclose(self) -> None:

@@ -29,12 +29,12 @@ class RealtimeSocket:
         return self._socket.closed_politely
 
     async def open(self) -> None:
-        """Open it. Raises `ConnectionFailedError` if that fails several times."""
+        """Open it. Raises `ConnectionFailedError` if that fails several times, or at once if it will fail again."""
         for attempts_left in reversed(range(self._tuning.realtime_connects)):
             try:
                 self._socket = await self._open.enter_async_context(self._connect())
-            except ConnectionFailedError:
-                if not attempts_left:
+            except ConnectionFailedError as error:
+                if error.permanent or not attempts_left:
                     raise
                 await anyio.sleep(self._tuning.realtime_connect_pause)
             else:

@@ -111,7 +111,7 @@ class Reconciler:
         try:
             while True:
                 async with self._turns.setdefault(group, anyio.Lock()):
-                    proves_absence = False
+                    proves_absence, unread = False, None
                     try:
                         matches = await self._matches(search)
                         proves_absence = await self._equals_have_ended(search, deadline)
@@ -119,8 +119,8 @@ class Reconciler:
                             claimed = await search.log.claimed()
                             self._tracker.remember(*(claimed or ()))
                             proves_absence = proves_absence and claimed is not None
-                    except WiroError:  # the list could not be read; perhaps the next time
-                        matches = []
+                    except WiroError as error:  # the list, or the log, could not be read; perhaps the next time
+                        matches, unread, proves_absence = [], error, False
                     if proves_absence:
                         unclaimed = [task for task in matches if not self._tracker.knows(task.id, task.token)]
                         sent = search.send_time(self._tuning.clock_skew)
@@ -131,7 +131,7 @@ class Reconciler:
                             return found
                 left = deadline - anyio.current_time()
                 if left <= 0:
-                    return None if proves_absence else Ambiguous()
+                    return None if proves_absence else Ambiguous(unread=unread)
                 await anyio.sleep(min(pause, left))
                 pause = min(self._tuning.search_max_pause, 2 * pause)
         finally:

@@ -3,12 +3,17 @@
 The service documents a socket that serves a list of tasks, but nobody has promised it for runs. So what a socket brings
 is held against what the polls say. Where tasks move unheard while others on the same socket are heard, sockets are not
 shared for a while. A socket costs time at worst: the poller takes over wherever one is closed, late or silent.
+
+A closed socket is opened again: at once if it brought news, else after a backoff. One task may be the reason that its
+socket is closed whenever it is registered. So the tasks of a socket that keeps closing are divided between two, and
+again, as long as the other half has peace.
 https://wiro.ai/docs/websocket
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 
@@ -17,7 +22,7 @@ import anyio
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.background.change import Change
 from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
-from wiro_async._errors import ConnectionFailedError
+from wiro_async._errors import ConfigurationError, ConnectionFailedError
 from wiro_async._protocol.messages.frames import Message, parse_frame, registration
 from wiro_async._transport import clock
 from wiro_async._transport.websocket import Socket
@@ -87,7 +92,8 @@ class SocketFeed:
         connection = self._connection_of(task)
         if connection is None:
             limit = self.per_socket
-            connection = next((other for other in self._connections if other.has_room(limit)), None) or self._connect()
+            with_room = (other for other in self._connections if other.has_room(limit))
+            connection = min(with_room, key=lambda other: other.flaps, default=None) or self._connect()
             connection.add(task)
         elif connection.is_open:
             task.feed_opened()
@@ -134,6 +140,13 @@ class SocketFeed:
                 connection.remove(task)
                 self._connect().add(task)
 
+    def divide(self, connection: SocketConnection) -> None:
+        """Move half of the tasks of a connection that keeps closing to a new one."""
+        other = self._connect()
+        for task in connection.begin_division(other):
+            connection.remove(task)
+            other.add(task, is_lost=True)
+
     def closed(self, connection: SocketConnection) -> None:
         """A connection is not needed any more."""
         self._connections.remove(connection)
@@ -164,11 +177,29 @@ class SocketConnection:
         self._registrations = 0
         self._first = ""
         self._changed = Change()
-        self._drops = 0
+        self._failures = 0  # connections in a row that brought no news
+        self._seen: dict[tuple[int, bytes], None] = {}  # the first messages of each connection, oldest first
+        self._has_news = False
+        self._flaps = 0  # connections in a row that were closed early
+        self._openings = deque[float](maxlen=feed.tuning.socket_flaps)
+        self._other: SocketConnection | None = None  # the other half, if its tasks were divided
         self._opened_at = 0.0
         self._suspects: set[TrackedTask] = set()
         self._lost: list[TrackedTask] = []
         self.is_open = False
+
+    @property
+    def flaps(self) -> int:
+        """How often in a row it was closed early."""
+        return 0 if self.is_open and self._age >= self._feed.tuning.socket_steady else self._flaps
+
+    @property
+    def _age(self) -> float:
+        return clock.loop_time() - self._opened_at
+
+    def opened_before(self, time: float) -> bool:
+        """Whether it has been open since before a moment."""
+        return self._opened_at <= time
 
     def has_room(self, limit: int) -> bool:
         """Whether it takes another task; one that is to carry a single task takes none after it."""
@@ -188,8 +219,17 @@ class SocketConnection:
         if self._registered_at.get(task.ref.token or "", float("inf")) < since:
             self._suspects.add(task)
 
-    def add(self, task: TrackedTask) -> None:
-        """Carry a task."""
+    def begin_division(self, other: SocketConnection) -> list[TrackedTask]:
+        """Choose the tasks that another connection takes over. Both begin without a past."""
+        self._failures = self._flaps = 0
+        self._other, other._other = other, self
+        tasks = list(self._tasks.values())
+        return tasks[len(tasks) // 2 :]
+
+    def add(self, task: TrackedTask, is_lost: bool = False) -> None:
+        """Carry a task, which another connection may have lost."""
+        if is_lost:
+            self._lost.append(task)
         token = task.ref.token or ""
         self._tasks[token] = task
         self._unregistered.append(token)
@@ -211,6 +251,8 @@ class SocketConnection:
         try:
             while await self._is_needed():
                 await self._serve()
+                if self._is_to_be_divided():
+                    self._feed.divide(self)
                 await anyio.sleep(self._backoff())
         finally:
             self._feed.closed(self)
@@ -224,7 +266,7 @@ class SocketConnection:
         return True
 
     async def _serve(self) -> None:
-        self._needed = False
+        self._needed = self._has_news = False
         try:
             async with self._feed.connect() as socket:
                 self._opened()
@@ -234,7 +276,7 @@ class SocketConnection:
                         async for frame in frames:
                             self._take(frame)
                     group.cancel_scope.cancel()
-        except ConnectionFailedError as error:
+        except (ConnectionFailedError, ConfigurationError) as error:
             logger.info("%s Runs are polled meanwhile.", error)
         finally:
             self._closed()
@@ -259,10 +301,8 @@ class SocketConnection:
         delivered = self._feed.deliver(frame)
         if delivered is None:
             return
-        task, effect = delivered
-        # It has done its work, so the next one is opened at once: some services close a socket after each task.
-        if effect in ("moved", "reported"):
-            self._drops = 0
+        task, _ = delivered
+        self._has_news = self._has_news or self._is_new(frame)
         if task.ref.token != self._first:
             self._feed.heard_shared()
         if self._suspects:
@@ -270,10 +310,21 @@ class SocketConnection:
             unheard = [other for other in suspects if self.carries(other) and not other.schedule.was_heard]
             self._feed.count_unheard(unheard)
 
+    def _is_new(self, frame: bytes) -> bool:
+        """Whether it is no repetition. A service that repeats what has happened, and closes, has brought no news."""
+        key = len(frame), frame[-256:]
+        if key in self._seen:
+            return False
+        self._seen[key] = None
+        if len(self._seen) > self._feed.tuning.socket_seen:
+            del self._seen[next(iter(self._seen))]
+        return True
+
     def _opened(self) -> None:
         # A new connection knows nothing of the old one's registrations.
         self.is_open = True
         self._opened_at = clock.loop_time()
+        self._openings.append(self._opened_at)
         self._registrations, self._first = 0, ""
         self._registered_at.clear()
         self._suspects.clear()
@@ -284,9 +335,12 @@ class SocketConnection:
             task.reconnected()
 
     def _closed(self) -> None:
-        was_steady = self.is_open and clock.loop_time() - self._opened_at >= self._feed.tuning.socket_steady
-        # A socket that closes at once again and again must not be reopened in a tight loop.
-        self._drops = 1 if was_steady else self._drops + 1
+        was_steady = self.is_open and self._age >= self._feed.tuning.socket_steady
+        # It has done its work, so the next one is opened at once: some services close a socket after each task. A
+        # socket that closes at once again and again, without news, must not be reopened in a tight loop.
+        self._failures = 0 if self._has_news else 1 if was_steady else self._failures + 1
+        if self.is_open:
+            self._flaps = 0 if was_steady else self._flaps + 1
         self._lost = list(self._tasks.values()) if self.is_open else self._lost
         self.is_open = False
         for task in list(self._tasks.values()):
@@ -295,5 +349,14 @@ class SocketConnection:
 
     def _backoff(self) -> float:
         tuning = self._feed.tuning
-        seconds = tuning.socket_backoff * 2.0 ** min(self._drops - 1, 10)
-        return min(tuning.socket_max_backoff, seconds) * (0.5 + tuning.random() / 2)
+        jitter = 0.5 + tuning.random() / 2
+        if not self._failures:
+            return max(0.0, tuning.socket_reopen * jitter - self._age)
+        seconds = tuning.socket_backoff * 2.0 ** min(self._failures - 1, 10)
+        return min(tuning.socket_max_backoff, seconds) * jitter
+
+    def _is_to_be_divided(self) -> bool:
+        """Whether one of its tasks may be the reason that it keeps closing, rather than the service."""
+        if len(self._tasks) < 2 or self._flaps < self._feed.tuning.socket_flaps:
+            return False
+        return self._other is None or (self._other.is_open and self._other.opened_before(self._openings[0]))

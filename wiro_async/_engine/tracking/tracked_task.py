@@ -194,7 +194,7 @@ class TrackedTask:
         """Take a message or a state, and report what it has changed.
 
         Args:
-            patient: a finished task without an exit code is not taken as over yet.
+            patient: a finished task without an exit code, or without text that was reported, is not taken as over yet.
         """
         if self.is_over:
             return "nothing"
@@ -269,6 +269,10 @@ class TrackedTask:
                     info = await self.read()
                     if info is not None:
                         self._apply(self, info)
+            elif self.state.info.succeeded and not self.state.is_over:
+                # It has succeeded in time, and only its text may follow.
+                self.state.stop_waiting()
+                self._apply(self, self.state.info)
             if not condition() and self._deadline(start, timeouts)[1] <= clock.loop_time():
                 raise self._timed_out(phase, timeouts)
 
@@ -400,12 +404,13 @@ class TrackedTask:
     def _receive(self, message: Message) -> Effect:
         self.touch()
         before, was_reported = self.state.status, self.state.reported_over
-        if not self._listeners:
-            self.state.apply_status(message)
-        elif message.is_lazy:
-            # Every message holds the whole text so far. It is decoded when somebody reads, or not at all.
+        if message.is_lazy or (not self._listeners and message.holds_text):
+            # Every message holds the whole text so far. It is decoded when somebody reads, or at the end: Task/Detail
+            # may lag behind it.
             self._emit(self.state.apply_status(message))
             self._pending_text = message
+        elif not self._listeners:
+            self.state.apply_status(message)
         else:
             self.catch_up()
             self._emit(self.state.apply_message(message))
@@ -419,7 +424,8 @@ class TrackedTask:
         return "moved" if has_moved else "nothing"
 
     def _see(self, info: TaskInfo, patient: bool) -> Effect:
-        self.catch_up()
+        if self._listeners or info.is_over:
+            self.catch_up()
         self.learn(TaskRef(info.id or None, info.token))
         self.schedule.succeeded()
         before = (self.state.status, self.state.info and self.state.info.log)

@@ -331,7 +331,9 @@ class Tracker:
     def _reported_by_callback(self, calls: TaskCalls, info: TaskInfo) -> None:
         task = self.route(info.token or "", info.id)
         if task is not None and task.users:
-            self._take_state(task, info, False)
+            # The callback has waited for the exit code. The text may lag behind what messages brought.
+            if self._take_state(task, info, info.exit_code is not None) != "over":
+                self._poller.check_report(task)
         else:
             self._memory.add(IdFact.REPORTED, info.id, info.token)
         calls.on_over(TaskRef(info.id or None, info.token))

@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from wiro_async._protocol.values.json import JSON, decode, encode
+from wiro_async._protocol.values.json import JSON, decode, encode, end_of_value
 from wiro_async._protocol.values.parsing import as_dict, as_text
 
 FENCED: Final = re.compile(r"```(?:json\b|[\w-]*\n)?(.*?)```", re.DOTALL | re.IGNORECASE)
 WIDELY_FENCED: Final = re.compile(FENCED.pattern.replace(".*?", ".*"), FENCED.flags)  # JSON may contain fences
+BRACKET: Final = re.compile(r"[{\[]")
+ANY_BRACKET: Final = re.compile(r"[][{}]")
 ODD: Final = re.compile(r"[^A-Za-z0-9_-]+")
 REF: Final = "#/$defs/"
 NAMED: Final = ("properties", "$defs")  # these map names to schemas, and are not schemas themselves
@@ -56,13 +58,47 @@ def rooted(schema: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def json_text(answer: str) -> str:
-    """The JSON in an answer: all of it, or the part between code fences, or else the text that comes closest."""
-    text = answer.strip()
+    """The JSON in an answer: all of it, the part between code fences or within prose, or else what comes closest."""
+    text = _trim(answer)
     if _is_json(text):
         return text
-    fenced = [found[1].strip() for found in (*FENCED.finditer(text), *WIDELY_FENCED.finditer(text))]
+    fenced = [_trim(found[1]) for found in (*FENCED.finditer(text), *WIDELY_FENCED.finditer(text))]
     looks_whole = text[:1] in ("{", "[", '"') or not fenced
-    return next(filter(_is_json, fenced), text if looks_whole else fenced[-1])
+    closest = text if looks_whole else fenced[-1]
+    return next(filter(_is_json, fenced), None) or _only_value_in(text) or closest
+
+
+def _only_value_in(text: str) -> str | None:
+    """The one object in prose, or else the one array. None if there are several that differ, or one is cut off.
+
+    What stands within brackets that are no JSON is not looked at: it may be a part of an answer that is broken.
+    """
+    found: dict[str, dict[bytes, str]] = {"{": {}, "[": {}}
+    at = 0
+    while bracket := BRACKET.search(text, at):
+        begin = bracket.start()
+        end = end_of_value(text, begin)
+        if end is not None:
+            found[bracket[0]].setdefault(encode(decode(text[begin:end]), sort_keys=True), text[begin:end])
+        at = end or _after_brackets(text, begin)
+        if not at:
+            return None
+    values = list((found["{"] or found["["]).values())
+    return values[0] if len(values) == 1 else None
+
+
+def _after_brackets(text: str, begin: int) -> int:
+    """The place after the bracket that closes this one; 0 if none does."""
+    depth = 0
+    for bracket in ANY_BRACKET.finditer(text, begin):
+        depth += 1 if bracket[0] in "{[" else -1
+        if not depth:
+            return bracket.end()
+    return 0
+
+
+def _trim(text: str) -> str:
+    return text.strip().strip("\ufeff").strip()
 
 
 def _is_json(text: str) -> bool:

@@ -67,7 +67,7 @@ class TaskEnded:
 class FrameRead:
     """A frame was read."""
 
-    is_last: bool  # the socket has said that the task is over
+    is_last: bool  # the socket has said that the task is over, or frames have come for too long after its end
 
 
 @attrs.frozen
@@ -265,6 +265,19 @@ def was_open(phase: Phase) -> bool:
             return True
         case Draining() | Disconnected() | Closed():
             return phase.was_open
+        case _:
+            assert_never(phase)
+
+
+def takes_frames(phase: Phase) -> bool:
+    """Whether a frame that is being sent may still arrive in time. If not, nobody waits for the socket to take it."""
+    match phase:
+        case Ending() | Disconnected():
+            return phase.reason in (EndReason.ENDED, EndReason.LOST) and phase.error is None
+        case Connecting() | Queued() | Open():
+            return True
+        case Draining() | Closed():
+            return False
         case _:
             assert_never(phase)
 

@@ -16,7 +16,12 @@ from wiro_async._errors import TransportError
 from wiro_async._protocol.files.byte_ranges import Offer
 
 OK, PARTIAL_CONTENT = 200, 206
-LATE = frozenset({404, 408, 425, 429, *range(500, 600)})  # a new output's URL may answer these for some time
+LATE = frozenset({404, 408, 425, 429, *range(500, 600)} - {511})  # a new output's URL may answer these for some time
+# What only something before the file's server answers. Others, such as 403, may be about the file itself.
+REMEDIES = {
+    407: "the proxy wants a login: put name:password@ before its host in HTTPS_PROXY",
+    511: "this network wants a login first: open a page in a browser, then download it again",
+}
 
 
 @attrs.frozen
@@ -111,7 +116,8 @@ class Transfer:
             self._takes_parts = False
             return Broken(f"HTTP {offer.status}, which is not the rest that was asked for")
         else:
-            return Refused(f"answered HTTP {offer.status}; check that the URL is complete and the file not deleted")
+            check = REMEDIES.get(offer.status, "check that the URL is complete and the file not deleted")
+            return Refused(f"answered HTTP {offer.status}; {check}")
         return self.too_large or (None if self.total is None else self._contradiction) or receive
 
     def take(self, chunk: bytes) -> bytes:

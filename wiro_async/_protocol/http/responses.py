@@ -23,11 +23,11 @@ from wiro_async._errors import (
     ServerError,
     SpendLimitError,
 )
+from wiro_async._protocol.http.foreign_pages import describe_body, refusal_of
 from wiro_async._protocol.values.json import JSON, decode_or_none
 from wiro_async._protocol.values.parsing import as_float, as_int, as_rows, as_text
 from wiro_async._redaction import remove_secrets
 
-SHOWN_BODY = 120
 TOO_MANY_TASKS = 96
 NOTHING = (None, "")
 UP_TO_N_TASKS = re.compile(r"up to (\d+) task", re.IGNORECASE)
@@ -61,13 +61,14 @@ BY_STATUS: dict[int, type[APIError]] = {
 
 
 def parse_envelope(
-    status: int, headers: Mapping[str, str], body: bytes, now: float, secrets: Sequence[str] = ()
+    status: int, headers: Mapping[str, str], body: bytes, now: float, secrets: Sequence[str] = (), url: str = ""
 ) -> dict[str, JSON]:
     """Parse a response's body. Raises the error that the response stands for.
 
     Args:
         now: the unix time, for a `Retry-After` that is a date.
         secrets: texts that are cut out of errors, in case the response repeats them.
+        url: of the request. A redirect to another host comes from something before the service.
     """
     answer = decode_or_none(body)
     errors = _parse_errors(answer, secrets) if isinstance(answer, dict) else []
@@ -75,11 +76,15 @@ def parse_envelope(
         wait = parse_retry_after(headers.get("retry-after"), now)
         code, message = errors[0] if errors else (None, "")
         raise RateLimitError(code, 429, message or "too many requests", [text for _, text in errors], retry_after=wait)
-    if not isinstance(answer, dict):
-        text = remove_secrets(" ".join(body.decode(errors="replace").split()), secrets)
-        shown = f"{len(body)} bytes of broken or unknown JSON" if text[:1] in '{["' else repr(text[:SHOWN_BODY])
-        found = shown if text else "an empty body"
-        raise DecodingError(f"HTTP {status} came with {found} instead of an answer", http_status=status)
+    if not isinstance(answer, dict) or 300 <= status < 400:
+        refusal = refusal_of(status, headers, url)
+        if refusal is not None or not isinstance(answer, dict):
+            found = describe_body(headers, body, secrets)
+            raise DecodingError(
+                f"HTTP {status} came with {found} instead of an answer{refusal or ''}",
+                http_status=status,
+                refused=refusal is not None,
+            )
     result = as_text(answer.get("result")).strip().lower()
     if status >= 300 or result in ("false", "0") or (errors and result not in ("true", "1")):
         code, message = errors[0] if errors else (None, "")

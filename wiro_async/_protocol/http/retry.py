@@ -7,9 +7,11 @@ import attrs
 from wiro_async._errors import APIError, DecodingError, RateLimitError, TransportError, WiroError
 from wiro_async._public import public
 
-# The service says no with these: the request arrived and was not carried out. Any other status may come from something
-# between us and the service, and proves nothing about the request.
-REFUSALS = frozenset({200, 400, 401, 402, 403, 404, 405, 406, 411, 413, 414, 415, 422, 429, 431, 451})
+# The service, or something before it, says no with these: the request was not carried out. Any other status may come
+# from something between us and the service that lost the response, and proves nothing about the request.
+REFUSALS = frozenset(
+    {200, 400, 401, 402, 403, 404, 405, 406, 407, 411, 413, 414, 415, 417, 421, 422, 426, 428, 429, 431, 451, 511}
+)
 # From 520 on: a content delivery network reports trouble with the service behind it.
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529, 530})
 

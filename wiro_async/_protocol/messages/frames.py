@@ -53,6 +53,16 @@ class Message:
         """Whether it is a snapshot of an LLM's text that was not decoded yet. The next such message replaces it."""
         return self._raw is None
 
+    @property
+    def holds_text(self) -> bool:
+        """Whether it is such a snapshot, decoded or not."""
+        if self.is_lazy:
+            return True
+        value = self.raw.get("message")
+        if isinstance(value, str):
+            return value.lstrip()[:1] == "{" and any(f'"{key}"' in value for key in TEXT_KEYS)
+        return isinstance(value, dict) and not TEXT_KEYS.isdisjoint(value)
+
 
 def registration(token: str) -> str:
     """Build the frame that asks for a task's messages."""

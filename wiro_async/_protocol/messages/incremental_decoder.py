@@ -84,7 +84,7 @@ class IncrementalDecoder:
         if not self._tail or not frame.endswith(self._tail) or (at := first_text_key(frame)) is None:
             return None
         self._at, begin = at, at + len(self._kept)
-        if begin > end or not frame.startswith(self._kept, at):
+        if begin > end or not frame.startswith(self._kept, at) or frame.find(b'"finishreason"', 0, at) >= 0:
             return None
         new = frame[begin:end]
         self._kept += new

@@ -103,6 +103,11 @@ class TextAccumulator:
                 self._segment_ends[place:] = [(kind, index, len(self._texts[kind]))]
         return [TextChange(kind, text, index) for kind, index, text in pieces if text]
 
+    @property
+    def has_segments(self) -> bool:
+        """Whether the model reports a timeline."""
+        return bool(self._segment_ends)
+
     def snapshot(self) -> list[TextChange]:
         """All known text, for a listener that comes late."""
         return self._split(dict.fromkeys(KINDS, 0))

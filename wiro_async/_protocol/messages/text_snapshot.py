@@ -93,6 +93,11 @@ class GrowingText:
         self._length += len(text)
 
 
+def falls_short(text: str, known: str) -> bool:
+    """Whether a text is only the beginning of what is known: an older state of it. Blanks at its end do not count."""
+    return known.startswith(text) and len(text.rstrip()) < len(known.rstrip())
+
+
 def segment_kind(segment: Mapping[str, JSON]) -> TextKind | None:
     kind = segment.get("type")
     return "answer" if kind == "answer" else "thinking" if kind == "thinking" else None

@@ -46,6 +46,7 @@ class Ambiguous:
     """A search proved nothing: the list could not be read, or several tasks could be the run's."""
 
     candidates: tuple[TaskInfo, ...] = ()
+    unread: WiroError | None = None  # why the list could not be read
 
 
 @attrs.frozen
@@ -127,6 +128,9 @@ def decide(outcome: TaskRef | GivenUp | Exception, sending: Sending, tuning: Tun
             return _again(SlowDown(sending.retry.delay(outcome, sending.tries, sending.jitter)), outcome, sending)
         case APIError() if is_refusal(outcome):
             return Fail(outcome)
+        # Something before the service refused: no task was made.
+        case DecodingError(refused=True):
+            return Fail(outcome)
         # No byte left: no task was made.
         case TransportError(sent=False):
             return _again(Retry(sending.retry.delay(outcome, sending.tries, sending.jitter)), outcome, sending)
@@ -159,16 +163,25 @@ def decide_after_search(search: Search, found: TaskRef | Ambiguous | None, model
         case TaskRef():
             return Made(found)
         case Ambiguous():
-            return Fail(unknown(model, search.lost, found.candidates), search.lost)
+            return Fail(unknown(model, search.lost, found.candidates, found.unread), search.lost)
         case None:
             return search.if_absent
         case _:
             assert_never(found)
 
 
-def unknown(model: str, lost: object, candidates: tuple[TaskInfo, ...] = ()) -> SubmissionUnknownError:
-    """The error for a run that may or may not have become a task."""
-    found = f"{len(candidates)} tasks could be it" if candidates else "no task of it was found"
+def unknown(
+    model: str, lost: object, candidates: tuple[TaskInfo, ...] = (), unread: WiroError | None = None
+) -> SubmissionUnknownError:
+    """The error for a run that may or may not have become a task.
+
+    Args:
+        unread: why the list of tasks could not be read.
+    """
+    if unread is not None:
+        found = f"the list of tasks could not be read either ({unread})"
+    else:
+        found = f"{len(candidates)} tasks could be it" if candidates else "no task of it was found"
     return SubmissionUnknownError(
         f"the run of {model} was sent but its response was lost ({lost}); {found}. It may exist and be billed, so it "
         "was not sent again: look through your tasks before you submit it again",

@@ -21,6 +21,8 @@ from wiro_async._protocol.values.parsing import (
 )
 from wiro_async._records.task_info import OutputRecord, TaskInfo
 
+STREAMED = "streamed"  # our own key in a task's record
+
 
 def parse_task_output(entry: Mapping[str, JSON]) -> OutputRecord:
     content = entry.get("content")
@@ -52,7 +54,13 @@ def parse_task(record: Mapping[str, JSON]) -> TaskInfo:
         log=as_text(get("debugoutput")),
         error_log=as_text(get("debugerror")),
         raw=record,
+        streamed=as_dict(get(STREAMED)),
     )
+
+
+def with_streamed(info: TaskInfo, content: dict[str, JSON]) -> TaskInfo:
+    """A task with the text that messages brought. It stays with the raw record, and so in a journal."""
+    return attrs.evolve(info, streamed=content, raw={**info.raw, STREAMED: content})
 
 
 @attrs.frozen

@@ -65,6 +65,18 @@ def decode(data: bytes | str) -> JSON:
     return value
 
 
+def end_of_value(text: str, begin: int) -> int | None:
+    """The place where the JSON value that begins at a place ends; None if none begins there, or it does not end."""
+    try:
+        return json.JSONDecoder(parse_int=_parse_int, parse_constant=_no_constant).raw_decode(text, begin)[1]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _parse_int(digits: str) -> int | str:
     try:
         return int(digits)

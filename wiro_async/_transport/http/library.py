@@ -1,10 +1,11 @@
+# mypy: allow-subclassing-any
 """The library that a transport belongs to: httpx, or its successor httpx2. Requests are built with its classes."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
-from functools import lru_cache
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -43,33 +44,81 @@ def library_of(transport: object) -> ModuleType:
     )
 
 
+class Content:
+    """The body of a request, in one piece.
+
+    Attributes:
+        is_unseen: whether there is one, and the transport provably did not look at it: neither at the stream of the
+            request nor at its content.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.is_unseen = bool(data)
+
+    def look(self) -> bytes:
+        """Hand it over."""
+        self.is_unseen = False
+        return self.data
+
+
 def build_request(
     library: ModuleType,
     method: str,
     url: str,
     headers: Mapping[str, str],
-    content: bytes | AsyncIterator[bytes],
+    content: Content | AsyncIterator[bytes],
     timeouts: Mapping[str, float | None],
 ) -> httpx.Request:
     """A request as it is sent: no header is added but Host and the length of the body.
 
     Raises:
-        ConfigurationError: the URL is not one of HTTP.
+        ConfigurationError: the URL is not one of HTTP, or HTTP cannot carry a header.
     """
     target = _parsed(library, url)
-    fields = [(b"Host", target.netloc), *((name.encode(), value.encode()) for name, value in headers.items())]
+    try:
+        fields = [(b"Host", target.netloc), *((name.encode(), value.encode()) for name, value in headers.items())]
+    except UnicodeEncodeError as error:
+        broken = next(name for name, value in headers.items() if error.object in (name, value))
+        message = f"The header {broken!r} holds characters that HTTP cannot carry. No request was sent."
+        raise ConfigurationError(message) from None  # the error holds the value
     request: httpx.Request
-    if not isinstance(content, bytes):
+    if not isinstance(content, Content):
         request = library.Request(method, target, headers=fields, content=content, extensions={"timeout": timeouts})
         return request
     # As a stream, the body is taken as it is. As content, httpx would look which headers it calls for.
     if method != "GET":
-        fields.append((b"Content-Length", b"%d" % len(content)))
-    stream = library.ByteStream(content)
-    request = library.Request(method, target, headers=fields, stream=stream, extensions={"timeout": timeouts})
-    if len(content) <= LARGE:
-        request.read()  # so that `request.content` is there for transports that ask for it
+        fields.append((b"Content-Length", b"%d" % len(content.data)))
+    stream_class, readable_class = _classes(library)
+    request_class = readable_class if len(content.data) <= LARGE else library.Request
+    request = request_class(
+        method, target, headers=fields, stream=stream_class(content), extensions={"timeout": timeouts}
+    )
     return request
+
+
+@cache
+def _classes(library: Any) -> tuple[type[Any], type[Any]]:
+    """A stream that notes when it is looked at, and a request whose content is always there, for those who ask."""
+
+    class NotedStream(library.ByteStream):
+        def __init__(self, content: Content) -> None:
+            super().__init__(b"")
+            self._content = content
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield self._content.look()
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield self._content.look()
+
+    class ReadableRequest(library.Request):
+        @property
+        def content(self) -> bytes:
+            data: bytes = self.read()
+            return data
+
+    return NotedStream, ReadableRequest
 
 
 @lru_cache(maxsize=256)

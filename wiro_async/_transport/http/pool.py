@@ -22,6 +22,7 @@ import httpx
 from wiro_async._transport import threads
 from wiro_async._transport.http.tcp_stream import TcpBackend
 from wiro_async._transport.network.proxies import proxy_for
+from wiro_async._transport.network.reasons import unsent
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
@@ -54,7 +55,7 @@ class Connection(httpx.AsyncHTTPTransport):
         tunnel_handshakes = 0
         if route.proxy is not None and route.origin.scheme == b"https":
             tunnel_handshakes = 2 if route.proxy.url.scheme == b"https" else 1
-        self._backend = TcpBackend(tunnel_handshakes)
+        self._backend = TcpBackend(tunnel_handshakes, route.proxy is not None)
         self._direct: httpcore.AsyncHTTPConnection | None = None
         # httpx lets nobody choose what a transport sends its requests through. Both are public classes of httpcore.
         if route.proxy is None:
@@ -128,7 +129,10 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         origin = (url.scheme, url.host, url.port)
         route = self._routes.get(origin)
         if route is None:
-            found = await threads.run(self._route_to, url)  # it may ask the operating system
+            try:
+                found = await threads.run(self._route_to, url)  # it may ask the operating system
+            except Exception as error:  # of any kind: no connection exists yet
+                raise unsent(error, f"Could not connect to {url.host}")  # noqa: B904 - its cause is set
             route = self._routes.setdefault(origin, found)
         if self._is_closed:
             raise RuntimeError("the pool is closed")

@@ -11,21 +11,17 @@ stop writing and read the response. It does so after a `WriteError`, so that is 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from ipaddress import ip_address
-from itertools import zip_longest
 from typing import Any, cast
 
 import httpcore
 
-from wiro_async._transport import threads
+from wiro_async._transport.network.happy_eyeballs import connected_socket, proxy_socket
 
-HAPPY_EYEBALLS_SECONDS = 0.25  # then the host's next address is tried as well
 LARGE_WRITE = 64 * 1024  # bytes that are sent at once, while the writer waits until the system has taken them
 MAX_UNREAD = 512 * 1024  # bytes; with more of them, nothing is received until some were read
 INTERIM = b"HTTP/1.1 1"  # how a response begins that another one follows, such as 100 or 103
@@ -36,11 +32,13 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
 
     Args:
         tunnel_handshakes: how many TLS handshakes a tunnel through a proxy takes; 0 without a tunnel.
+        is_proxy: whether what it connects to is a proxy.
     """
 
-    def __init__(self, tunnel_handshakes: int) -> None:
+    def __init__(self, tunnel_handshakes: int, is_proxy: bool) -> None:
         self.stream: TcpStream | None = None  # the latest connection
         self._tunnel_handshakes = tunnel_handshakes
+        self._is_proxy = is_proxy
 
     async def connect_tcp(
         self,
@@ -54,77 +52,15 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
-                connected = await _connected_socket(host, port)
+                connected = await (proxy_socket if self._is_proxy else connected_socket)(host, port)
                 _, self.stream = await loop.create_connection(
                     partial(TcpStream, self._tunnel_handshakes, timeout), sock=connected
                 )
         except TimeoutError as error:
             raise httpcore.ConnectTimeout("timed out") from error
-        except (OSError, ValueError) as error:  # the latter for a host name that cannot be looked up
-            raise httpcore.ConnectError(str(error)) from error
+        except Exception as error:  # of any kind, such as a thread that cannot be started: nothing was sent
+            raise httpcore.ConnectError(str(error) or type(error).__name__) from error
         return self.stream
-
-
-async def _connected_socket(host: str, port: int) -> socket.socket:
-    """Connect to the first address of a host that responds, both families in turn (RFC 8305).
-
-    `create_connection` can do that, but not every loop's (uvloop), and cancelled at the end it forgets to close the
-    socket.
-    """
-    try:
-        family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
-    except ValueError:
-        family = None
-    if family is not None and "%" not in host:  # an address needs no resolver, which would take a thread
-        return await _connect((family, socket.SOCK_STREAM, 0, "", (host, port)))
-    found = await threads.run(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM, kind="lookups")
-    own = [info for info in found if info[0] == found[0][0]]
-    other = [info for info in found if info[0] != found[0][0]]
-    infos = [info for pair in zip_longest(own, other) for info in pair if info is not None]
-    attempts: list[asyncio.Task[socket.socket]] = []
-    winner: socket.socket | None = None
-    try:
-        while True:
-            pending = [attempt for attempt in attempts if not attempt.done()]
-            if infos:
-                pending.append(asyncio.create_task(_connect(infos.pop(0))))
-                attempts.append(pending[-1])
-            if not pending:
-                first, *others = [error for attempt in attempts if (error := _failure(attempt)) is not None]
-                texts = dict.fromkeys(map(str, (first, *others)))
-                raise first if len(texts) == 1 else OSError("; ".join(texts))
-            wait = HAPPY_EYEBALLS_SECONDS if infos else None
-            done, _ = await asyncio.wait(pending, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-            for attempt in done:
-                if _failure(attempt) is None:
-                    winner = attempt.result()
-                    return winner
-    finally:
-        for attempt in attempts:
-            attempt.cancel()
-            attempt.add_done_callback(partial(_close_unless, winner))
-
-
-async def _connect(info: tuple[Any, ...]) -> socket.socket:
-    family, kind, protocol, _, address = info
-    connecting = socket.socket(family, kind, protocol)
-    try:
-        connecting.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(connecting, address)
-    except BaseException:
-        connecting.close()
-        raise
-    return connecting
-
-
-def _failure(attempt: asyncio.Task[socket.socket]) -> BaseException | None:
-    # Somebody may cancel every task of the loop, and then try again in the one that waits for this.
-    return ConnectionAbortedError("it was given up") if attempt.cancelled() else attempt.exception()
-
-
-def _close_unless(winner: socket.socket | None, attempt: asyncio.Task[socket.socket]) -> None:
-    if _failure(attempt) is None and attempt.result() is not winner:
-        attempt.result().close()
 
 
 class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
@@ -224,9 +160,9 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
                     self._transport, self, ssl_context, server_hostname=server_hostname
                 )
         except TimeoutError as error:
-            raise httpcore.ConnectTimeout("timed out") from error
-        except (OSError, ValueError) as error:  # the latter for a name that no certificate can have
-            raise httpcore.ConnectError(str(error)) from error
+            raise httpcore.ConnectTimeout("the TLS handshake timed out") from error
+        except Exception as error:  # also of a context of the user's own
+            raise httpcore.ConnectError(str(error) or type(error).__name__) from error
         assert transport is not None
         self._transport = transport
         self._tunnel_handshakes = max(0, self._tunnel_handshakes - 1)

@@ -20,8 +20,9 @@ from wiro_async._transport.http.content_coding import ACCEPTED, ContentDecoder
 from wiro_async._transport.http.deadline import Deadline
 from wiro_async._transport.http.discretion import ours
 from wiro_async._transport.http.failures import failure
-from wiro_async._transport.http.library import Transport, build_request, library_of
+from wiro_async._transport.http.library import Content, Transport, build_request, library_of
 from wiro_async._transport.http.upload import Upload
+from wiro_async._transport.network.reasons import unsent
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
@@ -155,8 +156,10 @@ class HttpTransport:
     ) -> RoundTrip:
         self._check_open()
         if self._transport is None:
-            # Importing httpx takes too long for the event loop.
-            module = await threads.run(import_module, "wiro_async._transport.http.pool")
+            try:  # importing httpx takes too long for the event loop
+                module = await threads.run(import_module, "wiro_async._transport.http.pool")
+            except Exception as error:
+                raise unsent(error, "Could not load httpx")  # noqa: B904 - its cause is set
             self._check_open()
             if self._transport is None:  # else another request was faster
                 self._transport, self._library = module.ConnectionPool(self._tls, self._tuning), sys.modules["httpx"]
@@ -204,14 +207,16 @@ class RoundTrip:
         self._transport = transport
         self._active = active
         self._deadline = deadline
-        self._upload: Upload | None = None
-        if not isinstance(content, bytes):
+        self._content: Content | Upload
+        if isinstance(content, bytes):
+            self._content = Content(content)
+        else:
             length = headers.get("Content-Length")
-            content = self._upload = Upload(content, deadline, None if length is None else int(length))
+            self._content = Upload(content, deadline, None if length is None else int(length))
         # The deadline ends every wait, over transports that know no timeouts too. Only that of connecting is left to
         # the transport, which alone knows that nothing was sent.
         timeouts = {"connect": deadline.connect, "read": None, "write": None, "pool": None}
-        self._request = build_request(library, method, url, headers, content, timeouts)
+        self._request = build_request(library, method, url, headers, self._content, timeouts)
         self._response: httpx.Response
         self._is_aborted = False
 
@@ -231,7 +236,7 @@ class RoundTrip:
                 self._response = await self._transport.handle_async_request(self._request)
         except BaseException as error:
             self._active.discard(self)
-            raise await self._failed(error)  # noqa: B904 - its cause is set
+            raise await self._failed(error, self._content.is_unseen)  # noqa: B904 - its cause is set
         finally:
             ours.reset(redacting)
         if self._is_aborted:  # just as the response began
@@ -249,8 +254,8 @@ class RoundTrip:
             else:
                 with anyio.CancelScope(shield=True):
                     await self._response.aclose()
-        if self._upload is not None:
-            await self._upload.settled()
+        if isinstance(self._content, Upload):
+            await self._content.settled()
 
     async def read(self) -> HttpResponse:
         response, body = self._response, b""
@@ -303,21 +308,22 @@ class RoundTrip:
         self._is_aborted = True
         self._deadline.expire()
 
-    async def _failed(self, error: BaseException) -> BaseException:
+    async def _failed(self, error: BaseException, body_is_unseen: bool = False) -> BaseException:
         """The error to raise, once nobody reads the body any more."""
-        if self._upload is not None:
-            await self._upload.settled()
+        upload = self._content if isinstance(self._content, Upload) else None
+        if upload is not None:
+            await upload.settled()
         if not isinstance(error, Exception):
             return error
         if self._is_aborted:
             return SessionClosedError("the session is closed")
-        if self._upload is not None and self._upload.error is not None:
-            return self._upload.error  # it says more than that the body broke off
+        if upload is not None and upload.error is not None:
+            return upload.error  # it says more than that the body broke off
         if not isinstance(error, WiroError):
-            has_begun = self._upload is not None and self._upload.has_begun
-            error = failure(error, self._request.url.host, self._deadline.seconds, has_begun)
-        if isinstance(error, TransportError) and self._upload is not None:
-            error.with_incomplete(self._upload.is_incomplete)
+            has_begun = upload is not None and not upload.is_unseen
+            error = failure(error, self._request.url.host, self._deadline.seconds, has_begun, body_is_unseen)
+        if isinstance(error, TransportError) and upload is not None:
+            error.with_incomplete(upload.is_incomplete)
         return error
 
 

@@ -18,12 +18,12 @@ class Upload:
         length: how many bytes were announced; None for a chunked body.
 
     Attributes:
-        has_begun: whether a piece was asked for.
+        is_unseen: whether no piece was asked for yet.
         error: what the source raised, if it did.
     """
 
     def __init__(self, source: AsyncIterator[bytes], deadline: Deadline, length: int | None) -> None:
-        self.has_begun = False
+        self.is_unseen = True
         self.error: Exception | None = None
         self._source = source
         self._deadline = deadline
@@ -40,7 +40,7 @@ class Upload:
         return self
 
     async def __anext__(self) -> bytes:
-        self.has_begun = True
+        self.is_unseen = False
         async with self._reading:
             try:
                 with self._deadline.paused():

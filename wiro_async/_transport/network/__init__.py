@@ -1,1 +1,1 @@
-"""What HTTP and WebSockets share: certificates, proxies, and how a failed connection is described."""
+"""Shared by HTTP and WebSockets: addresses, certificates, proxies, and the description of a failed connection."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from wiro_async._errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 
 def proxy_for(scheme: str, host: str, port: int | None = None) -> str | None:
@@ -22,7 +25,7 @@ def proxy_for(scheme: str, host: str, port: int | None = None) -> str | None:
 
     proxies = getproxies()
     exceptions = proxies.get("no", "").split(",")
-    if proxy_bypass(host if port is None else f"{host}:{port}") or _is_in_a_network(host, exceptions):
+    if proxy_bypass(host if port is None else f"{host}:{port}") or _is_excepted(host, port, exceptions):
         return None
     proxy = proxies.get(scheme) or proxies.get("all")
     if not proxy:
@@ -52,19 +55,52 @@ def _checked(proxy: str, scheme: str) -> str:
     return proxy
 
 
-def _is_in_a_network(host: str, exceptions: Sequence[str]) -> bool:
-    """Whether NO_PROXY excepts a network that holds this host, such as 10.0.0.0/8."""
-    from ipaddress import ip_address, ip_network
+def at_address(proxy: str, address: str, port: int) -> str:
+    """The URL of a proxy, with the address of its host instead of its name."""
+    parts = urlsplit(proxy)
+    user, at, _ = parts.netloc.rpartition("@")
+    if at and ":" not in user:
+        user += ":"  # an empty password, without which some libraries refuse a name
+    return f"{parts.scheme}://{user}{at}{f'[{address}]' if ':' in address else address}:{port}"
+
+
+def _is_excepted(host: str, port: int | None, exceptions: Sequence[str]) -> bool:
+    """Whether NO_PROXY excepts a host in a way that other programs know and Python does not.
+
+    Those are networks such as 10.0.0.0/8, addresses of IPv6 in brackets or written in another way, and *.example.com.
+    """
+    address = _address(host)
+    for entry in (entry.strip().lower() for entry in exceptions):
+        name, colon, digits = entry.rpartition(":")
+        if colon and digits.isdigit() and (":" not in name or name.endswith("]")):
+            if int(digits) != port:
+                continue
+            entry = name
+        if address is None:
+            if entry.startswith("*.") and host.lower().endswith(entry[1:]):
+                return True
+        elif address == _address(entry.strip("[]")) or ("/" in entry and _holds(entry, address)):
+            return True
+    return False
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    from ipaddress import IPv6Address, ip_address
 
     try:
-        address = ip_address(host)
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+
+
+def _holds(network: str, address: IPv4Address | IPv6Address) -> bool:
+    from ipaddress import ip_network
+
+    try:
+        return address in ip_network(network.replace("[", "").replace("]", ""), strict=False)
     except ValueError:
         return False
-    for entry in exceptions:
-        with suppress(ValueError):
-            if "/" in entry and address in ip_network(entry.strip(), strict=False):
-                return True
-    return False
 
 
 def _variable(scheme: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from wiro_async._errors import ConfigurationError, ConnectionFailedError, WiroError
+from wiro_async._protocol.http.local_trouble import diagnose
 from wiro_async._redaction import HIDDEN
 
 URL = re.compile(r"(\w+://)([^\s'\")]*)")
@@ -14,6 +16,27 @@ def reason(error: BaseException) -> tuple[str, BaseException | None]:
     """An error's text, and the error to chain ours to: None if it shows a URL, which may hold a secret."""
     text = f"{type(error).__name__}: {error}".removesuffix(": ")
     return URL.sub(_host_of, text), None if URL.search(text) else error
+
+
+def unsent(error: BaseException, what: str, *, lasts: bool = False) -> WiroError:
+    """The error to raise for a failure before any byte of a request could leave, with its `__cause__` set.
+
+    Args:
+        what: the beginning of its sentence, such as "Could not connect to api.wiro.ai".
+        lasts: whether another attempt would fail the same way, where the error itself does not show it.
+    """
+    if isinstance(error, WiroError):
+        return error
+    links = tuple(causes(error))
+    trouble = diagnose(links, reason(links[-1] if isinstance(links[-1], OSError) else error)[0])
+    message = f"{what}: {trouble.words}. No request was sent.{trouble.remedy}"
+    failed = (
+        ConfigurationError(message)
+        if trouble.is_setting
+        else ConnectionFailedError(message, sent=False, permanent=lasts or trouble.permanent)
+    )
+    failed.__cause__ = reason(error)[1]
+    return failed
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 from functools import cached_property
@@ -9,9 +10,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeAlias
 
-import certifi
-
 from wiro_async._errors import ConfigurationError
+from wiro_async._transport.network.reasons import unsent
+
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 Verify: TypeAlias = bool | str | os.PathLike[str] | ssl.SSLContext
 
@@ -35,38 +37,67 @@ class Tls:
                 f"verify is a {type(given).__name__}; give True, False, the path of a file or directory of "
                 "certificates, or an ssl.SSLContext"
             )
+        if isinstance(given, ssl.SSLContext) and given.protocol == ssl.PROTOCOL_TLS_SERVER:
+            raise ConfigurationError(
+                "verify is a context for servers; give one for clients, such as ssl.create_default_context()"
+            )
         self._verify = verify
         self._building = Lock()
 
     @property
     def context(self) -> ssl.SSLContext:
-        """The context. Ask for it in a thread the first time. Raises `ConfigurationError`."""
+        """The context. Ask for it in a thread the first time.
+
+        Raises:
+            ConfigurationError: a file of certificates, or of keys to log, is not usable.
+            ConnectionFailedError: the file cannot be read at the moment.
+        """
         with self._building:  # the first request and the first socket ask at the same time, in two threads
             return self._context
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        if isinstance(self._verify, ssl.SSLContext):
-            return self._verify
-        if not isinstance(self._verify, bool):
-            path = Path(self._verify)
-            try:
-                if path.is_dir():
-                    return ssl.create_default_context(capath=path)
-                return ssl.create_default_context(cafile=path)
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigurationError(f"verify is {str(path)!r}, which holds no certificates: {error}") from error
-        file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        if self._verify and (file or folder):
-            try:  # only the file is read now; a directory is looked into when a certificate is needed
-                return ssl.create_default_context(cafile=file or None, capath=folder or None)
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigurationError(
-                    f"SSL_CERT_FILE is {file!r}, which holds no certificates: {error}; correct it, or take it out of "
-                    "the environment"
-                ) from error
-        context = ssl.create_default_context(cafile=certifi.where())
-        if not self._verify:
+        verify = self._verify
+        if isinstance(verify, ssl.SSLContext):
+            return verify
+        if not isinstance(verify, bool):
+            path = Path(verify)
+            return _built(f"verify is {str(path)!r}", "", *((None, path) if path.is_dir() else (path, None)))
+        if not verify:
+            context = _built("the system's store", "", None)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        return context
+            return context
+        file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        if file or folders:
+            # Only the file is read now. A directory is looked into when a certificate is needed.
+            correct = "; correct it, or take it out of the environment"
+            if not file and folders and not any(map(os.path.isdir, folders.split(os.pathsep))):
+                raise ConfigurationError(f"SSL_CERT_DIR is {folders!r}, which is no directory{correct}")
+            return _built(f"SSL_CERT_FILE is {file!r}", correct, file or None, folders or None)
+        try:
+            import certifi
+
+            file = certifi.where()
+        except Exception as error:  # some ways of packing a program leave the library out, or its file
+            raise unsent(error, "Could not find certifi's certificates")  # noqa: B904 - its cause is set
+        return _built(f"certifi's file is {file!r}", "; install certifi again, or give AsyncWiro(verify=…)", file)
+
+
+def _built(source: str, remedy: str, file: str | Path | None, folders: str | Path | None = None) -> ssl.SSLContext:
+    """Build a context from the certificates of a file or of directories; errors name their source."""
+    try:
+        return ssl.create_default_context(cafile=file, capath=folders)
+    except (OSError, ValueError) as error:  # those of OpenSSL included, and names that no file can have
+        if getattr(error, "errno", None) in PASSING and not isinstance(error, ssl.SSLError):
+            raise unsent(error, "Could not read the certificates")  # noqa: B904 - its cause is set
+        key_log = os.environ.get("SSLKEYLOGFILE")
+        if key_log:
+            try:  # Python opens it as well when it builds a context
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = key_log
+            except OSError as key_log_error:
+                raise ConfigurationError(
+                    f"SSLKEYLOGFILE is {key_log!r}, which cannot be written: {key_log_error}; correct it, or take it "
+                    "out of the environment"
+                ) from error
+        raise ConfigurationError(f"{source}, which holds no certificates: {error}{remedy}") from error
