@@ -144,7 +144,7 @@ async def test_a_server_that_restarts(
     row = await waiting
     assert row is not None
     assert row[1] == 3
-    assert postgres.is_well
+    await until(lambda: postgres.is_well)
     await until(lambda: None in part.news)  # some may have been lost
     texts = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert (

@@ -251,6 +251,22 @@ async def test_witnesses(store: JournalStore) -> None:
     assert [witness.ref.task_id for witness in await store.witnesses(b"shape", records[1].position)] == ["3"]
 
 
+@pytest.mark.parametrize(
+    "seen, task_id, shown",
+    [(99, "100", True), (100, "100", False), (99, "a-uuid", False), (0, "100", None), (None, "100", None)],
+)
+async def test_the_order_of_ids(store: JournalStore, seen: int | None, task_id: str, shown: bool | None) -> None:
+    """Each task whose run was sent after an id was known shows it. One exception disproves it."""
+    assert await store.ids_run_upward() is None
+    record = await store.intend(intention(last_id_seen=seen), None)
+    assert await store.ids_run_upward() is None
+    await store.record_task(record, TaskRef(task_id, "token"))
+    assert await store.ids_run_upward() is shown
+    later = await store.intend(intention("later", last_id_seen=5), None)
+    await store.record_task(later, TaskRef("6", "token-6"))
+    assert await store.ids_run_upward() is (shown is not False)
+
+
 async def test_wait_returns_with_the_change(store: JournalStore) -> None:
     """Soon after it, and after the time otherwise."""
     record = await store.intend(intention(), None)

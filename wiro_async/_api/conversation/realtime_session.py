@@ -18,7 +18,7 @@ from wiro_async._engine.realtime.realtime_connection import RealtimeConnection
 from wiro_async._engine.submission.submission import timed_out
 from wiro_async._errors import RealtimeClosedError, UsageError
 from wiro_async._errors.clean_tracebacks import cuts_frames
-from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, TurnEnded, pcm_view
+from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, SampleJoiner, TurnEnded, pcm_view
 from wiro_async._public import public
 from wiro_async._records.task_event import TaskEvent, Transcript
 from wiro_async._types import Timeouts, start_timeout

@@ -104,6 +104,10 @@ class JournalStore(Protocol):
         """Return some tasks of the journal with a greater position than `after`, the oldest first."""
         ...
 
+    async def ids_run_upward(self) -> bool | None:
+        """Return whether the latest tasks show that later ones have larger ids. None if they show nothing."""
+        ...
+
     async def wait(self, record: Record, seconds: float | None) -> None:
         """Return once the record may have changed, at the latest after `seconds`. It may also return for no reason."""
         ...

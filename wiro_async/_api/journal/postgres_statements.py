@@ -112,6 +112,10 @@ WITNESSES: Final = """
 SELECT task_id, token, fingerprint, position FROM @_items
 WHERE shape = $1 AND position > $2 AND task_id IS NOT NULL ORDER BY position LIMIT 100
 """
+IDS_IN_ORDER: Final = """
+SELECT last_id_seen, task_id FROM @_items
+WHERE last_id_seen <> '0' AND task_id IS NOT NULL ORDER BY number DESC LIMIT 100
+"""
 PLANNED: Final = "SELECT $1::int, planned FROM @_items WHERE key = $2"
 PLAN: Final = "UPDATE @_items SET planned = $3 WHERE key = $2 RETURNING $1::int"
 SAVE: Final = "UPDATE @_items SET saved = $3 WHERE key = $2 RETURNING $1::int"

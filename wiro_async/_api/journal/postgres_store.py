@@ -26,6 +26,7 @@ from wiro_async._engine.background.change import Change
 from wiro_async._errors import JournalError
 from wiro_async._protocol.journal.record import Intention, KeyEnd, LookAlikes, Record, Spending, State, Witness
 from wiro_async._protocol.submission.journal_keys import storable
+from wiro_async._protocol.submission.seen_ids import run_upward
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import decode, encode
@@ -191,6 +192,11 @@ class PostgresStore:
         """Return some tasks whose runs were sent later. What a take-over found was sent at its intent."""
         rows = await self._fetch(sql.WITNESSES, shape, after)
         return [Witness(TaskRef(row["task_id"], row["token"]), row["fingerprint"], row["position"]) for row in rows]
+
+    async def ids_run_upward(self) -> bool | None:
+        """Whether later tasks have larger ids."""
+        rows = await self._fetch(sql.IDS_IN_ORDER)
+        return run_upward((int(row["last_id_seen"]), row["task_id"]) for row in rows)
 
     async def wait(self, record: Record, seconds: float | None) -> None:
         """Return once the record has changed, or somebody's lease has expired."""

@@ -70,6 +70,9 @@ WITNESSES: Final = """
 SELECT task_id, token, fingerprint, position FROM items
 WHERE shape = ? AND position > ? AND task_id IS NOT NULL ORDER BY position LIMIT 100
 """
+IDS_IN_ORDER: Final = """
+SELECT last_id_seen, task_id FROM items WHERE last_id_seen > 0 AND task_id IS NOT NULL ORDER BY position DESC LIMIT 100
+"""
 PLANNED: Final = "SELECT paths FROM planned WHERE key = ?"
 PLAN: Final = "INSERT OR REPLACE INTO planned VALUES (?, ?)"
 SAVE: Final = "UPDATE items SET saved = ? WHERE key = ?"

@@ -20,6 +20,7 @@ from wiro_async._api.journal.journal_schema import damage, prepare
 from wiro_async._engine.background.change import Change
 from wiro_async._protocol.journal.record import Intention, KeyEnd, LookAlikes, Record, Spending, State, Witness
 from wiro_async._protocol.submission.journal_keys import storable
+from wiro_async._protocol.submission.seen_ids import run_upward
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import decode, encode
@@ -156,6 +157,10 @@ class SqliteStore:
             return [Witness(TaskRef(task_id, token), mark, position) for task_id, token, mark, position in rows]
 
         return await self._database.do(read)
+
+    async def ids_run_upward(self) -> bool | None:
+        """Whether later tasks have larger ids."""
+        return run_upward(await self._database.do(lambda connection: connection.execute(sql.IDS_IN_ORDER).fetchall()))
 
     async def wait(self, record: Record, seconds: float | None) -> None:
         """Return once the record has changed: only this process changes it."""

@@ -129,9 +129,14 @@ class LostRuns:
             len(rivals) + 1,
             alike.is_one_request,
             are_settled,
-            calls.client.seen_ids.run_upward,
+            await self._ids_run_upward(calls),
         )
         return judge(intent, bound, listing, others)
+
+    async def _ids_run_upward(self, calls: TaskCalls) -> bool | None:
+        """Hold the order of ids against the tasks of the session and of the journal. One exception disproves it."""
+        shown = {calls.client.seen_ids.run_upward, await self._store.ids_run_upward()} - {None}
+        return None if not shown else shown == {True}
 
     async def _completed(
         self, listing: Listing, bound: int, wanted: set[str | None], calls: TaskCalls, details: dict[str, TaskInfo]

@@ -44,7 +44,8 @@ class Converter:
         """The samples of all channels, from -1 to 1: each is taken as the high bytes of a 32-bit number."""
         pcm = pcm[: len(pcm) // (self._width * self._channels) * self._width * self._channels]
         if self._is_float:  # a recorder's NaN is silence
-            return np.nan_to_num(np.frombuffer(pcm, f"<f{self._width}")).clip(-1.0, 1.0).astype(np.float32)
+            values = np.frombuffer(pcm, np.dtype(f"<f{self._width}")).astype(np.float64)
+            return np.nan_to_num(values).clip(-1.0, 1.0).astype(np.float32)
         raw = np.frombuffer(pcm, np.uint8).reshape(-1, self._width)
         wide = np.zeros((len(raw), 4), np.uint8)
         wide[:, 4 - self._width :] = raw ^ 0x80 if self._width == 1 else raw
