@@ -12,6 +12,7 @@ So it follows the run that is already paid for.
 """
 
 import asyncio
+import logging
 import os
 import sys
 
@@ -20,11 +21,13 @@ from procrastinate import App, PsycopgConnector, RetryStrategy
 from wiro_async import AsyncWiro
 
 URL = os.environ["DATABASE_URL"]
+# The queue warns of tasks in the main program, which it names after their module. The one here has a name of its own.
+logging.getLogger("procrastinate.blueprints").setLevel(logging.ERROR)
 app = App(connector=PsycopgConnector(conninfo=URL))
 wiro: AsyncWiro
 
 
-@app.task(retry=RetryStrategy(max_attempts=5, exponential_wait=2))
+@app.task(name="paint", retry=RetryStrategy(max_attempts=5, exponential_wait=2))
 async def paint(key: str, prompt: str, model: str) -> None:
     """Run the model once for this key, however often the queue calls this."""
     result = await wiro.run(model, {"prompt": prompt}, key=key, on_cancel="leave")
