@@ -150,7 +150,7 @@ class Tuning:
     batch_workers: int = 256  # for concurrency="auto": items that stand ready for the session's limiter
     batch_window: int = 4  # in input order, finished items per worker that may wait for a slow one before them
     batch_downloads: int = 16  # items whose outputs are being saved
-    journal_busy: float = 5.0  # another program may hold the lock of the journal this long
+    journal_busy: float = 30.0  # another program may hold the lock of the journal this long
     journal_grace: float = 10.0  # a run whose task is not listed by then, and proven to be missing, was never made
     journal_head_age: float = 30.0  # the largest known id is asked for again before a run if it is older than this
     journal_head_wait: float = 5.0  # for the list that shows it

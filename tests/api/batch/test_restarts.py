@@ -6,6 +6,7 @@ import csv
 import io
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import anyio.to_thread
 import pytest
 
 from wiro_async import AsyncWiro, BatchItem, File, InvalidInputError, Journal, RunRequest, TaskFailedError
+from wiro_async._api.journal.journal_schema import checksum_of
+from wiro_async._api.journal.sqlite_statements import COLUMNS
 from wiro_async.testing import Respond, WiroEmulator
 
 SLEEPER = "emulator/sleeper"
@@ -20,10 +23,13 @@ BIG = 3 * 1024 * 1024
 
 
 def rewrite(journal: Path, sql: str) -> None:
-    """Change a journal behind the library's back."""
+    """Change a journal behind the library's back, with the right checksums."""
     connection = sqlite3.connect(journal)
+    connection.create_function("checksum_of", -1, checksum_of)
     with connection:
         connection.execute(sql)
+        with suppress(sqlite3.OperationalError):  # it is no journal
+            connection.execute(f"UPDATE items SET checksum = checksum_of({COLUMNS})")
     connection.close()
 
 

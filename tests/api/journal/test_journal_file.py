@@ -21,7 +21,8 @@ import pytest
 from wiro_async import AsyncWiro, Journal, JournalError
 from wiro_async._api.journal.sqlite_store import SqliteStore
 from wiro_async._engine.background.background_tasks import BackgroundTasks
-from wiro_async._transport.sqlite import Connection, Database
+from wiro_async._transport.sqlite.sqlite_database import Database
+from wiro_async._transport.sqlite.sqlite_file import Connection
 from wiro_async._tuning import Tuning
 from wiro_async.testing import DelayAnswer, WiroEmulator
 

@@ -14,7 +14,7 @@ from wiro_async._errors import InvalidInputError, JournalError
 from wiro_async._protocol.journal.record import Spending
 from wiro_async._protocol.submission import journal_keys
 from wiro_async._transport import threads
-from wiro_async._transport.sqlite import KeyCounter
+from wiro_async._transport.sqlite.key_counter import KeyCounter
 
 
 class BatchJournal:

@@ -5,28 +5,30 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import attrs
 
-from wiro_async._api.journal.journal_schema import check
+from wiro_async._api.journal import sqlite_statements as sql
+from wiro_async._api.journal.journal_schema import check, check_row, prepare, version_of
+from wiro_async._api.journal.sqlite_store import record_of
 from wiro_async._errors import JournalError
 from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.journal.record import Record, State
-from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON, decode, encode
-from wiro_async._protocol.values.parsing import as_decimal, as_dict, as_texts
+from wiro_async._protocol.values.parsing import as_decimal, as_dict
 from wiro_async._public import public
 from wiro_async._records.task_info import TaskInfo
-from wiro_async._transport.sqlite import Connection, reader, rows, writing
+from wiro_async._transport.sqlite.sqlite_file import Connection, SqliteFile, back_up, reader, rows
 from wiro_async._tuning import Tuning
 
-COLUMNS = "key, model, input, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record"
-DECIDE = "UPDATE items SET state = ?, task_id = ?, token = ? WHERE key = ? AND state IN ('undecided', 'unknown')"
+PAGE = 500  # items read at a time: a reader that reads keeps the writer waiting
+NOBODY = "-"  # no session has this name
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 SHOWN = ("key", "model", "state", "attempts", "task_id", "cost", "error", "intended_at", "ended_at", "saved", "input")
 
@@ -141,8 +143,14 @@ class Journal:
         Args:
             state: only items in this state.
         """
-        where, values = ("", ()) if state is None else (" WHERE state = ?", (state,))
-        return map(_item, self._rows(f"SELECT {COLUMNS} FROM items{where} ORDER BY rowid", values))
+        is_old = version_of(self._connection) == 1
+        last = 0
+        while page := list(self._rows(sql.OLD_PAGE if is_old else sql.PAGE, (last, state, state, PAGE))):
+            for number, *row in page:
+                if not is_old:  # it has no checksums
+                    check_row(tuple(row))
+                yield item_of(record_of(tuple(row[:-1]), ""))
+                last = number
 
     def decide(self, key: str, task: TaskInfo | None) -> None:
         """Decide what became of an undecided item, where the service's list of tasks does not show it.
@@ -155,11 +163,24 @@ class Journal:
             JournalError: there is no undecided or unknown item with this key, or a session uses the journal now.
         """
         state, ids = ("refused", (None, None)) if task is None else ("submitted", (task.id, task.token))
-        with writing(self.path, Tuning().journal_busy) as connection:
-            if connection.execute(DECIDE, (state, *ids, key)).rowcount != 1:
+        file = SqliteFile(self.path, prepare, Tuning().journal_busy)
+        with closing(file), file.transaction() as connection:
+            if connection.execute(sql.DECIDE, (state, *ids, key, NOBODY)).rowcount != 1:
                 raise JournalError(
                     f"the journal {self.path} has no undecided item {key!r}. Its `items('unknown')` lists them"
                 )
+
+    def backup(self, path: str | os.PathLike[str]) -> Path:
+        """Copy the journal to a new file, also while a session writes it, which waits meanwhile.
+
+        Other copies are refused, as two files that both go on would bill the same runs twice. So use the backup or the
+        original, never both. What is submitted after the backup is unknown to it, and would be submitted again.
+
+        Raises:
+            JournalError: there is a file with this name, or it cannot be written.
+        """
+        back_up(self._connection, self.path, Path(path))
+        return Path(path)
 
     def export(self, path: str | os.PathLike[str]) -> Path:
         """Write all items to a file: CSV if its name ends in ".csv", JSON Lines if in ".jsonl". Tokens are left out.
@@ -242,22 +263,3 @@ def item_of(record: Record) -> JournalItem:
 def without_formula(value: object) -> object:
     """Return a value that no spreadsheet takes for a formula, which could run commands there."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
-
-
-def _item(row: tuple[object, ...]) -> JournalItem:
-    key, model, given, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record = row
-    return JournalItem(
-        cast("str", key),
-        cast("str", model),
-        as_dict(decode(cast("str", given))),
-        cast("State", state),
-        cast("int", attempts),
-        cast("str | None", task_id),
-        cast("str | None", token),
-        cast("float", intended_at),
-        cast("float | None", ended_at),
-        as_decimal(cast("str | None", cost)),
-        cast("str | None", error),
-        tuple(map(Path, as_texts(decode(cast("str", saved))))) if saved else (),
-        parse_task(as_dict(decode(cast("str", record)))) if record else None,
-    )

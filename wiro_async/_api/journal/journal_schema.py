@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import zlib
+from typing import Any
 
+from wiro_async._api.journal.sqlite_statements import COLUMNS as SEALED
 from wiro_async._errors import JournalError
-from wiro_async._transport.sqlite import Connection
+from wiro_async._transport.sqlite.sqlite_file import Connection
 
 APPLICATION = 0x5769726F  # "Wiro"
 VERSION = 2
-
-State: TypeAlias = Literal["undecided", "submitted", "succeeded", "failed", "cancelled", "refused"]
 
 # What version 2 has added. An upgrade adds the same columns to an old file.
 COLUMNS = (
@@ -20,6 +20,7 @@ COLUMNS = (
     "owner TEXT NOT NULL DEFAULT ''",  # the opening of the journal that wrote the intent, or took it over
     "fence INTEGER NOT NULL DEFAULT 1",  # grows with each intent and each take-over
     "candidates TEXT",  # ids of tasks that may be an unknown run's, JSON list
+    "checksum INTEGER",  # of all other columns
 )
 ADDED = ", ".join(COLUMNS)
 # SQLite keeps this text in the file, comments included.
@@ -31,7 +32,7 @@ CREATE TABLE items (
     digest TEXT NOT NULL,        -- of what was asked for
     model TEXT NOT NULL,
     input TEXT NOT NULL,         -- JSON; files by their names
-    state TEXT NOT NULL,         -- undecided, submitted, succeeded, failed, cancelled, refused
+    state TEXT NOT NULL,         -- undecided, submitted, succeeded, failed, cancelled, refused, unknown
     attempts INTEGER NOT NULL,   -- tasks made for it, the undecided one included
     fingerprint BLOB NOT NULL,   -- equal for runs that cannot be told apart on the service
     callback_url TEXT,
@@ -55,21 +56,31 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 PLANNED = "CREATE TABLE IF NOT EXISTS planned (key TEXT PRIMARY KEY, paths TEXT NOT NULL)"  # where outputs are to lie
 EQUALS = "CREATE INDEX IF NOT EXISTS equals ON items (fingerprint)"
 POSITIONS = "CREATE INDEX IF NOT EXISTS positions ON items (position)"
-PRESENT = """
+NEW_COLUMNS = ", ".join(f"new.{name.strip()}" for name in SEALED.split(","))
+# Triggers of this connection only: others may read the file without the function.
+PRESENT = f"""
 PRAGMA temp_store = FILE;
+CREATE TEMP TRIGGER seal_new AFTER INSERT ON main.items BEGIN
+    UPDATE items SET checksum = checksum_of({NEW_COLUMNS}) WHERE rowid = new.rowid;
+END;
+CREATE TEMP TRIGGER seal_changed AFTER UPDATE OF {SEALED} ON main.items BEGIN
+    UPDATE items SET checksum = checksum_of({NEW_COLUMNS}) WHERE rowid = new.rowid;
+END;
 CREATE TEMP TABLE taken (key TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 
 def prepare(connection: Connection) -> None:
-    """Fill a new file, or check an old one. Raises `JournalError`."""
+    """Fill a new file, or check an old one, indexes included. Raises `JournalError`."""
+    connection.create_function("checksum_of", -1, checksum_of, deterministic=True)
     empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
     if empty and _number(connection, "application_id") == 0:
         connection.executescript(f"BEGIN; {TABLES} COMMIT;")
-    check(connection)
-    if _number(connection, "user_version") == 1:
+    check(connection, "integrity_check")
+    if version_of(connection) == 1:
         steps = [f"ALTER TABLE items ADD COLUMN {column}" for column in COLUMNS]
-        statements = [*steps, "UPDATE items SET position = rowid", f"PRAGMA user_version = {VERSION}"]
+        seal = f"UPDATE items SET checksum = checksum_of({SEALED})"
+        statements = [*steps, "UPDATE items SET position = rowid", seal, f"PRAGMA user_version = {VERSION}"]
         connection.executescript(f"BEGIN; {'; '.join(statements)}; COMMIT;")
     connection.execute(POSITIONS)
     if connection.execute("SELECT EXISTS (SELECT 1 FROM items)").fetchone() == (1,):
@@ -79,15 +90,31 @@ def prepare(connection: Connection) -> None:
     connection.execute("INSERT OR REPLACE INTO facts VALUES ('opened', unixepoch())")
 
 
-def check(connection: Connection) -> None:
+def checksum_of(*values: object) -> int:
+    """Return the checksum of a row's values, but the checksum itself."""
+    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+def check_row(row: tuple[Any, ...]) -> None:
+    """Raise `JournalError` if a row, with its checksum at the end, is not as it was written."""
+    if checksum_of(*row[:-1]) != row[-1]:
+        raise damage(f"item {row[0]!r} is not as it was written")
+
+
+def check(connection: Connection, how: str = "quick_check") -> None:
     """Check that a file is a whole journal that this version can read. Raises `JournalError`."""
     if _number(connection, "application_id") != APPLICATION:
         raise JournalError("this file is a database of something else, not a journal. Give the batch another path")
-    if _number(connection, "user_version") > VERSION:
+    if version_of(connection) > VERSION:
         raise JournalError("this journal was made by a newer version of wiro_async. Install that version to use it")
-    problems = connection.execute("PRAGMA quick_check(1)").fetchone()
+    problems = connection.execute(f"PRAGMA {how}(1)").fetchone()
     if problems != ("ok",):
         raise damage(problems[0])
+
+
+def version_of(connection: Connection) -> int:
+    """Return the version of a journal's tables."""
+    return _number(connection, "user_version")
 
 
 def damage(what: object) -> JournalError:

@@ -84,8 +84,8 @@ class PostgresLease:
                     "backup, or a replica took over that was behind. Runs whose entries are lost would be billed "
                     "again. Compare its entries with the tasks of your account, then start again"
                 )
+            self.owner, self._renewals = uuid4().hex, 0  # first: what was intended under the old one is not sent now
             logger.warning("the lease of this session in its journal expired; it takes another one")
-            self.owner, self._renewals = uuid4().hex, 0
 
     async def end(self, connection: DatabaseConnection) -> None:
         """Give the lease back, so that nobody has to wait for its end."""

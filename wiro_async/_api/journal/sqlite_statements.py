@@ -8,9 +8,16 @@ COLUMNS: Final = """
     key, digest, model, input, state, attempts, fingerprint, callback_url, intended_at, task_id, token,
     ended_at, cost, record, error, saved, shape, position, last_id_seen, owner, fence, candidates
 """
+ROW: Final = f"{COLUMNS}, checksum"
 NEXT: Final = "(SELECT coalesce(max(position), 0) + 1 FROM items)"
-READ: Final = f"SELECT {COLUMNS} FROM items WHERE key = ?"
-PAGE: Final = f"SELECT {COLUMNS}, rowid FROM items WHERE rowid > ? AND (? IS NULL OR state = ?) ORDER BY rowid LIMIT ?"
+READ: Final = f"SELECT {ROW} FROM items WHERE key = ?"
+PAGE: Final = f"SELECT rowid, {ROW} FROM items WHERE rowid > ? AND (? IS NULL OR state = ?) ORDER BY rowid LIMIT ?"
+# Files of schema 1 have none of the later columns. They are read as they are, and upgraded by who writes them.
+OLD_PAGE: Final = """
+SELECT rowid, key, digest, model, input, state, attempts, fingerprint, callback_url, intended_at, task_id, token,
+    ended_at, cost, record, error, saved, x'', rowid, NULL, '', 1, NULL, NULL
+FROM items WHERE rowid > ? AND (? IS NULL OR state = ?) ORDER BY rowid LIMIT ?
+"""
 INSERT: Final = f"""
 INSERT INTO items (key, digest, model, input, fingerprint, callback_url, intended_at, shape, last_id_seen, owner,
     state, attempts, position, fence)

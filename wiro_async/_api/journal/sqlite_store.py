@@ -16,7 +16,7 @@ import anyio
 import attrs
 
 from wiro_async._api.journal import sqlite_statements as sql
-from wiro_async._api.journal.journal_schema import damage, prepare
+from wiro_async._api.journal.journal_schema import check_row, damage, prepare
 from wiro_async._engine.background.change import Change
 from wiro_async._protocol.journal.record import Intention, KeyEnd, LookAlikes, Record, Spending, State, Witness
 from wiro_async._protocol.submission.journal_keys import storable
@@ -26,7 +26,8 @@ from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import decode, encode
 from wiro_async._protocol.values.parsing import as_decimal, as_dict, as_texts
 from wiro_async._transport import clock
-from wiro_async._transport.sqlite import Connection, Database
+from wiro_async._transport.sqlite.sqlite_database import Database
+from wiro_async._transport.sqlite.sqlite_file import Connection
 from wiro_async._tuning import Tuning
 
 T = TypeVar("T")
@@ -92,7 +93,7 @@ class SqliteStore:
 
     async def check(self, record: Record) -> None:
         """Raise `JournalError` if the file is not the one that was opened any more."""
-        self._database.check()
+        await self._database.check()
 
     async def take_over(self, record: Record) -> Record | None:
         """Make a record ours, if nobody may send it any more."""
@@ -207,7 +208,7 @@ class SqliteStore:
             values = (last, state, state, PAGE)
 
             def read(connection: Connection, values: tuple[Any, ...] = values) -> list[tuple[int, Record]]:
-                return [(row[-1], self._record(row)) for row in connection.execute(sql.PAGE, values)]
+                return [(row[0], self._record(row[1:])) for row in connection.execute(sql.PAGE, values)]
 
             page = await self._database.do(read)
             if not page:
@@ -293,7 +294,8 @@ class SqliteStore:
         return [self._record(row) for row in rows if row is not None]
 
     def _record(self, row: tuple[Any, ...]) -> Record:
-        return record_of(row, self._owner)
+        check_row(row)
+        return record_of(row[:-1], self._owner)
 
 
 def record_of(row: tuple[Any, ...], owner: str) -> Record:

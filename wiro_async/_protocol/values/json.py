@@ -246,7 +246,7 @@ def _is_short(key: object) -> bool:
 def _describe_unsendable(value: object) -> str:
     kind = type(value).__name__
     if isinstance(value, type):
-        return f"class ({kind}), not a value; give an object of it"
+        return f"{kind}, a class and no value; give an object of it"
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"{kind} object; wrap it to upload it: File(data, name='photo.png')"
     if hasattr(value, "save") and hasattr(value, "tobytes"):  # Pillow

@@ -1,0 +1,1 @@
+"""Journals in SQLite files. The only folder that imports `sqlite3`."""
