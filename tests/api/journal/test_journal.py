@@ -420,7 +420,7 @@ async def test_a_journal_that_cannot_be_written_ends_the_batch(
                 if len(got) == 5:
                     await anyio.to_thread.run_sync(rewrite, journal, "DROP TABLE items")
 
-    with pytest.raises(JournalError, match="[Nn]othing more is submitted"):
+    with pytest.raises(JournalError, match=r"[Nn]othing more is submitted"):
         await read()
     assert len(got) <= len(emulator.ledger.submissions) <= 12
 
@@ -456,7 +456,7 @@ def test_reading_a_journal(emulator: WiroEmulator, journal: Path, tmp_path: Path
 
 
 async def test_a_journal_syncs_every_commit(journal: Path) -> None:
-    """`synchronous` is EXTRA and the mode DELETE: the file and its folder are synced at each commit, so power may fail."""
+    """`synchronous` is EXTRA and the mode DELETE: file and folder are synced at each commit, so power may fail."""
     database = Database(journal, prepare, Tuning().journal_busy)
     await database.open()
 

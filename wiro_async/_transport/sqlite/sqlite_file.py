@@ -252,11 +252,15 @@ def back_up(connection: Connection, path: Path, target: Path) -> None:
 
 @contextmanager
 def sqlite_errors(path: Path) -> Generator[None]:
-    """Turn the errors of a file that fails into a `JournalError`. Errors of the caller pass."""
+    """Turn the errors of a file that fails into a `JournalError` that names it. Errors of the caller pass."""
     import sqlite3
 
     try:
         yield
+    except JournalError as error:
+        if type(error) is not JournalError or str(path) in str(error):
+            raise
+        raise JournalError(f"{path}: {error}") from error.__cause__
     except (sqlite3.ProgrammingError, sqlite3.DataError):
         raise
     except sqlite3.OperationalError as error:
