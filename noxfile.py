@@ -87,7 +87,7 @@ def coverage(session: nox.Session) -> None:
 
 def set_up_tests(session: nox.Session) -> None:
     """Install what the tests need."""
-    install(session, *groups("tests"), extras="demo,report,tools,audio")
+    install(session, *groups("tests"), extras="demo,report,tools,audio,postgres")
     session.env["WIRO_TEST_INSTALLED"] = "1"
 
 
@@ -111,7 +111,7 @@ def covered(session: nox.Session, *options: str, **variables: str) -> None:
 def lint(session: nox.Session) -> None:
     """Check style, layers and types."""
     extras = PYPROJECT["project"]["optional-dependencies"]
-    names = ("cli", "emulator", "report", "tools", "audio")
+    names = ("cli", "emulator", "report", "tools", "audio", "postgres")
     optional = [requirement for name in names for requirement in extras[name]]
     session.install(*PYPROJECT["project"]["dependencies"], *optional, *groups("lint"))
     session.run("ruff", "check")
@@ -124,7 +124,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
     """Run all benchmarks and draw the README's picture. With a name and arguments (`-- kill --rounds 5`) run one."""
-    install(session, *groups("bench"), extras="emulator")
+    install(session, *groups("bench"), extras="emulator,postgres")
     chosen = [session.posargs] if session.posargs else BENCHMARKS
     for name, *arguments in chosen:
         # Benchmarks import their helpers from their own folder. Exit code 1 means that a target was missed.

@@ -1,6 +1,7 @@
 """A batch with a journal, killed with -9 at random moments and started again: every item is billed once.
 
 python benchmarks/kill.py [--rounds 50] [--items 400] [--seed 1]
+python benchmarks/kill.py --postgres [--rounds 20] [--items 1000]: four processes share a journal in PostgreSQL
 """
 
 from __future__ import annotations
@@ -109,15 +110,21 @@ def measure(rounds: int = 50, items: int = 400, seed: int = 1) -> dict[str, Any]
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=50)
-    arguments.add_argument("--items", type=int, default=400)
+    arguments.add_argument("--postgres", action="store_true")
+    arguments.add_argument("--rounds", type=int)
+    arguments.add_argument("--items", type=int)
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--child", nargs=2, metavar=("OPTIONS", "JOURNAL"), help="only run the batch")
     given = arguments.parse_args()
     if given.child:
-        asyncio.run(child(json.loads(given.child[0]), given.child[1], given.items))
+        asyncio.run(child(json.loads(given.child[0]), given.child[1], given.items or 400))
         return
-    figures = measure(given.rounds, given.items, given.seed)
+    if given.postgres:
+        import kill_postgres
+
+        figures = kill_postgres.measure(given.rounds or 20, given.items or 1000, given.seed)
+    else:
+        figures = measure(given.rounds or 50, given.items or 400, given.seed)
     print(f"{figures['right']} of {figures['rounds']} rounds: each item has one submission and one result")
     sys.exit(figures["right"] != figures["rounds"])
 

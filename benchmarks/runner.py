@@ -10,11 +10,11 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from harness import alone, parser
@@ -24,6 +24,7 @@ from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.results.batch_items import RunRequest
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._engine.submission.submission import RunLog
+from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
@@ -47,26 +48,21 @@ DETAIL: dict[str, Any] = {
 
 TASK = parse_task(DETAIL)
 INTENT = Intent("owner/model", "a fingerprint", None, frozenset())
+REF = TaskRef("2221", "eDcC")
 
 
-def instant(waits: bool) -> Callable[[Runs, RunRequest, RunLog], Awaitable[TaskResult]]:
-    """Return a replacement of `Runs.run` whose runs end at once. The journal records them like real ones.
+async def submit(runs: Runs, request: RunRequest, log: RunLog) -> TrackedTask:
+    """Make a task at once. The journal records it like a real one; the cost of a run, such as its hash, is left out."""
+    await log.intend(INTENT)
+    await log.note(REF)
+    await log.settle("task", None)
+    return cast("TrackedTask", REF)
 
-    The cost of a run itself, such as its fingerprint, is left out.
 
-    Args:
-        waits: yield to the loop once, as a request does. A journal does so by itself.
-    """
-
-    async def run(runs: Runs, request: RunRequest, log: RunLog) -> TaskResult:
-        await log.intend(INTENT)
-        if waits:
-            await asyncio.sleep(0)
-        await log.note(TaskRef("2221", "eDcC"))
-        log.settle()
-        return runs.restored(TASK)
-
-    return run
+async def ended(runs: Runs, request: RunRequest, task: TrackedTask, start: float) -> TaskResult:
+    """End after one turn of the event loop, as a request takes one."""
+    await asyncio.sleep(0)
+    return runs.restored(TASK)
 
 
 def inputs(items: int) -> Iterator[dict[str, Any]]:
@@ -78,7 +74,7 @@ async def run_batch(
     items: int, journal: Path | None = None, on_progress: Callable[[int], None] = lambda done: None
 ) -> float:
     """Return the microseconds an item takes."""
-    with patch.object(Runs, "run", instant(waits=journal is None)):
+    with patch.object(Runs, "submit", submit), patch.object(Runs, "ended", ended):
         async with AsyncWiro("key") as wiro:
             batch = wiro.batch("owner/model", inputs(items), concurrency=CONCURRENCY, journal=journal)
             return await timed(batch, items, on_progress)

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import logging
 import os
+import runpy
 import selectors
 import socket
 import ssl
@@ -14,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from weakref import WeakSet
 
 import attrs
@@ -28,6 +29,10 @@ from wiro_async._transport.http import HttpTransport
 from wiro_async._transport.network.tls import Tls
 from wiro_async.testing import WiroEmulator
 
+if TYPE_CHECKING:
+    from postgres_server import PostgresServer
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 VARIABLES = ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_API_BASE_URL", "WIRO_SOCKET_URL")
 settings.register_profile("quick", max_examples=40, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
@@ -161,7 +166,8 @@ def libraries_loaded() -> None:
 @pytest_asyncio.fixture
 async def no_leftovers() -> AsyncIterator[None]:
     """Check that no asyncio task outlives the test, and that no code of the package blocks the loop."""
-    with blockbuster_ctx("wiro_async", excluded_modules=["wiro_async.testing"]) as blockbuster:
+    own_threads = ["wiro_async.testing", "wiro_async._transport.postgres"]  # event loops of threads that may block
+    with blockbuster_ctx("wiro_async", excluded_modules=own_threads) as blockbuster:
         blockbuster.functions["threading.Lock.acquire"].deactivate()  # coverage holds its own lock only briefly
         yield
     here = asyncio.current_task()
@@ -249,6 +255,28 @@ def tuned(request: pytest.FixtureRequest, tuning: Tuning) -> Tuning:
     for mark in request.node.iter_markers("tuning"):
         tuning = attrs.evolve(tuning, **mark.kwargs)
     return tuning
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server. It starts in half a second, so each process of the tests has its own."""
+    module = runpy.run_path(str(BENCHMARKS / "postgres_server.py"))
+    if reason := module["missing"]():
+        pytest.skip(reason)
+    with module["PostgresServer"]() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres_server: PostgresServer) -> str:
+    """The name of an empty database."""
+    return postgres_server.create_database()
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer, database: str) -> str:
+    """The URL of an empty database."""
+    return postgres_server.url(database)
 
 
 @pytest.fixture

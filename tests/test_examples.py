@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,36 @@ def test_pick_up(example: Example, tmp_path: Path) -> None:
     token = example("pick_up.py", "start", "a fox", "emulator/painter").strip()
     assert example("pick_up.py", "finish", token).strip() == "picture.png"
     assert (tmp_path / "picture.png").is_file()
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_job_queue(
+    environment: dict[str, str], tmp_path: Path, database_url: str, wiro_emulator: WiroEmulator, is_killed: bool
+) -> None:
+    """A worker paints what was ordered. If it is killed, the next one follows the run that is already paid for."""
+    environment["DATABASE_URL"] = database_url
+
+    def job_queue(*arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, str(EXAMPLES / "job_queue.py"), *arguments]
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    with job_queue("order", "order-1", "a fox", "emulator/painter") as order:
+        _, errors = order.communicate(timeout=60)
+        assert not errors
+    if is_killed:
+        with job_queue("work") as worker:
+            while not wiro_emulator.ledger.submissions:
+                assert worker.poll() is None
+                time.sleep(0.002)
+            worker.kill()
+    environment["DRAIN"] = "1"
+    with job_queue("work", "0") as worker:
+        printed, errors = worker.communicate(timeout=60)
+    assert worker.returncode == 0, errors
+    assert printed.split() == ["order-1", "0.png"]
+    assert len(wiro_emulator.ledger.submissions) == 1
 
 
 def test_web_app(tmp_path: Path, environment: dict[str, str]) -> None:

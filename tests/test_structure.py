@@ -34,6 +34,7 @@ LIBRARIES = {
     "httpx": "wiro_async._transport.http.",
     "httpcore": "wiro_async._transport.http.",
     "websockets": "wiro_async._transport.websocket",
+    "asyncpg": "wiro_async._transport.postgres.",
 }
 
 

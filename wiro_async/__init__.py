@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wiro_async._api.results.output import Output
     from wiro_async._api.results.task_result import ParsedResult, TaskFinished, TaskResult
     from wiro_async._api.run_options import EventListener, RealtimeOptions, RunOptions, StreamOptions, SubmitOptions
+    from wiro_async._api.session_journal import SessionJournal
     from wiro_async._api.session_options import SessionOptions, ViewOptions
     from wiro_async._api.tasks.handle import TaskHandle
     from wiro_async._api.tasks.task_events import EventStream
@@ -177,6 +178,7 @@ __all__ = [
     "RunRequest",
     "ServerError",
     "SessionClosedError",
+    "SessionJournal",
     "SessionOptions",
     "SpendLimitError",
     "Statistics",
@@ -234,6 +236,7 @@ _HOMES = {  # of all public names but most errors
     "_api.conversation.turn_result": ("TurnResult",),
     "_api.conversation.turn_stream": ("TurnStream",),
     "_api.journal.journal_reader": ("Journal", "JournalItem"),
+    "_api.session_journal": ("SessionJournal",),
     "_api.results.answer_reader": ("ResponseModel",),
     "_api.results.async_items": ("Items",),
     "_api.results.batch_items": ("BatchFailedError", "BatchItem", "RunRequest"),

@@ -13,6 +13,7 @@ import attrs
 
 from wiro_async._api.batch.batch_factory import new_batch, run_all
 from wiro_async._api.batch.batch_options import BatchOptions
+from wiro_async._api.keys.keyed_runs import KeyedRuns, required
 from wiro_async._api.options import check_options, documented
 from wiro_async._api.resources.model_catalog import Models
 from wiro_async._api.resources.model_lookup import ModelLookup
@@ -40,7 +41,7 @@ from wiro_async._engine.calls.api_client import ApiClient, account_of
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.downloads.downloader import Downloader
 from wiro_async._engine.engine import Engine, Statistics
-from wiro_async._errors import InvalidInputError
+from wiro_async._errors import InvalidInputError, UsageError
 from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from wiro_async._api.resources.file_store import Files
     from wiro_async._api.results.answer_reader import ResponseModel, Schema
     from wiro_async._api.results.batch_items import BatchItem, RunRequest
+    from wiro_async._api.session_journal import SessionJournal
 
 T = TypeVar("T")
 
@@ -95,9 +97,12 @@ class AsyncWiro:
             polls_per_second=shared.polls_per_second,
             tuning=shared.tuning,
         )
-        self._wire(engine, shared.base_url, Options.of(keys, options), None)
+        keyed = None if shared.journal is None else KeyedRuns(shared.journal, engine)
+        self._wire(engine, shared.base_url, Options.of(keys, options), keyed, None)
 
-    def _wire(self, engine: Engine, base_url: str, options: Options, origin: AsyncWiro | None) -> None:
+    def _wire(
+        self, engine: Engine, base_url: str, options: Options, keyed: KeyedRuns | None, origin: AsyncWiro | None
+    ) -> None:
         headers = {"User-Agent": USER_AGENT, **options.headers}
         timeout = options.timeout.request
         client = ApiClient(
@@ -139,7 +144,9 @@ class AsyncWiro:
             self._lookup = origin._lookup.through(client)
         else:
             self._lookup = ModelLookup(client, engine.background, engine.tuning)
-        self._runner = Runner(engine, self._context, self._lookup, RunInputs(self._lookup, engine.tuning), options)
+        self._runner = Runner(
+            engine, self._context, self._lookup, RunInputs(self._lookup, engine.tuning), keyed, options
+        )
         self.tasks = Tasks(calls, engine.tuning)
         self.models = Models(client, self._lookup)
 
@@ -149,6 +156,13 @@ class AsyncWiro:
         from wiro_async._api.resources.file_store import Files
 
         return Files(self._calls.client)
+
+    @cached_property
+    def journal(self) -> SessionJournal:
+        """The journal of the session. Raises `UsageError` if it has none."""
+        from wiro_async._api.session_journal import SessionJournal
+
+        return SessionJournal(required(self._runner.keyed, "wiro.journal"), self._context)
 
     def __repr__(self) -> str:
         return f"AsyncWiro({strip_userinfo(self._base_url)!r})"
@@ -193,7 +207,7 @@ class AsyncWiro:
             ConfigurationError: an option is wrong.
         """
         view = object.__new__(type(self))
-        view._wire(self._engine, self._base_url, self._options.changed(options), self)
+        view._wire(self._engine, self._base_url, self._options.changed(options), self._runner.keyed, self)
         return view
 
     def statistics(self) -> Statistics:
@@ -234,8 +248,10 @@ class AsyncWiro:
 
         Raises:
             InvalidInputError: the model or an input is wrong. Nothing was sent, or the service refused it.
+            KeyConflictError: the journal knows the `key` with another model or input.
             ResponseFormatError: the answer does not fit `response_model`. The error holds its text and its task.
             SubmissionUnknownError: the response to the submit was lost. The run was not sent again.
+            UsageError: there is a `key` but no journal.
             TaskFailedError, TaskCancelledError: the task ended without a result.
             TaskTimeoutError: a timeout passed.
         """
@@ -273,6 +289,8 @@ class AsyncWiro:
             **options: see `StreamOptions`.
         """
         check_options("stream", options, StreamOptions)
+        if options.get("key") is not None:
+            raise UsageError("stream() takes no key, as a journal keeps no text; use run(key=…), or submit(key=…)")
         timeouts = self._runner.timeouts(options.get("timeout"), options.get("queue_timeout"))
         return TextStream(self._runner, RunSpec.of(model, input, options), timeouts)
 

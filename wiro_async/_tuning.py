@@ -30,6 +30,7 @@ class Tuning:
     search_max_pause: float = 5.0
     search_page: int = 100
     search_max_pages: int = 100
+    search_head: int = 20  # of the newest tasks, to know the largest id
     search_max_details: int = 50  # listed tasks with missing fields that are read one by one
     clock_skew: float = 2.0  # the service's times are whole seconds
     max_known_tasks: int = 20_000  # ids of ended tasks that the session remembers
@@ -154,3 +155,18 @@ class Tuning:
     batch_window: int = 4  # in input order, finished items per worker that may wait for a slow one before them
     batch_downloads: int = 16  # items whose outputs are being saved
     journal_busy: float = 5.0  # another program may hold the lock of the journal this long
+    journal_grace: float = 10.0  # a run whose task is not listed by then, and proven to be missing, was never made
+    journal_head_age: float = 30.0  # the largest known id is asked for again before a run if it is older than this
+    journal_head_wait: float = 5.0  # for the list that shows it
+    # A journal in PostgreSQL
+    journal_connect: float = 10.0
+    journal_statement: float = 10.0
+    journal_lease: float = 15.0  # others wait this long for the runs of a session that is gone; half of it is relied on
+    journal_pulse: float = 2.5  # between two renewals of the lease
+    journal_pause: float = 0.1  # before the second attempt to connect; doubles
+    journal_max_pause: float = 2.0
+    journal_away: float = 30.0  # a run waits this long for a database that is away
+    journal_task_wait: float = 2.0  # the id of a task waits this long for it; then the task is followed all the same
+    journal_poll: float = 2.0  # between two reads of an entry whose change was not announced
+    journal_close: float = 5.0  # for what is still to be written at the end
+    journal_batch: int = 200  # entries in one round trip

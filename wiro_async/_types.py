@@ -21,13 +21,24 @@ OnProgress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
 TimeoutPhase: TypeAlias = Literal["queue", "run", "idle"]
 
 
-def _name(name: str | os.PathLike[str]) -> str:
+UNNAMED = "file"
+
+
+def _name(name: str | os.PathLike[str] | None) -> str:
     given: object = name
+    if given is None:
+        return ""
     if isinstance(given, os.PathLike):
         return os.path.basename(os.fsdecode(given))
     if isinstance(given, str):
         return given
     raise InvalidInputError(message=f"the name of a file is a {type(given).__name__}; give text, such as 'photo.png'")
+
+
+def _own_name(data: object) -> str:
+    """The name of a path, or of an open file that was opened by its path."""
+    named = data if isinstance(data, os.PathLike) else getattr(data, "name", None)
+    return os.path.basename(os.fsdecode(named)) if isinstance(named, (str, bytes, os.PathLike)) else ""
 
 
 class _ConsumedSources:
@@ -59,7 +70,8 @@ class File:
     Args:
         data: bytes, a path, an open binary file (sent from its present position), or an async iterable of bytes.
             A source that cannot be read again, such as an async iterable or a pipe, can be sent only once.
-        name: the file name that the service sees. For a path, its last part.
+        name: the file name that the service sees: its last part, if a path is given. Without one, the data's own name
+            if it is a path or a file opened by its path, else "file". Many models look at the end of the name.
         content_type: the media type. Guessed from the name if not given.
         on_progress: called with the number of bytes sent, and with the total (None if unknown), after each piece of
             about a megabyte. May be a coroutine function. It starts again from 0 when the file is sent again because
@@ -69,12 +81,14 @@ class File:
     data: bytes | os.PathLike[str] | IO[bytes] | AsyncIterable[bytes] = attrs.field(
         repr=lambda data: type(data).__name__
     )
-    name: str = attrs.field(converter=_name)
+    name: str = attrs.field(default="", converter=_name)
     content_type: str | None = None
     on_progress: OnProgress | None = attrs.field(default=None, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         data: object = self.data
+        if not self.name:
+            object.__setattr__(self, "name", _own_name(data) or UNNAMED)
         if isinstance(data, (bytearray, memoryview)):
             object.__setattr__(self, "data", bytes(data))
         elif not isinstance(data, (bytes, os.PathLike, AsyncIterable)):

@@ -31,9 +31,13 @@ class SubmitOptions(CommonOptions, total=False):
 
     Args:
         callback_url: where the service reports the end of the task.
+        key: your own name for the run, such as the number of an order. Needs `AsyncWiro(journal=…)`. One key makes one
+            bill: a run that the journal knows under this key is not submitted again. Its result is returned, or it is
+            followed. A run that failed or was cancelled, and so was not billed, is run again.
     """
 
     callback_url: str | None
+    key: str | None
 
 
 @public

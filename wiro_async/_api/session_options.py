@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 import attrs
 
+from wiro_async._api.journal.store_places import place_of
 from wiro_async._api.options import check_options
 from wiro_async._errors import ConfigurationError
 from wiro_async._protocol.http.auth import Credentials
@@ -93,6 +95,8 @@ class SessionOptions(CallOptions, total=False):
         tasks_per_socket: how many tasks share one WebSocket.
         polls_per_second: how many reads of tasks all polls together make at most. The first read after a task has
             reported its end does not count.
+        journal: where runs with a `key`, and batches with `journal=True`, are recorded: the path of a SQLite file that
+            one session at a time uses, or the URL of a PostgreSQL database that any number of machines may share.
         tuning: timing, sizes and limits of the session, for tests that cannot wait.
     """
 
@@ -104,6 +108,7 @@ class SessionOptions(CallOptions, total=False):
     compression: bool
     tasks_per_socket: int
     polls_per_second: float
+    journal: str | os.PathLike[str] | None
     tuning: Tuning | None
 
 
@@ -225,6 +230,7 @@ class SharedOptions:
     compression: bool = False
     tasks_per_socket: int = attrs.field(default=1000, validator=_count)
     polls_per_second: float = attrs.field(default=100.0, validator=_rate)
+    journal: str | Path | None = attrs.field(default=None, converter=attrs.converters.optional(place_of), repr=False)
     tuning: Tuning = attrs.field(default=None, converter=_tuning)
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import attrs
@@ -10,6 +11,7 @@ import attrs
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.throttle import ServerClock, Throttle
 from wiro_async._engine.realtime.realtime_connections import RealtimeConnections
+from wiro_async._engine.submission.list_reader import ListReader
 from wiro_async._engine.submission.submitter import Submitter
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import SessionClosedError
@@ -80,6 +82,8 @@ class Engine:
         self.limiter = self.tracker.limiter
         self.realtime = RealtimeConnections(tuning, self.background, self.tracker, self._connect_realtime)
         self.submitter = Submitter(tuning, self.background, self.limiter, self.tracker)
+        self.list_reader = ListReader(tuning)
+        self._closings: dict[object, Callable[[], Awaitable[None]]] = {}
 
     def statistics(self) -> Statistics:
         """Count what is held at this moment."""
@@ -97,6 +101,14 @@ class Engine:
         """Bind the session to this event loop. Raises `SessionClosedError` if that cannot be done."""
         await self.background.open()
         threads.keep_for(self)
+
+    def close_also(self, owner: object, closing: Callable[[], Awaitable[None]]) -> None:
+        """Have something closed with the session, when all its background tasks have ended."""
+        self._closings[owner] = closing
+
+    def is_closed(self, owner: object) -> None:
+        """It was closed before."""
+        self._closings.pop(owner, None)
 
     async def warm(self, mode: UpdateMode) -> None:
         """Open the session, and begin to open a socket if the mode needs one: a task will want it soon."""
@@ -122,6 +134,8 @@ class Engine:
         self.tracker.fail_all(SessionClosedError("the session was closed while this was waited for"))
 
     async def _free(self) -> None:
+        for close in list(self._closings.values()):
+            await close()
         await self.http.aclose()
         await threads.end_for(self)
 

@@ -7,6 +7,7 @@ import time
 from itertools import count
 
 TURN = count()
+BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def now() -> float:
@@ -26,3 +27,8 @@ def nonce() -> str:
 def loop_time() -> float:
     """The time of the running event loop: a tenth of what `anyio.current_time` costs, and asked for every message."""
     return asyncio.get_running_loop().time()
+
+
+def since_boot() -> float:
+    """Seconds that also pass while the machine sleeps, where the system can tell. Never set back."""
+    return time.clock_gettime(BOOT_CLOCK) if BOOT_CLOCK is not None else time.monotonic()

@@ -30,9 +30,9 @@ from wiro_async import (
     Timeouts,
 )
 from wiro_async._api.batch.budget import Budget, Estimator
-from wiro_async._api.batch.item_run import Attempted, NeverSent, may_be_billed
+from wiro_async._api.batch.item_run import Attempted, may_be_billed
 from wiro_async._api.batch.workers import Halted
-from wiro_async._api.journal.journal_entries import Spending
+from wiro_async._protocol.journal.record import Spending
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._types import OnCancel
 from wiro_async.testing import Json, ModelScript, ResetAfter, Respond, Script, WiroEmulator, timeline
@@ -345,7 +345,6 @@ TASK = parse_task({"id": "1"})
         (SubmissionUnknownError(), "nothing", "stop", False),
         (TaskFailedError(TASK), "task known", "stop", False),
         (TaskCancelledError(TASK), "task known", "stop", False),
-        (NeverSent(), "sent", "stop", False),
         (Halted(), "sent", "stop", False),
         (TaskTimeoutError("run", 1.0), "task known", "stop", False),
         (TaskTimeoutError("run", 1.0), "task known", "leave", True),

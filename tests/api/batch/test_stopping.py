@@ -13,10 +13,8 @@ import anyio.to_thread
 import pytest
 
 from wiro_async import AsyncWiro, Journal, JournalError, RunRequest, TaskFailedError
-from wiro_async._api.journal.journal_entries import Entry
-from wiro_async._api.journal.journal_schema import State
-from wiro_async._api.journal.journal_writer import JournalWriter
-from wiro_async._protocol.submission.intent import Intent
+from wiro_async._api.journal.sqlite_store import SqliteStore
+from wiro_async._protocol.journal.record import Intention, Record, State
 from wiro_async.testing import Respond, WiroEmulator
 
 if TYPE_CHECKING:
@@ -112,15 +110,15 @@ async def test_in_the_order_of_inputs_nothing_is_lost(
     emulator: WiroEmulator, wiro: AsyncWiro, journal: Path, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Items behind one that never ends are returned, in order, before the error."""
-    intend = JournalWriter.intend
+    intend = SqliteStore.intend
 
-    async def no_room_for_one(writer: JournalWriter, entry: Entry, model: str, intent: Intent) -> None:
-        if entry.key == "1":
+    async def no_room_for_one(store: SqliteStore, intention: Intention, seen: Record | None) -> Record:
+        if intention.key == "1":
             await until(lambda: len(emulator.ledger.submissions) == 3)
             raise JournalError("no room")
-        await intend(writer, entry, model, intent)
+        return await intend(store, intention, seen)
 
-    monkeypatch.setattr(JournalWriter, "intend", no_room_for_one)
+    monkeypatch.setattr(SqliteStore, "intend", no_room_for_one)
     requests = [RunRequest(SLEEPER, {"seconds": 10, "n": n}, key=n) for n in range(4)]
     got: list[int] = []
 

@@ -145,6 +145,30 @@ async def test_any_sizes_become_frames(generation: Any, short_timing: Tuning) ->
         assert emulator.ledger.sockets[-1].heard == [9600] * 5 + [1204, 2]
 
 
+async def test_half_a_sample_ends_with_its_source(wiro: AsyncWiro, short_timing: Tuning) -> None:
+    """Later samples are not shifted by a byte, whether the source is cut at an odd byte, fails, or came in pieces."""
+    pieces = [b"\x01\x02\x03", b"\x04\x05"], [b"\x06\x07" * 5000, b"\x08"], [b"\x09\x0a"]
+
+    async def source(chunks: list[bytes], fails: bool) -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+        if fails:
+            raise ValueError("no more")
+
+    heard = bytearray()
+    async with wiro.realtime(ECHO) as session:
+        await session.send_audio(b"\x0b\x0c\x0d")
+        await session.send_stream(source(pieces[0], fails=False))
+        with pytest.raises(ValueError, match="no more"):
+            await session.send_stream(source(pieces[1], fails=True))
+        await session.send_stream(source(pieces[2], fails=False))
+        await session.end()
+        async for event in session:
+            if isinstance(event, AudioChunk):
+                heard += event.data
+    assert heard == b"\x0b\x0c\x01\x02\x03\x04" + b"\x06\x07" * 5000 + b"\x09\x0a"
+
+
 @pytest.mark.parametrize("size", [0, 2, 9600, 9602, 333_334])
 async def test_a_file_through_the_echo(wiro: AsyncWiro, tmp_path: Path, size: int) -> None:
     """A WAV file of any length comes back bit for bit."""

@@ -18,6 +18,7 @@ from wiro_async._protocol.conversations.realtime_audio import (
     AudioChunk,
     Chunker,
     Pacer,
+    SampleJoiner,
     audio_prefix,
     command,
     is_about,
@@ -46,6 +47,25 @@ def test_any_sizes_become_frames_of_one_size(sizes: list[int], pattern: bytes) -
     assert b"".join(frames) + rest == pcm[: total // 2 * 2]
     assert chunker.flush() == b""
     assert b"".join([*chunker.feed(memoryview(b"\0" * FRAME_BYTES))])[: total % 2] == pcm[total // 2 * 2 :]
+
+
+@given(st.lists(st.binary(max_size=7), max_size=12))
+def test_half_a_sample_ends_with_its_source(pieces: list[bytes]) -> None:
+    """Each piece that is handed on has whole samples. Only the last byte may be missing."""
+    joiner = SampleJoiner()
+    out = [bytes(joiner.feed(memoryview(piece))) for piece in pieces]
+    pcm = b"".join(pieces)
+    assert all(len(piece) % 2 == 0 for piece in out)
+    assert b"".join(out) == pcm[: len(pcm) // 2 * 2]
+
+
+def test_half_a_sample_can_be_dropped() -> None:
+    """Whole samples before it stay."""
+    chunker = Chunker()
+    assert chunker.feed(memoryview(b"abc")) == ()
+    chunker.align()
+    assert chunker.feed(memoryview(b"de")) == ()
+    assert chunker.flush() == b"abde"
 
 
 def test_frames_that_are_not_consumed_are_dropped() -> None:

@@ -208,8 +208,116 @@ async def test_extensible_formats(tmp_path: Path) -> None:
     assert await read(extensible(tmp_path / "b.wav", pcm, 2, before=b"LIST\3\0\0\0abc\0")) == pcm
     wide = b"".join(b"\0" + pcm[at : at + 2] for at in range(0, 2000, 2))
     assert await read(extensible(tmp_path / "c.wav", wide, 3)) == pcm[:2000]
-    with pytest.raises(InvalidInputError, match=r"d\.wav is not a WAV file with PCM samples"):
-        await read(extensible(tmp_path / "d.wav", pcm, 4, b"\3" + PCM_GUID[1:]))
+    with pytest.raises(InvalidInputError, match=r"d\.wav is not a WAV file with PCM samples: .*A-law"):
+        await read(extensible(tmp_path / "d.wav", pcm, 1, b"\6" + PCM_GUID[1:]))
+
+
+def riff(*chunks: tuple[bytes, int, bytes], start: bytes = b"RIFF") -> bytes:
+    """Write chunks of a name, a size and a content, which need not fit."""
+    return (
+        start
+        + b"\xff\xff\xff\xffWAVE"
+        + b"".join(name + struct.pack("<I", size) + content for name, size, content in chunks)
+    )
+
+
+def form(tag: int = 1, bits: int = 16, channels: int = 1, rate: int = SAMPLE_RATE) -> tuple[bytes, int, bytes]:
+    """Write a format."""
+    block = channels * bits // 8
+    return b"fmt ", 16, struct.pack("<HHIIHH", tag, channels, rate, rate * block, block, bits)
+
+
+PCM_DATA = bytes(range(256)) * 8
+SIZE = len(PCM_DATA)
+LARGEST = 0xFFFF_FFFF
+LIST = (b"LIST", 4, b"INFO")
+AS_RECORDED = {
+    "its size was never written": riff(form(), (b"data", 0, PCM_DATA)),
+    "its size is the largest number": riff(form(), (b"data", LARGEST, PCM_DATA)),
+    "its size is that of the longest file": riff(form(), (b"data", 0x7FFF_FFDA, PCM_DATA)),
+    "it is shorter than it says": riff(form(), (b"data", SIZE + 5000, PCM_DATA)),
+    "it ends within a sample": riff(form(), (b"data", SIZE + 2, PCM_DATA + b"\7")),
+    "text follows": riff(form(), (b"data", SIZE, PCM_DATA), LIST),
+    "RF64": riff(
+        (b"ds64", 28, struct.pack("<QQQI", 9, SIZE, 5, 0)), form(), (b"data", LARGEST, PCM_DATA), LIST, start=b"RF64"
+    ),
+    "BW64": riff(
+        (b"ds64", 28, struct.pack("<QQQI", 9, SIZE, 5, 0)), form(), (b"data", LARGEST, PCM_DATA), LIST, start=b"BW64"
+    ),
+    "RF64 that was cut off": riff((b"ds64", 28, bytes(28)), form(), (b"data", LARGEST, PCM_DATA), start=b"RF64"),
+    "room for a ds64 that was not needed": riff((b"JUNK", 28, bytes(28)), form(), (b"data", SIZE, PCM_DATA)),
+    "an odd chunk": riff((b"LIST", 3, b"abc\0"), form(), (b"data", SIZE, PCM_DATA)),
+    "an odd chunk without padding": riff((b"LIST", 3, b"abc"), form(), (b"data", SIZE, PCM_DATA)),
+    "an odd chunk without padding before the samples": riff(form(), (b"bext", 5, b"abcde"), (b"data", 0, PCM_DATA)),
+    "an odd chunk with odd padding": riff(form(), (b"bext", 5, b"abcdeX"), (b"data", SIZE, PCM_DATA)),
+    "a long chunk": riff((b"JUNK", 200_001, bytes(200_002)), form(), (b"data", SIZE, PCM_DATA)),
+    "a longer format": riff((b"fmt ", 18, form()[2] + b"\0\0"), (b"data", SIZE, PCM_DATA)),
+}
+
+
+@pytest.mark.parametrize("data", AS_RECORDED.values(), ids=AS_RECORDED)
+async def test_files_as_recorders_write_them(tmp_path: Path, data: bytes) -> None:
+    """All samples come, and nothing else."""
+    (tmp_path / "a.wav").write_bytes(data)
+    assert await read(tmp_path / "a.wav") == PCM_DATA
+
+
+async def test_a_file_without_samples(tmp_path: Path) -> None:
+    """Its size may be right. Then what follows is not read as samples."""
+    (tmp_path / "a.wav").write_bytes(riff(form(), (b"data", 0, b""), LIST))
+    (tmp_path / "b.wav").write_bytes(riff(form(), (b"data", 0, b"")))
+    assert await read(tmp_path / "a.wav") == await read(tmp_path / "b.wav") == b""
+
+
+async def test_a_pipe(tmp_path: Path) -> None:
+    """It cannot be read twice, nor from another place."""
+    os.mkfifo(tmp_path / "pipe.wav")
+
+    def write() -> None:
+        (tmp_path / "pipe.wav").write_bytes(AS_RECORDED["a long chunk"])
+
+    writing = asyncio.get_running_loop().run_in_executor(None, write)
+    assert await read(tmp_path / "pipe.wav") == PCM_DATA
+    await writing
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("rate", [SAMPLE_RATE, 48_000])
+async def test_floating_point(tmp_path: Path, bits: int, rate: int) -> None:
+    """It is converted. What is too loud is clipped, and what is no number is silent."""
+    code = "f" if bits == 32 else "d"
+    values = [*sine(rate, 1.0), *[2.0] * 500, *[-math.inf] * 500, *[math.nan] * 500]
+    data = struct.pack(f"<{len(values)}{code}", *values)
+    (tmp_path / "a.wav").write_bytes(riff(form(3, bits, rate=rate), (b"data", len(data), data)))
+    samples = array("h", await read(tmp_path / "a.wav"))
+    wanted = [round(value * 32767) for value in sine(SAMPLE_RATE, 1.0)]
+    middle = slice(2000, SAMPLE_RATE - 2000)
+    assert max(abs(got - want) for got, want in zip(samples[middle], wanted[middle], strict=False)) <= 40
+    assert (max(samples), min(samples)) == (32767, -32768)
+
+
+@pytest.mark.parametrize(
+    "data, why",
+    [
+        (riff(form(6, 8), (b"data", SIZE, PCM_DATA)), "A-law.*save it as 16-bit PCM"),
+        (riff(form(7, 8), (b"data", SIZE, PCM_DATA)), "mu-law"),
+        (riff(form(0x1234), (b"data", SIZE, PCM_DATA)), "0x1234"),
+        (riff(form(1, 64), (b"data", SIZE, PCM_DATA)), "64 bits"),
+        (riff(form(3, 16), (b"data", SIZE, PCM_DATA)), "16 bits"),
+        (riff(form(channels=0), (b"data", SIZE, PCM_DATA)), "0 channels"),
+        (riff(form(rate=0), (b"data", SIZE, PCM_DATA)), "0 Hz"),
+        (riff((b"data", SIZE, PCM_DATA), form()), "does not come before"),
+        (riff(form()), "ends before its samples"),
+        (riff((b"fmt ", 8, bytes(8)), (b"data", SIZE, PCM_DATA)), "cut off"),
+        (riff(form(), (b"data", SIZE, PCM_DATA), start=b"RIFX"), "big-endian"),
+        (b"FORM" + bytes(40), "does not begin like one"),
+    ],
+)
+async def test_refusals_say_why(tmp_path: Path, data: bytes, why: str) -> None:
+    """The error names the file, and what to do where something can be done."""
+    (tmp_path / "odd.wav").write_bytes(data)
+    with pytest.raises(InvalidInputError, match=rf"odd\.wav is not a WAV file with PCM samples: .*{why}"):
+        await read(tmp_path / "odd.wav")
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: array("h", data)])

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sized
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -21,16 +22,16 @@ import anyio
 import attrs
 
 from wiro_async._api.batch.batch_inputs import BatchInputs, Inputs, ReorderBuffer, TakenInput
+from wiro_async._api.batch.batch_journal import BatchJournal
 from wiro_async._api.batch.batch_options import CheckedBatchOptions
 from wiro_async._api.batch.budget import Budget, Estimator
-from wiro_async._api.batch.item_run import BatchContext, EndedItem, ItemRun
+from wiro_async._api.batch.item_run import BatchContext, EndedItem, ItemRun, SetAside
 from wiro_async._api.batch.item_runs import Runs
 from wiro_async._api.batch.output_saver import OutputSaver
 from wiro_async._api.batch.workers import Worker, Workers
 from wiro_async._api.batch_report.batch_history import History
 from wiro_async._api.batch_report.counters import BatchStats, Counters
 from wiro_async._api.batch_report.live_progress import LiveProgress
-from wiro_async._api.journal.journal_writer import JournalWriter
 from wiro_async._api.results.batch_items import BatchItem
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.background.bounded_queue import BoundedQueue
@@ -62,6 +63,7 @@ class Batch:
         model: str | None,
         inputs: Inputs,
         options: CheckedBatchOptions,
+        journal: BatchJournal | None,
         estimator: Estimator,
         tuning: Tuning,
     ) -> None:
@@ -75,13 +77,17 @@ class Batch:
         self._buffer = (
             ReorderBuffer(options.window or workers * tuning.batch_window) if options.order == "input" else None
         )
-        self._inputs = BatchInputs(model, inputs, options.journal is not None, self._buffer)
+        self._inputs = BatchInputs(model, inputs, journal is not None, self._buffer)
         self._counters = Counters(total, options.budget, runs.queued)
-        self._journal = None if options.journal is None else JournalWriter(options.journal, tuning.journal_busy)
+        self._journal = journal
         self._budget = None if options.budget is None else Budget(options.budget, estimator)
         self._workers = Workers(self._inputs, workers, self._counters, self._abort)
         self._context = BatchContext(runs, options, self._counters, self._workers, self._budget, self._journal)
-        self._saver = None if options.save_to is None else OutputSaver(options.save_to, self._journal)
+        self._saver = (
+            None
+            if options.save_to is None
+            else OutputSaver(options.save_to, None if journal is None else journal.runs.store)
+        )
         self._history = History()
         self._unsaved: BoundedQueue[EndedItem] = BoundedQueue(workers)
         self._items: BoundedQueue[BatchItem] = BoundedQueue(workers)
@@ -104,9 +110,9 @@ class Batch:
         try:
             await self._ready()
             if self._journal is not None:
-                await self._journal.open()
+                spendings = await self._journal.open()
                 if self._budget is not None:
-                    self._budget.resume(self._journal.spendings)
+                    self._budget.resume(spendings)
             self._counters.begin()
             self._history.begin()
             self._background.start(self._run)
@@ -227,10 +233,31 @@ class Batch:
             self._unsaved.close()
 
     async def _process(self, worker: Worker, taken: TakenInput) -> None:
-        ended = await ItemRun(self._context, worker, taken).run()
-        worker.enter("committed")  # an item that waits for its reader is not dropped any more
-        if ended is None:
+        await self._run_item(ItemRun(self._context, taken), worker)
+
+    async def _run_item(self, item: ItemRun, worker: Worker) -> None:
+        try:
+            ended = await item.run(worker)
+        except SetAside:
+            # The other items go on: only tasks that were made later can prove that this one has none.
+            self._workers.set_aside(partial(self._find, item))
             return
+        worker.enter("committed")  # an item that waits for its reader is not dropped any more
+        if ended is not None:
+            await self._ended(ended)
+
+    async def _find(self, item: ItemRun) -> None:
+        ended = await item.find(self._is_last_look)
+        if ended is None:
+            self._workers.put_back(partial(self._run_item, item))
+        else:
+            await self._ended(ended)
+
+    def _is_last_look(self, has_waited: bool) -> bool:
+        assert self._journal is not None
+        return has_waited and self._workers.take_no_more and not self._journal.runs.sending
+
+    async def _ended(self, ended: EndedItem) -> None:
         if ended.is_skipped:
             if self._is_endless:  # endless inputs that are skipped one by one would never end
                 self._workers.close_inputs()
@@ -246,7 +273,7 @@ class Batch:
             while True:
                 ended = await self._unsaved.get()
                 try:
-                    ended = attrs.evolve(ended, item=await saver.save(ended.item, ended.entry))
+                    ended = attrs.evolve(ended, item=await saver.save(ended.item, ended.record))
                 finally:
                     await self._deliver(ended)  # also if it could not be saved: it may be paid for
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
+from pathlib import Path
 
 import attrs
 
 from wiro_async._api.batch.batch import Batch
 from wiro_async._api.batch.batch_inputs import Inputs
+from wiro_async._api.batch.batch_journal import BatchJournal
 from wiro_async._api.batch.batch_options import BatchOptions, CheckedBatchOptions
 from wiro_async._api.batch.item_runs import Runs
+from wiro_async._api.keys.keyed_runs import KeyedRuns
 from wiro_async._api.options import check_options
 from wiro_async._api.results.batch_items import BatchFailedError, BatchItem, RunRequest
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.runner import Runner, RunSpec
 from wiro_async._engine.submission.submission import RunLog, RunPlan
-from wiro_async._errors import InvalidInputError
+from wiro_async._errors import InvalidInputError, UsageError
 from wiro_async._protocol.models.pricing import Estimate
 from wiro_async._types import OnCancel
 
@@ -47,8 +50,32 @@ def new_batch(
         return pricing.estimate(await runner.lookup.get(request.model), request.input)
 
     engine = runner.engine
-    runs = Runs(plan, runner.explaining, runner.context.within(timeouts), engine.submitter, checked.on_exit)
-    return Batch(runs, engine.background, engine.open, model, wanted, checked, estimate, engine.tuning)
+    runs = Runs(
+        plan,
+        runner.explaining,
+        runner.context.within(timeouts),
+        engine.submitter,
+        checked.on_exit,
+        runner.on_unknown,
+    )
+    journal = _journal(runner, checked.journal)
+    return Batch(runs, engine.background, engine.open, model, wanted, checked, journal, estimate, engine.tuning)
+
+
+def _journal(runner: Runner, place: str | Path | bool | None) -> BatchJournal | None:
+    """Return the journal of a batch: the session's, or one of its own. Raises `UsageError`."""
+    engine, keyed = runner.engine, runner.keyed
+    match place:
+        case False:
+            return None
+        case None | True:
+            if keyed is None and place is True:
+                raise UsageError("journal=True needs a session with a journal: AsyncWiro(journal=…)")
+            return None if keyed is None else BatchJournal(keyed, False, engine.background)
+        case _ if keyed is not None and keyed.place == place:
+            return BatchJournal(keyed, False, engine.background)
+        case _:
+            return BatchJournal(KeyedRuns(place, engine), True, engine.background)
 
 
 async def run_all(batch: Batch, return_exceptions: bool) -> list[TaskResult | Exception]:

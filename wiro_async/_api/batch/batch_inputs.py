@@ -54,6 +54,11 @@ class ReorderBuffer:
         await self._changed.until(lambda: self._taken < self._returned + self._window)
         self._taken += 1
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for one more input."""
+        return self._taken >= self._returned + self._window
+
     def add(self, item: BatchItem) -> None:
         """Keep an item that has ended."""
         self._early[item.index] = item
@@ -105,6 +110,11 @@ class BatchInputs:
     @property
     def is_closed(self) -> bool:
         return self._closed
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether no input is taken before an earlier item is over."""
+        return self._buffer is not None and self._buffer.is_full
 
     def close(self) -> None:
         self._closed = True

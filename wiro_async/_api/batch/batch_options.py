@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 import attrs
 
 from wiro_async._api.batch_report.live_progress import ProgressListener
+from wiro_async._api.journal.store_places import place_of
 from wiro_async._errors import InvalidInputError, TaskFailedError
 from wiro_async._public import public
 from wiro_async._types import OnCancel, Timeouts
@@ -36,12 +37,13 @@ class BatchOptions(TypedDict, total=False):
         on_error: "stop" sends nothing more after the first failed item. Items that were sent are finished and
             returned, items that were taken but not sent are dropped.
         on_exit: "leave" lets running tasks continue when the batch is left.
-        journal: a file in which every item is written before it is sent. Started again with it, even after `kill -9`,
-            the batch returns what has ended, follows what runs, and submits only the rest. Failed items are returned as
-            failed while their attempts are used up: raise `retries`, or pass the items themselves, to run them again.
-            The file holds tokens and results; only its owner can read it.
-        journal_grace: seconds after the journal was opened. If an earlier process did not see the response to a run,
-            and the service does not list its task by then, the run counts as never sent.
+        journal: the path of a SQLite file, or the URL of a PostgreSQL database, in which every item is written before
+            it is sent. True, or nothing, takes the session's journal if it has one, and False takes none. Started again
+            with it, even after `kill -9`, the batch returns what has ended, follows what runs, and submits only the
+            rest. Failed items are returned as failed while their attempts are used up: raise `retries`, or pass the
+            items themselves, to run them again. A file holds tokens and results; only its owner can read it.
+        journal_grace: seconds for which a run of an earlier process may still arrive. If the service's list of tasks
+            proves after that time that no task was made, the run is submitted again.
         budget: US dollars. A run is submitted only if the sum of money spent, money reserved for runs in flight and
             its own estimate fits. Other items are skipped with `BudgetExceededError`; if the number of inputs is
             unknown, no more are taken. The estimate is the model's price. If that is not exact, it is at least the
@@ -63,7 +65,7 @@ class BatchOptions(TypedDict, total=False):
     retry_if: RetryIf | None
     on_error: OnError
     on_exit: OnCancel
-    journal: str | os.PathLike[str] | None
+    journal: str | os.PathLike[str] | bool | None
     journal_grace: float
     budget: Decimal | int | str | None
     save_to: str | os.PathLike[str] | None
@@ -115,6 +117,10 @@ def _money(given: Decimal | int | str) -> Decimal:
     return amount
 
 
+def _journal(given: str | os.PathLike[str] | bool | None) -> str | Path | bool | None:
+    return given if isinstance(given, (bool, type(None))) else place_of(given)
+
+
 @attrs.frozen(kw_only=True)
 class CheckedBatchOptions:
     """Checked options of a batch, with their defaults. `BatchOptions` documents them.
@@ -130,7 +136,7 @@ class CheckedBatchOptions:
     retry_if: RetryIf | None = attrs.field(default=None, validator=_function("TaskFailedError"))
     on_error: OnError = attrs.field(default="continue", validator=_one_of("continue", "stop"))
     on_exit: OnCancel = attrs.field(default="stop", validator=_one_of("stop", "leave"))
-    journal: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
+    journal: str | Path | bool | None = attrs.field(default=None, converter=_journal)
     journal_grace: float = attrs.field(default=10.0, validator=_seconds)
     budget: Decimal | None = attrs.field(default=None, converter=attrs.converters.optional(_money))
     save_to: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))

@@ -15,10 +15,10 @@ from typing import TypeAlias
 
 import attrs
 
-from wiro_async._api.journal.journal_entries import Spending
 from wiro_async._api.results.batch_items import RunRequest
 from wiro_async._engine.background.change import Change
 from wiro_async._errors import BudgetExceededError, NotFoundError
+from wiro_async._protocol.journal.record import Spending
 from wiro_async._protocol.models.pricing import Estimate
 
 logger = logging.getLogger("wiro_async")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
@@ -12,12 +12,13 @@ import attrs
 from wiro_async._api.results.batch_items import RunRequest
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.task_context import TaskContext
+from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.submission.submission import RunLog, RunPlan, Submission, timed_out
 from wiro_async._engine.submission.submitter import Submitter
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._records.task_info import TaskInfo
-from wiro_async._types import Input, OnCancel, Timeouts, merge_timeouts, start_timeout
+from wiro_async._types import Input, OnCancel, OnUnknown, Timeouts, merge_timeouts, start_timeout
 
 Plan: TypeAlias = Callable[[RunRequest, OnCancel, RunLog | None], Awaitable[RunPlan]]
 
@@ -30,6 +31,7 @@ class Runs:
         plan: makes a plan of a request.
         explaining: explains the service's refusal of an input.
         on_exit: what becomes of running tasks when the batch is left.
+        on_unknown: what becomes of runs of which it cannot be found out whether there is a task.
     """
 
     _plan: Plan
@@ -37,6 +39,7 @@ class Runs:
     _context: TaskContext
     _submitter: Submitter
     _on_exit: OnCancel
+    on_unknown: OnUnknown
     _in_flight: set[TrackedTask] = attrs.field(factory=set[TrackedTask], init=False)
 
     def queued(self) -> int:
@@ -47,31 +50,31 @@ class Runs:
         """Plan the run of a request. Raises `InvalidInputError`."""
         return await self._plan(request, self._on_exit, log)
 
-    async def run(self, request: RunRequest, log: RunLog | None = None) -> TaskResult:
-        """Send a request and wait for its result. Errors as of `AsyncWiro.run`."""
-        start = anyio.current_time()
-        timeouts = self._timeouts(request)
-        task: TrackedTask | None = None
+    def calls(self, request: RunRequest) -> TaskCalls:
+        """Return the calls for a request, with its timeout."""
+        return self._context.calls.within(self._timeouts(request).request)
+
+    async def submit(self, request: RunRequest, log: RunLog) -> TrackedTask:
+        """Make the task of a request. Errors as of `AsyncWiro.submit`."""
         submission: Submission | None = None
-        phase, seconds = start_timeout(timeouts)
+        phase, seconds = start_timeout(self._timeouts(request))
         async with self._explaining(request.model, request.input):
             with anyio.move_on_after(seconds):
-                calls = self._context.calls.within(timeouts.request)
-                submission = Submission(calls, await self.plan(request, log))
-                task = await self._submitter.submit(submission)
-            if task is None:
-                raise timed_out(submission, phase, seconds)
-        return await self._ended(task.ref, request.model, anyio.current_time(), start, timeouts)
+                submission = Submission(self.calls(request), await self.plan(request, log))
+                return await self._submitter.submit(submission)
+            raise timed_out(submission, phase, seconds)
+
+    async def ended(self, request: RunRequest, task: TrackedTask, start: float) -> TaskResult:
+        """Wait for the result of a task that was just made. Errors as of `AsyncWiro.run`.
+
+        Args:
+            start: the loop time from which its timeouts count.
+        """
+        return await self._ended(task.ref, request.model, anyio.current_time(), start, self._timeouts(request))
 
     async def follow(self, request: RunRequest, ref: TaskRef) -> TaskResult:
         """Wait for the result of a task that was made before. Its timeouts start again."""
         return await self._ended(ref, request.model, None, anyio.current_time(), self._timeouts(request))
-
-    async def seek(
-        self, plan: RunPlan, began: float, grace: float, known: Collection[str], most: int
-    ) -> TaskRef | None:
-        """Search for the task that an earlier process may have made. Arguments and errors as of `Submitter.seek`."""
-        return await self._submitter.seek(self._context.calls, plan.intent, began, grace, known, most)
 
     def restored(self, task: TaskInfo) -> TaskResult:
         """Return the result of a task that has ended before. Raises the error of one that has none."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import attrs
 
-from wiro_async._api.journal.journal_entries import Entry
-from wiro_async._api.journal.journal_writer import JournalWriter
+from wiro_async._api.journal.journal_store import JournalStore
 from wiro_async._api.results.batch_items import BatchItem
 from wiro_async._api.results.output import Output
 from wiro_async._protocol.files.filenames import numbered, safe_name, split_name
+from wiro_async._protocol.journal.record import Record
 from wiro_async._transport import threads
 from wiro_async._transport.files.media_types import suffix_of_type
 
@@ -27,25 +27,26 @@ class OutputSaver:
     """
 
     directory: Path
-    journal: JournalWriter | None
+    store: JournalStore | None
 
-    async def save(self, item: BatchItem, entry: Entry | None) -> BatchItem:
+    async def save(self, item: BatchItem, record: Record | None) -> BatchItem:
         """Save an item's outputs. Return it with their paths, or with the error. Cancelling leaves no half file."""
         if item.result is None:
             return item
         outputs = item.result.outputs
         try:
-            if entry is None or self.journal is None:
+            if record is None or self.store is None:
                 paths = await _save_all(outputs, self._targets(item.key, outputs), ())
                 return attrs.evolve(item, saved=tuple(paths))
-            if entry.saved and all([await threads.run(Path(path).is_file) for path in entry.saved]):
-                return attrs.evolve(item, saved=entry.saved)
+            saved = tuple(map(Path, record.saved))
+            if saved and all([await threads.run(path.is_file) for path in saved]):
+                return attrs.evolve(item, saved=saved)
             # The paths are planned in the journal first: killed in between, the next start knows them as its own.
-            own = {*entry.saved, *await self.journal.planned(entry)}
-            targets = await threads.run(free_names, self._targets(entry.key, outputs), own)
-            await self.journal.plan(entry, targets)
+            own = {*saved, *await self.store.planned(record.key)}
+            targets = await threads.run(free_names, self._targets(item.key, outputs), own)
+            await self.store.plan(record.key, targets)
             paths = await _save_all(outputs, targets, own)
-            self.journal.save(entry, paths)
+            self.store.save(record.key, paths)
         except Exception as error:
             return attrs.evolve(item, save_error=error)
         return attrs.evolve(item, saved=tuple(paths))

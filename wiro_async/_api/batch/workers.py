@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 import anyio
@@ -56,13 +57,29 @@ class Workers:
         self._abort = abort
         self._workers: set[Worker] = set()
         self._hired = 0
+        self._turns = anyio.Semaphore(limit, fast_acquire=True)
+        self._group: TaskGroup
         self._halted = False
         self.failure: Exception | None = None  # the first error that ended the batch: of the inputs, or of the journal
 
     async def run(self, process: Process) -> None:
         """Process all inputs, and wait for the end of the last one."""
         async with anyio.create_task_group() as group:
-            self._hire(group, process)
+            self._group = group
+            self._hire(process)
+
+    def set_aside(self, search: Callable[[], Awaitable[None]]) -> None:
+        """Search for the task of an item that an earlier process has sent, while the workers go on."""
+        self._group.start_soon(self._aside, lambda _: search())
+
+    def put_back(self, process: Callable[[Worker], Awaitable[None]]) -> None:
+        """Process an item that was set aside, as soon as a worker would be free."""
+        self._group.start_soon(self._in_turn, process)
+
+    @property
+    def take_no_more(self) -> bool:
+        """Whether no further input is sent before an item that was set aside is over."""
+        return self._halted or self._inputs.is_closed or self._inputs.is_held_up
 
     def check_running(self) -> None:
         """Raise `Halted` if nothing more is to be sent."""
@@ -78,22 +95,36 @@ class Workers:
         """Take no more inputs, also where a worker waits for one."""
         self._stop("taking")
 
-    def _hire(self, group: TaskGroup, process: Process) -> None:
+    def _hire(self, process: Process) -> None:
         self._hired += 1
-        group.start_soon(self._work, group, process)
+        self._group.start_soon(self._work, process)
 
-    async def _work(self, group: TaskGroup, process: Process) -> None:
-        with anyio.CancelScope() as scope:
-            worker = Worker(scope)
-            self._workers.add(worker)
-            try:
-                while (taken := await self._inputs.next()) is not None:
-                    if self._hired < self._limit:
-                        self._hire(group, process)
-                    worker.enter("holding")
+    async def _work(self, process: Process) -> None:
+        with self._employed("taking") as worker:
+            while (taken := await self._inputs.next()) is not None:
+                if self._hired < self._limit:
+                    self._hire(process)
+                worker.enter("holding")
+                async with self._turns:
                     with uncancelled("code of a run"):
                         await process(worker, taken)
-                    worker.enter("taking")
+                worker.enter("taking")
+
+    async def _in_turn(self, process: Callable[[Worker], Awaitable[None]]) -> None:
+        async with self._turns:
+            await self._aside(process)
+
+    async def _aside(self, process: Callable[[Worker], Awaitable[None]]) -> None:
+        with self._employed("committed") as worker, uncancelled("code of a run"):
+            await process(worker)
+
+    @contextmanager
+    def _employed(self, stage: Stage) -> Generator[Worker]:
+        with anyio.CancelScope() as scope:
+            worker = Worker(scope, stage)
+            self._workers.add(worker)
+            try:
+                yield worker
             except Exception as error:
                 self.failure = self.failure or error
                 if worker.stage != "taking":  # inputs that fail have ended; what was taken from them goes on

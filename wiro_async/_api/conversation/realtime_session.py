@@ -18,7 +18,7 @@ from wiro_async._engine.realtime.realtime_connection import RealtimeConnection
 from wiro_async._engine.submission.submission import timed_out
 from wiro_async._errors import RealtimeClosedError, UsageError
 from wiro_async._errors.clean_tracebacks import cuts_frames
-from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, TurnEnded, pcm_view
+from wiro_async._protocol.conversations.realtime_audio import PCM, AudioChunk, SampleJoiner, TurnEnded, pcm_view
 from wiro_async._public import public
 from wiro_async._records.task_event import TaskEvent, Transcript
 from wiro_async._types import Timeouts, start_timeout
@@ -192,13 +192,15 @@ class RealtimeSession(AsyncCloseable, AsyncIterator[TaskEvent]):
         """Send all audio of an async iterator, then `flush`. Returns early if the session ends.
 
         Arguments and errors as of `send_audio`. If the source is a generator, it is closed at the end. Cancelling this
-        may have sent a part, and the session goes on.
+        may have sent a part, and the session goes on. Half a sample at the end of the source is dropped, and so is one
+        that was sent before: otherwise it would shift all later samples by a byte.
         """
-        connection = self._entered
+        connection, samples = self._entered, SampleJoiner()
         try:
             with connection.audio.until_closed(), suppress(RealtimeClosedError):
+                await connection.audio.align()
                 async for pcm in source:
-                    await self.send_audio(pcm, pace=pace)
+                    await self.send_audio(samples.feed(pcm_view(pcm)), pace=pace)
                 await self.flush()
             if (error := connection.error) is not None:
                 raise error

@@ -12,20 +12,21 @@ from typing import Any, Self, cast
 
 import attrs
 
-from wiro_async._api.journal.journal_entries import paths_of
-from wiro_async._api.journal.journal_schema import State, check
+from wiro_async._api.journal.journal_schema import check
 from wiro_async._errors import JournalError
 from wiro_async._errors.clean_tracebacks import cuts_frames
+from wiro_async._protocol.journal.record import Record, State
 from wiro_async._protocol.tasks.records import parse_task
+from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._protocol.values.json import JSON, decode, encode
-from wiro_async._protocol.values.parsing import as_decimal, as_dict
+from wiro_async._protocol.values.parsing import as_decimal, as_dict, as_texts
 from wiro_async._public import public
 from wiro_async._records.task_info import TaskInfo
 from wiro_async._transport.sqlite import Connection, reader, rows, writing
 from wiro_async._tuning import Tuning
 
 COLUMNS = "key, model, input, state, attempts, task_id, token, intended_at, ended_at, cost, error, saved, record"
-DECIDE = "UPDATE items SET state = ?, task_id = ?, token = ? WHERE key = ? AND state = 'undecided'"
+DECIDE = "UPDATE items SET state = ?, task_id = ?, token = ? WHERE key = ? AND state IN ('undecided', 'unknown')"
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 SHOWN = ("key", "model", "state", "attempts", "task_id", "cost", "error", "intended_at", "ended_at", "saved", "input")
 
@@ -39,8 +40,8 @@ class JournalItem:
         key: the user's name for it, else one made from its request.
         model: "owner/model".
         input: its parameters; files only by their names.
-        state: "undecided" (perhaps sent, no response known), "submitted", "succeeded", "failed", "cancelled", or
-            "refused" (not sent, or refused by the service).
+        state: "undecided" (perhaps sent, no response known), "submitted", "succeeded", "failed", "cancelled", "refused"
+            (not sent, or refused by the service), or "unknown" (it could not be found out whether there is a task).
         attempts: how many tasks were made for it.
         task_id, token: its last task, if one is known.
         intended_at, ended_at: unix times.
@@ -48,6 +49,7 @@ class JournalItem:
         error: why it failed.
         saved: where its outputs were saved.
         task: the service's last record of it.
+        candidates: of an "unknown" item: the ids of tasks that may be its own.
     """
 
     key: str
@@ -63,6 +65,7 @@ class JournalItem:
     error: str | None
     saved: tuple[Path, ...]
     task: TaskInfo | None = attrs.field(repr=False)
+    candidates: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, JSON]:
         """Return what `Journal.export` writes: everything but the secret token and the service's record."""
@@ -149,13 +152,13 @@ class Journal:
                 next batch with this journal follows it. None: no task was made, so the item is submitted, and billed.
 
         Raises:
-            JournalError: there is no undecided item with this key, or a batch uses the journal now.
+            JournalError: there is no undecided or unknown item with this key, or a session uses the journal now.
         """
         state, ids = ("refused", (None, None)) if task is None else ("submitted", (task.id, task.token))
         with writing(self.path, Tuning().journal_busy) as connection:
             if connection.execute(DECIDE, (state, *ids, key)).rowcount != 1:
                 raise JournalError(
-                    f"the journal {self.path} has no undecided item {key!r}. Its `items('undecided')` lists them"
+                    f"the journal {self.path} has no undecided item {key!r}. Its `items('unknown')` lists them"
                 )
 
     def export(self, path: str | os.PathLike[str]) -> Path:
@@ -166,28 +169,74 @@ class Journal:
         Raises:
             JournalError: the name has another ending.
         """
-        path = Path(path)
+        with ItemFile(Path(path)) as file:
+            for item in self.items():
+                file.write(item)
+        return Path(path)
+
+    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[Any]:
+        return rows(self._connection, self.path, sql, values)
+
+
+class ItemFile:
+    """A file for items: CSV if its name ends in ".csv", JSON Lines if in ".jsonl". Raises `JournalError` otherwise."""
+
+    def __init__(self, path: Path) -> None:
         match path.suffix.lower():
             case ".csv":
-                with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                    table: csv.DictWriter[str] = csv.DictWriter(file, SHOWN)
-                    table.writeheader()
-                    for item in self.items():
-                        row: dict[str, object] = {**item.as_json()}
-                        row["saved"] = " ".join(str(path) for path in item.saved)
-                        row["input"] = encode(dict(item.input)).decode()
-                        table.writerow({name: without_formula(value) for name, value in row.items()})
+                self._file = path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+                self._table: csv.DictWriter[str] | None = csv.DictWriter(self._file, SHOWN)
+                self._table.writeheader()
             case ".jsonl":
-                with path.open("wb") as lines:
-                    lines.writelines(encode(item.as_json()) + b"\n" for item in self.items())
+                self._file = path.open("w", newline="\n", encoding="utf-8")
+                self._table = None
             case _:
                 raise JournalError(
                     f"cannot export to {path}: its name ends in neither .csv nor .jsonl. Give it one of these"
                 )
-        return path
 
-    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[Any]:
-        return rows(self._connection, self.path, sql, values)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def write(self, item: JournalItem) -> None:
+        """Add an item."""
+        if self._table is None:
+            self._file.write(encode(item.as_json()).decode() + "\n")
+            return
+        row: dict[str, object] = {**item.as_json()}
+        row["saved"] = " ".join(str(path) for path in item.saved)
+        row["input"] = encode(dict(item.input)).decode()
+        self._table.writerow({name: without_formula(value) for name, value in row.items()})
+
+
+def item_of(record: Record) -> JournalItem:
+    """Return what a record says to users."""
+    intention, ref = record.intention, record.ref or TaskRef()
+    return JournalItem(
+        record.key,
+        intention.model,
+        as_dict(decode(intention.input)),
+        record.state,
+        record.attempts,
+        ref.task_id,
+        ref.token,
+        intention.intended_at,
+        record.ended_at,
+        record.cost,
+        record.error,
+        tuple(map(Path, record.saved)),
+        record.task,
+        record.candidates,
+    )
 
 
 def without_formula(value: object) -> object:
@@ -209,6 +258,6 @@ def _item(row: tuple[object, ...]) -> JournalItem:
         cast("float | None", ended_at),
         as_decimal(cast("str | None", cost)),
         cast("str | None", error),
-        paths_of(cast("str", saved)) if saved else (),
+        tuple(map(Path, as_texts(decode(cast("str", saved))))) if saved else (),
         parse_task(as_dict(decode(cast("str", record)))) if record else None,
     )

@@ -8,10 +8,20 @@ from wiro_async._errors import JournalError
 from wiro_async._transport.sqlite import Connection
 
 APPLICATION = 0x5769726F  # "Wiro"
-VERSION = 1
+VERSION = 2
 
 State: TypeAlias = Literal["undecided", "submitted", "succeeded", "failed", "cancelled", "refused"]
 
+# What version 2 has added. An upgrade adds the same columns to an old file.
+COLUMNS = (
+    "shape BLOB NOT NULL DEFAULT x''",  # equal for runs with the same model and names of parameters
+    "position INTEGER NOT NULL DEFAULT 0",  # grows with each intent
+    "last_id_seen INTEGER",  # the largest id of a task that was known before the intent
+    "owner TEXT NOT NULL DEFAULT ''",  # the opening of the journal that wrote the intent, or took it over
+    "fence INTEGER NOT NULL DEFAULT 1",  # grows with each intent and each take-over
+    "candidates TEXT",  # ids of tasks that may be an unknown run's, JSON list
+)
+ADDED = ", ".join(COLUMNS)
 # SQLite keeps this text in the file, comments included.
 TABLES = f"""
 PRAGMA application_id = {APPLICATION};
@@ -32,7 +42,8 @@ CREATE TABLE items (
     cost TEXT,
     record TEXT,                 -- the service's last record of the task, JSON
     error TEXT,
-    saved TEXT                   -- where its outputs lie, JSON list of paths
+    saved TEXT,                  -- where its outputs lie, JSON list of paths
+    {ADDED}
 );
 CREATE TABLE former (            -- tasks of earlier attempts
     fingerprint BLOB NOT NULL,
@@ -43,6 +54,7 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 PLANNED = "CREATE TABLE IF NOT EXISTS planned (key TEXT PRIMARY KEY, paths TEXT NOT NULL)"  # where outputs are to lie
 EQUALS = "CREATE INDEX IF NOT EXISTS equals ON items (fingerprint)"
+POSITIONS = "CREATE INDEX IF NOT EXISTS positions ON items (position)"
 PRESENT = """
 PRAGMA temp_store = FILE;
 CREATE TEMP TABLE taken (key TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;
@@ -55,6 +67,11 @@ def prepare(connection: Connection) -> None:
     if empty and _number(connection, "application_id") == 0:
         connection.executescript(f"BEGIN; {TABLES} COMMIT;")
     check(connection)
+    if _number(connection, "user_version") == 1:
+        steps = [f"ALTER TABLE items ADD COLUMN {column}" for column in COLUMNS]
+        statements = [*steps, "UPDATE items SET position = rowid", f"PRAGMA user_version = {VERSION}"]
+        connection.executescript(f"BEGIN; {'; '.join(statements)}; COMMIT;")
+    connection.execute(POSITIONS)
     if connection.execute("SELECT EXISTS (SELECT 1 FROM items)").fetchone() == (1,):
         connection.execute(EQUALS)  # only a restart needs it, and keeping it costs a tenth of all writing
     connection.execute(PLANNED)

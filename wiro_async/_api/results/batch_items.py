@@ -61,6 +61,7 @@ class BatchItem:
         attempts: how many tasks were made for it, also in earlier processes.
         saved: where its outputs were saved, if the batch saves them.
         save_error: why they could not be saved. The result is complete, and can be saved again.
+        replayed: whether the journal knew its task, so that this batch did not submit it.
     """
 
     __match_args__ = ("index", "key", "input", "result", "error", "attempts")
@@ -73,6 +74,7 @@ class BatchItem:
     attempts: int
     saved: tuple[Path, ...] = ()
     save_error: Exception | None = None
+    replayed: bool = False
 
     @property
     def input(self) -> Input | None:

@@ -42,10 +42,12 @@ class TaskResult:
     Attributes:
         info: the service's record of it.
         outputs: the files or texts that it made, in order.
+        replayed: whether the journal knew the task, so that this call submitted nothing.
     """
 
-    def __init__(self, info: TaskInfo, downloader: Downloader) -> None:
+    def __init__(self, info: TaskInfo, downloader: Downloader, replayed: bool = False) -> None:
         self.info = info
+        self.replayed = replayed
         self._ref = TaskRef(info.id or None, info.token)
         self.outputs = tuple(Output(record, downloader, self._ref) for record in info.outputs)
 
@@ -209,9 +211,14 @@ class ParsedResult(TaskResult, Generic[T]):
     """The result of a run with a `response_model`, whose answer matches it."""
 
     def __init__(
-        self, info: TaskInfo, downloader: Downloader, form: AnswerForm[T], tasks: Sequence[TaskInfo] | None = None
+        self,
+        info: TaskInfo,
+        downloader: Downloader,
+        form: AnswerForm[T],
+        tasks: Sequence[TaskInfo] | None = None,
+        replayed: bool = False,
     ) -> None:
-        super().__init__(info, downloader)
+        super().__init__(info, downloader, replayed)
         self._tasks = tasks or [info]
         self._values = [] if self.asks_for_tools else [form.read(self.text, self._tasks, self.finish_reason)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import anyio
 
@@ -29,12 +29,22 @@ class TaskHandle:
         model: "owner/model", or "" for a task picked up by its token.
     """
 
-    def __init__(self, ref: TaskRef, model: str, context: TaskContext, made_at: float | None = None) -> None:
+    def __init__(
+        self,
+        ref: TaskRef,
+        model: str,
+        context: TaskContext,
+        made_at: float | None = None,
+        *,
+        over: TaskInfo | None = None,
+        on_over: Callable[[TaskInfo], None] | None = None,
+    ) -> None:
         self._ref = ref
         self.model = model
         self._context = context
         self._made_at = made_at  # None once it may be over, so that the next wait reads it at once
-        self._over: TaskInfo | None = None
+        self._over = over
+        self._on_over = on_over
 
     def __repr__(self) -> str:
         return f"TaskHandle(id={self.id!r}, model={self.model!r})"
@@ -128,6 +138,8 @@ class TaskHandle:
 
     def _end(self, task: TaskInfo) -> None:
         self._over, self._made_at = task, None
+        if self._on_over is not None:
+            self._on_over(task)
         self._know(task)
 
     def _know(self, task: TaskInfo) -> None:

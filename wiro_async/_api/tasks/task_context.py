@@ -61,10 +61,10 @@ class TaskContext:
         finally:
             self.tracker.unfollow(task)
 
-    def result(self, info: TaskInfo) -> TaskResult:
+    def result(self, info: TaskInfo, replayed: bool = False) -> TaskResult:
         """The result of a task that is over. Raises the error of one that has none."""
         if info.was_cancelled:
             raise TaskCancelledError(info)
         if not info.succeeded:
             raise TaskFailedError(info).hiding(self.calls.client.credentials.secrets)
-        return TaskResult(info, self.downloader)
+        return TaskResult(info, self.downloader, replayed)

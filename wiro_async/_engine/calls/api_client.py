@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from typing import TypeAlias
 
 import attrs
 
@@ -30,6 +31,7 @@ logger = logging.getLogger("wiro_async")
 JSON_TYPE = {"Content-Type": "application/json"}
 TOKEN = re.compile(rb'oken"\s*:\s*"([^"]{8,256})"')
 MAX_TOKEN_BODY = 4096  # a longer body is no request about one task
+Check: TypeAlias = Callable[[], Awaitable[None]]
 PRIVATE = re.compile(r"(?i)auth|key|token|secret|sign|nonce|cookie|password")
 
 
@@ -98,26 +100,30 @@ class ApiClient:
                 await self.throttle.pause(delay)
             tries += 1
 
-    async def post(self, request: Request, on_leaving: Callable[[Left], None] | None = None) -> dict[str, JSON]:
+    async def post(
+        self, request: Request, on_leaving: Callable[[Left], None] | None = None, check: Check | None = None
+    ) -> dict[str, JSON]:
         """Send a request once and return the response's body.
 
         Args:
             on_leaving: called as the request leaves, with how much of it may have left.
+            check: awaited right before the last of it leaves, when there is a connection. What it raises is raised
+                here, and the request is not complete.
         """
         with cut_frames:
             await self.throttle.wait()
-            async with self._content(request, on_leaving) as (content, headers):
+            async with self._content(request, on_leaving, check) as (content, headers):
                 response = await self.http.post(f"{self.base_url}/{request.path}", headers, content, self.timeout)
             return await self._parsed(request, headers, response)
 
     @asynccontextmanager
     async def events(
-        self, request: Request, on_leaving: Callable[[Left], None]
+        self, request: Request, on_leaving: Callable[[Left], None], check: Check | None = None
     ) -> AsyncGenerator[dict[str, JSON] | AsyncIterator[ServerEvent]]:
         """Send a request once whose response is an event stream; a mapping if it is none, as after a proxy's 504."""
         await self.ready()
         await self.throttle.wait()
-        async with self._content(request, on_leaving) as (content, headers):
+        async with self._content(request, on_leaving, check) as (content, headers):
             headers = {**headers, "Accept": "text/event-stream"}
             url = f"{self.base_url}/{request.path}"
             async with self.http.post_events(url, headers, content, self.timeout) as response:
@@ -128,19 +134,26 @@ class ApiClient:
 
     @asynccontextmanager
     async def _content(
-        self, request: Request, on_leaving: Callable[[Left], None] | None
+        self, request: Request, on_leaving: Callable[[Left], None] | None, check: Check | None
     ) -> AsyncGenerator[tuple[bytes | AsyncIterator[bytes], dict[str, str]]]:
         """The signed headers, and a body that reports how much of it has left."""
+        signed = {**self.headers, **self.credentials.headers(clock.nonce())}
         if request.parts is None:
-            if on_leaving is not None:
-                on_leaving("all")
-            yield request.body, {**self.headers, **self.credentials.headers(clock.nonce()), **JSON_TYPE}
+            headers = {**signed, **JSON_TYPE}
+            if check is None:
+                if on_leaving is not None:
+                    on_leaving("all")
+                yield request.body, headers
+                return
+            # Waiting for a connection may take long. Headers alone start nothing, so the body is held back.
+            async with aclosing(_reported(_once(request.body), on_leaving, check)) as reported:
+                yield reported, {**headers, "Content-Length": str(len(request.body))}
             return
         from wiro_async._transport.http.multipart import Multipart
 
         body = await Multipart.of(request.parts, self.tuning.max_upload)
-        async with aclosing(body.chunks()) as chunks, aclosing(_reported(chunks, on_leaving)) as reported:
-            yield reported, {**self.headers, **self.credentials.headers(clock.nonce()), **body.headers}
+        async with aclosing(body.chunks()) as chunks, aclosing(_reported(chunks, on_leaving, check)) as reported:
+            yield reported, {**signed, **body.headers}
 
     async def _parsed(self, request: Request, headers: Mapping[str, str], response: HttpResponse) -> dict[str, JSON]:
         """The response's body. Raises the error that the response stands for."""
@@ -164,15 +177,27 @@ def account_of(base_url: str, credentials: Credentials) -> str:
     return f"{base_url} {credentials.api_key}"
 
 
+async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
+
+
 async def _reported(
-    chunks: AsyncIterator[bytes], on_leaving: Callable[[Left], None] | None
+    chunks: AsyncIterator[bytes], on_leaving: Callable[[Left], None] | None, check: Check | None
 ) -> AsyncGenerator[bytes, None]:
+    """Pass chunks on, each one when the next is there: the last one leaves only after the check."""
     if on_leaving is not None:
         on_leaving("part")
+    held: bytes | None = None
     async for chunk in chunks:
-        yield chunk
+        if held is not None:
+            yield held
+        held = chunk
+    if check is not None:
+        await check()
     if on_leaving is not None:
         on_leaving("all")
+    if held is not None:
+        yield held
 
 
 def _secrets(request: Request, headers: Mapping[str, str]) -> tuple[str, ...]:

@@ -51,6 +51,11 @@ class AudioSender:
                 self._chunker.clear()
                 raise
 
+    async def align(self) -> None:
+        """Begin with a whole sample. Half a sample of the calls before this one is dropped."""
+        async with self._turn:
+            self._chunker.align()
+
     async def flush(self) -> None:
         """Send what does not fill a frame."""
         await self._check(False)

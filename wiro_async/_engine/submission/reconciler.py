@@ -10,7 +10,6 @@ runs in flight, and a task is claimed as soon as it is found.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TypeAlias, TypeVar
 
@@ -19,15 +18,14 @@ import attrs
 
 from wiro_async._engine.background.change import Change
 from wiro_async._engine.calls.task_calls import TaskCalls
-from wiro_async._engine.submission.submission import Submission
+from wiro_async._engine.submission.submission import RunLog, Submission
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import WiroError
-from wiro_async._protocol.submission.decision import Ambiguous, unknown
+from wiro_async._protocol.submission.decision import Ambiguous
 from wiro_async._protocol.submission.intent import Intent
 from wiro_async._protocol.submission.task_matching import SendTime, choose, is_complete, name_of
 from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._records.task_info import TaskInfo
-from wiro_async._transport import clock
 from wiro_async._tuning import Tuning
 
 T = TypeVar("T")
@@ -41,7 +39,7 @@ class TaskSearch:
     Attributes:
         sent_at: the moment of `clock.monotonic` before which it was not sent.
         after_id: the largest task id that was seen before that; None if none was.
-        most: how many unclaimed tasks may look like it. None: as many as equal runs are searched for.
+        log: knows which tasks belong to runs of other processes, if the run is recorded.
         details: tasks that were read one by one, because the list holds too little of them.
     """
 
@@ -49,7 +47,7 @@ class TaskSearch:
     intent: Intent
     sent_at: float
     after_id: int | None
-    most: int | None = None
+    log: RunLog | None = None
     details: dict[str, TaskInfo] = attrs.field(factory=dict[str, TaskInfo], repr=False)
 
     @property
@@ -95,25 +93,15 @@ class Reconciler:
     async def find(self, submission: Submission, grace: float) -> TaskRef | Ambiguous | None:
         """Find the task of a run whose response was lost; None if it is not listed after `grace` seconds."""
         calls, intent = submission.calls, submission.plan.intent
-        search = TaskSearch(calls, intent, submission.sent_at, submission.after_id)
+        search = TaskSearch(calls, intent, submission.sent_at, submission.after_id, submission.plan.log)
         self._searches[search.group].add(search)  # before it ends in flight: equal searches count it from now on
         self.end(submission)
         return await self._run(search, grace)
 
-    async def seek(
-        self, calls: TaskCalls, intent: Intent, began: float, grace: float, known: Collection[str], most: int
-    ) -> TaskRef | None:
-        """Find the task of a run that an earlier process may have sent; arguments and errors as of `Submitter.seek`."""
-        self._tracker.remember(*known)
-        lost = "the program ended before it came"
-        if began > clock.now() + self._tuning.clock_skew:
-            raise unknown(intent.model, f"{lost}, and this machine's clock was set back since")
-        search = TaskSearch(calls, intent, clock.monotonic() - (clock.now() - began), None, most)
-        self._searches[search.group].add(search)
-        found = await self._run(search, grace)
-        if isinstance(found, Ambiguous):
-            raise unknown(intent.model, lost, found.candidates, found.unread)
-        return found
+    def is_sending(self, calls: TaskCalls, intent: Intent) -> bool:
+        """Whether a run that looks like this one waits for its response, or is searched for."""
+        group = calls.client.account, intent.fingerprint
+        return group in self._in_flight or group in self._searches
 
     async def _run(self, search: TaskSearch, grace: float) -> TaskRef | Ambiguous | None:
         """Search again and again, for `grace` seconds. Absence is believed only if the last search proved it."""
@@ -127,12 +115,16 @@ class Reconciler:
                     try:
                         matches = await self._matches(search)
                         proves_absence = await self._equals_have_ended(search, deadline)
-                    except WiroError as error:  # the list could not be read; perhaps the next time
-                        matches, unread = [], error
+                        if matches and search.log is not None:
+                            claimed = await search.log.claimed()
+                            self._tracker.remember(*(claimed or ()))
+                            proves_absence = proves_absence and claimed is not None
+                    except WiroError as error:  # the list, or the log, could not be read; perhaps the next time
+                        matches, unread, proves_absence = [], error, False
                     if proves_absence:
                         unclaimed = [task for task in matches if not self._tracker.knows(task.id, task.token)]
-                        most = len(self._searches[group]) if search.most is None else search.most
-                        found = choose(unclaimed, search.send_time(self._tuning.clock_skew), most)
+                        sent = search.send_time(self._tuning.clock_skew)
+                        found = choose(unclaimed, sent, len(self._searches[group]))
                         if isinstance(found, TaskRef):
                             self._tracker.remember(found.task_id, found.token)
                         if found is not None:

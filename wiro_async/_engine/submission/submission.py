@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection
+from typing import Literal, Protocol, TypeAlias
 
 import anyio
 import attrs
@@ -18,6 +19,9 @@ from wiro_async._protocol.tasks.task_ref import TaskRef
 from wiro_async._transport import clock
 from wiro_async._types import OnCancel, OnUnknown, TimeoutPhase, UpdateMode
 
+# What a request for a run has become: a task, certainly none, or perhaps one.
+Became: TypeAlias = Literal["task", "nothing", "unknown"]
+
 
 class RunLog(Protocol):
     """Records a run, so that it can be found again after the end of this process."""
@@ -25,11 +29,21 @@ class RunLog(Protocol):
     async def intend(self, intent: Intent) -> None:
         """Record that the run is about to be sent. It is sent after this returns; `submit` raises what this raises."""
 
+    async def check(self) -> None:
+        """Raise an error if the run must not be sent any more. Called right before its request is complete."""
+
+    async def claimed(self) -> Collection[str] | None:
+        """Return the ids of tasks that look like the run's but are others'. None if they cannot be known now."""
+
     async def note(self, ref: TaskRef) -> None:
         """Record the run's task. Nothing else happens before this returns."""
 
-    def settle(self) -> None:
-        """Nothing of the run is under way any more."""
+    async def settle(self, became: Became, error: BaseException | None) -> None:
+        """Nothing of the present request is under way any more.
+
+        Args:
+            error: what `submit` raises; None if the run is sent again, or has become a task.
+        """
 
 
 @attrs.frozen

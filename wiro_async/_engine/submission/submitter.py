@@ -10,7 +10,6 @@ nobody waits for any more is stopped by whichever side notices it last.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from typing import assert_never
 
 import anyio
@@ -19,15 +18,17 @@ from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.calls.limiter import Limiter, Slot
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.submission.reconciler import Reconciler
-from wiro_async._engine.submission.submission import Submission
+from wiro_async._engine.submission.submission import Became, Submission
 from wiro_async._engine.tracking.tracked_task import TrackedTask
 from wiro_async._engine.tracking.tracker import Tracker
 from wiro_async._errors import (
+    APIError,
     ConcurrencyLimitError,
     DecodingError,
     RateLimitError,
     SessionClosedError,
     SubmissionUnknownError,
+    TransportError,
 )
 from wiro_async._protocol.submission.decision import (
     Action,
@@ -112,20 +113,9 @@ class Submitter:
                 case _:
                     assert_never(submission.action)
 
-    async def seek(
-        self, calls: TaskCalls, intent: Intent, began: float, grace: float, known: Collection[str], most: int
-    ) -> TaskRef | None:
-        """Find the task of a run that an earlier process may have sent; None if it is not listed after `grace` seconds.
-
-        Args:
-            began: unix time before it was sent.
-            known: ids of tasks that look like it but are not.
-            most: how many unknown tasks that look like it may be claimed; with more of them nothing is proven.
-
-        Raises:
-            SubmissionUnknownError: there are several it could be, or the service's list could not be read.
-        """
-        return await self._reconciler.seek(calls, intent, began, grace, known, most)
+    def is_sending(self, calls: TaskCalls, intent: Intent) -> bool:
+        """Whether a run that looks like this one waits for its response."""
+        return self._reconciler.is_sending(calls, intent)
 
     def give_up(self) -> None:
         """Begin nothing more, and abandon what is in flight."""
@@ -190,14 +180,19 @@ class Submitter:
             with anyio.move_on_after(self._tuning.submit_search_wait):
                 await submission.settled.wait()
 
-    async def _send(self, submission: Submission) -> None:
+    async def _send(self, submission: Submission) -> None:  # noqa: C901
         """Make one request and find out what follows from it; runs in the background."""
         action: Action = Fail(SessionClosedError("the session was closed while the run was being submitted"))
+        became: Became = "unknown"
         try:
             outcome = await self._outcome(submission)
             if isinstance(outcome, TaskRef):
                 submission.made(outcome)
             decision = decide(outcome, submission.sending(self._tuning.random()), self._tuning)
+            # Beside refusals only what was stopped on this side is certain to have made no task.
+            is_certain = submission.left != "all" or isinstance(outcome, (APIError, TransportError))
+            if is_certain and not isinstance(decision, (Search, Made)):
+                became = "nothing"
             if isinstance(decision, Search):
                 found = await self._reconciler.find(submission, decision.grace)
                 decision = decide_after_search(decision, found, submission.plan.intent.model)
@@ -205,6 +200,7 @@ class Submitter:
                 submission.found(decision.ref)
                 if submission.plan.log is not None:
                     await submission.plan.log.note(decision.ref)
+                became = "task"
             action = decision
         except anyio.get_cancelled_exc_class():
             # Either the session has ended, or somebody cancels every task of the loop, as asyncio.run does. Then the
@@ -220,7 +216,9 @@ class Submitter:
         except BaseException as error:  # the log could not record the task, or the source of an upload ends the program
             action = Fail(error)
         finally:
-            await self._settle(submission, action)
+            if submission.left == "nothing" and submission.ref is None:
+                became = "nothing"
+            await self._settle(submission, action, became)
 
     async def _outcome(self, submission: Submission) -> TaskRef | GivenUp | Exception:
         plan, client = submission.plan, submission.calls.client
@@ -229,9 +227,12 @@ class Submitter:
                 # The intent is on the disk before the first byte leaves, so that the next process knows of it.
                 if plan.log is not None:
                     await plan.log.intend(plan.intent)
+                check = None if plan.log is None else plan.log.check
                 if plan.mode == "sse":
-                    return await self._tracker.event_streams.start(submission.calls, plan.request, submission.note_left)
-                submitted = Submitted.from_wire(await client.post(plan.request, submission.note_left))
+                    return await self._tracker.event_streams.start(
+                        submission.calls, plan.request, submission.note_left, check
+                    )
+                submitted = Submitted.from_wire(await client.post(plan.request, submission.note_left, check))
                 if submitted is None:
                     return DecodingError("the response holds no task id", http_status=200)
                 return TaskRef(submitted.task_id or None, submitted.token)
@@ -241,7 +242,7 @@ class Submitter:
             self._gate.release()
         return GivenUp()  # the scope was cancelled
 
-    async def _settle(self, submission: Submission, action: Action) -> None:
+    async def _settle(self, submission: Submission, action: Action, became: Became) -> None:
         """Pass the outcome on to all who count on it. The caller wakes up last."""
         self._reconciler.end(submission)
         if submission.ref is not None:
@@ -272,7 +273,8 @@ class Submitter:
                 await self._drop(submission)
         finally:
             if submission.plan.log is not None:
-                submission.plan.log.settle()
+                with anyio.CancelScope(shield=True):
+                    await submission.plan.log.settle(became, action.error if isinstance(action, Fail) else None)
             if submission.is_abandoned:
                 self._in_flight.discard(submission)
             submission.settle(action)

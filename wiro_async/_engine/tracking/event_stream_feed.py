@@ -15,6 +15,7 @@ import anyio
 
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._engine.background.change import Change
+from wiro_async._engine.calls.api_client import Check
 from wiro_async._engine.calls.task_calls import TaskCalls
 from wiro_async._engine.tracking.tracked_task import Effect, TrackedTask
 from wiro_async._errors import ConnectionFailedError, DecodingError, RequestTimeoutError
@@ -48,7 +49,9 @@ class EventStreamFeed:
         self._ended = ended
         self._streams: set[_EventStream] = set()
 
-    async def start(self, calls: TaskCalls, request: Request, on_leaving: Callable[[Left], None]) -> TaskRef:
+    async def start(
+        self, calls: TaskCalls, request: Request, on_leaving: Callable[[Left], None], check: Check | None = None
+    ) -> TaskRef:
         """Send a run, and return its ids as soon as the stream reports them. Cancelling drops the stream.
 
         Raises:
@@ -56,7 +59,7 @@ class EventStreamFeed:
         """
         stream = _EventStream(self._apply)
         self._streams.add(stream)
-        self._background.start(self._run, stream, calls, request, on_leaving)
+        self._background.start(self._run, stream, calls, request, on_leaving, check)
         try:
             return await stream.ids()
         except BaseException:
@@ -77,10 +80,15 @@ class EventStreamFeed:
                 stream.bring_to(None)
 
     async def _run(
-        self, stream: _EventStream, calls: TaskCalls, request: Request, on_leaving: Callable[[Left], None]
+        self,
+        stream: _EventStream,
+        calls: TaskCalls,
+        request: Request,
+        on_leaving: Callable[[Left], None],
+        check: Check | None,
     ) -> None:
         try:
-            await stream.read(calls, request, on_leaving)
+            await stream.read(calls, request, on_leaving, check)
         finally:
             self._streams.discard(stream)
             if stream.task is not None:
@@ -119,11 +127,13 @@ class _EventStream:
         assert self._error is not None
         raise self._error
 
-    async def read(self, calls: TaskCalls, request: Request, on_leaving: Callable[[Left], None]) -> None:
+    async def read(
+        self, calls: TaskCalls, request: Request, on_leaving: Callable[[Left], None], check: Check | None
+    ) -> None:
         """Send the request and read its response to the end."""
         try:
             with self._scope:
-                async with calls.client.events(request, on_leaving) as answer:
+                async with calls.client.events(request, on_leaving, check) as answer:
                     if isinstance(answer, dict):
                         self._learn(Submitted.from_wire(answer))
                     else:

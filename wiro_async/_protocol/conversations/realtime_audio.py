@@ -76,8 +76,28 @@ class Chunker:
         out, self._rest = self._rest[:whole], self._rest[whole:]
         return out
 
+    def align(self) -> None:
+        """Drop half a sample at the end: the other half does not come."""
+        self._rest = self._rest[: len(self._rest) // SAMPLE_BYTES * SAMPLE_BYTES]
+
     def clear(self) -> None:
         self._rest = b""
+
+
+@attrs.define
+class SampleJoiner:
+    """Joins the pieces of one source, which may cut samples in two. Half a sample ends with its source."""
+
+    _half: bytes = b""
+
+    def feed(self, pcm: memoryview) -> memoryview:
+        """Return the whole samples so far."""
+        if not self._half and len(pcm) % SAMPLE_BYTES == 0:
+            return pcm
+        joined = self._half + bytes(pcm)
+        whole = len(joined) // SAMPLE_BYTES * SAMPLE_BYTES
+        self._half = joined[whole:]
+        return memoryview(joined)[:whole]
 
 
 @attrs.define

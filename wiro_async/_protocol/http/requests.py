@@ -219,9 +219,4 @@ def has_file(value: object) -> bool:
 
 
 def as_file(value: object) -> File:
-    if isinstance(value, File):
-        return value
-    if isinstance(value, os.PathLike):
-        return File(value, os.path.basename(os.fsdecode(value)))
-    name = getattr(value, "name", None)
-    return File(value, os.path.basename(name) if isinstance(name, str) else "file")  # type: ignore[arg-type]
+    return value if isinstance(value, File) else File(value)  # type: ignore[arg-type]  # it raises for what is none

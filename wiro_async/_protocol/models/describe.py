@@ -9,6 +9,7 @@ from reprlib import Repr
 from wiro_async._protocol.http.requests import is_file
 from wiro_async._protocol.models.input_view import file_name, is_readable, media_kind
 from wiro_async._protocol.models.parameters import CHOICES, NUMBERS, TEXTS, Parameter
+from wiro_async._protocol.values.json import MAX_INT_BITS
 from wiro_async._redaction import redact, shorten_url
 
 LOCAL_PATH = re.compile(r"[\\/]|\.\w{1,5}$")
@@ -25,10 +26,9 @@ class _Short(Repr):
         return super().repr_str(redact(x), level)
 
     def repr_int(self, x: int, level: int) -> str:
-        try:
-            return super().repr_int(x, level)
-        except ValueError:  # more digits than Python writes
+        if x.bit_length() > MAX_INT_BITS:  # Python writes no more digits, and `reprlib` differs from version to version
             return "a number of over 4300 digits"
+        return super().repr_int(x, level)
 
     def repr_instance(self, x: object, level: int) -> str:
         return repr(x) if x is None or isinstance(x, (bool, float)) else f"a {type(x).__name__}"

@@ -35,13 +35,20 @@ class Intent:
     callback_url: str | None = attrs.field(repr=False)  # the run's callback URL, with an id of its own in the query
     ignored: frozenset[str]  # parameters that carry files: the service echoes them in forms of its own
     project_id: str | None = None  # the project to bill, if it is named
+    values: Mapping[str, JSON] = attrs.field(factory=dict[str, JSON], repr=False, eq=False)  # its plain parameters
 
     @classmethod
     def of(cls, model: str, given: RunInput, callback_url: str | None, project_id: str | int | None = None) -> Intent:
         names = {name for name, _ in given.parts}
         ignored = frozenset(names | {f"{name}Url" for name in names})
         project = None if project_id is None else str(project_id)
-        return cls(model, fingerprint(model, given.values, ignored), callback_url, ignored, project)
+        return cls(model, fingerprint(model, given.values, ignored), callback_url, ignored, project, given.values)
+
+    @property
+    def shape(self) -> str:
+        """Text that is equal for runs with the same model and names of parameters, which are echoed in the same way."""
+        names = sorted(name for name, value in self.values.items() if value not in (None, ""))
+        return f"{self.model.lower()} {names!r} {sorted(self.ignored)!r}"
 
     def matches(self, task: TaskInfo) -> bool:
         """Whether a task's echo is that of this run."""
@@ -51,14 +58,14 @@ class Intent:
             return False
         echo = task.raw.get("callbackurl")
         if echo and isinstance(echo, str):
-            return self.callback_url is not None and _is_same(_intent_id(echo), _intent_id(self.callback_url))
+            return self.callback_url is not None and _is_same(intent_of_echo(echo), intent_of_echo(self.callback_url))
         return _is_same(fingerprint(task.model, task.parameters, self.ignored), self.fingerprint)
 
 
 def fingerprint(model: str, values: Mapping[str, JSON], ignored: frozenset[str]) -> str:
     """Text that is equal for equal runs, in whichever form their values are written."""
     comparable = {
-        name: _canonical(value)
+        name: canonical(value)
         for name, value in values.items()
         if name not in ignored and name.lower() not in NOT_PARAMETERS and value not in (None, "")
     }
@@ -102,7 +109,7 @@ def _is_same(echo: str, own: str) -> bool:
     return own.startswith(pieces[0]) and own.endswith(pieces[-1]) and hidden <= WIDEST * (len(pieces) - 1)
 
 
-def _intent_id(callback_url: str) -> str:
+def intent_of_echo(callback_url: str) -> str:
     """The id in an echoed callback URL, or the URL itself if there is none. The echo may be HTML-escaped, or no URL."""
     try:
         return intent_of(callback_url.replace("&amp;", "&")) or callback_url
@@ -110,7 +117,7 @@ def _intent_id(callback_url: str) -> str:
         return callback_url
 
 
-def _canonical(value: JSON) -> str:
+def canonical(value: JSON) -> str:
     """A value's text in one form, such as "4.5" for 4.50; odd text stays as it is."""
     text = form_text(value).strip()
     try:
@@ -134,4 +141,4 @@ def _sorted(value: JSON) -> JSON:
         case None:
             return None
         case _:
-            return _canonical(value)
+            return canonical(value)

@@ -7,6 +7,8 @@ ids that it saw before, and relies on the order only where its own tasks show it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
 MOST_DIGITS = 18  # a longer number is a random one
@@ -17,6 +19,16 @@ def number_of(task_id: str | None) -> int | None:
     if not task_id or len(task_id) > MOST_DIGITS or not (task_id.isascii() and task_id.isdigit()):
         return None
     return int(task_id)
+
+
+def run_upward(tasks: Iterable[tuple[int, str]]) -> bool | None:
+    """Whether tasks show that later ones have larger ids; None if there are none.
+
+    Args:
+        tasks: the largest id that was known before the run was sent, and the id of its task.
+    """
+    shown = [(number := number_of(task_id)) is not None and number > after for after, task_id in tasks]
+    return all(shown) if shown else None
 
 
 @attrs.define

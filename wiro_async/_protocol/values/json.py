@@ -12,15 +12,29 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
 from decimal import Decimal
 from functools import cache
+from types import NoneType
 from typing import Final
 
 from wiro_async._errors import InvalidInputError
 from wiro_async._records.json_value import JSON as JSON
 from wiro_async._types import File
 
+MAX_SHOWN_BITS: Final = 64
+# What an object has, and how its owner makes a JSON value of it.
+REMEDIES: Final = {
+    "model_dump": "value.model_dump(mode='json')",  # pydantic
+    "__attrs_attrs__": "attrs.asdict(value)",
+    "__dataclass_fields__": "dataclasses.asdict(value)",
+    "to_dict": "value.to_dict()",  # pandas
+    "_value_": "value.value",  # an Enum
+    "isoformat": "value.isoformat()",
+    "total_seconds": "value.total_seconds()",
+    "hex": "str(value)",  # a UUID
+    "__await__": "await value",
+}
 MAX_INT_BITS: Final = 14_280  # of an integer with 4,300 digits: Python writes no longer ones
 LARGE: Final = 1024 * 1024  # bytes; what is smaller cannot hold many values
 MAX_VALUES: Final = 2_000_000  # each takes some 60 bytes or more, whereas "[]," takes three
@@ -220,19 +234,38 @@ def check_encodable(text: str, name: str) -> str:
 def _to_key(key: object, name: str) -> str:
     if isinstance(key, str):
         return str.__str__(check_encodable(key, f"the key {key!r} of {name}"))
-    raise InvalidInputError(message=f"{name} has the key {key!r}, a {type(key).__name__}; JSON keys are strings")
+    kind = type(key).__name__
+    shown = f"{key!r}, a {kind}" if isinstance(key, (bool, float, NoneType)) or _is_short(key) else f"that is a {kind}"
+    raise InvalidInputError(message=f"{name} has the key {shown}; JSON keys are strings: give str(key)")
+
+
+def _is_short(key: object) -> bool:
+    return isinstance(key, int) and key.bit_length() <= MAX_SHOWN_BITS
 
 
 def _describe_unsendable(value: object) -> str:
     kind = type(value).__name__
+    if isinstance(value, type):
+        return f"class ({kind}), not a value; give an object of it"
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"{kind} object; wrap it to upload it: File(data, name='photo.png')"
+    if hasattr(value, "save") and hasattr(value, "tobytes"):  # Pillow
+        return (
+            f"{kind}, which is no file yet; to upload it: image.save(buffer := io.BytesIO(), 'PNG'), then "
+            "File(buffer.getvalue(), 'image.png')"
+        )
     if isinstance(value, (File, os.PathLike)) or hasattr(value, "read"):
         return f"{kind} inside another value; a file must be a parameter of its own, or an item of a list that is one"
     if hasattr(value, "item") and hasattr(value, "shape"):  # numpy and the like
         return (
-            f"{kind}, which JSON cannot hold; convert it first: value.item() for a scalar, value.tolist() for an array"
+            f"{kind}, which JSON cannot hold; convert it first: value.item() for a scalar, value.tolist() for an "
+            "array; or encode it as a picture or a sound, and give File(data, name='image.png')"
         )
+    remedy = next((remedy for mark, remedy in REMEDIES.items() if hasattr(value, mark)), None)
+    if remedy is not None:
+        return f"{kind}, which JSON cannot hold; convert it first: {remedy}"
+    if isinstance(value, (Set, Iterator, KeysView, ValuesView, range)):
+        return f"{kind}, which JSON cannot hold; convert it first: list(value)"
     if hasattr(value, "__float__") or hasattr(value, "__index__"):
         return f"{kind}, which JSON cannot hold; convert it first, with int(value) or float(value)"
     return f"{kind}, which JSON cannot hold; give text, a number, a boolean, None, a list or a mapping"

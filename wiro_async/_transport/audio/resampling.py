@@ -22,12 +22,14 @@ class Converter:
     Args:
         rate: samples a second.
         channels: their number. The result is their mean.
-        width: bytes of a sample: 1 (unsigned), or 2, 3 or 4 (signed, little-endian).
+        width: bytes of a sample: 1 (unsigned), or 2, 3 or 4 (signed, little-endian), as floating point 4 or 8.
+        is_float: whether the samples are floating point, from -1 to 1.
     """
 
-    def __init__(self, rate: int, channels: int, width: int) -> None:
+    def __init__(self, rate: int, channels: int, width: int, *, is_float: bool = False) -> None:
         self._channels = channels
         self._width = width
+        self._is_float = is_float
         self._stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
 
     def __call__(self, pcm: bytes, *, last: bool) -> bytes:
@@ -41,6 +43,9 @@ class Converter:
     def _samples(self, pcm: bytes) -> NDArray[np.float32]:
         """The samples of all channels, from -1 to 1: each is taken as the high bytes of a 32-bit number."""
         pcm = pcm[: len(pcm) // (self._width * self._channels) * self._width * self._channels]
+        if self._is_float:  # a recorder's NaN is silence
+            values = np.frombuffer(pcm, np.dtype(f"<f{self._width}")).astype(np.float64)
+            return np.nan_to_num(values).clip(-1.0, 1.0).astype(np.float32)
         raw = np.frombuffer(pcm, np.uint8).reshape(-1, self._width)
         wide = np.zeros((len(raw), 4), np.uint8)
         wide[:, 4 - self._width :] = raw ^ 0x80 if self._width == 1 else raw

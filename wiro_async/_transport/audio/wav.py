@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
-import struct
 import threading
 import wave
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -15,13 +16,11 @@ import anyio
 from wiro_async._errors import ConfigurationError, InvalidInputError
 from wiro_async._protocol.conversations.realtime_audio import BYTES_PER_SECOND, PCM, SAMPLE_BYTES, SAMPLE_RATE, pcm_view
 from wiro_async._transport import threads
-from wiro_async._transport.audio.wav_header import as_plain
+from wiro_async._transport.audio.wav_header import WavFormat, read_header
 
 if TYPE_CHECKING:
     from wiro_async._transport.audio.resampling import Converter
 
-# The errors of the standard library for files that are damaged, or no WAV files.
-BROKEN = (wave.Error, EOFError, RuntimeError, ValueError, struct.error)
 PIECE_SECONDS = 1  # of audio, read at a time
 PIECE_BYTES = BYTES_PER_SECOND  # collected before they are written
 
@@ -29,11 +28,12 @@ PIECE_BYTES = BYTES_PER_SECOND  # collected before they are written
 async def read_wav(path: str | os.PathLike[str]) -> AsyncGenerator[bytes, None]:
     """The audio of a WAV file, as realtime sessions take it: `session.send_stream(read_wav(path))`.
 
-    It comes a second at a time, in constant memory. Files with other rates, more channels or other sample widths are
-    converted, which needs the extra `audio`.
+    It comes a second at a time, in constant memory. Files with other rates, more channels, other sample widths or
+    floating point are converted, which needs the extra `audio`. A file whose header does not know the size, as after a
+    recording that was streamed or cut off, is read to its end; half a sample at the end is dropped.
 
     Raises:
-        InvalidInputError: it is not a WAV file, or its samples are compressed or floating point.
+        InvalidInputError: it is not a WAV file, or its samples are compressed.
         ConfigurationError: it must be converted, and the extra is not installed.
         OSError: it cannot be opened.
     """
@@ -107,46 +107,56 @@ class _Reader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
         self._lock = threading.Lock()
-        self._opened: BinaryIO | None = None
-        self._file: wave.Wave_read | None = None
+        self._file: BufferedReader | None = None
+        self._format: WavFormat | None = None
+        self._left: float = 0  # bytes of samples that are still to come
         self._convert: Converter | None = None
         self._ended = False
 
     def read(self) -> bytes:
         with self._lock:
-            try:
-                while not self._ended:
-                    file = self._file or self._open()
-                    raw = file.readframes(PIECE_SECONDS * file.getframerate())
-                    self._ended = not raw
-                    if piece := raw if self._convert is None else self._convert(raw, last=self._ended):
-                        return piece
-            except BROKEN as error:
-                name, why = os.path.basename(self._path), str(error) or "it is damaged"
-                raise InvalidInputError(message=f"{name} is not a WAV file with PCM samples: {why}") from error
+            while not self._ended:
+                raw = self._read(*(self._opened or self._open()))
+                self._ended = not raw
+                if piece := raw if self._convert is None else self._convert(raw, last=self._ended):
+                    return piece
         return b""
 
     def close(self) -> None:
         with self._lock:
             self._ended = True
-            if self._opened is not None:
-                self._opened.close()
+            if self._file is not None:
+                self._file.close()
 
-    def _open(self) -> wave.Wave_read:
-        self._opened = open(self._path, "rb")  # noqa: SIM115, PTH123 - closed by `close`
-        file = self._file = wave.open(as_plain(self._opened), "rb")  # noqa: SIM115
-        rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-        if (rate, channels, width) == (SAMPLE_RATE, 1, SAMPLE_BYTES):
-            return file
+    @property
+    def _opened(self) -> tuple[BufferedReader, WavFormat] | None:
+        return None if self._file is None or self._format is None else (self._file, self._format)
+
+    def _read(self, file: BufferedReader, form: WavFormat) -> bytes:
+        raw = file.read(int(min(PIECE_SECONDS * form.rate * form.frame, self._left)))
+        self._left -= len(raw)
+        return raw[: len(raw) // form.frame * form.frame]
+
+    def _open(self) -> tuple[BufferedReader, WavFormat]:
+        file = self._file = open(self._path, "rb")  # noqa: SIM115, PTH123 - closed by `close`
+        name = os.path.basename(self._path)
+        try:
+            form = self._format = read_header(file)
+        except ValueError as error:
+            raise InvalidInputError(message=f"{name} is not a WAV file with PCM samples: {error}") from error
+        self._left = math.inf if form.size is None else form.size
+        if (form.rate, form.channels, form.width, form.is_float) == (SAMPLE_RATE, 1, SAMPLE_BYTES, False):
+            return file, form
         try:
             from wiro_async._transport.audio.resampling import Converter
         except ModuleNotFoundError as error:
+            kind = " floating point" if form.is_float else ""
             raise ConfigurationError(
-                f"{os.path.basename(self._path)} has {rate} Hz, {channels} channel(s) and {8 * width} bit. Realtime "
-                f"audio has {SAMPLE_RATE} Hz, 1 channel and 16 bit. To convert it: pip install 'wiro-async[audio]'"
+                f"{name} has {form.rate} Hz, {form.channels} channel(s) and {8 * form.width} bit{kind}. Realtime audio "
+                f"has {SAMPLE_RATE} Hz, 1 channel and 16 bit. To convert it: pip install 'wiro-async[audio]'"
             ) from error
-        self._convert = Converter(rate, channels, width)
-        return file
+        self._convert = Converter(form.rate, form.channels, form.width, is_float=form.is_float)
+        return file, form
 
 
 class _Writer:

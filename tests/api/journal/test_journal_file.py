@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from wiro_async import AsyncWiro, Journal, JournalError
-from wiro_async._api.journal.journal_writer import JournalWriter
+from wiro_async._api.journal.sqlite_store import SqliteStore
 from wiro_async._engine.background.background_tasks import BackgroundTasks
 from wiro_async._transport.sqlite import Connection, Database
 from wiro_async._tuning import Tuning
@@ -165,7 +165,9 @@ async def test_cancelled_while_it_opens(journal: Path, caplog: pytest.LogCapture
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-async def test_cancelled_between_opening_and_reading(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelled_between_opening_and_reading(
+    wiro: AsyncWiro, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file is free at once then, too."""
     do = Database.do
 
@@ -178,10 +180,10 @@ async def test_cancelled_between_opening_and_reading(journal: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(Database, "do", cancelled)
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.create_task(JournalWriter(journal, BUSY).open())
-    writer = JournalWriter(journal, BUSY)
-    await writer.open()
-    await writer.aclose()
+            await asyncio.create_task(wiro.batch(SLEEPER, [{}], journal=journal).__aenter__())
+    store = SqliteStore(journal, Tuning())
+    await store.open()
+    await store.aclose()
 
 
 async def test_a_damaged_row_leaves_the_file_free(emulator: WiroEmulator, wiro: AsyncWiro, journal: Path) -> None:
@@ -215,9 +217,9 @@ async def test_a_batch_that_cannot_begin(
                 await batch.__aenter__()
         with pytest.raises(ZeroDivisionError):
             await anext(batch)
-    writer = JournalWriter(journal, BUSY)
-    await writer.open()
-    await writer.aclose()
+    store = SqliteStore(journal, Tuning())
+    await store.open()
+    await store.aclose()
 
 
 @pytest.mark.tuning(submit_answer_wait=0.05, submit_search_wait=0.0)

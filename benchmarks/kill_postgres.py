@@ -1,0 +1,237 @@
+"""Four processes share a journal in PostgreSQL, are killed and stopped, and the database crashes: one key, one bill.
+
+Every 2 s one process is killed with -9 and another one started in its place. Again and again one process is stopped for
+longer than its lease and continued. The database is ended without a shutdown and started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import httpx
+
+from postgres_server import PostgresServer
+from wiro_async import AsyncWiro, ConnectionFailedError, JournalError, RetryPolicy, Tuning
+from wiro_async._api.journal.postgres_store import PostgresStore
+from wiro_async._protocol.journal.record import Intention, KeyEnd, Record
+from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async.testing import DelayAnswer, WiroEmulator
+
+WORKERS = 4
+CONCURRENCY = 5  # runs of each worker
+RUN_SECONDS = 3.0
+SPEED = 10.0
+LEASE = 2.0
+KILL_EVERY = 2.0
+MODEL = "emulator/sleeper"
+CHECK: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("CHECK", default=None)
+
+
+def given(number: int) -> dict[str, Any]:
+    """Return the input of a key."""
+    return {"seconds": RUN_SECONDS, "events": 9, "number": number}
+
+
+class CheckedTransport(httpx.AsyncHTTPTransport):
+    """Checks the lease right before the body of a run leaves: headers alone start nothing."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        check = CHECK.get()
+        if check is not None and "/Run/" in request.url.path:
+            body = await request.aread()
+
+            async def checked() -> AsyncIterator[bytes]:
+                try:
+                    await check()
+                except JournalError as error:
+                    raise httpx.ConnectError("not sent") from error
+                yield body
+
+            request = httpx.Request(request.method, request.url, headers=request.headers, content=checked())
+            request.headers.pop("transfer-encoding", None)
+        return await super().handle_async_request(request)
+
+
+async def send(wiro: AsyncWiro, store: PostgresStore, record: Record, number: int) -> None:
+    """Send our run and write its task."""
+    CHECK.set(partial(store.check, record))
+    try:
+        task = await wiro.submit(MODEL, given(number))
+    except ConnectionFailedError:
+        await store.refuse(record)  # it was not sent
+        raise
+    if not await store.record_task(record, TaskRef(task.id, task.token)):
+        raise RuntimeError(f"{record.key} has another task than {task.id}")
+
+
+async def run_key(wiro: AsyncWiro, store: PostgresStore, number: int) -> None:
+    """Bring one key to its end, whatever others do with it meanwhile: the rules of a journal, with a trusted search."""
+    key = f"item-{number}"
+    while True:
+        record = (await store.read([key])).get(key)
+        if record is not None and record.state == "succeeded":
+            return
+        if record is not None and record.state == "submitted":
+            break
+        if record is None or record.state == "refused":
+            record = await store.intend(Intention(key, MODEL, key, b"{}", key.encode(), b"shape"), record)
+            if record.is_ours:
+                await send(wiro, store, record, number)
+        elif record.lease > 0:
+            await store.wait(record, None)
+        elif (taken := await store.take_over(record)) is not None:
+            listed = [task async for task in wiro.tasks.list() if task.parameters.get("number") == str(number)]
+            print("absent" if not listed else "followed", flush=True)
+            if listed:
+                await store.record_task(taken, TaskRef(listed[0].id, listed[0].token))
+            else:
+                await store.refuse(taken)
+    assert record.ref is not None
+    result = await wiro.task(record.ref.token).result()
+    store.end(record, KeyEnd("succeeded", result.info, None, time.time()))
+
+
+async def child(options: dict[str, Any], url: str, items: int, seed: int) -> None:
+    """Run all keys in an order of its own. Print what happens to each one."""
+    tuning = Tuning(journal_lease=LEASE, journal_pulse=LEASE / 8, journal_away=1.0, journal_max_pause=0.2)
+    numbers = iter(random.Random(seed).sample(range(items), items))
+    while True:
+        store = PostgresStore(url, tuning)
+        try:
+            await store.open()
+            break
+        except JournalError:  # it is being restarted
+            await asyncio.sleep(0.2)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    transport = CheckedTransport(limits=limits)
+    async with AsyncWiro(**options, tuning=tuning, transport=transport, retry=RetryPolicy(attempts=1)) as wiro:
+
+        async def worker() -> None:
+            for number in numbers:
+                while True:
+                    try:
+                        await run_key(wiro, store, number)
+                    except (JournalError, ConnectionFailedError):  # the database is away, or the lease was lost
+                        await asyncio.sleep(0.2)
+                    else:
+                        break
+                print(f"result {number}", flush=True)
+
+        await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
+    await store.aclose()
+
+
+class Worker:
+    """One process, and the lines that it has printed."""
+
+    def __init__(self, emulator: WiroEmulator, url: str, items: int, seed: int) -> None:
+        command = [sys.executable, __file__, json.dumps(emulator.options()), url, str(items), str(seed)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended by itself. Raises `RuntimeError` if it failed."""
+        if self.process.poll():
+            raise RuntimeError(f"a worker ended with {self.process.returncode}")
+        return self.process.returncode == 0
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout:
+            self.lines += map(str.strip, self.process.stdout)
+
+
+def round_of(items: int, dice: random.Random, kill_every: float = KILL_EVERY) -> dict[str, Any]:
+    """Run all keys with all disturbances, and return the figures."""
+    with PostgresServer() as server, WiroEmulator(speed=SPEED, api_secret=None) as emulator:
+        emulator.faults.http("Run/*", DelayAnswer(0.02), times=None)  # a kill leaves more runs undecided
+        database = server.create_database()
+
+        def start() -> Worker:
+            return Worker(emulator, server.url(database), items, dice.randrange(1 << 30))
+
+        def made() -> int:
+            return len(emulator.ledger.submissions)
+
+        workers = [start() for _ in range(WORKERS)]
+        ended: list[Worker] = []
+        kills, crash_at, stop_at, stopped = 0, items // 3, items // 2, (0.0, workers[0])
+        next_kill = time.monotonic() + kill_every
+        try:
+            while not all(worker.is_done for worker in workers):
+                time.sleep(0.01)
+                now = time.monotonic()
+                if made() >= crash_at:
+                    crash_at = sys.maxsize
+                    server.crash()
+                    time.sleep(0.3)
+                    server.start()
+                if made() >= stop_at and not stopped[0]:
+                    stop_at += max(items // 10, 1)
+                    stopped = (now + LEASE * 1.5, dice.choice(workers))
+                    stopped[1].process.send_signal(signal.SIGSTOP)
+                if stopped[0] and now > stopped[0]:
+                    stopped[1].process.send_signal(signal.SIGCONT)
+                    stopped = (0.0, stopped[1])
+                if now > next_kill:
+                    next_kill = now + kill_every
+                    number = dice.choice([i for i in range(WORKERS) if not stopped[0] or workers[i] is not stopped[1]])
+                    if not workers[number].is_done:
+                        kills += 1
+                        workers[number].kill()
+                        ended.append(workers[number])
+                        workers[number] = start()
+        finally:
+            for worker in workers:
+                worker.kill()
+        lines = [line for worker in (*ended, *workers) for line in worker.lines]
+        rows = server.execute("SELECT state, count(*) FROM wiro_journal_items GROUP BY 1", database).splitlines()
+        states = {state: int(count) for state, _, count in (row.partition("|") for row in rows)}
+        wanted = Counter(str(given(number)["number"]) for number in range(items))
+        sent = Counter(str(submission.parameters["number"]) for submission in emulator.ledger.submissions)
+    lost = items - len({line for line in lines if line.startswith("result")})
+    return {
+        "right": sent == wanted and not lost and states == {"succeeded": items},
+        "kills": kills,
+        "followed": lines.count("followed"),
+        "proven absent": lines.count("absent"),
+        "parked": states.get("unknown", 0),
+        "submissions": sent.total(),
+        "billed twice": (sent - wanted).total(),
+        "lost": lost,
+        "states": states,
+    }
+
+
+def measure(rounds: int, items: int, seed: int) -> dict[str, Any]:
+    """Return the figures of all rounds."""
+    dice = random.Random(seed)
+    done = []
+    for number in range(rounds):
+        done.append(round_of(items, dice))
+        print(f"{number + 1:3}", done[-1], flush=True)
+    return {"rounds": rounds, "right": sum(one["right"] for one in done), "of": done}
+
+
+if __name__ == "__main__":
+    asyncio.run(child(json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

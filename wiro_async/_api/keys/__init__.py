@@ -1,0 +1,1 @@
+"""Runs with keys: one key, one bill."""

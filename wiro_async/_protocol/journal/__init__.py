@@ -1,0 +1,1 @@
+"""What a journal records, and every decision that follows from a record."""

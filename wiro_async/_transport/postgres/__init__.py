@@ -1,0 +1,1 @@
+"""PostgreSQL, used from a thread of its own."""
