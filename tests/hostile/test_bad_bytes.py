@@ -40,6 +40,8 @@ AROUND: dict[str, Callable[[bytes], bytes]] = {
     "a byte in a number": lambda body: body[:-1] + b', "n": 1\xff2}',
     "NaN": lambda body: body[:-1] + b', "n": [NaN, -Infinity, 1e999]}',
     "a number of 5,000 digits": lambda body: body[:-1] + b', "n": ' + b"9" * 5000 + b"}",
+    "a list nested 5,000 times": lambda body: body[:-1] + b', "n": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "objects nested 50,000 times": lambda body: body[:-1] + b', "n": ' + b'{"n":' * 50_000 + b"1" + b"}" * 50_001,
     "a key twice": lambda body: body[:-1] + b', "n": 1, "n": 2}',
     "text behind": lambda body: body + b"<!-- served by a proxy -->",
     "a warning before": lambda body: b"<br />\nWarning: it is {odd} in line 3\n" + body,
@@ -192,6 +194,13 @@ async def test_the_answer_to_a_run(raw: RawWiro, raw_wiro: AsyncWiro, form: Call
         b'{"result":true,"previous":{"taskid":"999","socketaccesstoken":"token-999"},"note":"',
         b'{"result":true,"tasks":[{"taskid":"999"},',
         b'{"errors":[],"taskid":"999","note":"',
+        b'{"result":true,"taskid":NaN,"socketaccesstoken":null}',
+        b'{"result":true,"taskid":"null","socketaccesstoken":"undefined"}',
+        b'{"result":true,"taskid":true,"socketaccesstoken":""}',
+        b'{"result":true,"taskid":"0"}',
+        b'{"result":true,"taskid":' + b"9" * 5000 + b"}",
+        b'{"result":true,"taskid":"<b>999</b>"}',
+        b'{"result":true,"taskid":["999"]}',
         b'{"taskid":"999","socketaccesstoken":"token-999","result":false,"note":"',
     ],
 )
@@ -274,7 +283,10 @@ async def test_messages_of_the_socket(raw: RawWiro, form: Callable[[bytes], byte
     assert raw.requests.count("socket") == 1
 
 
-@pytest.mark.parametrize("form", [FORMS[name] for name in IN_TEXT if name != "control characters"])
+LINES = [name for name in FORMS if name not in ("control characters", "a warning before", "UTF-16")]  # have no line end
+
+
+@pytest.mark.parametrize("form", [FORMS[name] for name in LINES], ids=LINES)
 async def test_an_event_stream(raw: RawWiro, form: Callable[[bytes], bytes]) -> None:
     """The text comes, and the run is not lost."""
 
