@@ -140,4 +140,4 @@ def test_ids(value: Any, expected: str) -> None:
 )
 def test_no_ids(value: Any) -> None:
     """What may name another task, or none, is no id."""
-    assert values.as_id(value) == ""
+    assert not values.as_id(value)
