@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,15 @@ AROUND: dict[str, Callable[[bytes], bytes]] = {
     "a warning before": lambda body: b"<br />\nWarning: it is {odd} in line 3\n" + body,
     "UTF-16": lambda body: body.decode("latin-1").encode("utf-16"),
 }
-FORMS = {
-    **{name: (lambda body, bad=bad: body.replace(MARK, bad)) for name, bad in IN_TEXT.items()},  # type: ignore[misc]
+
+
+def replace_mark(bad: bytes, body: bytes) -> bytes:
+    """Put bad bytes in the place of the mark."""
+    return body.replace(MARK, bad)
+
+
+FORMS: dict[str, Callable[[bytes], bytes]] = {
+    **{name: partial(replace_mark, bad) for name, bad in IN_TEXT.items()},
     **AROUND,
 }
 
