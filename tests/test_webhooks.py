@@ -375,8 +375,9 @@ async def test_the_url_names_the_run(
     assert (await waiting).succeeded
 
 
-async def test_unknown_tasks(receiver: WebhookReceiver, until: Until) -> None:
+async def test_unknown_tasks(wiro: AsyncWiro, until: Until) -> None:
     """A task that Task/Detail does not know is not confirmed."""
+    receiver = WebhookReceiver(wiro, on_end=lambda task: None)
     assert await call(receiver, receiver.url_for(BASE), b"99999999") == 200
     assert (await confirmed(receiver, until)).unconfirmed == 1
 
@@ -407,17 +408,18 @@ async def test_detail_that_lags(
 
 @pytest.mark.tuning(callback_max_pending=1)
 async def test_too_many_at_once(wiro: AsyncWiro, receiver: WebhookReceiver, until: Until) -> None:
-    """Callbacks beyond the limit are dropped and left to slow polling."""
+    """Callbacks beyond the limit wait for their turn."""
     tasks = [await wiro.submit("emulator/stuck") for _ in range(3)]
     body = json.dumps([{"taskid": task.id} for task in tasks]).encode()
     assert await call(receiver, receiver.url_for(BASE), body) == 200
-    assert (receiver.statistics().pending, receiver.statistics().dropped) == (1, 2)
-    await confirmed(receiver, until)
+    assert (receiver.statistics().pending, receiver.statistics().dropped) == (3, 0)
+    assert (await confirmed(receiver, until)).unconfirmed == 3
 
 
 @pytest.mark.tuning(max_known_tasks=1, callback_max_done=2)
-async def test_the_memory_of_tasks_is_bounded(wiro: AsyncWiro, receiver: WebhookReceiver, until: Until) -> None:
+async def test_the_memory_of_tasks_is_bounded(wiro: AsyncWiro, until: Until) -> None:
     """The oldest task is forgotten, and confirmed again."""
+    receiver = WebhookReceiver(wiro, on_end=lambda task: None)
     tasks = [await wiro.submit("emulator/sleeper", QUICK, callback_url=receiver.url_for(BASE)) for _ in range(2)]
     for task in tasks:
         assert await call(receiver, unknown_url(receiver, task), b"x") == 200

@@ -140,7 +140,11 @@ class Tuning:
     callback_confirm: float = 0.5  # between two reads after a callback
     callback_confirmations: int = 10
     callback_body: float = 10.0  # for the body of a callback to arrive
-    callback_max_pending: int = 1000  # callbacks that are being checked
+    callback_max_pending: int = 1000  # tasks of this session that are being confirmed; more wait for their turn
+    callback_max_foreign: int = 4  # the same for tasks that nobody waits for here
+    callback_max_queued: int = 20_000  # of those wait for their turn; further callbacks get 503
+    callback_max_wrong: int = 8  # tasks that one URL may name falsely; then only its own task is believed
+    callback_unlisted: int = 3  # reads that may not find a task that nobody waits for
     callback_max_done: int = 10_000  # callbacks that are remembered, so that a repeated one is cheap
 
     # Batches

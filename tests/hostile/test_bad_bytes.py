@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from wiro_async import AsyncWiro, File, InsufficientBalanceError, TextDelta, Tuning
+from wiro_async import AsyncWiro, File, InsufficientBalanceError, TextDelta, Timeouts, Tuning
 from wiro_async.webhooks import WebhookReceiver
 
 if TYPE_CHECKING:
@@ -40,13 +41,22 @@ AROUND: dict[str, Callable[[bytes], bytes]] = {
     "a byte in a number": lambda body: body[:-1] + b', "n": 1\xff2}',
     "NaN": lambda body: body[:-1] + b', "n": [NaN, -Infinity, 1e999]}',
     "a number of 5,000 digits": lambda body: body[:-1] + b', "n": ' + b"9" * 5000 + b"}",
+    "a list nested 5,000 times": lambda body: body[:-1] + b', "n": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "objects nested 50,000 times": lambda body: body[:-1] + b', "n": ' + b'{"n":' * 50_000 + b"1" + b"}" * 50_001,
     "a key twice": lambda body: body[:-1] + b', "n": 1, "n": 2}',
     "text behind": lambda body: body + b"<!-- served by a proxy -->",
     "a warning before": lambda body: b"<br />\nWarning: it is {odd} in line 3\n" + body,
     "UTF-16": lambda body: body.decode("latin-1").encode("utf-16"),
 }
-FORMS = {
-    **{name: (lambda body, bad=bad: body.replace(MARK, bad)) for name, bad in IN_TEXT.items()},  # type: ignore[misc]
+
+
+def replace_mark(bad: bytes, body: bytes) -> bytes:
+    """Put bad bytes in the place of the mark."""
+    return body.replace(MARK, bad)
+
+
+FORMS: dict[str, Callable[[bytes], bytes]] = {
+    **{name: partial(replace_mark, bad) for name, bad in IN_TEXT.items()},
     **AROUND,
 }
 
@@ -161,6 +171,8 @@ RUN_FORMS: dict[str, Callable[[bytes], bytes]] = {
     "cut before the token": lambda body: body[: body.index(b', "socketaccesstoken"') + 1],
     "a broken id": lambda body: body.replace(b'"1000"', b'"1\xff00"'),
     "a broken token": lambda body: body.replace(b"token-1000", b"tok\xffn-1000"),
+    "the ids first": lambda body: b"{" + body[body.index(b'"taskid"') : body.index(b', "note"')],
+    "errors first": lambda body: body.replace(b'{"result": true, ', b"{")[:-1],
     "a quote that is gone": lambda body: body.replace(b'"errors"', b'"errors'),
 }
 
@@ -187,6 +199,17 @@ async def test_the_answer_to_a_run(raw: RawWiro, raw_wiro: AsyncWiro, form: Call
         b'<html>{"result":true,"taskid":"999"',
         b'{"result":false,"taskid":"999","socketaccesstoken":"x',
         b'{"result":true,"taskid":"999","echo":{"taskid":"998"',
+        b'{"result":true,"previous":{"taskid":"999","socketaccesstoken":"token-999"},"note":"',
+        b'{"result":true,"tasks":[{"taskid":"999"},',
+        b'{"errors":[],"taskid":"999","note":"',
+        b'{"result":true,"taskid":NaN,"socketaccesstoken":null}',
+        b'{"result":true,"taskid":"null","socketaccesstoken":"undefined"}',
+        b'{"result":true,"taskid":true,"socketaccesstoken":""}',
+        b'{"result":true,"taskid":"0"}',
+        b'{"result":true,"taskid":' + b"9" * 5000 + b"}",
+        b'{"result":true,"taskid":"<b>999</b>"}',
+        b'{"result":true,"taskid":["999"]}',
+        b'{"taskid":"999","socketaccesstoken":"token-999","result":false,"note":"',
     ],
 )
 async def test_an_answer_that_shows_no_certain_task(raw: RawWiro, raw_wiro: AsyncWiro, body: bytes) -> None:
@@ -199,6 +222,44 @@ async def test_an_answer_that_shows_no_certain_task(raw: RawWiro, raw_wiro: Asyn
     raw.routes["Run"] = answer
     result = await raw_wiro.run("owner/model", {"prompt": "x"}, timeout=8)
     assert (result.info.id, len(raw.runs), "Task/List" in raw.requests) == ("1000", 1, True)
+
+
+def break_off(peer: Peer) -> None:
+    """Close the connection."""
+    peer.writer.close()
+
+
+def reset(peer: Peer) -> None:
+    """Reset the connection."""
+    peer.reset()
+
+
+def fall_silent(peer: Peer) -> None:
+    """Send nothing more."""
+
+
+@pytest.mark.parametrize("end", [break_off, reset, fall_silent])
+@pytest.mark.parametrize("head", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("updates", ["polling", "sse"])
+@pytest.mark.parametrize("status", ["200 OK", "502 Bad Gateway"])
+async def test_an_answer_to_a_run_that_breaks_off(
+    raw: RawWiro, end: Callable[[Peer], None], head: str, updates: Any, status: str
+) -> None:
+    """Behind the ids, within its body: they are the run's, without a search."""
+
+    async def answer(peer: Peer) -> None:
+        part = json.dumps(raw.take_run("owner/model", peer.sent)).encode()[:-1]
+        framed = part if "Length" in head else b"%x\r\n%s\r\n" % (len(part), part)
+        await peer.send(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{head}\r\n\r\n".encode() + framed)
+        await asyncio.sleep(0.1)  # a reset may overtake what was sent before
+        end(peer)
+        await peer.gone()
+
+    raw.routes["Run"] = answer
+    async with AsyncWiro(**raw.options(), updates=updates, tuning=QUICK, timeout=Timeouts(request=0.5)) as wiro:
+        result = await wiro.run("owner/model", {"prompt": "x"})
+    assert (result.info.id, len(raw.runs)) == ("1000", 1)
+    assert "Task/List" not in raw.requests
 
 
 @every_form
@@ -230,7 +291,10 @@ async def test_messages_of_the_socket(raw: RawWiro, form: Callable[[bytes], byte
     assert raw.requests.count("socket") == 1
 
 
-@pytest.mark.parametrize("form", [FORMS[name] for name in IN_TEXT if name != "control characters"])
+LINES = [name for name in FORMS if name not in ("control characters", "a warning before", "UTF-16")]  # have no line end
+
+
+@pytest.mark.parametrize("form", [FORMS[name] for name in LINES], ids=LINES)
 async def test_an_event_stream(raw: RawWiro, form: Callable[[bytes], bytes]) -> None:
     """The text comes, and the run is not lost."""
 

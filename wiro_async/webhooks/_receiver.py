@@ -3,7 +3,7 @@
 Anybody can send a request to a public URL, and the service documents neither a signature nor the body of its callbacks.
 So a receiver trusts only its own URL, which is signed and expires, and takes a callback as nothing but a hint to read
 Task/Detail. That read decides. A forged, repeated or lost callback therefore changes no result: every wait also polls,
-slowly.
+slowly. A callback that overtakes the response to its run is kept until the session knows the task.
 """
 
 from __future__ import annotations
@@ -12,25 +12,21 @@ import logging
 import os
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias
 from urllib.parse import parse_qs
 
 from wiro_async._api.results.task_result import TaskResult
 from wiro_async._api.tasks.handle import TaskHandle
 from wiro_async._api.tasks.task_list import Reference, ref_of
-from wiro_async._engine.background.user_callback import call_user
 from wiro_async._engine.tracking.id_memory import MadeTask
-from wiro_async._errors import ConfigurationError, SessionClosedError, WebhookVerificationError, WiroError
+from wiro_async._errors import ConfigurationError, SessionClosedError, WebhookVerificationError
 from wiro_async._errors.clean_tracebacks import cuts_frames
 from wiro_async._protocol.submission import callback_urls as webhook
 from wiro_async._protocol.submission.intent import INTENT
 from wiro_async._protocol.tasks.task_ref import TaskRef
-from wiro_async._records.task_info import TaskInfo
 from wiro_async._session import AsyncWiro
 from wiro_async._transport import clock, threads
-from wiro_async._transport.user_code import uncancelled
 from wiro_async._types import Timeouts
 from wiro_async.webhooks._asgi import (
     DisconnectedError,
@@ -44,10 +40,10 @@ from wiro_async.webhooks._asgi import (
     refuse_socket,
     respond,
 )
+from wiro_async.webhooks._confirmations import Claim, Confirmations, OnEnd
 from wiro_async.webhooks._statistics import WebhookStatistics
 
 logger = logging.getLogger("wiro_async")
-OnEnd: TypeAlias = Callable[[TaskInfo], Awaitable[None] | None]
 
 LIFETIME = 7 * 24 * 3600.0
 LONGEST_LIFETIME = 100 * 366 * 24 * 3600.0
@@ -70,7 +66,7 @@ class WebhookReceiver:
             are accepted.
         lifetime: seconds until a URL expires; longer than the longest run. The default is a week.
         on_end: called once with every confirmed task, even if another process made the task. May be a coroutine
-            function.
+            function. Without it, only tasks that the session made or waits for are confirmed.
 
     Raises:
         ConfigurationError: a secret is too short, or the lifetime is no number of seconds.
@@ -93,13 +89,12 @@ class WebhookReceiver:
                 f"lifetime is {given!r}; pass a number of seconds, such as {LIFETIME:g} for a week"
             )
         self._lifetime = given
-        self._on_end = on_end
         self._counts = Counter[str]()
-        self._pending: set[str] = set()
         self._reading = 0
-        self._done: dict[str, None] = {}
+        self._early: dict[str, str] = {}  # the segments of URLs that were called, by the ids of runs not known yet
         self._callbacks = wiro._callbacks
-        self._callbacks.register(self.owns)
+        self._confirmations = Confirmations(self._callbacks, self._counts, on_end)
+        self._callbacks.register(self.owns, self._made)
 
     def __repr__(self) -> str:
         return f"WebhookReceiver({self._wiro!r})"
@@ -138,7 +133,7 @@ class WebhookReceiver:
 
     def statistics(self) -> WebhookStatistics:
         """Return what happened to the callbacks so far."""
-        return WebhookStatistics(**self._counts, pending=len(self._pending) + self._reading)
+        return WebhookStatistics(**self._counts, pending=self._confirmations.pending + self._reading)
 
     def verify(self, path: str) -> None:
         """Check the URL of a callback that another app received.
@@ -193,14 +188,20 @@ class WebhookReceiver:
 
     async def _handle(self, scope: Scope, body: bytes) -> None:
         """Start to confirm the task to which the URL belongs, or else the tasks that the body names."""
-        segment = webhook.segment_of(scope["path"])
-        ids = parse_qs(scope.get("query_string", b"").decode("latin-1")).get(INTENT, ())
-        known = next(filter(None, map(self._callbacks.task_of, ids)), None)
-        tasks = [known] if known else await self._named(scope, body)
+        segment, intent_id = webhook.segment_of(scope["path"]), _intent_id(scope)
+        known = self._callbacks.task_of(intent_id)
+        if known is not None:
+            self._confirmations.add(Claim(known, segment, by_url=True))
+            return
+        if intent_id:
+            self._early[intent_id] = segment
+            if len(self._early) > self._tuning.callback_max_done:
+                del self._early[next(iter(self._early))]
+        tasks = await self._named(scope, body)
         if not tasks:
             self._counts["unreadable"] += 1
         for task in tasks:
-            self._start(task, segment)
+            self._confirmations.add(Claim(task, segment, by_url=False))
 
     async def _named(self, scope: Scope, body: bytes) -> list[MadeTask]:
         """Return the tasks that a body names. A large body is parsed in a thread, one at a time."""
@@ -226,55 +227,21 @@ class WebhookReceiver:
         if verdict == "expired":
             self._counts["expired"] += 1
             raise RefusedError(410)
-
-    def _start(self, noted: MadeTask, segment: str) -> None:
-        keys = {key for key in (noted.ref.task_id, noted.ref.token) if key}
-        if not keys.isdisjoint(self._pending) or not keys.isdisjoint(self._done):
-            self._counts["duplicates"] += 1
-        elif len(self._pending) >= self._tuning.callback_max_pending:
+        if self._confirmations.is_full and self._callbacks.task_of(_intent_id(scope)) is None:
             self._counts["dropped"] += 1
-        else:
-            self._callbacks.start(self._confirm, noted, segment)
-            self._pending.add(noted.ref.key)
+            raise RefusedError(503)
 
-    async def _confirm(self, noted: MadeTask, segment: str) -> None:
-        ref = noted.ref
-        try:
-            task = await self._callbacks.confirm(noted, partial(_is_about, ref, segment))
-        except WebhookVerificationError:
-            self._counts["forged"] += 1
-            return
-        except WiroError as error:
-            logger.info("could not confirm a callback about task %s: %s", ref.task_id, error)
-            task = None
-        finally:
-            self._pending.discard(ref.key)
-        if task is None:
-            self._counts["unconfirmed"] += 1
-        elif task.id in self._done or task.token in self._done:  # one callback named it by its id and by its token
-            self._counts["duplicates"] += 1
-        else:
-            self._counts["confirmed"] += 1
-            self._done |= dict.fromkeys(filter(None, (task.id, task.token)))
-            while len(self._done) > self._tuning.callback_max_done:
-                del self._done[next(iter(self._done))]
-            await self._report(task)
-
-    async def _report(self, task: TaskInfo) -> None:
-        if self._on_end is None:
-            return
-        try:
-            with uncancelled("on_end"):
-                await call_user(self._on_end, task)
-        except Exception:  # an error of the user's function must not end the session's background work
-            logger.exception("on_end failed for task %s", task.id)
+    def _made(self, intent_id: str, task: MadeTask) -> None:
+        """A run was made with a URL of this receiver, which may have been called before."""
+        segment = self._early.pop(intent_id, None)
+        if segment is not None:
+            self._confirmations.add(Claim(task, segment, by_url=True))
 
 
-def _is_about(ref: TaskRef, segment: str, task: TaskInfo) -> bool:
-    """Return whether a callback to this URL may be about a task. A task with another callback URL never calls it."""
-    echoed = task.raw.get("callbackurl")
-    is_same = not isinstance(echoed, str) or not echoed or segment in echoed
-    return is_same and ref.task_id in (None, task.id)
+def _intent_id(scope: Scope) -> str:
+    """Return the id of the run to which the called URL belongs, or "" if it has none."""
+    query: bytes = scope.get("query_string", b"")
+    return parse_qs(query.decode("latin-1")).get(INTENT, [""])[-1]
 
 
 def _secrets(given: str | Sequence[str] | None) -> list[bytes]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiro_async._errors import InvalidInputError
-from wiro_async._protocol.values.json import decode, decode_object, decode_or_none, encode, to_json
+from wiro_async._protocol.values.json import MAX_REPAIRED, decode, decode_object, decode_or_none, encode, to_json
 from wiro_async._types import File
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -83,10 +83,11 @@ def test_nearly_valid_json_is_read() -> None:
     assert decode(b'"\\ud83d"') == "\ud83d"
 
 
-def test_deep_nesting_is_a_value_error() -> None:
-    """A RecursionError would surprise callers."""
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 100_000 + f'"{"x" * MAX_REPAIRED}"' + "]" * 100_000])
+def test_deep_nesting_is_a_value_error(text: str) -> None:
+    """Where it breaks off, or is too large to be cut. A RecursionError would surprise callers."""
     with pytest.raises(ValueError, match="deep"):
-        decode("[" * 100_000 + "]" * 100_000)
+        decode(text)
 
 
 @given(VALUES)
@@ -233,3 +234,22 @@ def test_a_stray_byte_in_text_costs_no_other_text(value: Any, place: int, stray:
 def test_an_object_among_other_text(data: bytes, value: object) -> None:
     """It is found if it has the key. One of a web page has not."""
     assert decode_object(data, "result") == value
+
+
+@pytest.mark.parametrize("opening, inner, closing", [("[", "", "]"), ('{"a":', "1", "}"), ('[{"a":', "null", "}]")])
+@pytest.mark.parametrize("depth", [10, 150, 1000, 5000, 100_000])
+@pytest.mark.parametrize("as_bytes", [True, False])
+def test_values_that_are_nested_deeply(opening: str, inner: str, closing: str, depth: int, as_bytes: bool) -> None:
+    """They cost what is too deep, not what stands around them. Brackets in text do not count."""
+    text = f'{{"before":"[[{{","x":{opening * depth}{inner}{closing * depth},"after":"]}}"}}'
+    decoded = decode_object(text.encode() if as_bytes else text, "before")
+    assert decoded is not None
+    assert (decoded["before"], decoded["after"]) == ("[[{", "]}")
+    assert decoded["x"]
+
+
+@given(st.text('[]{}"\\,:a1', max_size=60), st.integers(195, 205))
+def test_odd_text_in_deep_values(text: str, depth: int) -> None:
+    """It gives a value or a ValueError."""
+    nested = "[" * depth * 100 + text + "]" * depth * 100
+    assert decode_or_none(nested) is None or isinstance(decode_or_none(nested), list)

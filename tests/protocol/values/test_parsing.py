@@ -15,6 +15,7 @@ ANYTHING = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=5
 )
 READERS = [
+    values.as_id,
     values.as_text,
     values.as_text_or_none,
     values.as_float,
@@ -110,3 +111,33 @@ def test_readings(read: Any, value: Any, expected: object) -> None:
     """The service's notation, and its value."""
     assert read(value) == expected
     assert type(read(value)) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        ("3066517", "3066517"),
+        (3066517, "3066517"),
+        (3066517.0, "3066517"),
+        (" 3066517\n", "3066517"),
+        ("\ufeff3066517\0", "3066517"),
+        ("eDcC.t:o-k_en", "eDcC.t:o-k_en"),
+        ("a+b/c==", "a+b/c=="),
+        ("x" * 256, "x" * 256),
+    ],
+)
+def test_ids(value: Any, expected: str) -> None:
+    """Ids and tokens, also where they are numbers or have something around them."""
+    assert values.as_id(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, "", True, False, "true", 0, "0", -1, math.nan, math.inf, "NaN", "-Infinity", "null", "None"),
+        *("undefined", "30\ufffd", "30\ud83d", "30 66", "30\n66", "<b>30</b>", '30"', "x" * 257, 10**300, [1], {}),
+    ],
+)
+def test_no_ids(value: Any) -> None:
+    """What may name another task, or none, is no id."""
+    assert not values.as_id(value)

@@ -32,13 +32,14 @@ class CallbackAccess:
         """The limits of the session."""
         return self._context.tracker.tuning
 
-    def register(self, owns: Callable[[str], bool]) -> None:
+    def register(self, owns: Callable[[str], bool], made: Callable[[str, MadeTask], None]) -> None:
         """Runs whose callback URL belongs to a receiver wait for a callback.
 
         Args:
             owns: a method of the receiver, which says whether a URL belongs to it.
+            made: a method of the receiver, which is called with the id in a URL of its own and the task that was made.
         """
-        self._callbacks.add(owns)
+        self._callbacks.add(owns, made)
 
     async def ready(self) -> None:
         """Raises `SessionClosedError` if the session is closed, or belongs to another event loop."""
@@ -52,12 +53,23 @@ class CallbackAccess:
         """The task whose callback URL has this id."""
         return self._callbacks.task_of(intent_id)
 
-    async def confirm(self, made: MadeTask, is_about: Callable[[TaskInfo], bool]) -> TaskInfo | None:
+    def expects(self, ref: TaskRef) -> bool:
+        """Whether the session made a task, or somebody waits for it."""
+        return self._context.tracker.expects(ref)
+
+    def remember_unread(self, ref: TaskRef) -> None:
+        """A callback names a task that nobody waits for. Whoever waits for it later reads it at once."""
+        self._callbacks.remember_unread(ref)
+
+    async def confirm(self, made: MadeTask, is_about: Callable[[TaskInfo], bool], unlisted: int) -> TaskInfo | None:
         """The final state of a task, if Task/Detail agrees that it is over.
 
         The account that made the task reads it, or that of this view if the session has not made it.
+
+        Args:
+            unlisted: how many reads may find no such task.
         """
-        return await self._callbacks.confirm(made.calls or self._context.calls, made.ref, is_about)
+        return await self._callbacks.confirm(made.calls or self._context.calls, made.ref, is_about, unlisted)
 
     def waiting(self, ref: TaskRef) -> TaskHandle:
         """A handle whose `result` waits for a callback, and polls slowly."""

@@ -113,7 +113,8 @@ class ApiClient:
         with cut_frames:
             await self.throttle.wait()
             async with self._content(request, on_leaving, check) as (content, headers):
-                response = await self.http.post(f"{self.base_url}/{request.path}", headers, content, self.timeout)
+                url, keeps_part = f"{self.base_url}/{request.path}", request.endpoint == "Run"
+                response = await self.http.post(url, headers, content, self.timeout, keeps_part=keeps_part)
             return await self._parsed(request, headers, response)
 
     @asynccontextmanager
@@ -126,7 +127,7 @@ class ApiClient:
         async with self._content(request, on_leaving, check) as (content, headers):
             headers = {**headers, "Accept": "text/event-stream"}
             url = f"{self.base_url}/{request.path}"
-            async with self.http.post_events(url, headers, content, self.timeout) as response:
+            async with self.http.post_events(url, headers, content, self.timeout, keeps_part=True) as response:
                 if isinstance(response, HttpResponse):
                     yield await self._parsed(request, headers, response)
                 else:
@@ -163,10 +164,12 @@ class ApiClient:
         return await threads.run(self._decoded, request, headers, response)
 
     def _decoded(self, request: Request, headers: Mapping[str, str], response: HttpResponse) -> dict[str, JSON]:
-        # A response to Run that holds ids is a success, even if its status or its errors say something else: the task
-        # exists, and a response taken for a refusal would send the run again.
+        # A response to Run that holds ids is a success, even if it broke off, or its status or its errors say something
+        # else: the task exists, and a response taken for a refusal would send the run again.
         if request.endpoint == "Run" and (ids := parse_run_ids(response.body)) is not None:
             return ids
+        if response.error is not None:
+            raise response.error
         secrets = (*self.credentials.secrets, *_secrets(request, headers))
         url = f"{self.base_url}/{request.path}"
         return parse_envelope(response.status, response.headers, response.body, clock.now(), secrets, url)

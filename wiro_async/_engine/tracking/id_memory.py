@@ -39,8 +39,8 @@ class IdMemory:
         self._callbacks: dict[str, MadeTask] = {}
 
     def has(self, fact: IdFact, *keys: str | None) -> bool:
-        """Whether a fact is known of one of these keys."""
-        return any(fact in self._facts.get(key, IdFact.NONE) for key in keys if key)
+        """Whether a fact, or one of several, is known of one of these keys."""
+        return any(fact & self._facts.get(key, IdFact.NONE) for key in keys if key)
 
     def add(self, fact: IdFact, *keys: str | None) -> None:
         """Remember a fact of all these keys."""

@@ -163,6 +163,13 @@ class Tracker:
         """These are the id and the token of a task that this session made, or has identified as one of its own."""
         self._memory.add(IdFact.OURS, *keys)
 
+    def expects(self, ref: TaskRef) -> bool:
+        """Whether the session made a task, or somebody waits for it here."""
+        task = self.route(ref.token or "", ref.task_id or "")
+        return (task is not None and task.users > 0) or self._memory.has(
+            IdFact.OURS | IdFact.EXPECTS_CALLBACK, ref.task_id, ref.token
+        )
+
     # News
 
     def apply(self, task: TrackedTask, news: Message | TaskInfo) -> Effect:
@@ -281,7 +288,7 @@ class Tracker:
         if task.wants_socket and not task.has_own_feed:
             self.socket.attach(task)
         self._poller.attach(task)
-        if self._memory.take(IdFact.REPORTED, task.ref.task_id, task.ref.token):
+        if self.callbacks.take_report(task.ref):
             task.state.report_over(True)
         if task.state.reported_over:
             self._poller.check_report(task)

@@ -26,9 +26,11 @@ from wiro_async._records.task_info import OutputRecord, TaskInfo
 STREAMED = "streamed"  # our own key in a task's record
 
 # What a response to Run shows of its task even if it is no JSON as a whole
-BEGINS_AS_SUCCESS = re.compile(rb'[\s\xef\xbb\xbf]*\{\s*"result"\s*:\s*"?(?:true|1)\b', re.IGNORECASE)
+BEGINS_AS_OBJECT = re.compile(rb'[\s\xef\xbb\xbf]*\{\s*"')
+SHOWN_RESULT = re.compile(rb'"result"\s*:\s*"?(true|1|false|0)\b', re.IGNORECASE)
 SHOWN_ID = re.compile(rb'"taskid"\s*:\s*"?(\d{1,20})\s*[",}]')
 SHOWN_TOKEN = re.compile(rb'"socketaccesstoken"\s*:\s*"([A-Za-z0-9_.:-]{1,256})"')
+STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]', re.DOTALL)
 
 
 def parse_task_output(entry: Mapping[str, JSON]) -> OutputRecord:
@@ -94,13 +96,23 @@ def parse_run_ids(body: bytes) -> dict[str, JSON] | None:
     answer = decode_object(body, "taskid")
     if answer is not None:
         return answer if Submitted.from_wire(answer) else None
-    task_ids, tokens = set(SHOWN_ID.findall(body)), set(SHOWN_TOKEN.findall(body))
-    if not BEGINS_AS_SUCCESS.match(body) or max(len(task_ids), len(tokens)) != 1:
+    task_ids, tokens = list(SHOWN_ID.finditer(body)), list(SHOWN_TOKEN.finditer(body))
+    results = {found[1].lower() for found in SHOWN_RESULT.finditer(body)}
+    is_success = results <= {b"true", b"1"} and (results or (task_ids and tokens))
+    if not BEGINS_AS_OBJECT.match(body) or not is_success or max(len(task_ids), len(tokens)) != 1:
+        return None
+    if any(_depth(body, found.start()) != 1 for found in (*task_ids, *tokens)):
         return None
     return {
-        "taskid": "".join(found.decode() for found in task_ids),
-        "socketaccesstoken": "".join(found.decode() for found in tokens),
+        "taskid": "".join(found[1].decode() for found in task_ids),
+        "socketaccesstoken": "".join(found[1].decode() for found in tokens),
     }
+
+
+def _depth(body: bytes, place: int) -> int:
+    """How many objects and lists a place in JSON is in."""
+    brackets = [found[0] for found in STRING_OR_BRACKET.finditer(body, 0, place)]
+    return sum((bracket in b"{[") - (bracket in b"}]") for bracket in brackets if len(bracket) == 1)
 
 
 def tasks_of(answer: Mapping[str, JSON]) -> list[TaskInfo]:

@@ -3,7 +3,8 @@
 msgspec is fast and strict. The service, proxies and models are not strict: NaN, half of a surrogate pair, a byte order
 mark, broken UTF-8, control characters and integers of thousands of digits all occur. So the standard library has a
 second try at whatever msgspec refuses. If that fails too, stray characters are repaired and it has a third try. One
-broken byte costs one character, or one number, not the message.
+broken byte costs one character, or one number, not the message. A value that is nested too deeply for Python costs what
+is below the limit.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ MAX_INT_BITS: Final = 14_280  # of an integer with 4,300 digits: Python writes n
 LARGE: Final = 1024 * 1024  # bytes; what is smaller cannot hold many values
 MAX_VALUES: Final = 2_000_000  # each takes some 60 bytes or more, whereas "[]," takes three
 MAX_REPAIRED: Final = 4 * 1024 * 1024  # characters; a repair takes several times as much memory
+MAX_DEPTH: Final = 200  # of values that Python cannot nest: they are cut off there
 MAX_DECIMAL_DIGITS: Final = 400  # of a whole Decimal that becomes an int; floats end before
 _PADDING: Final = " \t\r\n\0\ufeff"  # may stand around JSON
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*\\?"?|[^"\s,:{}\[\]]+|[^\S \t\r\n]+', re.DOTALL)
+_STRING_OR_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]', re.DOTALL)
 _OBJECT: Final = re.compile(r'\{\s*"')
 _BACKSLASH: Final = re.compile(r'\\(["\\/bfnrt]|u[0-9A-Fa-f]{4})|\\')
 _STRAY: Final = re.compile(r"[^\x21-\x7e]+")
@@ -87,15 +90,22 @@ def decode(data: bytes | str) -> JSON:
             pass
     text = _text(data)
     try:
+        return _decode_leniently(text)
+    except ValueError:
+        repaired = _repair(text)
+        if repaired == text:
+            raise
+        return _decode_leniently(repaired)
+
+
+def _decode_leniently(text: str) -> JSON:
+    try:
+        value: JSON = _lenient_decoder().decode(text)
+    except RecursionError:
         try:
-            value: JSON = _lenient_decoder().decode(text)
-        except ValueError:
-            repaired = _repair(text)
-            if repaired == text:
-                raise
-            value = _lenient_decoder().decode(repaired)
-    except RecursionError as error:
-        raise ValueError("JSON is nested too deeply") from error
+            value = _lenient_decoder().decode(_cut_depth(text))
+        except RecursionError as error:
+            raise ValueError("JSON is nested too deeply") from error
     return value
 
 
@@ -154,6 +164,23 @@ def _repair(text: str) -> str:
     if len(text) > MAX_REPAIRED:
         return text
     return _TOKEN.sub(_repair_token, text)
+
+
+def _cut_depth(text: str) -> str:
+    """Put null in place of every object and list that is nested too deeply."""
+    if len(text) > MAX_REPAIRED:
+        return text
+    depth, begin, kept = 0, 0, list[str]()
+    for found in _STRING_OR_BRACKET.finditer(text):
+        if found[0] in ("{", "["):
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                kept += text[begin : found.start()], "null"
+        elif found[0] in ("}", "]"):
+            if depth == MAX_DEPTH + 1:
+                begin = found.end()
+            depth -= 1
+    return "".join([*kept, text[begin:]]) if depth <= MAX_DEPTH else text
 
 
 def _repair_token(found: re.Match[str]) -> str:

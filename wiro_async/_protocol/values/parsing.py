@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal, InvalidOperation
 from urllib.parse import SplitResult, urlsplit
 
 from wiro_async._protocol.values.json import JSON, decode_or_none
 
 BLANKS = " \t\r\n\ufeff"  # what may stand before JSON text
+ID = re.compile(r"[!#-;=?-\[\]-~]{1,256}")  # printable, without what belongs to JSON or to a page: "<>\\
+NO_IDS = frozenset(
+    {"0", "-1", "null", "none", "undefined", "nan", "true", "false", "inf", "-inf", "infinity", "-infinity"}
+)
 MAX_DIGITS = 1000  # of a number; sums and products of longer ones would overflow
 
 
@@ -34,8 +39,10 @@ def as_text_or_none(value: JSON) -> str | None:
 
 def as_id(value: JSON) -> str:
     """An id or a token; "" for anything else. One with a broken character is none: it would name another task."""
-    text = as_text(value).strip()
-    return "" if "\ufffd" in text else text
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = as_text(value).strip(BLANKS + "\0")
+    return text if ID.fullmatch(text) and text.lower() not in NO_IDS else ""
 
 
 def as_float(value: JSON) -> float | None:

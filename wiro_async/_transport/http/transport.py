@@ -43,11 +43,16 @@ ACCEPT_FILE = {"Accept": "*/*", "Accept-Encoding": "identity"}  # sizes and rang
 
 @attrs.frozen
 class HttpResponse:
-    """A whole response; header names are case-insensitive."""
+    """A response; header names are case-insensitive.
+
+    Attributes:
+        error: why the body broke off; None if it is whole.
+    """
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
+    error: TransportError | None = None
 
 
 @attrs.frozen
@@ -91,7 +96,13 @@ class HttpTransport:
         return len(self._active)
 
     async def post(
-        self, url: str, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes], timeout: float | None
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | AsyncIterator[bytes],
+        timeout: float | None,
+        *,
+        keeps_part: bool = False,
     ) -> HttpResponse:
         """Send one POST and read its response whole. Cancelling drops the connection.
 
@@ -100,26 +111,34 @@ class HttpTransport:
         Args:
             timeout: seconds for all of it. Each piece of a streamed body restarts them; they do not run while the next
                 piece is waited for.
+            keeps_part: a body that breaks off is returned as far as it came.
 
         Raises:
             TransportError: `sent` says whether any of it may have left.
         """
         async with self._requests, await self._round_trip("POST", url, {**ACCEPT, **headers}, content, timeout) as trip:
-            return await trip.read()
+            return await trip.read(keeps_part)
 
     @asynccontextmanager
     async def post_events(
-        self, url: str, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes], timeout: float | None
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | AsyncIterator[bytes],
+        timeout: float | None,
+        *,
+        keeps_part: bool = False,
     ) -> AsyncGenerator[HttpResponse | AsyncGenerator[ServerEvent, None], None]:
         """Send one POST whose response is a stream of server-sent events, or a whole response of another kind.
 
         Args:
             timeout: seconds until the response begins, then for each silence.
+            keeps_part: the body of a whole response that breaks off is returned as far as it came.
         """
         headers = {**ACCEPT, **headers}
         async with await self._round_trip("POST", url, headers, content, timeout) as trip:
             if not trip.headers.get("content-type", "").startswith("text/event-stream"):
-                yield await trip.read()
+                yield await trip.read(keeps_part)
                 return
             async with aclosing(trip.chunks()) as chunks, aclosing(_events(chunks)) as events:
                 yield events
@@ -134,6 +153,7 @@ class HttpTransport:
             public_only: whether to refuse hosts of this machine and of private networks. Of a transport that is not
                 ours, only the host is checked, not the address that it then connects to.
             timeout: seconds until the response begins, then for each silence.
+            keeps_part: the body of a whole response that breaks off is returned as far as it came.
         """
         headers = {**ACCEPT_FILE, **headers}
         trip = await self._round_trip("GET", url, headers, b"", timeout, public_only)
@@ -308,8 +328,12 @@ class RoundTrip:
         if isinstance(self._content, Upload):
             await self._content.settled()
 
-    async def read(self) -> HttpResponse:
-        """The response as a whole, within the deadline and within the size that an answer may have."""
+    async def read(self, keeps_part: bool) -> HttpResponse:
+        """The response as a whole, within the deadline and within the size that an answer may have.
+
+        Args:
+            keeps_part: a body that breaks off is returned as far as it came.
+        """
         handled, failed = sys.exception(), None
         body = bytearray()
         try:
@@ -321,9 +345,10 @@ class RoundTrip:
                         self._check_size(len(body))
         except BaseException as error:
             failed = await self._failed(error, handled)
-        if failed is not None:
+        cut = failed if keeps_part and isinstance(failed, TransportError) else None
+        if failed is not None and cut is None:
             _raise(failed, handled)
-        return HttpResponse(self._response.status_code, self._response.headers, bytes(body))
+        return HttpResponse(self._response.status_code, self._response.headers, bytes(body), cut)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The response as it comes. Its content coding is decoded; one that breaks off is an error."""
