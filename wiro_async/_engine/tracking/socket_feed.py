@@ -8,7 +8,7 @@ A closed socket is opened again: at once if it brought news, else after a backof
 socket is closed whenever it is registered. So the tasks of a socket that keeps closing are divided between two. If the
 other half has peace, one of the tasks is the reason, and the rest are divided into many parts, until it is alone: until
 then, each step is a gap in the news of its neighbours. If neither half has peace, the service is the reason, and more
-sockets would not help.
+sockets would not help, unless they bring no news at all: then both halves may have such a task, and are divided once.
 https://wiro.ai/docs/websocket
 """
 
@@ -146,6 +146,7 @@ class SocketFeed:
         """Leave a part of the tasks on a connection that keeps closing, and give each other part a new one."""
         tasks = connection.tasks
         siblings = [connection, *(self._connect() for _ in range(min(parts, len(tasks)) - 1))]
+        connection.extend_siblings(siblings[1:])
         for number, sibling in enumerate(siblings):
             sibling.begin_division([other for other in siblings if other is not sibling])
             for task in tasks[number :: len(siblings)] if sibling is not connection else ():
@@ -228,6 +229,11 @@ class SocketConnection:
         """It was registered at that moment and has moved since, unheard: the next message of another one decides."""
         if self._registered_at.get(task.ref.token or "", float("inf")) < since:
             self._suspects.add(task)
+
+    def extend_siblings(self, parts: list[SocketConnection]) -> None:
+        """Show its siblings the parts that it is divided into: it alone may carry nothing but the reason."""
+        for sibling in self._siblings:
+            sibling._siblings.extend(parts)
 
     def begin_division(self, siblings: list[SocketConnection]) -> None:
         """Carry a part of the tasks, and begin without a past."""
@@ -375,4 +381,7 @@ class SocketConnection:
         if not siblings:
             return 2
         at_peace = sum(sibling.has_been_open_since(self._openings[0]) for sibling in siblings)
-        return tuning.socket_parts if 2 * at_peace >= len(siblings) else 1
+        # Both halves may carry such a task. If the service itself closes sockets, it brings news before it does so, or
+        # there is no more to lose than a few connections: the parts of a half are not divided in this way again.
+        is_mute_half = len(self._siblings) == 1 and self._failures >= tuning.socket_flaps
+        return tuning.socket_parts if 2 * at_peace >= len(siblings) or is_mute_half else 1
