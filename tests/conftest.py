@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from weakref import WeakSet
 
 import attrs
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from postgres_server import PostgresServer
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+NAME = "two.test"  # a host with several addresses, see `resolve`
 VARIABLES = ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_API_BASE_URL", "WIRO_SOCKET_URL")
 settings.register_profile("quick", max_examples=40, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
@@ -153,6 +154,28 @@ def deaf_port() -> Iterator[int]:
         yield listening.getsockname()[1]
         for one in waiting:
             one.close()
+
+
+class Resolve(Protocol):
+    """Give a name the addresses of some ports, in this order; other names keep theirs."""
+
+    def __call__(self, *ports: int, name: str = NAME) -> None: ...
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> Resolve:
+    """A function that decides what a name resolves to."""
+    real = socket.getaddrinfo
+
+    def set_ports(*ports: int, name: str = NAME) -> None:
+        def fake(host: Any, port: Any, *args: Any, **options: Any) -> Any:
+            if host not in (name, name.encode()):
+                return real(host, port, *args, **options)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", one)) for one in ports]
+
+        monkeypatch.setattr(socket, "getaddrinfo", fake)
+
+    return set_ports
 
 
 @pytest.fixture(scope="session", autouse=True)

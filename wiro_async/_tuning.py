@@ -89,6 +89,7 @@ class Tuning:
     socket_idle: float = 30.0  # a socket that carries no task is closed after this
     socket_steady: float = 5.0  # a socket that lived this long resets the backoff, and is not taken to flap
     socket_flaps: int = 2  # early closes in a row before the tasks of a socket are divided
+    socket_parts: int = 8  # into so many, if the first division into two shows that one task is the reason
     socket_seen: int = 256  # messages that are remembered, to tell news from repetitions
     socket_max_registrations: int = 10_000  # the service cannot unregister a task, so a socket is replaced after these
     unheard_tasks: int = 2  # tasks that moved unheard while others were heard, before sockets are no longer shared

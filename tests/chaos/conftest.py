@@ -4,10 +4,12 @@ import asyncio
 import gzip
 import json
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from functools import partial
 from random import Random
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
 import pytest
@@ -16,7 +18,12 @@ from starlette.responses import Response, StreamingResponse
 from wiro_async import Tuning
 from wiro_async.testing import Call, Connection, Exchange, Forward, HttpFault, Outgoing, Respond, WiroEmulator
 
+if TYPE_CHECKING:
+    from tests.conftest import Resolve
+    from wiro_async.testing._emulator import ConnectionOptions
+
 BeOdd: TypeAlias = Callable[[WiroEmulator, Random, float], None]
+ByName: TypeAlias = "Callable[[WiroEmulator, Random], ConnectionOptions]"
 
 RUNS = int(os.environ.get("WIRO_TEST_CHAOS_RUNS", "2000"))
 RUNS_PER_SESSION = 250
@@ -200,3 +207,34 @@ def _be_odd(emulator: WiroEmulator, dice: Random, rate: float) -> None:
 def be_odd() -> BeOdd:
     """A function that makes a service behave oddly, beyond the faults of single requests."""
     return _be_odd
+
+
+NAME = "emulator.test"
+# What lies before the emulator among the addresses of its name.
+DEAD = ((), ("silent",), ("refusing",), ("mute",), ("mute", "silent"), ("refusing", "mute", "mute"))
+
+
+@pytest.fixture
+def mute_port() -> Iterator[int]:
+    """A host that accepts connections, and answers nothing."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1024)
+        yield listening.getsockname()[1]
+
+
+@pytest.fixture
+def by_name(resolve: "Resolve", deaf_port: int, unused_port: int, mute_port: int) -> ByName:
+    """A function that returns the options of a session that finds the emulator by a name, behind dead addresses."""
+    ports = {"silent": deaf_port, "refusing": unused_port, "mute": mute_port}
+
+    def options(emulator: WiroEmulator, dice: Random) -> "ConnectionOptions":
+        found = emulator.options()
+        port = urlsplit(found["base_url"]).port
+        assert port is not None
+        resolve(*(ports[kind] for kind in dice.choice(DEAD)), port, name=NAME)
+        found["base_url"] = found["base_url"].replace("127.0.0.1", NAME)
+        found["socket_url"] = found["socket_url"].replace("127.0.0.1", NAME)
+        return found
+
+    return options

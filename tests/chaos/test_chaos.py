@@ -38,7 +38,7 @@ from wiro_async._records.status import RANK
 from wiro_async.testing import WiroEmulator
 
 if TYPE_CHECKING:
-    from tests.chaos.conftest import BeOdd
+    from tests.chaos.conftest import BeOdd, ByName
 
 
 REGRESSIONS: list[tuple[int, int]] = []  # (seed, runs) of sessions that once failed
@@ -419,7 +419,7 @@ async def _still_held(wiro: AsyncWiro) -> Statistics:
     return attrs.evolve(wiro.statistics(), sockets=0, background_tasks=0)
 
 
-async def survive(seed: int, runs: int, be_odd: "BeOdd", tuning: Tuning) -> tuple[Trial, list[str]]:
+async def survive(seed: int, runs: int, be_odd: "BeOdd", by_name: "ByName", tuning: Tuning) -> tuple[Trial, list[str]]:
     """Run one session full of faults. Return its trial, and every invariant that did not hold."""
     dice = Random(seed)
     limited, resubmits, one_socket = dice.random() < 0.4, dice.random() < 0.4, dice.random() < 0.7
@@ -430,7 +430,7 @@ async def survive(seed: int, runs: int, be_odd: "BeOdd", tuning: Tuning) -> tupl
         emulator.faults.random(seed, rate)
         be_odd(emulator, Random(f"{seed} odd"), rate)
         wiro = AsyncWiro(
-            **emulator.options(),
+            **by_name(emulator, Random(f"{seed} addresses")),
             timeout=Timeouts(request=2.0),
             retry=RetryPolicy(attempts=10, base=0.02, cap=0.2),
             on_unknown="resubmit" if resubmits else "raise",
@@ -452,10 +452,10 @@ async def survive(seed: int, runs: int, be_odd: "BeOdd", tuning: Tuning) -> tupl
 
 @pytest.mark.timeout(300)
 async def test_everything_fails_but_the_runs(
-    chaos_seed: int, chaos_runs: int, be_odd: "BeOdd", short_timing: Tuning
+    chaos_seed: int, chaos_runs: int, be_odd: "BeOdd", by_name: "ByName", short_timing: Tuning
 ) -> None:
     """Each run of a session full of faults is made once and ends as it should, and nothing is left."""
-    trial, problems = await survive(chaos_seed, chaos_runs, be_odd, short_timing)
+    trial, problems = await survive(chaos_seed, chaos_runs, be_odd, by_name, short_timing)
     if problems:
         again = f"pytest tests/chaos/test_chaos.py --chaos-seed {chaos_seed} --chaos-runs {chaos_runs}"
         pytest.fail("\n".join([f"seed {chaos_seed}; again: {again}", *problems[:30]]))

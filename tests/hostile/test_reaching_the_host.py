@@ -17,26 +17,11 @@ from wiro_async._transport.network.tls import Tls
 from wiro_async._transport.websocket import connected
 
 if TYPE_CHECKING:
+    from tests.conftest import Resolve
     from tests.hostile.conftest import Peer, RawWiro
 
 NAME = "two.test"
 ONCE = RetryPolicy(attempts=1)
-
-
-@pytest.fixture
-def resolve(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give the name the addresses of some ports, in this order; other names keep theirs."""
-    real = socket.getaddrinfo
-
-    def set_ports(*ports: int, name: str = NAME) -> None:
-        def fake(host: Any, port: Any, *args: Any, **options: Any) -> Any:
-            if host not in (name, name.encode()):
-                return real(host, port, *args, **options)
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", one)) for one in ports]
-
-        monkeypatch.setattr(socket, "getaddrinfo", fake)
-
-    return set_ports
 
 
 def at(raw: RawWiro, **changes: Any) -> dict[str, Any]:
@@ -53,7 +38,7 @@ def at(raw: RawWiro, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("first", ["silent", "refusing", "three silent"])
 async def test_every_way_to_the_service(
     raw: RawWiro,
-    resolve: Any,
+    resolve: Resolve,
     deaf_port: int,
     unused_port: int,
     first: str,
@@ -93,7 +78,7 @@ async def test_every_way_to_the_service(
 
 
 @pytest.mark.parametrize("way", ["realtime", "sse"])
-async def test_streams_and_voices(raw: RawWiro, resolve: Any, deaf_port: int, way: str) -> None:
+async def test_streams_and_voices(raw: RawWiro, resolve: Resolve, deaf_port: int, way: str) -> None:
     """The socket of a realtime session and the stream of a run race the addresses too."""
 
     async def stream(peer: Peer) -> None:
@@ -123,7 +108,7 @@ async def test_streams_and_voices(raw: RawWiro, resolve: Any, deaf_port: int, wa
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 async def test_a_proxy_with_a_dead_address(
-    raw: RawWiro, resolve: Any, deaf_port: int, scheme: str, monkeypatch: pytest.MonkeyPatch
+    raw: RawWiro, resolve: Resolve, deaf_port: int, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The socket races the addresses of the proxy as well."""
     targets: list[str] = []
@@ -147,7 +132,7 @@ async def test_a_proxy_with_a_dead_address(
 
 
 @pytest.mark.parametrize("addresses", [1, 10])
-async def test_only_dead_addresses(raw: RawWiro, resolve: Any, deaf_port: int, addresses: int) -> None:
+async def test_only_dead_addresses(raw: RawWiro, resolve: Resolve, deaf_port: int, addresses: int) -> None:
     """It ends with the time for connecting, says why, and that nothing was sent."""
     resolve(*[deaf_port] * addresses)
     async with AsyncWiro(**at(raw), tuning=Tuning(http_connect=0.6)) as wiro:
@@ -157,7 +142,7 @@ async def test_only_dead_addresses(raw: RawWiro, resolve: Any, deaf_port: int, a
     assert not caught.value.sent
 
 
-async def test_an_address_that_never_does_tls(raw: RawWiro, resolve: Any) -> None:
+async def test_an_address_that_never_does_tls(raw: RawWiro, resolve: Resolve) -> None:
     """It accepts the connection, so it wins the race. Then it is bounded, and clear."""
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
@@ -172,7 +157,7 @@ async def test_an_address_that_never_does_tls(raw: RawWiro, resolve: Any) -> Non
 
 
 async def test_a_race_that_is_cancelled_leaks_nothing(
-    raw: RawWiro, resolve: Any, deaf_port: int, open_files: Callable[[], set[str]]
+    raw: RawWiro, resolve: Resolve, deaf_port: int, open_files: Callable[[], set[str]]
 ) -> None:
     """Whenever it is cancelled: no socket and no task is left."""
     resolve(deaf_port, deaf_port, raw.port)

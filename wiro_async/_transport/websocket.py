@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from wiro_async._transport import threads
 from wiro_async._transport.network.happy_eyeballs import ProxyConnectError, connected_socket, working_address
 from wiro_async._transport.network.proxies import at_address, proxy_for
 from wiro_async._transport.network.reasons import causes, unsent
+from wiro_async._transport.network.silent_addresses import SILENCE, silent_addresses
 from wiro_async._transport.network.tls import Tls
 from wiro_async._tuning import Tuning
 
@@ -145,13 +146,18 @@ async def _open(
     parts = urlsplit(url if proxy is None else proxy)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme in ("wss", "https") else 80)
     options: dict[str, Any] = {"ssl": tls.context if url.startswith("wss") else None, "proxy": None}
+    address: tuple[Any, ...] | None = None
     if proxy is None:
         options["sock"] = await connected_socket(host, port)
+        with suppress(OSError):  # the other side is gone already
+            address = options["sock"].getpeername()
     else:
         # The library connects to proxies itself, and would try one address after the other.
-        options["proxy"] = at_address(proxy, await working_address(host, port), port)
+        address = await working_address(host, port), port
+        options["proxy"] = at_address(proxy, address[0], port)
         if parts.scheme == "https":
             options |= {"proxy_ssl": tls.context, "proxy_server_hostname": host}
+    start = anyio.current_time()
     try:
         return await connect(
             url,
@@ -167,7 +173,10 @@ async def _open(
         )
     except ConnectionRefusedError as error:  # by the proxy: without one, the connection exists already
         raise ProxyConnectError(f"{host}:{port}") from error
-    except BaseException:
+    except BaseException as error:
+        # Given up: by the timeout, or by the caller. Behind a proxy, it may be the host that is silent.
+        if isinstance(error, asyncio.CancelledError) and anyio.current_time() - start >= SILENCE:
+            silent_addresses.add(address)
         if "sock" in options:  # the library may not have come to take it over
             options["sock"].close()
         raise

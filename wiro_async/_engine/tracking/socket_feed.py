@@ -5,8 +5,10 @@ is held against what the polls say. Where tasks move unheard while others on the
 shared for a while. A socket costs time at worst: the poller takes over wherever one is closed, late or silent.
 
 A closed socket is opened again: at once if it brought news, else after a backoff. One task may be the reason that its
-socket is closed whenever it is registered. So the tasks of a socket that keeps closing are divided between two, and
-again, as long as the other half has peace.
+socket is closed whenever it is registered. So the tasks of a socket that keeps closing are divided between two. If the
+other half has peace, one of the tasks is the reason, and the rest are divided into many parts, until it is alone: until
+then, each step is a gap in the news of its neighbours. If neither half has peace, the service is the reason, and more
+sockets would not help, unless they bring no news at all: then both halves may have such a task, and are divided once.
 https://wiro.ai/docs/websocket
 """
 
@@ -140,12 +142,16 @@ class SocketFeed:
                 connection.remove(task)
                 self._connect().add(task)
 
-    def divide(self, connection: SocketConnection) -> None:
-        """Move half of the tasks of a connection that keeps closing to a new one."""
-        other = self._connect()
-        for task in connection.begin_division(other):
-            connection.remove(task)
-            other.add(task, is_lost=True)
+    def divide(self, connection: SocketConnection, parts: int) -> None:
+        """Leave a part of the tasks on a connection that keeps closing, and give each other part a new one."""
+        tasks = connection.tasks
+        siblings = [connection, *(self._connect() for _ in range(min(parts, len(tasks)) - 1))]
+        connection.extend_siblings(siblings[1:])
+        for number, sibling in enumerate(siblings):
+            sibling.begin_division([other for other in siblings if other is not sibling])
+            for task in tasks[number :: len(siblings)] if sibling is not connection else ():
+                connection.remove(task)
+                sibling.add(task, is_lost=True)
 
     def closed(self, connection: SocketConnection) -> None:
         """A connection is not needed any more."""
@@ -182,7 +188,7 @@ class SocketConnection:
         self._has_news = False
         self._flaps = 0  # connections in a row that were closed early
         self._openings = deque[float](maxlen=feed.tuning.socket_flaps)
-        self._other: SocketConnection | None = None  # the other half, if its tasks were divided
+        self._siblings: list[SocketConnection] = []  # the other parts, if its tasks were divided
         self._opened_at = 0.0
         self._suspects: set[TrackedTask] = set()
         self._lost: list[TrackedTask] = []
@@ -197,9 +203,14 @@ class SocketConnection:
     def _age(self) -> float:
         return clock.loop_time() - self._opened_at
 
-    def opened_before(self, time: float) -> bool:
-        """Whether it has been open since before a moment."""
-        return self._opened_at <= time
+    @property
+    def tasks(self) -> list[TrackedTask]:
+        """The tasks on it."""
+        return list(self._tasks.values())
+
+    def has_been_open_since(self, time: float) -> bool:
+        """Whether it has been open since a moment, or before it."""
+        return self.is_open and self._opened_at <= time
 
     def has_room(self, limit: int) -> bool:
         """Whether it takes another task; one that is to carry a single task takes none after it."""
@@ -219,12 +230,15 @@ class SocketConnection:
         if self._registered_at.get(task.ref.token or "", float("inf")) < since:
             self._suspects.add(task)
 
-    def begin_division(self, other: SocketConnection) -> list[TrackedTask]:
-        """Choose the tasks that another connection takes over. Both begin without a past."""
+    def extend_siblings(self, parts: list[SocketConnection]) -> None:
+        """Show its siblings the parts that it is divided into: it alone may carry nothing but the reason."""
+        for sibling in self._siblings:
+            sibling._siblings.extend(parts)
+
+    def begin_division(self, siblings: list[SocketConnection]) -> None:
+        """Carry a part of the tasks, and begin without a past."""
         self._failures = self._flaps = 0
-        self._other, other._other = other, self
-        tasks = list(self._tasks.values())
-        return tasks[len(tasks) // 2 :]
+        self._siblings = siblings
 
     def add(self, task: TrackedTask, is_lost: bool = False) -> None:
         """Carry a task, which another connection may have lost."""
@@ -251,9 +265,11 @@ class SocketConnection:
         try:
             while await self._is_needed():
                 await self._serve()
-                if self._is_to_be_divided():
-                    self._feed.divide(self)
-                await anyio.sleep(self._backoff())
+                parts = self._parts()
+                if parts > 1:
+                    self._feed.divide(self, parts)  # and open it at once: tasks without a fault wait for it
+                else:
+                    await anyio.sleep(self._backoff())
         finally:
             self._feed.closed(self)
 
@@ -332,7 +348,8 @@ class SocketConnection:
         for task in self._tasks.values():
             task.feed_opened()
         for task in self._lost:
-            task.reconnected()
+            if self.carries(task):
+                task.reconnected()
 
     def _closed(self) -> None:
         was_steady = self.is_open and self._age >= self._feed.tuning.socket_steady
@@ -355,8 +372,16 @@ class SocketConnection:
         seconds = tuning.socket_backoff * 2.0 ** min(self._failures - 1, 10)
         return min(tuning.socket_max_backoff, seconds) * jitter
 
-    def _is_to_be_divided(self) -> bool:
-        """Whether one of its tasks may be the reason that it keeps closing, rather than the service."""
-        if len(self._tasks) < 2 or self._flaps < self._feed.tuning.socket_flaps:
-            return False
-        return self._other is None or (self._other.is_open and self._other.opened_before(self._openings[0]))
+    def _parts(self) -> int:
+        """Into how many parts its tasks are divided: one of them may be the reason that it keeps closing."""
+        tuning = self._feed.tuning
+        if len(self._tasks) < 2 or self._flaps < tuning.socket_flaps:
+            return 1
+        siblings = [sibling for sibling in self._siblings if sibling.tasks]  # without tasks it shows nothing
+        if not siblings:
+            return 2
+        at_peace = sum(sibling.has_been_open_since(self._openings[0]) for sibling in siblings)
+        # Both halves may carry such a task. If the service itself closes sockets, it brings news before it does so, or
+        # there is no more to lose than a few connections: the parts of a half are not divided in this way again.
+        is_mute_half = len(self._siblings) == 1 and self._failures >= tuning.socket_flaps
+        return tuning.socket_parts if 2 * at_peace >= len(siblings) or is_mute_half else 1

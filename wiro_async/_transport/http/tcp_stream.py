@@ -21,6 +21,7 @@ from typing import Any, cast
 import httpcore
 
 from wiro_async._transport.network.happy_eyeballs import connected_socket, proxy_socket
+from wiro_async._transport.network.silent_addresses import SILENCE, silent_addresses
 
 LARGE_WRITE = 64 * 1024  # bytes that are sent at once, while the writer waits until the system has taken them
 MAX_UNREAD = 512 * 1024  # bytes; with more of them, nothing is received until some were read
@@ -87,6 +88,8 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._source: asyncio.Timeout | None = None
+        self._sent_at: float | None = None  # when something was sent last
+        self._was_heard = False  # something came, beyond what belongs to TLS
         self._is_full = False  # the system takes nothing to send for now
         self._is_ended = False  # the server sends nothing more
         self._lost: Exception | None = None  # why nothing can be sent any more
@@ -171,6 +174,8 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
                     self._transport, self, ssl_context, server_hostname=server_hostname
                 )
         except TimeoutError as error:
+            if not self._was_heard:  # otherwise it is a proxy that has said something, and the host behind it is silent
+                silent_addresses.add(self._address)
             raise httpcore.ConnectTimeout("the TLS handshake timed out") from error
         except Exception as error:  # also of a context of the user's own
             raise httpcore.ConnectError(str(error) or type(error).__name__) from error
@@ -186,6 +191,8 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
 
     def abort(self) -> None:
         """Close it without waiting until the socket is closed."""
+        if not self._was_heard and self._sent_at is not None and self._loop.time() - self._sent_at >= SILENCE:
+            silent_addresses.add(self._address)
         self._lose(ConnectionAbortedError("it was closed by the client"))
         self._transport.abort()
 
@@ -200,6 +207,9 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # that of uvloop does not inherit from it
 
     def data_received(self, data: bytes) -> None:
+        if not self._was_heard:
+            self._was_heard = True
+            silent_addresses.discard(self._address)
         self._unread.append(data)
         self._unread_bytes += len(data)
         if self._unread_bytes >= MAX_UNREAD:
@@ -213,6 +223,10 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_ended = self._is_ended or (exc is None and self._lost is None)
         self._lose(exc or ConnectionResetError("the server closed it"))
+
+    @property
+    def _address(self) -> Any:
+        return self._transport.get_extra_info("peername")
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -255,6 +269,7 @@ class TcpStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._unsent, self._unsent_bytes = [], 0
         if not unsent or self._lost is not None:
             return
+        self._sent_at = self._loop.time()
         # Not `writelines`: in Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 it never pauses the writer (CVE-2024-12254).
         for piece in [b"".join(unsent)] if size < LARGE_WRITE else unsent:
             self._transport.write(piece)

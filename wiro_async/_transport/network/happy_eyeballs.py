@@ -2,8 +2,9 @@
 
 The first address of a name may be dead, such as an IPv6 address behind a network without IPv6. A client that tries one
 address after the other waits for its timeout. So the next address is tried as well after a quarter of a second, or at
-once if one refuses, and the first that accepts wins. The loop's `create_connection` can do that, but not every loop's
-(uvloop), and cancelled at the end it forgets to close the socket.
+once if one refuses, and the first that accepts wins. One that accepted lately and then said nothing comes last. The
+loop's `create_connection` can do a race, but not every loop's (uvloop), and cancelled at the end it forgets to close
+the socket.
 """
 
 from __future__ import annotations
@@ -12,14 +13,12 @@ import asyncio
 import socket
 from functools import partial
 from itertools import zip_longest
-from typing import Any, TypeAlias
 
 from wiro_async._transport import threads
 from wiro_async._transport.network.addresses import public_only_of
+from wiro_async._transport.network.silent_addresses import AddressInfo, silent_addresses
 
 DELAY = 0.25  # seconds; then the host's next address is tried as well
-
-AddressInfo: TypeAlias = tuple[Any, ...]
 
 
 class ProxyConnectError(OSError):
@@ -95,7 +94,7 @@ async def _race(infos: list[AddressInfo]) -> socket.socket:
 
 
 async def _addresses(host: str, port: int) -> list[AddressInfo]:
-    """Look up a host: its addresses as the system sorts them, both families in turn."""
+    """Look up a host: its addresses as the system sorts them, both families in turn, the silent ones last."""
     from ipaddress import ip_address  # not needed to open a session
 
     try:
@@ -107,7 +106,7 @@ async def _addresses(host: str, port: int) -> list[AddressInfo]:
     found = await threads.run(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM, kind="lookups")
     own = [info for info in found if info[0] == found[0][0]]
     other = [info for info in found if info[0] != found[0][0]]
-    return [info for pair in zip_longest(own, other) for info in pair if info is not None]
+    return silent_addresses.put_last([info for pair in zip_longest(own, other) for info in pair if info is not None])
 
 
 async def _connect(info: AddressInfo) -> socket.socket:
