@@ -44,9 +44,9 @@ def test_it_is_read_as_it_is(old: Path) -> None:
 
 async def test_it_is_used(old: Path) -> None:
     """Nothing that it knows is sent again, and what it does not know is not guessed."""
-    with WiroEmulator(speed=50) as emulator:
-        tuning = Tuning(journal_grace=0.1, search_pause=0.05, search_max_pause=0.1)
-        async with AsyncWiro(**emulator.options() | {"journal": old, "tuning": tuning}) as wiro:
+    tuning = Tuning(journal_grace=0.1, search_pause=0.05, search_max_pause=0.1)
+    with WiroEmulator(speed=50, tuning=tuning) as emulator:
+        async with AsyncWiro(**emulator.options(), journal=old) as wiro:
             result = await wiro.run(SLEEPER, SECONDS, key="sleeper-0")
             assert result.replayed
             assert (await wiro.run("emulator/painter", {"prompt": "ein Boot, ü中"}, key="painter")).replayed
