@@ -134,10 +134,16 @@ def test_ids(value: Any, expected: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, "", True, False, "true", 0, "0", -1, math.nan, math.inf, "NaN", "-Infinity", "null", "None"),
+        *(None, "", True, False, "true", -1, math.nan, math.inf, "NaN", "-Infinity", "null", "None"),
         *("undefined", "30\ufffd", "30\ud83d", "30 66", "30\n66", "<b>30</b>", '30"', "x" * 257, 10**300, [1], {}),
     ],
 )
 def test_no_ids(value: Any) -> None:
     """What may name another task, or none, is no id."""
     assert not values.as_id(value)
+
+
+@pytest.mark.parametrize("value, expected", [(0, ""), ("0", ""), (0.0, ""), ("7", "7"), (7, "7"), ("uuid-0", "uuid-0")])
+def test_ids_of_tasks_that_were_made(value: Any, expected: str) -> None:
+    """A 0 says that there is none."""
+    assert values.as_new_id(value) == expected

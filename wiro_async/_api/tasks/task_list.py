@@ -89,7 +89,7 @@ class Tasks:
 
     async def _read_pages(self, model: str | None, oldest_first: bool) -> AsyncGenerator[TaskInfo, None]:
         pages = Pages(self._tuning.page_size)
-        seen: set[str | None] = set()
+        seen = set[str | None]()
         stale, is_last = 0, False
         while not is_last and stale < MAX_STALE_PAGES:
             try:
@@ -98,11 +98,15 @@ class Tasks:
                 )
             except NotFoundError:  # "There is no task yet."
                 return
-            new = [task for task in tasks_of(response) if (task.id or task.token) not in seen]  # a row may lack either
-            for task in new:
-                yield task
-            seen |= {task.id or task.token for task in new} - {None}
-            stale = 0 if new else stale + 1
+            rows = tasks_of(response)
+            names = {name for task in rows if (name := task.id or task.token) is not None} - seen
+            # Rows without any name cannot be told apart, so a page with nothing else is a repeated one.
+            if names or not seen:
+                for task in rows:
+                    if (task.id or task.token or None) not in seen:
+                        yield task
+            stale = 0 if names else stale + 1
+            seen |= names
             is_last = pages.is_last(len(as_rows(response.get("tasklist"))))
 
     async def cancel(self, ref: Reference) -> bool:

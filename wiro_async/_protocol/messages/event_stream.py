@@ -9,7 +9,7 @@ from wiro_async._protocol.messages.frames import Message
 from wiro_async._protocol.messages.lazy_text import parse_event_head
 from wiro_async._protocol.tasks.records import Submitted, parse_run_ids, tasks_of
 from wiro_async._protocol.values.json import JSON, decode_object, decode_or_none
-from wiro_async._protocol.values.parsing import as_dict, as_id, as_list, as_text
+from wiro_async._protocol.values.parsing import as_dict, as_id, as_list, as_new_id, as_text
 from wiro_async._records import status as states
 from wiro_async._records.task_info import TaskInfo
 
@@ -108,7 +108,7 @@ def _parse_ids(data: dict[str, JSON]) -> Submitted | None:
     """Parse the ids in an event's data: as Run answers, as Task/Detail does, or one level deeper."""
     outer = (data, as_dict(data.get("data")))
     for place in (*outer, *(as_dict(row) for around in outer for row in as_list(around.get("tasklist"))[:1])):
-        task_id = as_id(place.get("taskid")) or as_id(place.get("id"))
+        task_id = as_new_id(place.get("taskid")) or as_new_id(place.get("id"))
         token = as_id(place.get("socketaccesstoken")) or as_id(place.get("tasktoken"))
         if task_id or token:
             return Submitted(task_id, token or None)

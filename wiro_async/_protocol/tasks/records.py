@@ -17,6 +17,7 @@ from wiro_async._protocol.values.parsing import (
     as_id,
     as_int,
     as_list,
+    as_new_id,
     as_text,
     as_text_or_none,
     as_time,
@@ -82,7 +83,7 @@ class Submitted:
     @classmethod
     def from_wire(cls, answer: Mapping[str, JSON]) -> Submitted | None:
         """The ids in a response to Run; None if there are none."""
-        task_id, token = as_id(answer.get("taskid")), as_id(answer.get("socketaccesstoken"))
+        task_id, token = as_new_id(answer.get("taskid")), as_id(answer.get("socketaccesstoken"))
         return cls(task_id, token or None) if task_id or token else None
 
 

@@ -11,9 +11,7 @@ from wiro_async._protocol.values.json import JSON, decode_or_none
 
 BLANKS = " \t\r\n\ufeff"  # what may stand before JSON text
 ID = re.compile(r"[!#-;=?-\[\]-~]{1,256}")  # printable, without what belongs to JSON or to a page: "<>\\
-NO_IDS = frozenset(
-    {"0", "-1", "null", "none", "undefined", "nan", "true", "false", "inf", "-inf", "infinity", "-infinity"}
-)
+NO_IDS = frozenset({"-1", "null", "none", "undefined", "nan", "true", "false", "inf", "-inf", "infinity", "-infinity"})
 MAX_DIGITS = 1000  # of a number; sums and products of longer ones would overflow
 
 
@@ -43,6 +41,12 @@ def as_id(value: JSON) -> str:
         value = int(value)
     text = as_text(value).strip(BLANKS + "\0")
     return text if ID.fullmatch(text) and text.lower() not in NO_IDS else ""
+
+
+def as_new_id(value: JSON) -> str:
+    """The id of a task that a run has made. The service writes 0 where there is nothing."""
+    text = as_id(value)
+    return "" if text == "0" else text
 
 
 def as_float(value: JSON) -> float | None:
