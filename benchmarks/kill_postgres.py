@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -138,7 +140,11 @@ class Worker:
 
     def __init__(self, emulator: WiroEmulator, url: str, items: int, seed: int) -> None:
         command = [sys.executable, __file__, json.dumps(emulator.options()), url, str(items), str(seed)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        # With PYTHONSAFEPATH, Python does not look beside the script.
+        path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
+        )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
