@@ -92,7 +92,8 @@ class SqliteFile:
         connection, before = self._connection, self._connection.total_changes
         with sqlite_errors(self.path):
             with connection:
-                connection.execute("BEGIN")
+                # A lock that is taken at the first write cannot be waited for: the other side may wait for ours.
+                connection.execute("BEGIN IMMEDIATE")
                 if self._version() != self._seen_version:
                     raise self._changed("another program has written it")
                 yield connection
