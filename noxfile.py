@@ -1,4 +1,4 @@
-"""The project's commands, for people and machines: `nox -s tests | lint | bench | demo`."""
+"""The project's commands, for people and machines: `nox -s tests | lint | mutants | bench | demo`."""
 
 from __future__ import annotations
 
@@ -105,6 +105,68 @@ def covered(session: nox.Session, *options: str, **variables: str) -> None:
     session.run("coverage", "run", *options, *compiled(session), env=variables)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
+
+
+@nox.session(reuse_venv=True)
+def mutants(session: nox.Session) -> None:
+    """Change the decisions of `_protocol`, one at a time, and count the changes that tests notice. Takes half an hour.
+
+    With names (`-- "wiro_async._protocol.journal.*"`) try these only. Fails if too few are noticed.
+    """
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    session.install(*PYPROJECT["project"]["dependencies"], *extras["tools"], *groups("tests", "mutants"))
+    session.env["PYTHONPATH"] = str(Path.cwd())
+    session.run("mutmut", "run", *session.posargs)
+    found = session.run("mutmut", "results", "--all", "true", silent=True)
+    score = Score.of(str(found))
+    session.log(score.table())
+    if score.missed:
+        session.error(f"below the aim: {', '.join(score.missed)}")
+
+
+class Score:
+    """How many mutants of each module the tests have noticed."""
+
+    AIM = 85
+    DECISIONS = ("journal.", "submission.", "tasks.poll_schedule")
+    AIM_OF_DECISIONS = 90
+
+    def __init__(self) -> None:
+        self.noticed: dict[str, int] = {}
+        self.tried: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, results: str) -> Score:
+        """Count the lines of `mutmut results`: a mutant's name, a colon, and what became of it."""
+        score = cls()
+        for line in results.splitlines():
+            name, _, outcome = line.strip().partition(": ")
+            if "__mutmut_" not in name or outcome == "not checked":
+                continue
+            module = name.rpartition(".")[0].removeprefix("wiro_async._protocol.")
+            for group in (module, "decisions" if module.startswith(cls.DECISIONS) else "others"):
+                score.tried[group] = score.tried.get(group, 0) + 1
+                score.noticed[group] = score.noticed.get(group, 0) + (outcome in ("killed", "timeout"))
+        return score
+
+    def percent(self, group: str) -> float:
+        """Return how many of a group's mutants were noticed."""
+        return 100 * self.noticed.get(group, 0) / max(1, self.tried.get(group, 0))
+
+    @property
+    def missed(self) -> list[str]:
+        """The groups below their aims."""
+        aims = {"decisions": self.AIM_OF_DECISIONS, "others": self.AIM}
+        return [
+            f"{group} {self.percent(group):.1f} %"
+            for group, aim in aims.items()
+            if self.percent(group) < aim and group in self.tried
+        ]
+
+    def table(self) -> str:
+        """Return a line for each module and group."""
+        rows = [f"{self.percent(group):5.1f} %  {self.tried[group]:5}  {group}" for group in sorted(self.tried)]
+        return "\n".join(["noticed  tried", *rows])
 
 
 @nox.session(reuse_venv=True)

@@ -36,6 +36,7 @@ from wiro_async._protocol.submission.decision import (
     WaitForSlot,
     decide,
     decide_after_search,
+    unknown,
 )
 from wiro_async._protocol.tasks.records import parse_task
 from wiro_async._protocol.tasks.task_ref import TaskRef
@@ -210,3 +211,52 @@ def test_a_search_that_proves_nothing(candidates: tuple[TaskInfo, ...]) -> None:
     assert isinstance(action, Fail)
     assert isinstance(action.error, SubmissionUnknownError)
     assert (action.error.model, action.error.candidates, action.cause) == ("owner/model", candidates, RESET)
+
+
+def test_what_a_person_reads_of_a_lost_run() -> None:
+    """What was lost, what was found, and what to do."""
+    for candidates, found in ((), "no task of it was found"), (CANDIDATES, f"{len(CANDIDATES)} tasks could be it"):
+        error = unknown("owner/model", "the connection broke", candidates)
+        assert str(error) == (
+            f"the run of owner/model was sent but its response was lost (the connection broke); {found}. It may exist "
+            "and be billed, so it was not sent again: look through your tasks before you submit it again"
+        )
+        assert (error.model, error.candidates) == ("owner/model", candidates)
+    error = unknown("owner/model", "it broke", (), BLOCKED)
+    assert f"({BLOCKED})" in str(error)
+    assert "the list of tasks could not be read either" in str(error)
+
+
+@pytest.mark.parametrize("left, kind", [("nothing", Fail), ("part", Search), ("all", Search)])
+def test_what_a_person_reads_of_a_run_that_nobody_waits_for(left: str, kind: type) -> None:
+    """The session was closed, or the caller left."""
+    action = decide(GivenUp(), attrs.evolve(JSON, left=left), TUNING)
+    assert isinstance(action, kind)
+    closed = "the session was closed while the run was being submitted"
+    if isinstance(action, Fail):
+        assert str(action.error) == closed
+    else:
+        assert isinstance(action, Search)
+        assert str(action.lost) == "it was not waited for any longer"
+        assert isinstance(action.if_absent, Fail)
+        if left == "part":
+            assert str(action.if_absent.error) == closed
+        else:
+            assert "it was not waited for any longer" in str(action.if_absent.error)
+            assert action.if_absent.error.model == "owner/model"  # type: ignore[attr-defined]
+
+
+def test_waits_before_a_further_request_grow_with_the_tries() -> None:
+    """As the retry policy says, for refusals and for requests that never left."""
+    for tries, delay in ((1, 1.0), (2, 2.0)):
+        sending = attrs.evolve(JSON, left="nothing", tries=tries)
+        unsent = decide(TransportError("no route", sent=False), sending, TUNING)
+        assert unsent == Retry(delay)
+
+
+def test_a_refusal_that_names_a_pause_is_obeyed() -> None:
+    """`Retry-After` is longer than the policy's own pause."""
+    slow = RateLimitError(None, 429, "too many", [], retry_after=9.0)
+    action = decide(slow, JSON, TUNING)
+    assert isinstance(action, SlowDown)
+    assert action.delay >= 9.0

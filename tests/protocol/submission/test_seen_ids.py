@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wiro_async._protocol.submission.seen_ids import SeenIds, number_of
+from wiro_async._protocol.submission.seen_ids import SeenIds, number_of, run_upward
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,33 @@ def test_own_tasks_test_the_order(made: list[tuple[str, int | None]], run_upward
     for task_id, after in made:
         ids.made(task_id, after)
     assert ids.run_upward is run_upward
+
+
+@pytest.mark.parametrize(
+    "tasks, shown",
+    [
+        ([], None),
+        ([(4, "5")], True),
+        ([(5, "5")], False),
+        ([(6, "5")], False),
+        ([(4, "5"), (5, "6"), (1, "9")], True),
+        ([(4, "5"), (6, "6")], False),
+        ([(4, "a-uuid")], False),
+        ([(4, "")], False),
+    ],
+)
+def test_tasks_of_a_journal_test_the_order(tasks: list[tuple[int, str]], shown: bool | None) -> None:
+    """All of them must have larger ids than were known before."""
+    assert run_upward(iter(tasks)) is shown
+
+
+def test_the_latest_id_counts_as_seen() -> None:
+    """A task that was made is known before the next one is sent."""
+    ids = SeenIds()
+    ids.made("5", 4)
+    assert ids.largest == 5
+    ids.observe("5")
+    ids.observe("4")
+    assert ids.largest == 5
+    ids.made("7", 5)
+    assert (ids.largest, ids.run_upward) == (7, True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wiro_async import Tuning
 from wiro_async._protocol.submission.window import OPEN, Window
@@ -132,3 +136,115 @@ def test_the_end_lets_all_through() -> None:
     window = Scenario(1).play("start 1")
     window.open_wide()
     assert (window.level, window.has_room) == (OPEN, True)
+
+
+@given(st.lists(st.sampled_from(["take", "send", "accept", "end", "refuse", "slow", "give back"]), max_size=60))
+def test_slots_and_tasks_are_counted(steps: list[str]) -> None:
+    """Whatever happens, each slot and each task is counted once."""
+    window, now = Window(TUNING), 0.0
+    taken, sent, running, numbers = 0, 0, 0, list[int]()
+    for step in steps:
+        now += 1.0
+        match step:
+            case "take":
+                window.take()
+                taken += 1
+            case "give back" if taken > running + sent:
+                window.give_back()
+                taken -= 1
+            case "send" if taken > running + sent:
+                numbers.append(window.send())
+                sent += 1
+            case "accept" if sent:
+                window.accepted(now, 0.5)
+                sent, running = sent - 1, running + 1
+            case "refuse" | "slow" if sent:
+                if step == "refuse":
+                    window.refused(numbers[-1], None, now, 0.5)
+                else:
+                    window.slowed(numbers[-1], now, 0.5)
+                sent, taken = sent - 1, taken - 1
+            case "end" if running:
+                window.ended(False, now, 0.5)
+                running, taken = running - 1, taken - 1
+        assert (window.used, window.running) == (taken, running)
+        assert window.level >= 1.0
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_burst_is_refused_as_one_whatever_ends_between() -> None:
+    """The refusals of runs that were sent before the first one say nothing new."""
+    window = Window(TUNING)
+    for _ in range(10):
+        window.take()
+        window.send()
+        window.accepted(0.0, 1.0)
+    numbers = []
+    for _ in range(3):
+        window.take()
+        numbers.append(window.send())
+    window.refused(numbers[0], None, 0.0, 1.0)
+    level = window.level
+    for _ in range(4):
+        window.ended(False, 0.0, 1.0)
+    window.refused(numbers[1], None, 0.0, 1.0)
+    window.refused(numbers[2], None, 0.0, 1.0)
+    assert window.level == level
+    window.take()
+    window.refused(window.send(), None, 0.0, 1.0)
+    assert window.level < level
+
+
+def test_growth_waits_for_ends_and_sharpens_after_a_success() -> None:
+    """One more is tried after so many ends. Once that was accepted, the next one is tried sooner."""
+    scenario = Scenario()
+    window = scenario.play("start 10", "send 1", "refuse ?", "end 2")
+    level, tries, ends = window.level, list[int](), 2
+    for _ in range(2):
+        while window.level == level:
+            scenario.play("end 1")
+            ends += 1
+            if window.level == level:
+                scenario.play("start 1")
+        tries.append(ends)
+        ends = 0
+        scenario.play(f"start {int(window.level) - window.running}")
+        level = window.level
+    assert tries[0] == math.ceil(TUNING.window_growth * 8)
+    assert tries[1] == max(1, math.ceil(TUNING.window_growth * 8 / TUNING.window_sharpen))
+
+
+def test_nobody_who_waits_no_growth() -> None:
+    """Ends count, and the level grows with the first of them that somebody waits for."""
+    window = Scenario().play("start 4", "send 1", "refuse 4")
+    for _ in range(4):
+        window.ended(False, 0.0, 1.0)
+        window.take()
+        window.send()
+        window.accepted(0.0, 1.0)
+    assert window.level == 4.0
+    window.ended(True, 10_000.0, 1.0)
+    assert window.level == 5.0
+
+
+def test_a_named_limit_is_kept_for_its_time() -> None:
+    """Then the window may grow over it."""
+    for waited, level in ((TUNING.window_ceiling - 0.001, 4.0), (TUNING.window_ceiling, 5.0)):
+        scenario = Scenario()
+        scenario.play("start 4", "send 1", "refuse 4", f"wait {waited}")
+        window = scenario.play("end 2", "start 2", "end 2", "start 2", "end 2")
+        assert window.level == level
+
+
+def test_while_no_limit_is_known_each_probe_allows_half_as_many_more() -> None:
+    """And each response half a run more."""
+    window = Window(TUNING)
+    for _ in range(3):
+        window.probe()
+    allowed = TUNING.window_opening * 1.5**3
+    for _ in range(int(allowed)):
+        assert window.has_room
+        window.take()
+    assert window.has_room is (allowed > int(allowed))
+    window.take()
+    assert not window.has_room
