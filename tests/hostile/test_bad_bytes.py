@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from tests.hostile.conftest import Peer, RawWiro
 
 MARK = b"#bad#"
-QUICK = Tuning(poll_first=0.02, poll_min=0.02, socket_close=0.02, search_pause=0.05, callback_confirm=0.02)
+QUICK = Tuning(
+    poll_first=0.02, poll_min=0.02, poll_confirm=0.05, socket_close=0.02, search_pause=0.05, callback_confirm=0.02
+)
 # What a service, a program or a proxy does to a text, and to a whole answer.
 IN_TEXT = {
     "latin-1": b"caf\xe9",
