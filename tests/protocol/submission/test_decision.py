@@ -28,6 +28,7 @@ from wiro_async._protocol.submission.decision import (
     Ambiguous,
     Fail,
     GivenUp,
+    Left,
     Made,
     Retry,
     Search,
@@ -228,7 +229,7 @@ def test_what_a_person_reads_of_a_lost_run() -> None:
 
 
 @pytest.mark.parametrize("left, kind", [("nothing", Fail), ("part", Search), ("all", Search)])
-def test_what_a_person_reads_of_a_run_that_nobody_waits_for(left: str, kind: type) -> None:
+def test_what_a_person_reads_of_a_run_that_nobody_waits_for(left: Left, kind: type) -> None:
     """The session was closed, or the caller left."""
     action = decide(GivenUp(), attrs.evolve(JSON, left=left), TUNING)
     assert isinstance(action, kind)
