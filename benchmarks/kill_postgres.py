@@ -16,19 +16,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextvars import ContextVar
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import httpx
+from uuid import uuid4
 
 from postgres_server import PostgresServer
-from wiro_async import AsyncWiro, ConnectionFailedError, JournalError, RetryPolicy, Tuning
-from wiro_async._api.journal.postgres_store import PostgresStore
-from wiro_async._protocol.journal.record import Intention, KeyEnd, Record
-from wiro_async._protocol.tasks.task_ref import TaskRef
+from wiro_async import AsyncWiro, JournalError, SubmissionUnknownError, TransportError, Tuning
 from wiro_async.testing import DelayAnswer, WiroEmulator
 
 WORKERS = 4
@@ -38,101 +32,53 @@ SPEED = 10.0
 LEASE = 2.0
 KILL_EVERY = 2.0
 MODEL = "emulator/sleeper"
-CHECK: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("CHECK", default=None)
+WITNESS = "witness"
+# How often the fence of a record has moved: by its intent, and by each take-over and each further intent.
+STATES = "SELECT state, count(*) FROM wiro_journal_items WHERE key NOT LIKE 'witness%' GROUP BY 1"
+FENCES = "SELECT least(fence, 3), count(*) FROM wiro_journal_items WHERE key NOT LIKE 'witness%' GROUP BY 1"
 
 
-def given(number: int) -> dict[str, Any]:
+def given(number: object) -> dict[str, Any]:
     """Return the input of a key."""
     return {"seconds": RUN_SECONDS, "events": 9, "number": number}
 
 
-class CheckedTransport(httpx.AsyncHTTPTransport):
-    """Checks the lease right before the body of a run leaves: headers alone start nothing."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        check = CHECK.get()
-        if check is not None and "/Run/" in request.url.path:
-            body = await request.aread()
-
-            async def checked() -> AsyncIterator[bytes]:
-                try:
-                    await check()
-                except JournalError as error:
-                    raise httpx.ConnectError("not sent") from error
-                yield body
-
-            request = httpx.Request(request.method, request.url, headers=request.headers, content=checked())
-            request.headers.pop("transfer-encoding", None)
-        return await super().handle_async_request(request)
-
-
-async def send(wiro: AsyncWiro, store: PostgresStore, record: Record, number: int) -> None:
-    """Send our run and write its task."""
-    CHECK.set(partial(store.check, record))
-    try:
-        task = await wiro.submit(MODEL, given(number))
-    except ConnectionFailedError:
-        await store.refuse(record)  # it was not sent
-        raise
-    if not await store.record_task(record, TaskRef(task.id, task.token)):
-        raise RuntimeError(f"{record.key} has another task than {task.id}")
-
-
-async def run_key(wiro: AsyncWiro, store: PostgresStore, number: int) -> None:
-    """Bring one key to its end, whatever others do with it meanwhile: the rules of a journal, with a trusted search."""
-    key = f"item-{number}"
-    while True:
-        record = (await store.read([key])).get(key)
-        if record is not None and record.state == "succeeded":
-            return
-        if record is not None and record.state == "submitted":
-            break
-        if record is None or record.state == "refused":
-            record = await store.intend(Intention(key, MODEL, key, b"{}", key.encode(), b"shape"), record)
-            if record.is_ours:
-                await send(wiro, store, record, number)
-        elif record.lease > 0:
-            await store.wait(record, None)
-        elif (taken := await store.take_over(record)) is not None:
-            listed = [task async for task in wiro.tasks.list() if task.parameters.get("number") == str(number)]
-            print("absent" if not listed else "followed", flush=True)
-            if listed:
-                await store.record_task(taken, TaskRef(listed[0].id, listed[0].token))
-            else:
-                await store.refuse(taken)
-    assert record.ref is not None
-    result = await wiro.task(record.ref.token).result()
-    store.end(record, KeyEnd("succeeded", result.info, None, time.time()))
-
-
 async def child(options: dict[str, Any], url: str, items: int, seed: int) -> None:
     """Run all keys in an order of its own. Print what happens to each one."""
-    tuning = Tuning(journal_lease=LEASE, journal_pulse=LEASE / 8, journal_away=1.0, journal_max_pause=0.2)
+    tuning = Tuning(
+        journal_lease=LEASE,
+        journal_pulse=LEASE / 8,
+        journal_away=1.0,
+        journal_max_pause=0.2,
+        journal_grace=0.5,
+        search_pause=0.1,
+    )
     numbers = iter(random.Random(seed).sample(range(items), items))
-    while True:
-        store = PostgresStore(url, tuning)
-        try:
-            await store.open()
-            break
-        except JournalError:  # it is being restarted
-            await asyncio.sleep(0.2)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    transport = CheckedTransport(limits=limits)
-    async with AsyncWiro(**options, tuning=tuning, transport=transport, retry=RetryPolicy(attempts=1)) as wiro:
+    async with AsyncWiro(**options, tuning=tuning, journal=url) as wiro:
 
         async def worker() -> None:
             for number in numbers:
-                while True:
-                    try:
-                        await run_key(wiro, store, number)
-                    except (JournalError, ConnectionFailedError):  # the database is away, or the lease was lost
-                        await asyncio.sleep(0.2)
-                    else:
-                        break
-                print(f"result {number}", flush=True)
+                await run_key(wiro, number)
 
         await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
-    await store.aclose()
+
+
+async def run_key(wiro: AsyncWiro, number: int) -> None:
+    """Bring one key to its end, whatever others do with it meanwhile."""
+    while True:
+        try:
+            result = await wiro.run(MODEL, given(number), key=f"item-{number}", on_cancel="leave")
+        except SubmissionUnknownError:
+            print("parked", flush=True)
+            # The last keys of all have no later ones that could show how the service lists tasks.
+            with suppress(JournalError, SubmissionUnknownError, TransportError):
+                await wiro.submit(MODEL, given(WITNESS), key=f"{WITNESS}-{uuid4()}")
+        except (JournalError, TransportError):  # the database is away, or the lease was lost
+            await asyncio.sleep(0.2)
+        else:
+            print("followed" if result.replayed else "sent", flush=True)
+            print(f"result {number}", flush=True)
+            return
 
 
 class Worker:
@@ -211,22 +157,31 @@ def round_of(items: int, dice: random.Random, kill_every: float = KILL_EVERY) ->
             for worker in workers:
                 worker.kill()
         lines = [line for worker in (*ended, *workers) for line in worker.lines]
-        rows = server.execute("SELECT state, count(*) FROM wiro_journal_items GROUP BY 1", database).splitlines()
-        states = {state: int(count) for state, _, count in (row.partition("|") for row in rows)}
+        states = counts(server.execute(STATES, database))
+        fences = counts(server.execute(FENCES, database))
+        asked = emulator.ledger.count("Task/List")
         wanted = Counter(str(given(number)["number"]) for number in range(items))
         sent = Counter(str(submission.parameters["number"]) for submission in emulator.ledger.submissions)
+        del sent[WITNESS]
     lost = items - len({line for line in lines if line.startswith("result")})
     return {
         "right": sent == wanted and not lost and states == {"succeeded": items},
         "kills": kills,
-        "followed": lines.count("followed"),
-        "proven absent": lines.count("absent"),
-        "parked": states.get("unknown", 0),
+        "results of others": lines.count("followed"),
+        "found": fences.get("2", 0),
+        "proven absent": fences.get("3", 0),
+        "parked for a while": lines.count("parked"),
+        "lists read": asked,
         "submissions": sent.total(),
         "billed twice": (sent - wanted).total(),
         "lost": lost,
         "states": states,
     }
+
+
+def counts(shown: str) -> dict[str, int]:
+    """Read what the database shows of a name and a number in each line."""
+    return {name: int(count) for name, _, count in (row.partition("|") for row in shown.splitlines())}
 
 
 def measure(rounds: int, items: int, seed: int) -> dict[str, Any]:
