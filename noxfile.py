@@ -29,7 +29,7 @@ BENCHMARKS = [
     ["soak"],
     ["kill"],
 ]
-PYTEST = ["-m", "pytest", "--numprocesses=5", "--dist=worksteal"]  # most tests wait, so more processes than cores
+PYTEST = ["-m", "pytest", "--numprocesses=6", "--dist=worksteal"]  # most tests wait, so more processes than cores
 BUILT: list[Path] = []
 TESTED: list[str] = []
 

@@ -24,7 +24,9 @@ NEWER = random.Random(8).randbytes(SIZE)
 OLD, NOW = "Mon, 01 Jun 2026 10:00:00 GMT", "Mon, 01 Jun 2026 12:00:00 GMT"
 ETAG = 'ETag: "v1"'
 REST = f"Content-Range: bytes {CUT}-{SIZE - 1}/{SIZE}"
-QUICK = Tuning(download_pause=0.001, download_max_pause=0.002, download_lag=0.2, socket_close=0.02)
+QUICK = Tuning(
+    download_pause=0.001, download_max_pause=0.002, download_lag=0.2, socket_close=0.02, poll_first=0.02, poll_min=0.02
+)
 
 Fetch: TypeAlias = Callable[[AsyncWiro, str, Path], Awaitable[bytes]]
 

@@ -73,8 +73,17 @@ def test_without_a_loop(wiro):
 """
 
 
-@pytest.mark.parametrize("fixtures", ["", "function", "module", "session"])
-@pytest.mark.parametrize("tests, mode", [("", "strict"), ("function", "auto"), ("session", "auto")])
+@pytest.mark.parametrize(
+    "fixtures, tests, mode",
+    [
+        ("", "", "strict"),
+        ("session", "", "strict"),
+        ("", "session", "auto"),
+        ("function", "session", "auto"),
+        ("module", "function", "auto"),
+        ("session", "function", "auto"),
+    ],
+)
 def test_every_scope_of_loops(tmp_path: Path, fixtures: str, tests: str, mode: str) -> None:
     """The session is in the loop of the test, whatever the defaults are. The auto mode and anyio exclude each other."""
     (tmp_path / "test_it.py").write_text(TESTS)

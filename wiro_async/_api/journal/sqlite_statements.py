@@ -50,11 +50,11 @@ WHERE key = ? AND state IN ('undecided', 'unknown') AND task_id IS NULL
 IDS: Final = "SELECT task_id, token FROM items WHERE key = ?"
 END: Final = """
 UPDATE items SET state = ?, ended_at = ?, cost = ?, record = ?, error = ?
-WHERE key = ? AND state = 'submitted' AND task_id IS ?7 AND token IS ?8
+WHERE key = ? AND state = 'submitted' AND task_id IS ? AND token IS ?
 """
 REFUSE_END: Final = """
 UPDATE items SET state = ?, ended_at = ?, cost = ?, record = ?, error = ?
-WHERE key = ? AND ?7 = 'refused' AND fence = ?8 AND state = 'undecided' AND task_id IS NULL
+WHERE key = ? AND ? = 'refused' AND fence = ? AND state = 'undecided' AND task_id IS NULL
 """
 REFUSE: Final = """
 UPDATE items SET state = 'refused', ended_at = ?, candidates = NULL
