@@ -264,6 +264,7 @@ async def test_while_it_is_open(raw: RawWiro, journal: Path, change: Change) -> 
     async with session(raw, journal) as wiro:
         for number in range(3):
             await wiro.run(MODEL, {"prompt": str(number)}, key=f"order-{number}", timeout=10)
+        await wiro.journal.counts()  # the ends of these runs are written
         await asyncio.to_thread(change, journal)
         for _ in range(2):
             with pytest.raises(JournalError, match=r"[Nn]othing more is submitted"):
