@@ -98,6 +98,10 @@ def test_the_request() -> None:
         ('Either {"a": 1} or {"a": 2}', 'Either {"a": 1} or {"a": 2}'),
         ('Cut off: {"a": {"b": 1}, "c', 'Cut off: {"a": {"b": 1}, "c'),
         ('Not JSON: {a: {"b": 1}}', 'Not JSON: {a: {"b": 1}}'),
+        ('Cut off: {"a": {"]": 0, "}": []', 'Cut off: {"a": {"]": 0, "}": []'),
+        ('Cut off: {"a": "}[1]', 'Cut off: {"a": "}[1]'),
+        ('Cut off: {"a": "}[1]\\', 'Cut off: {"a": "}[1]\\'),
+        ('Marks: {5" wide} and {"a": "}"}', 'Marks: {5" wide} and {"a": "}"}'),
     ],
 )
 def test_the_json_in_an_answer(answer: str, text: str) -> None:

@@ -12,7 +12,8 @@ from wiro_async._protocol.values.parsing import as_dict, as_text
 FENCED: Final = re.compile(r"```(?:json\b|[\w-]*\n)?(.*?)```", re.DOTALL | re.IGNORECASE)
 WIDELY_FENCED: Final = re.compile(FENCED.pattern.replace(".*?", ".*"), FENCED.flags)  # JSON may contain fences
 BRACKET: Final = re.compile(r"[{\[]")
-ANY_BRACKET: Final = re.compile(r"[][{}]")
+# Brackets within strings close nothing. A string that was cut off goes on to the end.
+BRACKET_OR_STRING: Final = re.compile(r"""[][{}]|"(?:[^"\\]|\\.)*(?:"|\\?\Z)""", re.DOTALL)
 ODD: Final = re.compile(r"[^A-Za-z0-9_-]+")
 REF: Final = "#/$defs/"
 NAMED: Final = ("properties", "$defs")  # these map names to schemas, and are not schemas themselves
@@ -90,10 +91,13 @@ def _only_value_in(text: str) -> str | None:
 def _after_brackets(text: str, begin: int) -> int:
     """The place after the bracket that closes this one; 0 if none does."""
     depth = 0
-    for bracket in ANY_BRACKET.finditer(text, begin):
-        depth += 1 if bracket[0] in "{[" else -1
+    for found in BRACKET_OR_STRING.finditer(text, begin):
+        if found[0] in "{[":
+            depth += 1
+        elif found[0] in "]}":
+            depth -= 1
         if not depth:
-            return bracket.end()
+            return found.end()
     return 0
 
 
